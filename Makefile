@@ -1,0 +1,53 @@
+# Two commands do everything: `make simulate` and `make test`. The rest is for those who change the code.
+PY      := .venv/bin/python
+PYTHON3 ?= python3
+DATA    ?=
+ARGS    ?=
+
+.PHONY: simulate test check lint types imports stubs lock setup setup-dev containers clean help
+
+help:            ## say what can be done here
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
+
+simulate: setup  ## run a whole federation on this machine   (DATA=folder for real mail, ARGS="--rounds 10")
+	@$(PY) -m simulation $(if $(DATA),--data $(DATA)) $(ARGS)
+
+test: setup-dev  ## run every test that needs no containers
+	@$(PY) -m pytest -n 2 -m "not containers" $(ARGS)
+
+containers: setup-dev ## run `docker compose up` and its failure tests for real
+	@$(PY) -m pytest -m containers tests/test_compose.py
+
+check: lint types imports stubs  ## everything a reviewer would ask for before the tests
+lint: setup-dev
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
+types: setup-dev
+	@.venv/bin/mypy
+imports: setup-dev
+	@.venv/bin/lint-imports
+stubs: setup-dev
+	@$(PY) proto/generate.py --check
+
+setup: .venv/ready          ## the programs' own packages, exactly as locked
+setup-dev: .venv/ready-dev  ## the same and the tools of the tests
+
+.venv/bin/python:
+	@$(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "grokfed needs Python 3.11 or newer; $(PYTHON3) is $$($(PYTHON3) -V 2>&1). Try: make PYTHON3=python3.12 ..."; exit 1; }
+	@$(PYTHON3) -m venv .venv
+
+.venv/ready: requirements.lock .venv/bin/python
+	@echo "setting up .venv (once, about half a minute) ..."
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+.venv/ready-dev: requirements-dev.lock .venv/ready
+	@echo "adding the tools of the tests (once) ..."
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+lock:            ## renew both lock files from pyproject.toml (needs uv)
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -c requirements.lock --group dev pyproject.toml -o requirements-dev.lock
+
+clean:           ## remove what was installed and written
+	rm -rf .venv runs

@@ -1,0 +1,74 @@
+"""What can go wrong, as one tree.
+
+    GrokfedError                a sentence for the person who runs the party; no trace-back is shown
+    ├── SettingsError           an option or a settings value that cannot work
+    ├── DataError               mail (or other data) that is not there, empty, or not what the task needs
+    ├── ConnectionLostError     the aggregator did not answer for longer than this party is willing to wait
+    ├── StorageError            the state folder cannot be read or written (full disk, other owner)
+    ├── RunFailedError          the federation as a whole came to an end without a model
+    └── Refused                 a named refusal between parties; the name travels, is counted and logged
+
+Programming mistakes are ValueError and TypeError where they happen.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class GrokfedError(Exception):
+    """Tell a person in one sentence what is wrong: the thing, the value, what was expected."""
+
+
+class SettingsError(GrokfedError):
+    """An option or settings value that cannot work."""
+
+
+class DataError(GrokfedError):
+    """Data that is missing, empty, or not what the task needs."""
+
+
+class ConnectionLostError(GrokfedError):
+    """The aggregator gave no answer for as long as this party waits."""
+
+
+class StorageError(GrokfedError):
+    """The state folder cannot be read or written."""
+
+
+class RunFailedError(GrokfedError):
+    """The federation ended without the model it was started for."""
+
+
+class Reason(StrEnum):
+    """Why one party refuses another's message: a name for the wire, the log and the count."""
+
+    WRONG_TASK = "wrong_task"
+    NAME_TAKEN = "name_taken"
+    NUMBER_TAKEN = "number_taken"
+    FEDERATION_FULL = "federation_full"
+    NOT_ENROLLED = "not_enrolled"
+    ROUND_NOT_OPEN = "round_not_open"
+    WRONG_DESCRIPTION = "wrong_description"
+    WRONG_LENGTH = "wrong_length"
+    WRONG_DIGEST = "wrong_digest"
+    DUPLICATE = "duplicate"
+    BAD_CIPHERTEXT = "bad_ciphertext"
+    BAD_KEY = "bad_key"
+    KEY_TOO_SMALL = "key_too_small"
+    COHORT_TOO_SMALL = "cohort_too_small"
+    ALREADY_RELEASED = "already_released"
+    UNKNOWN_KEY = "unknown_key"
+    BAD_SUM = "bad_sum"
+    HOLDER_TAKEN = "holder_taken"
+    MALFORMED = "malformed"
+    NO_MODEL = "no_model"
+    STORAGE = "storage"
+
+
+class Refused(GrokfedError):  # noqa: N818  "refused" is the word the protocol uses
+    """A message that was understood and turned down, with the reason's name."""
+
+    def __init__(self, reason: Reason, sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
