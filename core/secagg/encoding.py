@@ -1,0 +1,220 @@
+"""Turn one client's update into packed non-negative integers, and a sum of such integers back into numbers.
+
+One plaintext is a row of slots of equal width, first slot in the lowest bits:
+
+    | counter | v0 | v1 | ... | v(k-2) |          every plaintext has its own counter, which holds 1
+
+Adding plaintexts adds slot by slot, because no slot can overflow: each has room for `max_cohort` times the largest
+value and two guard bits besides. The counter of a sum says how many updates are really in it, in every plaintext
+separately, so that a ciphertext left out or added twice shows. Before the weights come three slots of sums over the
+client's examples, which the cohort's accuracy is made of; nobody sees one client's.
+
+A change x of a weight is clipped to [-clip, clip], where clip = 2^(value_bits - 1 - fraction_bits), rounded to the
+nearest multiple of 2^-fraction_bits, and stored as that integer plus 2^(value_bits - 1), so that it is never negative.
+The scale is one and the same for all weights of a task: a scale per number would travel in clear and say which weights
+did not change, and so which words a mailbox has (THREAT: "ciphertext exponents").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import Reason, Refused, SettingsError
+
+GUARD_BITS = 2
+METRIC_SLOTS = 3  # examples, mean loss, correct
+LOSS_UNIT = 2.0**-12
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Update:
+    """What one client contributes: `delta` of shape (values,) and its training sums."""
+
+    delta: FloatArray
+    examples: int
+    loss: float
+    """Sum over the examples."""
+    correct: int
+
+
+@dataclass(frozen=True)
+class CohortSum:
+    """What is known of a whole cohort: the exact sum of the quantised deltas, shape (values,), and its metrics."""
+
+    contributors: int
+    delta_sum: FloatArray
+    examples: int
+    mean_loss: float
+    """Mean over the clients of each client's mean loss."""
+    correct: int
+
+    @property
+    def accuracy(self) -> float:
+        """Share of all the cohort's examples that were predicted right; 0.0 without examples."""
+        return self.correct / self.examples if self.examples else 0.0
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How many values there are and how they lie in plaintexts. All parties of a round use the same one.
+
+    Raises SettingsError when made with settings under which a sum could overflow.
+    """
+
+    values: int
+    plaintext_bits: int
+    max_cohort: int = 64
+    value_bits: int = 16
+    fraction_bits: int = 13
+
+    def __post_init__(self) -> None:
+        if self.values < 1:
+            raise SettingsError(f"an update of {self.values} weights cannot be encoded; at least 1 is needed")
+        if self.max_cohort < 1:
+            raise SettingsError(f"the largest cohort is {self.max_cohort}; it must be at least 1")
+        if not 2 <= self.value_bits <= 24:
+            raise SettingsError(f"value_bits is {self.value_bits}; 2 to 24 are supported")
+        if not 0 <= self.fraction_bits < 64:
+            raise SettingsError(f"fraction_bits is {self.fraction_bits}; 0 to 63 are supported")
+        if self.slot_bits > 52:
+            raise SettingsError(
+                f"{self.value_bits}-bit values of up to {self.max_cohort} clients need slots of "
+                f"{self.slot_bits} bits; at most 52 are supported"
+            )
+        if self.slots_per_plaintext < 2:
+            raise SettingsError(
+                f"a plaintext of {self.plaintext_bits} bits holds fewer than two slots of {self.slot_bits} bits; "
+                "use a larger key or a smaller largest cohort"
+            )
+
+    @property
+    def slot_bits(self) -> int:
+        """Width of a slot: the largest possible sum, and guard bits that must stay zero."""
+        return (self.max_cohort * self.largest_value).bit_length() + GUARD_BITS
+
+    @property
+    def largest_value(self) -> int:
+        return (1 << self.value_bits) - 1
+
+    @property
+    def offset(self) -> int:
+        """What is added to a signed integer so that it is never negative."""
+        return 1 << (self.value_bits - 1)
+
+    @property
+    def clip(self) -> float:
+        """Largest absolute change of one weight that can be expressed."""
+        return float(2.0 ** (self.value_bits - 1 - self.fraction_bits))
+
+    @property
+    def slots_per_plaintext(self) -> int:
+        return self.plaintext_bits // self.slot_bits
+
+    @property
+    def plaintexts(self) -> int:
+        """Plaintexts in one update; depends on the settings only, never on the data."""
+        return -(-(self.values + METRIC_SLOTS) // (self.slots_per_plaintext - 1))
+
+    def encode(self, update: Update) -> list[int]:
+        """Clip, quantise and pack one update.
+
+        Raises ValueError if the delta has another shape, a value that is not finite, or an impossible metric.
+        """
+        metrics = self._metrics(update)
+        weights = self.quantise(update.delta) + self.offset
+        return self.pack(np.concatenate([metrics, weights]))
+
+    def quantise(self, delta: FloatArray) -> IntArray:
+        """The integers nearest to delta * 2^fraction_bits, shape (values,), each in [-offset, offset - 1]."""
+        if delta.shape != (self.values,):
+            raise ValueError(f"the delta has shape {delta.shape}; expected ({self.values},)")
+        if not np.isfinite(delta).all():
+            raise ValueError("the delta has values that are not finite; the training diverged")
+        scaled = np.rint(np.clip(delta, -self.clip, self.clip) * 2.0**self.fraction_bits).astype(np.int64)
+        return np.minimum(scaled, self.offset - 1)
+
+    def decode(self, plaintext_sums: Sequence[int], contributors: int) -> CohortSum:
+        """Unpack the sum of `contributors` updates.
+
+        Raises Refused(BAD_SUM) when a counter, a slot or a guard bit is not what so many honest updates can give.
+        """
+        slots = self.unpack(plaintext_sums, contributors)
+        examples, loss, correct = (int(slot) for slot in slots[:METRIC_SLOTS])
+        signed = slots[METRIC_SLOTS:] - contributors * self.offset
+        return CohortSum(
+            contributors=contributors,
+            delta_sum=np.ldexp(signed.astype(np.float64), -self.fraction_bits),
+            examples=examples,
+            mean_loss=loss * LOSS_UNIT / contributors,
+            correct=correct,
+        )
+
+    def pack(self, values: IntArray) -> list[int]:
+        """Lay slots (counters are added here) into plaintexts. `values` has shape (METRIC_SLOTS + values,)."""
+        if values.shape != (METRIC_SLOTS + self.values,):
+            raise ValueError(f"there are {values.shape} slots to pack; expected {METRIC_SLOTS + self.values}")
+        if values.min() < 0 or values.max() > self.largest_value:
+            raise ValueError(f"a slot value lies outside 0 to {self.largest_value}")
+        per_row = self.slots_per_plaintext - 1
+        padded = np.zeros(self.plaintexts * per_row, dtype=np.int64)
+        padded[: len(values)] = values
+        counters = np.ones((self.plaintexts, 1), dtype=np.int64)
+        rows = np.hstack([counters, padded.reshape(self.plaintexts, per_row)])
+        shifts = np.arange(self.slot_bits, dtype=np.int64)
+        bits = ((rows[:, :, None] >> shifts) & 1).astype(np.uint8).reshape(self.plaintexts, -1)
+        return [int.from_bytes(row.tobytes(), "little") for row in np.packbits(bits, axis=1, bitorder="little")]
+
+    def unpack(self, plaintext_sums: Sequence[int], contributors: int) -> IntArray:
+        """Check a sum in every way an honest cohort allows and give its slots, without the counters.
+
+        Raises Refused(BAD_SUM).
+        """
+        if not 1 <= contributors <= self.max_cohort:
+            raise _bad_sum(f"a sum of {contributors} updates; 1 to {self.max_cohort} are possible")
+        if len(plaintext_sums) != self.plaintexts:
+            raise _bad_sum(f"the sum has {len(plaintext_sums)} plaintexts; expected {self.plaintexts}")
+        rows = self._slots(plaintext_sums)
+        if (rows[:, 0] != contributors).any():
+            wrong = int(rows[rows[:, 0] != contributors, 0][0])
+            raise _bad_sum(f"a counter says {wrong} updates were added; expected {contributors}")
+        slots = rows[:, 1:].reshape(-1)
+        if slots.max() > contributors * self.largest_value:
+            raise _bad_sum(f"a slot is larger than {contributors} updates can make it")
+        used = METRIC_SLOTS + self.values
+        if slots[used:].any():
+            raise _bad_sum("a slot that no update uses is not zero")
+        return slots[:used]
+
+    def _slots(self, plaintext_sums: Sequence[int]) -> IntArray:
+        used_bits = self.slots_per_plaintext * self.slot_bits
+        if any(not 0 <= value < 1 << used_bits for value in plaintext_sums):
+            raise _bad_sum(f"a plaintext is longer than its {self.slots_per_plaintext} slots")
+        size = -(-used_bits // 8)
+        raw = b"".join(value.to_bytes(size, "little") for value in plaintext_sums)
+        octets = np.frombuffer(raw, dtype=np.uint8).reshape(len(plaintext_sums), size)
+        bits = np.unpackbits(octets, axis=1, count=used_bits, bitorder="little")
+        powers = np.int64(1) << np.arange(self.slot_bits, dtype=np.int64)
+        slots: IntArray = bits.reshape(len(plaintext_sums), self.slots_per_plaintext, self.slot_bits) @ powers
+        return slots
+
+    def _metrics(self, update: Update) -> IntArray:
+        """The three metric slots, each clipped to what a slot can hold; a huge mailbox keeps its accuracy."""
+        examples, correct = update.examples, update.correct
+        if not 0 <= correct <= examples or not np.isfinite(update.loss) or update.loss < 0:
+            raise ValueError(f"impossible training sums: {examples} examples, {correct} correct, loss {update.loss}")
+        if examples > self.largest_value:
+            correct, examples = correct * self.largest_value // examples, self.largest_value
+        mean_loss = update.loss / update.examples if update.examples else 0.0
+        loss = min(round(mean_loss / LOSS_UNIT), self.largest_value)
+        return np.array([examples, loss, correct], dtype=np.int64)
+
+
+def _bad_sum(sentence: str) -> Refused:
+    return Refused(Reason.BAD_SUM, f"the opened sum is not that of the cohort: {sentence}")

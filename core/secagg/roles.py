@@ -1,0 +1,35 @@
+"""Give each party the object of its role, by the scheme that the round's key names."""
+
+from __future__ import annotations
+
+from core.errors import Reason, Refused
+from core.secagg.paillier import PaillierAdder, PaillierEncryptor, check_public_key, ciphertext_bytes
+from core.secagg.plain import PlainAdder, PlainEncryptor, plain_bytes
+from core.secagg.scheme import Adder, Encryptor, PublicKey
+
+
+def encryptor_for(key: PublicKey) -> Encryptor:
+    """A client's object for one key. Raises Refused(BAD_KEY)."""
+    return PlainEncryptor(key) if _scheme(key) == "plain" else PaillierEncryptor(key)
+
+
+def adder_for(key: PublicKey, count: int) -> Adder:
+    """An aggregator's (or a re-computing key holder's) object for updates of `count` ciphertexts."""
+    return PlainAdder(key, count) if _scheme(key) == "plain" else PaillierAdder(key, count)
+
+
+def check_key(key: PublicKey) -> None:
+    """Raise Refused(BAD_KEY) unless the key could be an honest one."""
+    if _scheme(key) == "paillier":
+        check_public_key(key)
+
+
+def payload_bytes(key: PublicKey, count: int) -> int:
+    """Length of an update of `count` ciphertexts."""
+    return count * (plain_bytes(key) if _scheme(key) == "plain" else ciphertext_bytes(key))
+
+
+def _scheme(key: PublicKey) -> str:
+    if key.scheme not in ("paillier", "plain"):
+        raise Refused(Reason.BAD_KEY, f"the key's scheme is {key.scheme!r}; known are 'paillier' and 'plain'")
+    return key.scheme

@@ -1,0 +1,99 @@
+"""The three roles of secure aggregation, each an interface of one or two methods.
+
+Toy example, with the twin that encrypts nothing:
+
+    key = PublicKey("plain", bits=256)
+    total = Adder(...)                       # the aggregator: no private key in reach
+    total.add(encryptor.encrypt([1, 2]))     # a client
+    total.add(encryptor.encrypt([10, 20]))   # another client
+    decryptor.decrypt(total.payload())       # the key holder: [11, 22]
+
+A payload is the ciphertexts of one update (or of a sum) one after the other, each a big-endian integer of fixed length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from core.errors import Reason, Refused, SettingsError
+
+SAFE_KEY_BITS = 2048
+SMALLEST_KEY_BITS = 128
+ZERO_TOP_BITS = 32
+"""Top bits of a plaintext that stay zero, so that a sum of slots never reaches the modulus."""
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """A public key as it travels: the scheme's name, its size, and the modulus (0 for the plain twin)."""
+
+    scheme: str
+    bits: int
+    modulus: int = 0
+
+    def __repr__(self) -> str:
+        return f"PublicKey({self.scheme}, {self.bits} bits)"
+
+    @property
+    def plaintext_bits(self) -> int:
+        """Bits of one plaintext that slots may use."""
+        return self.bits - ZERO_TOP_BITS
+
+
+class Encryptor(Protocol):
+    """A client's role."""
+
+    def encrypt(self, plaintexts: Sequence[int]) -> bytes:
+        """Encrypt each plaintext with fresh randomness and give the payload."""
+
+
+class Adder(Protocol):
+    """The aggregator's role: check payloads and keep their sum, without being able to read either."""
+
+    def check(self, payload: bytes) -> None:
+        """Raise Refused(WRONG_LENGTH or BAD_CIPHERTEXT) unless every ciphertext can stand in a sum."""
+
+    def add(self, payload: bytes) -> None:
+        """Add one checked payload to the sum."""
+
+    def payload(self) -> bytes:
+        """The sum so far."""
+
+
+class Decryptor(Protocol):
+    """The key holder's role."""
+
+    @property
+    def public_key(self) -> PublicKey: ...
+
+    def decrypt(self, payload: bytes) -> list[int]:
+        """Open every ciphertext of a checked payload."""
+
+
+def check_key_bits(scheme: str, bits: int, *, insecure_demo_keys: bool) -> None:
+    """Refuse key sizes that protect nothing unless the insecure flag is set. Raises SettingsError."""
+    if scheme not in ("paillier", "plain"):
+        raise SettingsError(f"scheme is {scheme!r}; known are 'paillier' and 'plain'")
+    if bits % 16:
+        raise SettingsError(f"the key size is {bits} bits; it must be a multiple of 16")
+    if not SMALLEST_KEY_BITS <= bits <= 8192:
+        raise SettingsError(f"the key size is {bits} bits; {SMALLEST_KEY_BITS} to 8192 are supported")
+    if scheme == "paillier" and bits < SAFE_KEY_BITS and not insecure_demo_keys:
+        raise SettingsError(
+            f"a Paillier key of {bits} bits can be broken; use at least {SAFE_KEY_BITS}, "
+            "or --insecure-demo-keys where nothing is secret"
+        )
+
+
+def split_payload(payload: bytes, count: int, size: int) -> list[int]:
+    """Cut a payload into `count` integers of `size` bytes. Raises Refused(WRONG_LENGTH)."""
+    if len(payload) != count * size:
+        raise Refused(Reason.WRONG_LENGTH, f"the update has {len(payload)} bytes; expected {count} times {size} bytes")
+    return [int.from_bytes(payload[start : start + size], "big") for start in range(0, len(payload), size)]
+
+
+def join_payload(numbers: Sequence[int], size: int) -> bytes:
+    """The numbers as big-endian integers of `size` bytes, one after the other."""
+    return b"".join(number.to_bytes(size, "big") for number in numbers)

@@ -1,0 +1,175 @@
+"""The encoding is exact, and what could overflow cannot be made."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.errors import Reason, Refused, SettingsError
+from core.secagg.encoding import GUARD_BITS, METRIC_SLOTS, Encoding, Update
+
+
+def small_encoding(values: int = 5, max_cohort: int = 4) -> Encoding:
+    return Encoding(values=values, plaintext_bits=96, max_cohort=max_cohort)
+
+
+def update(delta: list[float] | np.ndarray, examples: int = 10, loss: float = 5.0, correct: int = 7) -> Update:
+    return Update(np.asarray(delta, dtype=float), examples, loss, correct)
+
+
+def added(rows: list[list[int]]) -> list[int]:
+    return [sum(column) for column in zip(*rows, strict=True)]
+
+
+def test_three_clients_sum_exactly_and_their_metrics_too() -> None:
+    encoding = small_encoding(values=3)
+    clients = [update([1.0, -0.5, 0.0], 10, 5.0, 7), update([0.25, 0.5, 0.0], 30, 30.0, 20), update([-1.0, 1.0, 0.0])]
+    cohort = encoding.decode(added([encoding.encode(client) for client in clients]), 3)
+    assert cohort.delta_sum.tolist() == [0.25, 1.0, 0.0]
+    assert (cohort.contributors, cohort.examples, cohort.correct) == (3, 50, 34)
+    assert cohort.mean_loss == pytest.approx((0.5 + 1.0 + 0.5) / 3, abs=2**-12)
+    assert cohort.accuracy == pytest.approx(34 / 50)
+
+
+def test_slots_have_room_for_the_largest_cohort_and_guard_bits() -> None:
+    encoding = Encoding(values=10, plaintext_bits=2016, max_cohort=64)
+    assert encoding.slot_bits == 24  # 64 * 65535 < 2^22, and two guard bits
+    assert 64 * encoding.largest_value < 2 ** (encoding.slot_bits - GUARD_BITS)
+    assert encoding.slots_per_plaintext == 84
+
+
+@pytest.mark.parametrize("extreme", [1e9, -1e9])
+def test_the_largest_cohort_of_the_largest_values_does_not_overflow(extreme: float) -> None:
+    encoding = Encoding(values=7, plaintext_bits=200, max_cohort=64)
+    row = encoding.encode(update([extreme] * 7, examples=10**9, loss=1e12, correct=10**9))
+    cohort = encoding.decode([64 * plaintext for plaintext in row], 64)
+    clipped = encoding.clip - 2.0**-encoding.fraction_bits if extreme > 0 else -encoding.clip
+    assert cohort.delta_sum.tolist() == [64 * clipped] * 7
+    assert cohort.accuracy == 1.0
+
+
+def test_values_are_clipped_and_rounded_to_the_nearest_step() -> None:
+    encoding = small_encoding()
+    step = 2.0**-13
+    quantised = encoding.quantise(np.array([0.6 * step, -0.6 * step, 0.4 * step, 100.0, -100.0]))
+    assert quantised.tolist() == [1, -1, 0, 32767, -32768]
+
+
+def test_an_all_zero_update_of_one_client_decodes_to_zero() -> None:
+    encoding = small_encoding()
+    cohort = encoding.decode(encoding.encode(update([0.0] * 5, 0, 0.0, 0)), 1)
+    assert not cohort.delta_sum.any()
+    assert (cohort.examples, cohort.accuracy, cohort.mean_loss) == (0, 0.0, 0.0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 70), st.integers(2, 20), st.integers(100, 700), st.integers(0, 2**32 - 1))
+def test_any_packing_gives_back_the_integer_sum(
+    values: int, cohort: int, bits: int, plaintext_bits: int, seed: int
+) -> None:
+    try:
+        encoding = Encoding(values, plaintext_bits, cohort, bits, fraction_bits=0)
+    except SettingsError:
+        return
+    rng = np.random.default_rng(seed)
+    slots = [rng.integers(0, encoding.largest_value + 1, METRIC_SLOTS + values) for _ in range(cohort)]
+    total = encoding.unpack(added([encoding.pack(row) for row in slots]), cohort)
+    assert total.tolist() == np.sum(slots, axis=0).tolist()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.floats(-8, 8, allow_nan=False), min_size=5, max_size=5))
+def test_one_update_comes_back_within_half_a_step(delta: list[float]) -> None:
+    encoding = small_encoding()
+    decoded = encoding.decode(encoding.encode(update(delta)), 1).delta_sum
+    expected = np.clip(delta, -encoding.clip, encoding.clip - 2.0**-13)
+    assert np.abs(decoded - expected).max() <= 2.0**-14
+
+
+def test_number_of_plaintexts_depends_on_settings_only() -> None:
+    encoding = small_encoding()
+    busy, idle = update(np.linspace(-4, 4, 5)), update([0.0] * 5)
+    assert len(encoding.encode(busy)) == len(encoding.encode(idle)) == encoding.plaintexts
+
+
+@pytest.mark.parametrize(
+    ("wrong", "word"),
+    [
+        ({"values": 0}, "0 weights"),
+        ({"max_cohort": 0}, "largest cohort is 0"),
+        ({"value_bits": 1}, "value_bits is 1"),
+        ({"value_bits": 25}, "value_bits is 25"),
+        ({"fraction_bits": -1}, "fraction_bits is -1"),
+        ({"plaintext_bits": 39}, "fewer than two slots"),
+        ({"max_cohort": 2**40}, "at most 52"),
+    ],
+)
+def test_settings_under_which_a_sum_could_overflow_cannot_be_made(wrong: dict[str, int], word: str) -> None:
+    with pytest.raises(SettingsError, match=word):
+        Encoding(**{"values": 5, "plaintext_bits": 96, "max_cohort": 4} | wrong)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        update([0.0] * 4),
+        update([float("nan")] * 5),
+        update([0.0] * 5, correct=11),
+        update([0.0] * 5, loss=float("inf")),
+    ],
+    ids=["shape", "nan", "more correct than examples", "loss"],
+)
+def test_impossible_updates_are_not_encoded(bad: Update) -> None:
+    with pytest.raises(ValueError, match="shape|finite|impossible"):
+        small_encoding().encode(bad)
+
+
+class TestSumsThatNoHonestCohortGives:
+    """Every check of a decoded sum refuses; the same sum untouched passes (first test above)."""
+
+    encoding = small_encoding()
+
+    def honest(self) -> list[int]:
+        row = self.encoding.encode(update([0.5] * 5))
+        return added([row, row])
+
+    def refused(self, plaintexts: list[int], contributors: int, word: str) -> None:
+        with pytest.raises(Refused, match=word) as caught:
+            self.encoding.decode(plaintexts, contributors)
+        assert caught.value.reason is Reason.BAD_SUM
+
+    def test_the_honest_sum_passes(self) -> None:
+        assert self.encoding.decode(self.honest(), 2).delta_sum.tolist() == [1.0] * 5
+
+    def test_one_update_counted_twice(self) -> None:
+        self.refused(self.honest(), 1, "counter says 2")
+
+    def test_one_ciphertext_left_out_of_one_update(self) -> None:
+        row = self.encoding.encode(update([0.5] * 5))
+        self.refused([2 * row[0], *row[1:]], 2, "counter says 1")
+
+    def test_a_slot_beyond_what_the_cohort_can_reach(self) -> None:
+        sums = self.honest()
+        sums[0] += 2 * self.encoding.largest_value << self.encoding.slot_bits
+        self.refused(sums, 2, "larger than 2 updates")
+
+    def test_an_unused_slot_that_is_not_zero(self) -> None:
+        encoding = Encoding(values=4, plaintext_bits=96, max_cohort=4)  # 3 + 4 slots in three rows of 3
+        sums = encoding.encode(update([0.0] * 4))
+        sums[-1] += 1 << (2 * encoding.slot_bits)
+        with pytest.raises(Refused, match="no update uses"):
+            encoding.decode(sums, 1)
+
+    def test_bits_above_the_slots(self) -> None:
+        sums = self.honest()
+        sums[-1] += 1 << 95
+        self.refused(sums, 2, "longer than")
+
+    def test_too_few_plaintexts(self) -> None:
+        self.refused(self.honest()[:-1], 2, "plaintexts")
+
+    @pytest.mark.parametrize("contributors", [0, 5])
+    def test_more_contributors_than_the_slots_are_made_for(self, contributors: int) -> None:
+        self.refused(self.honest(), contributors, "1 to 4 are possible")

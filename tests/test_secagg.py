@@ -1,0 +1,151 @@
+"""One contract for both schemes: what is added encrypted is what is opened, and bad ciphertexts go nowhere."""
+
+from __future__ import annotations
+
+import random
+
+import phe
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.errors import Reason, Refused, SettingsError
+from core.secagg.decryption import generate_decryptor
+from core.secagg.paillier import PaillierAdder, PaillierEncryptor, TextbookBlinding, check_public_key, ciphertext_bytes
+from core.secagg.roles import adder_for, encryptor_for, payload_bytes
+from core.secagg.scheme import Decryptor, PublicKey, check_key_bits, join_payload
+
+BITS = 256  # small, for speed: these tests check arithmetic, not secrecy
+
+
+@pytest.fixture(scope="module", params=["paillier", "plain"])
+def decryptor(request: pytest.FixtureRequest) -> Decryptor:
+    return generate_decryptor(request.param, BITS)
+
+
+@pytest.fixture(scope="module")
+def paillier() -> Decryptor:
+    return generate_decryptor("paillier", BITS)
+
+
+def test_the_sum_of_encrypted_rows_opens_to_the_sum_of_the_rows(decryptor: Decryptor) -> None:
+    key = decryptor.public_key
+    encryptor, adder = encryptor_for(key), adder_for(key, count=3)
+    for row in ([5, 0, 1], [3, 0, 10], [0, 0, 100]):
+        payload = encryptor.encrypt(row)
+        adder.check(payload)
+        adder.add(payload)
+    assert decryptor.decrypt(adder.payload()) == [8, 0, 111]
+
+
+@settings(max_examples=25, deadline=None)
+@given(rows=st.lists(st.lists(st.integers(0, 2**200), min_size=2, max_size=2), min_size=1, max_size=5))
+def test_any_rows_sum_exactly(decryptor: Decryptor, rows: list[list[int]]) -> None:
+    key = decryptor.public_key
+    encryptor, adder = encryptor_for(key), adder_for(key, count=2)
+    for row in rows:
+        adder.add(encryptor.encrypt(row))
+    assert decryptor.decrypt(adder.payload()) == [sum(column) for column in zip(*rows, strict=True)]
+
+
+def test_payloads_have_one_length_whatever_they_say(decryptor: Decryptor) -> None:
+    key = decryptor.public_key
+    largest = (1 << key.plaintext_bits) - 1
+    lengths = {len(encryptor_for(key).encrypt(row)) for row in ([0, 0], [largest, largest], [1, 0])}
+    assert lengths == {payload_bytes(key, 2)}
+
+
+@pytest.mark.parametrize("plaintext", [-1, 1 << (BITS - 32)])
+def test_plaintexts_that_could_wrap_around_are_not_encrypted(decryptor: Decryptor, plaintext: int) -> None:
+    with pytest.raises(ValueError, match="outside"):
+        encryptor_for(decryptor.public_key).encrypt([plaintext])
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_payloads_of_another_length_are_refused(decryptor: Decryptor, change: int) -> None:
+    key = decryptor.public_key
+    payload = encryptor_for(key).encrypt([1, 2])
+    wrong = payload[:change] if change < 0 else payload + b"\0"
+    with pytest.raises(Refused) as caught:
+        adder_for(key, 2).check(wrong)
+    assert caught.value.reason is Reason.WRONG_LENGTH
+
+
+def test_our_ciphertexts_open_in_phe_itself(paillier: Decryptor) -> None:
+    public, private = phe.generate_paillier_keypair(n_length=BITS)
+    key = PublicKey("paillier", BITS, int(public.n))
+    payload = PaillierEncryptor(key).encrypt([12345])
+    assert private.raw_decrypt(int.from_bytes(payload, "big")) == 12345
+
+
+def test_the_same_plaintext_never_gives_the_same_ciphertext(paillier: Decryptor) -> None:
+    encryptor = encryptor_for(paillier.public_key)
+    payload = encryptor.encrypt([7] * 50)
+    size = ciphertext_bytes(paillier.public_key)
+    assert len({payload[start : start + size] for start in range(0, len(payload), size)}) == 50
+
+
+def test_blinding_takes_its_randomness_from_the_operating_system(paillier: Decryptor) -> None:
+    """Seeding Python's generator changes nothing: it must play no part in anything secret."""
+    blinding = TextbookBlinding(paillier.public_key)
+    random.seed(1)
+    first = blinding.factors(1)
+    random.seed(1)
+    assert blinding.factors(1) != first
+
+
+def malformed(key: PublicKey) -> dict[str, int]:
+    n = key.modulus
+    return {"zero": 0, "n": n, "7n": 7 * n, "n^2": n * n, "n^2+1": n * n + 1, "one": 1, "unblinded 5": 1 + 5 * n}
+
+
+@pytest.mark.parametrize("name", ["zero", "n", "7n", "n^2", "n^2+1", "one", "unblinded 5"])
+def test_malformed_ciphertexts_are_refused(paillier: Decryptor, name: str) -> None:
+    key = paillier.public_key
+    good = encryptor_for(key).encrypt([1])
+    payload = good + join_payload([malformed(key)[name]], ciphertext_bytes(key))
+    with pytest.raises(Refused, match="ciphertext 1 ") as caught:
+        PaillierAdder(key, 2).check(payload)
+    assert caught.value.reason is Reason.BAD_CIPHERTEXT
+    PaillierAdder(key, 2).check(good + good)
+
+
+def test_plain_payloads_that_could_overflow_are_refused() -> None:
+    key = PublicKey("plain", BITS)
+    with pytest.raises(Refused, match="too large"):
+        adder_for(key, 1).check((1 << key.plaintext_bits).to_bytes(BITS // 8, "big"))
+
+
+def test_public_keys_that_cannot_be_honest_are_refused(paillier: Decryptor) -> None:
+    honest = paillier.public_key
+    check_public_key(honest)
+    prime = 2**255 + 95  # the smallest prime above 2^255
+    for modulus, word in [
+        (honest.modulus >> 1, "255 bits"),
+        (honest.modulus - 1, "factor below"),
+        (prime, "prime number"),
+    ]:
+        with pytest.raises(Refused, match=word):
+            check_public_key(PublicKey("paillier", BITS, modulus))
+
+
+def test_unknown_schemes_are_refused() -> None:
+    with pytest.raises(Refused, match="rot13"):
+        encryptor_for(PublicKey("rot13", BITS))
+    with pytest.raises(SettingsError, match="rot13"):
+        generate_decryptor("rot13", BITS)
+
+
+def test_keys_below_2048_bits_need_the_insecure_flag() -> None:
+    check_key_bits("paillier", 2048, insecure_demo_keys=False)
+    check_key_bits("paillier", 256, insecure_demo_keys=True)
+    check_key_bits("plain", 256, insecure_demo_keys=False)
+    with pytest.raises(SettingsError, match="1024 bits can be broken"):
+        check_key_bits("paillier", 1024, insecure_demo_keys=False)
+    with pytest.raises(SettingsError, match="64 bits"):
+        check_key_bits("paillier", 64, insecure_demo_keys=True)
+
+
+def test_printing_a_key_shows_no_content(decryptor: Decryptor) -> None:
+    assert str(decryptor.public_key.modulus)[:20] not in repr(decryptor.public_key)
+    assert "0x" in repr(decryptor) or repr(decryptor) == f"PaillierDecryptor({BITS} bits)"
