@@ -1,0 +1,122 @@
+"""Reach the aggregator: one channel, a deadline on every call, and the one place where calls are repeated.
+
+Clients and the key holder only dial out. A call that finds nobody, or gets no answer in time, is repeated after a
+random and growing pause until the party's patience is over; then it gives up with a sentence. Refusals are final.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Protocol, TypeVar, cast
+
+import grpc
+import tenacity
+
+from core.errors import ConnectionLostError, GrokfedError, Reason, SettingsError
+from core.wire.status import refusal_of
+
+CALL_SECONDS = 30.0
+"""Deadline of a call that carries little."""
+TRANSFER_SECONDS = 300.0
+"""Deadline of a call that carries a model or an update."""
+STREAM_SECONDS = 3600.0
+"""Deadline of the stream on which the aggregator pushes; it is opened anew when it is over."""
+
+_OPTIONS = (
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+)
+_WORTH_REPEATING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Call(Protocol[T_co]):
+    """A response stream as gRPC gives it."""
+
+    def __iter__(self) -> Iterator[T_co]: ...
+
+
+class Line:
+    """A party's connection to the aggregator at `address` (host:port).
+
+    `patience` is how many seconds an outage may last before ConnectionLostError.
+    """
+
+    def __init__(self, address: str, patience: float) -> None:
+        check_address(address)
+        self.address = address
+        self.channel = grpc.insecure_channel(address, options=_OPTIONS)
+        self._patience = patience
+
+    def __enter__(self) -> Line:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.channel.close()
+
+    def call(self, send: Callable[[], T]) -> T:
+        """The answer to one call, repeated through outages.
+
+        Raises Refused if the aggregator turned it down, ConnectionLostError when patience is over.
+        """
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_worth_repeating),
+            wait=tenacity.wait_random_exponential(multiplier=0.2, max=3.0),
+            stop=tenacity.stop_after_delay(self._patience),
+            reraise=True,
+        )
+        try:
+            return retrying(send)
+        except grpc.RpcError as error:
+            raise self._explained(error) from error
+
+    def follow(self, open_stream: Callable[[], Call[T]]) -> Iterator[T]:
+        """What the aggregator pushes, through outages, until it ends the stream itself."""
+        while True:
+            messages = self.call(lambda: _begun(open_stream()))
+            try:
+                yield from messages
+            except grpc.RpcError as error:
+                if not _worth_repeating(error):
+                    raise self._explained(error) from error
+            else:
+                return
+
+    def _explained(self, error: grpc.RpcError) -> GrokfedError:
+        if refusal := refusal_of(error):
+            return refusal
+        code, details = cast("grpc.Call", error).code(), cast("grpc.Call", error).details()
+        if _worth_repeating(error):
+            return ConnectionLostError(f"no answer from {self.address} for {self._patience:g} seconds ({details})")
+        return GrokfedError(f"the aggregator at {self.address} failed: {code.name} {details}")
+
+
+def check_address(address: str) -> None:
+    """Raise SettingsError unless the address has the form host:port."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise SettingsError(f"the server's address is {address!r}; expected HOST:PORT, such as 127.0.0.1:50551")
+
+
+def _begun(stream: Call[T]) -> Iterator[T]:
+    """The same stream after its first message has come, so that a failure to connect shows here."""
+    messages = iter(stream)
+    try:
+        first = next(messages)
+    except StopIteration:
+        return iter(())
+    return chain([first], messages)
+
+
+def _worth_repeating(error: BaseException) -> bool:
+    if not isinstance(error, grpc.RpcError):
+        return False
+    if refusal := refusal_of(error):
+        return refusal.reason is Reason.STORAGE
+    return cast("grpc.Call", error).code() in _WORTH_REPEATING

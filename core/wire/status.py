@@ -1,0 +1,48 @@
+"""Refusals on the wire: one table from a reason's name to gRPC's status, and the way back.
+
+The status message is the sentence for people; the name travels in the trailing metadata. Whatever is not a refusal
+becomes INTERNAL without detail, so that no trace-back and no secret leaves the process.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import grpc
+
+from core.errors import Reason, Refused
+
+REASON_KEY = "grokfed-reason"
+
+STATUS = {
+    Reason.WRONG_TASK: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.NAME_TAKEN: grpc.StatusCode.ALREADY_EXISTS,
+    Reason.NUMBER_TAKEN: grpc.StatusCode.ALREADY_EXISTS,
+    Reason.FEDERATION_FULL: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.NOT_ENROLLED: grpc.StatusCode.PERMISSION_DENIED,
+    Reason.ROUND_NOT_OPEN: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.WRONG_DESCRIPTION: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.WRONG_LENGTH: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.WRONG_DIGEST: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.DUPLICATE: grpc.StatusCode.ALREADY_EXISTS,
+    Reason.BAD_CIPHERTEXT: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.BAD_KEY: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.KEY_TOO_SMALL: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.COHORT_TOO_SMALL: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.ALREADY_RELEASED: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.UNKNOWN_KEY: grpc.StatusCode.NOT_FOUND,
+    Reason.BAD_SUM: grpc.StatusCode.DATA_LOSS,
+    Reason.HOLDER_TAKEN: grpc.StatusCode.ALREADY_EXISTS,
+    Reason.MALFORMED: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.NO_MODEL: grpc.StatusCode.NOT_FOUND,
+    # Not UNAVAILABLE, which means that nobody answers: the sender should try again, and is told why.
+    Reason.STORAGE: grpc.StatusCode.ABORTED,
+}
+
+
+def refusal_of(error: grpc.RpcError) -> Refused | None:
+    """The refusal that a failed call carries, or None if it failed for another cause."""
+    call = cast("grpc.Call", error)  # what stubs raise is both
+    metadata = dict(call.trailing_metadata() or ())
+    name = metadata.get(REASON_KEY)
+    return Refused(Reason(name), call.details() or name) if name in set(Reason) else None

@@ -1,0 +1,133 @@
+"""Carry long payloads as bounded pieces, and take them in without ever holding more than was agreed.
+
+The three streamed messages (Chunk, SubmitRequest, ReleaseRequest) have the same shape: one header first, then data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import Reason, Refused
+from core.protocol import digest
+from core.wire import federation_pb2 as pb
+
+PIECE_BYTES = 256 * 1024
+MODEL_DTYPE = "<f8"
+LARGEST_PAYLOAD_BYTES = 1 << 30
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def pieces(payload: bytes) -> Iterator[bytes]:
+    """Cut a payload into pieces of at most PIECE_BYTES."""
+    view = memoryview(payload)
+    for start in range(0, len(payload), PIECE_BYTES):
+        yield bytes(view[start : start + PIECE_BYTES])
+
+
+class Assembly:
+    """Take in the pieces of one payload of declared length and digest.
+
+    Raises Refused(WRONG_LENGTH) as soon as more arrives than declared or than `limit` allows, and at the end
+    Refused(WRONG_LENGTH or WRONG_DIGEST) unless the whole is what was declared.
+    """
+
+    def __init__(self, length: int, sha256: bytes, limit: int) -> None:
+        if length > limit:
+            raise Refused(Reason.WRONG_LENGTH, f"a payload of {length} bytes was announced; at most {limit} are taken")
+        self._length = length
+        self._sha256 = sha256
+        self._data = bytearray()
+
+    def take(self, piece: bytes) -> None:
+        if len(self._data) + len(piece) > self._length:
+            raise Refused(Reason.WRONG_LENGTH, f"more than the announced {self._length} bytes arrived")
+        self._data += piece
+
+    def whole(self) -> bytes:
+        if len(self._data) != self._length:
+            raise Refused(Reason.WRONG_LENGTH, f"{len(self._data)} bytes arrived; {self._length} were announced")
+        payload = bytes(self._data)
+        if digest(payload) != self._sha256:
+            raise Refused(Reason.WRONG_DIGEST, "the payload's SHA-256 is not the announced one")
+        return payload
+
+
+def payload_chunks(payload: bytes, header: pb.PayloadHeader | None = None) -> Iterator[pb.Chunk]:
+    """A payload as the Chunk messages that carry it."""
+    header = header or pb.PayloadHeader()
+    header.length = len(payload)
+    header.sha256 = digest(payload)
+    yield pb.Chunk(header=header)
+    for piece in pieces(payload):
+        yield pb.Chunk(data=piece)
+
+
+def read_chunks(chunks: Iterable[pb.Chunk], limit: int) -> tuple[pb.PayloadHeader, bytes]:
+    """Put together what payload_chunks() took apart."""
+    stream = iter(chunks)
+    first = next(stream, None)
+    if first is None or first.WhichOneof("part") != "header":
+        raise Refused(Reason.MALFORMED, "a stream must begin with its header")
+    assembly = Assembly(first.header.length, first.header.sha256, limit)
+    for chunk in stream:
+        assembly.take(_data_of(chunk))
+    return first.header, assembly.whole()
+
+
+async def read_pieces(
+    requests: AsyncIterator[pb.SubmitRequest] | AsyncIterator[pb.ReleaseRequest],
+    length: int,
+    sha256: bytes,
+    limit: int,
+) -> bytes:
+    """The payload that follows a header already taken from `requests`."""
+    assembly = Assembly(length, sha256, limit)
+    async for request in requests:
+        assembly.take(_data_of(request))
+    return assembly.whole()
+
+
+def model_chunks(vector: FloatArray, round_number: int) -> Iterator[pb.Chunk]:
+    """A model, a float64 vector of shape (values,), as Chunk messages."""
+    header = pb.PayloadHeader(dtype=MODEL_DTYPE, shape=[len(vector)], round=round_number)
+    return payload_chunks(model_bytes(vector), header)
+
+
+def read_model(chunks: Iterable[pb.Chunk], values: int) -> tuple[int, FloatArray]:
+    """The round and the vector, shape (values,): an array of our own, aligned and writable.
+
+    Raises Refused unless it has the stated type, exactly `values` entries, and all of them finite.
+    """
+    header, payload = read_chunks(chunks, limit=values * 8)
+    if header.dtype != MODEL_DTYPE or list(header.shape) != [values]:
+        raise Refused(
+            Reason.MALFORMED,
+            f"the model is {header.dtype[:20]!r} of shape {list(header.shape)[:4]}; "
+            f"expected '{MODEL_DTYPE}' of [{values}]",
+        )
+    return header.round, model_from_bytes(payload, values)
+
+
+def model_bytes(vector: FloatArray) -> bytes:
+    """The bytes that a model's digest covers."""
+    return np.ascontiguousarray(vector, dtype=MODEL_DTYPE).tobytes()
+
+
+def model_from_bytes(payload: bytes, values: int) -> FloatArray:
+    """The vector in `payload`, copied, checked for length and finiteness."""
+    if len(payload) != values * 8:
+        raise Refused(Reason.WRONG_LENGTH, f"the model has {len(payload)} bytes; expected {values * 8}")
+    vector = np.frombuffer(payload, dtype=MODEL_DTYPE).astype(np.float64, copy=True)
+    if not np.isfinite(vector).all():
+        raise Refused(Reason.MALFORMED, "the model has weights that are not finite")
+    return vector
+
+
+def _data_of(message: pb.Chunk | pb.SubmitRequest | pb.ReleaseRequest) -> bytes:
+    if message.WhichOneof("part") != "data":
+        raise Refused(Reason.MALFORMED, "a second header in one stream")
+    return message.data
