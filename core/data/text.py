@@ -1,0 +1,167 @@
+"""Turn texts into bags of word numbers: what the spam model sees of a mail.
+
+    >>> from core.data.text import HashingVocabulary, words
+    >>> words("Win $1000 now!!")
+    ['win', '$', '1000', 'now', '!', '!']
+    >>> HashingVocabulary(8192).index("win")
+    7030
+
+The vocabulary is public and fixed before training. It is never built from anybody's mail, because its words, and which
+of them exist at all, would tell what the mail says.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import DataError, SettingsError
+
+IntArray = npt.NDArray[np.int64]
+
+WORD = re.compile(r"[^\W_]+|[^\w\s]|_")
+STEM_LETTERS = 6
+LONGEST_NUMBER = 4
+LONGEST_MAIL = 500
+
+
+def words(text: str) -> list[str]:
+    """Cut a text into lower-case words and numbers, and single signs such as $, % or !, in reading order."""
+    return WORD.findall(text.lower())
+
+
+def stem(word: str) -> str:
+    """Cut a word to its first six letters, and write a number of five or more digits as that many zeros.
+
+    Inflected forms share one weight this way, and a phone or account number counts only as a number so long: fewer
+    distinct words, so fewer of them collide in a small hashed vocabulary.
+    """
+    if len(word) > LONGEST_NUMBER and word.isdecimal():
+        return "0" * len(word)
+    return word[:STEM_LETTERS]
+
+
+class Vocabulary(Protocol):
+    """Words and their numbers, 0 to size - 1."""
+
+    @property
+    def size(self) -> int:
+        """How many numbers there are."""
+
+    def index(self, word: str) -> int:
+        """Return the number of a word, known or not."""
+
+
+@dataclass(frozen=True)
+class HashingVocabulary:
+    """The hashing trick: a word's number is its CRC-32 modulo `size`, so every word has one, and some share it."""
+
+    size: int
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise SettingsError(f"a hashed vocabulary has at least 1 number, not {self.size}")
+
+    def index(self, word: str) -> int:
+        return zlib.crc32(word.encode("utf-8", "surrogatepass")) % self.size
+
+
+class WordList:
+    """A public list of words: each has its place in the list as number, all others share the last number.
+
+    Args:
+        known: the words in the form that `stem` gives them, each once. Raises SettingsError otherwise.
+    """
+
+    def __init__(self, known: Iterable[str]) -> None:
+        self.words = tuple(known)
+        self._numbers = {word: number for number, word in enumerate(self.words)}
+        if len(self._numbers) != len(self.words):
+            twice = next(word for number, word in enumerate(self.words) if self._numbers[word] != number)
+            raise SettingsError(f"the word list has {twice!r} more than once")
+
+    @property
+    def unknown(self) -> int:
+        """The number of every word that is not in the list."""
+        return len(self.words)
+
+    @property
+    def size(self) -> int:
+        return len(self.words) + 1
+
+    def index(self, word: str) -> int:
+        return self._numbers.get(word, self.unknown)
+
+
+def read_word_list(path: Path) -> WordList:
+    """Read the words of a text file; raise DataError if it cannot be read or holds none."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"the word list {path} cannot be read: {error}") from error
+    known = dict.fromkeys(stem(word) for word in words(text))
+    if not known:
+        raise DataError(f"the word list {path} holds no words")
+    return WordList(known)
+
+
+def distinct_words(text: str, longest: int = LONGEST_MAIL) -> list[str]:
+    """Return the set of a text's words, each as its stem, in the order of their first occurrence.
+
+    Args:
+        longest: a text with more distinct words than this counts by the first so many of them.
+    """
+    return list(islice(dict.fromkeys(map(stem, dict.fromkeys(words(text)))), longest))
+
+
+def bag(text: str, vocabulary: Vocabulary) -> list[int]:
+    """Return the set of the numbers of a text's distinct words, ascending."""
+    return sorted({vocabulary.index(word) for word in distinct_words(text)})
+
+
+@dataclass(frozen=True)
+class Bags:
+    """Labelled texts as a data set: bags of word numbers, end to end, without padding.
+
+    Attributes:
+        indices: the word numbers of all bags, one bag after the other, shape (entries,).
+        offsets: where each bag starts in `indices`, shape (bags,).
+        labels: 1 for spam, 0 for ham, shape (bags,).
+    """
+
+    indices: IntArray
+    offsets: IntArray
+    labels: IntArray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, rows: IntArray) -> tuple[tuple[IntArray, IntArray], IntArray]:
+        """Return ((indices, offsets), labels) of the bags `rows`, in that order."""
+        ends = np.append(self.offsets, len(self.indices))
+        starts, sizes = ends[rows], ends[rows + 1] - ends[rows]
+        offsets = np.cumsum(sizes) - sizes
+        # Entry k of the batch lies as far from its bag's start here as there: source = k - offset + start.
+        source = np.arange(sizes.sum()) + np.repeat(starts - offsets, sizes)
+        return (self.indices[source], offsets), self.labels[rows]
+
+
+def make_bags(texts: Iterable[str], labels: Sequence[bool], vocabulary: Vocabulary) -> Bags:
+    """Make a data set of texts; `labels` says of each whether it is spam. A text without words is an empty bag."""
+    bags = [bag(text, vocabulary) for text in texts]
+    if len(bags) != len(labels):
+        raise ValueError(f"there are {len(bags)} texts and {len(labels)} labels")
+    sizes = np.array([len(numbers) for numbers in bags], np.int64)
+    return Bags(
+        indices=np.fromiter((number for numbers in bags for number in numbers), np.int64, int(sizes.sum())),
+        offsets=np.cumsum(sizes) - sizes,
+        labels=np.array(labels, np.int64),
+    )

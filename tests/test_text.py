@@ -1,0 +1,161 @@
+"""From text to bags of word numbers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.data.text import (
+    Bags,
+    HashingVocabulary,
+    WordList,
+    bag,
+    distinct_words,
+    make_bags,
+    read_word_list,
+    stem,
+    words,
+)
+from core.errors import DataError, SettingsError
+
+
+def test_words_are_lower_case_and_money_signs_and_numbers_count() -> None:
+    assert words("WIN $1000 now!! 50% off") == ["win", "$", "1000", "now", "!", "!", "50", "%", "off"]
+
+
+def test_text_set_apart_by_spaces_reads_like_text_as_it_was_written() -> None:
+    assert words("don ' t pay £ 5 _ really _ , ok ?") == words("Don't pay £5 _really_, OK?")
+
+
+def test_words_of_other_alphabets_stay_whole() -> None:
+    assert words("Größe ПРИВЕТ") == ["größe", "привет"]
+
+
+def test_a_text_of_spaces_and_line_ends_has_no_words() -> None:
+    assert words(" \t\n\r\u00a0") == []
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [("account", "accoun"), ("accounts", "accoun"), ("pay", "pay"), ("1000", "1000"), ("08712460324", "00000000000")],
+)
+def test_long_words_share_a_stem_and_long_numbers_only_tell_their_length(word: str, expected: str) -> None:
+    assert stem(word) == expected
+
+
+def test_hashed_numbers_are_the_same_in_every_process_and_release() -> None:
+    """The numbers are CRC-32 modulo the size: crc32(b"win") is 0xb0ca3b76."""
+    assert HashingVocabulary(8192).index("win") == 0xB0CA3B76 % 8192
+    program = "from core.data.text import HashingVocabulary; print(HashingVocabulary(8192).index('größe'))"
+    environment = {"PYTHONHASHSEED": "7"}
+    other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
+    assert int(other.stdout) == HashingVocabulary(8192).index("größe")
+
+
+@given(st.text(), st.integers(1, 10_000))
+def test_every_word_has_a_number_below_the_size(word: str, size: int) -> None:
+    assert 0 <= HashingVocabulary(size).index(word) < size
+
+
+def test_a_vocabulary_without_numbers_is_refused() -> None:
+    with pytest.raises(SettingsError, match="at least 1 number, not 0"):
+        HashingVocabulary(0)
+
+
+def test_words_outside_a_word_list_share_the_last_number() -> None:
+    vocabulary = WordList(["cat", "the", "dog", "sat"])
+    assert vocabulary.size == 5
+    assert [vocabulary.index(word) for word in ("cat", "sat", "cow", "")] == [0, 3, 4, 4]
+    assert vocabulary.words[2] == "dog"
+
+
+def test_the_cat_sat_is_the_bag_of_its_three_places_in_the_list() -> None:
+    assert bag("the cat sat, the CAT", WordList(["cat", "the", "dog", "sat", ","])) == [0, 1, 3, 4]
+
+
+def test_a_word_list_with_a_word_twice_is_refused_by_name() -> None:
+    with pytest.raises(SettingsError, match="'dog' more than once"):
+        WordList(["dog", "cat", "dog"])
+
+
+def test_a_word_list_is_read_in_the_order_of_its_file(tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("Meeting\nprizes\nmeetings\n")
+    assert read_word_list(tmp_path / "words.txt").words == ("meetin", "prizes")
+
+
+@pytest.mark.parametrize("content", [None, "", "\n \n"])
+def test_a_missing_or_empty_word_list_is_a_data_error(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "words.txt"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(DataError, match=r"words\.txt"):
+        read_word_list(path)
+
+
+def test_a_mail_is_the_set_of_its_words_and_a_long_one_is_cut_not_dropped() -> None:
+    assert distinct_words("no no yes NO maybe", longest=2) == ["no", "yes"]
+    many = " ".join(f"w{number}" for number in range(600))
+    assert distinct_words(many) == [f"w{number}" for number in range(500)]
+
+
+def test_words_that_share_a_number_count_once() -> None:
+    assert bag("one two three", HashingVocabulary(1)) == [0]
+
+
+def example() -> Bags:
+    """Three texts over the list a b c: {a, b}, nothing, {c}; the last is spam."""
+    return make_bags(["b a b", "", "c"], [False, False, True], WordList(["a", "b", "c"]))
+
+
+def test_bags_lie_end_to_end_without_padding() -> None:
+    bags = example()
+    assert len(bags) == 3
+    assert bags.indices.tolist() == [0, 1, 2]
+    assert bags.offsets.tolist() == [0, 2, 2]
+    assert bags.labels.tolist() == [0, 0, 1]
+    assert bags.indices.dtype == bags.offsets.dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("rows", "indices", "offsets", "labels"),
+    [
+        ([2, 0], [2, 0, 1], [0, 1], [1, 0]),
+        ([1, 2], [2], [0, 0], [0, 1]),
+        ([0, 1, 0], [0, 1, 0, 1], [0, 2, 2], [0, 0, 0]),
+        ([1], [], [0], [0]),
+    ],
+)
+def test_a_batch_holds_the_bags_of_its_rows_in_that_order(
+    rows: list[int], indices: list[int], offsets: list[int], labels: list[int]
+) -> None:
+    (got_indices, got_offsets), got_labels = example().batch(np.array(rows))
+    assert got_indices.tolist() == indices
+    assert got_offsets.tolist() == offsets
+    assert got_labels.tolist() == labels
+
+
+@given(st.lists(st.text("abc ", max_size=9), min_size=1, max_size=8), st.randoms())
+def test_batches_agree_with_taking_bags_one_by_one(texts: list[str], random: object) -> None:
+    vocabulary = HashingVocabulary(50)
+    bags = make_bags(texts, [False] * len(texts), vocabulary)
+    rows = np.random.default_rng(random.randrange(99)).integers(len(texts), size=5)  # type: ignore[attr-defined]
+    (indices, offsets), _ = bags.batch(rows)
+    taken = [part.tolist() for part in np.split(indices, offsets[1:])]
+    assert taken == [bag(texts[row], vocabulary) for row in rows]
+
+
+def test_no_texts_make_an_empty_data_set() -> None:
+    bags = make_bags([], [], HashingVocabulary(8))
+    assert len(bags) == 0
+    assert bags.indices.shape == bags.offsets.shape == bags.labels.shape == (0,)
+
+
+def test_a_label_missing_is_a_mistake_of_the_caller() -> None:
+    with pytest.raises(ValueError, match="2 texts and 1 labels"):
+        make_bags(["a", "b"], [True], HashingVocabulary(8))
