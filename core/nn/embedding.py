@@ -1,0 +1,122 @@
+"""Tables of vectors looked up by number: words, mostly."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from core.nn.module import Input, Module, Parameter
+from core.ops import Array, as_indices, bag_sizes
+from core.tensor import Tensor, as_tensor, embedding_bag
+
+
+class Embedding(Module):
+    """A table of vectors looked up by number: indices of any shape -> (*indices.shape, embedding_dim).
+
+    Args:
+        padding_idx: a number that stands for "nothing here": its vector is 0, counts as 0, and never learns.
+
+    Attributes:
+        weight: shape (num_embeddings, embedding_dim), starts uniform in (-0.5, 0.5) / embedding_dim.
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        padding_idx: int | None = None,
+        rng: np.random.Generator,
+        dtype: npt.DTypeLike = np.float64,
+    ) -> None:
+        self.padding_idx = padding_idx
+        self.weight = _table(num_embeddings, embedding_dim, padding_idx, rng, dtype)
+
+    def forward(self, indices: Input) -> Tensor:
+        rows = as_indices(as_tensor(indices).data)
+        vectors = self.weight.index_select(rows)
+        if self.padding_idx is None:
+            return vectors
+        counts = np.not_equal(rows, self.padding_idx).astype(vectors.dtype)
+        return vectors * counts[..., None]
+
+
+class EmbeddingBag(Module):
+    """Sums or means of looked-up vectors, one for each bag of numbers; an empty bag gives zeros.
+
+    Args:
+        mode: "sum" or "mean".
+        padding_idx: a number that stands for "nothing here": it is left out of sums and of the counts of means.
+        deduplicate: whether a number counts once in a bag, however often it is there.
+
+    Attributes:
+        weight: shape (num_embeddings, embedding_dim), starts uniform in (-0.5, 0.5) / embedding_dim.
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        mode: Literal["sum", "mean"] = "sum",
+        padding_idx: int | None = None,
+        deduplicate: bool = False,
+        rng: np.random.Generator,
+        dtype: npt.DTypeLike = np.float64,
+    ) -> None:
+        if mode not in ("sum", "mean"):
+            raise ValueError(f'mode is "sum" or "mean", not {mode!r}')
+        self.mode = mode
+        self.padding_idx = padding_idx
+        self.deduplicate = deduplicate
+        self.weight = _table(num_embeddings, embedding_dim, padding_idx, rng, dtype)
+
+    def forward(self, indices: Input, offsets: Input, per_sample_weights: Input | None = None) -> Tensor:
+        """Return (bags, embedding_dim).
+
+        Args:
+            indices: the numbers of all bags, one bag after the other, shape (entries,).
+            offsets: where each bag starts in `indices`, shape (bags,).
+            per_sample_weights: a factor for each entry, shape (entries,). A mean still divides by the count.
+        """
+        rows, starts = as_indices(as_tensor(indices).data), as_indices(as_tensor(offsets).data)
+        weights = None if per_sample_weights is None else as_tensor(per_sample_weights)
+        if self.padding_idx is not None:
+            kept = np.not_equal(rows, self.padding_idx)
+            weights = None if weights is None else weights[kept]
+            rows, starts = filter_bags(rows, starts, kept)
+        if self.deduplicate:
+            if weights is not None:
+                raise ValueError("a de-duplicating bag takes no per_sample_weights: repeated entries are dropped")
+            rows, starts = unique_bags(rows, starts)
+        sums = embedding_bag(self.weight, rows, starts, weights)
+        if self.mode == "sum":
+            return sums
+        return sums / np.maximum(bag_sizes(rows, starts), 1)[:, None].astype(sums.dtype)
+
+
+def filter_bags(indices: Array, offsets: Array, kept: Array) -> tuple[Array, Array]:
+    """Keep only the entries where `kept`, shape (entries,), is true; return the new indices and offsets."""
+    bag_sizes(indices, offsets)
+    kept_before = np.concatenate([[0], np.cumsum(kept)])
+    return indices[kept], kept_before[offsets]
+
+
+def unique_bags(indices: Array, offsets: Array) -> tuple[Array, Array]:
+    """Keep each number once in each bag, in rising order; return the new indices and offsets."""
+    sizes = bag_sizes(indices, offsets)
+    bags = np.repeat(np.arange(len(offsets)), sizes)
+    numbers = int(indices.max()) + 1 if len(indices) else 1
+    pairs = np.unique(bags * numbers + indices)  # sorted by bag, then by number
+    return pairs % numbers, np.searchsorted(pairs, np.arange(len(offsets)) * numbers)
+
+
+def _table(rows: int, dim: int, padding_idx: int | None, rng: np.random.Generator, dtype: npt.DTypeLike) -> Parameter:
+    table = (rng.uniform(-0.5, 0.5, (rows, dim)) / dim).astype(dtype)
+    if padding_idx is not None:
+        if not 0 <= padding_idx < rows:
+            raise ValueError(f"padding_idx must be a row number in 0 ... {rows - 1}, not {padding_idx}")
+        table[padding_idx] = 0
+    return Parameter(table)

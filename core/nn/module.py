@@ -1,0 +1,110 @@
+"""The base of all layers and models: finds parameters, switches modes, saves and loads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from core.ops import Array
+from core.tensor import Tensor
+
+Input = Tensor | npt.ArrayLike
+
+
+class Parameter(Tensor):
+    """A tensor that a model owns and an optimiser changes, unless it is frozen (`requires_grad` is False)."""
+
+    __slots__ = ()
+
+    def __init__(self, data: npt.ArrayLike) -> None:
+        super().__init__(data, requires_grad=True)
+
+
+class Module:
+    """Base of all layers and models: subclasses set parameters and modules as attributes and define `forward`.
+
+    Attributes may also be lists, tuples and dicts of them, to any depth.
+    """
+
+    training: bool = True
+    forward: Callable[..., Any]
+
+    def __call__(self, *inputs: Any, **options: Any) -> Tensor:
+        output: Tensor = self.forward(*inputs, **options)
+        return output
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Yield dotted names and parameters in the order the attributes were set; a shared one comes once."""
+        for name, part in _walk(self, "", set()):
+            if isinstance(part, Parameter):
+                yield name, part
+
+    def parameters(self) -> Iterator[Parameter]:
+        for _, parameter in self.named_parameters():
+            yield parameter
+
+    def modules(self) -> Iterator[Module]:
+        """Yield this module and every module inside it."""
+        for _, part in _walk(self, "", set()):
+            if isinstance(part, Module):
+                yield part
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training: dropout drops."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Switch to evaluation: nothing is random."""
+        return self.train(False)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Freeze all parameters (False) or let them learn again (True)."""
+        for parameter in self.parameters():
+            parameter.requires_grad = requires_grad
+            parameter.grad = None
+        return self
+
+    def zero_grad(self) -> None:
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def state_dict(self) -> dict[str, Array]:
+        """Return a copy of every parameter's array by name."""
+        return {name: parameter.data.copy() for name, parameter in self.named_parameters()}
+
+    def load_state_dict(self, state: Mapping[str, npt.ArrayLike]) -> None:
+        """Overwrite every parameter; raise ValueError, and change nothing, unless names and shapes all match."""
+        parameters = dict(self.named_parameters())
+        if parameters.keys() != state.keys():
+            missing, unknown = sorted(parameters.keys() - state.keys()), sorted(state.keys() - parameters.keys())
+            raise ValueError(f"the state lacks {missing} and has {unknown}, which the module does not know")
+        arrays = {name: np.asarray(array) for name, array in state.items()}
+        for name, parameter in parameters.items():
+            if arrays[name].shape != parameter.shape:
+                raise ValueError(f"{name} has shape {parameter.shape}, the state's has {arrays[name].shape}")
+        for name, parameter in parameters.items():
+            parameter.data[...] = arrays[name]
+
+
+def _walk(part: object, name: str, seen: set[int]) -> Iterator[tuple[str, object]]:
+    """Yield every module and parameter inside `part`, itself included, once and with its dotted name."""
+    if isinstance(part, Parameter | Module):
+        if id(part) in seen:
+            return
+        seen.add(id(part))
+        yield name, part
+    if isinstance(part, Module):
+        inside: Any = vars(part).items()
+    elif isinstance(part, Mapping):
+        inside = part.items()
+    elif isinstance(part, list | tuple):
+        inside = enumerate(part)
+    else:
+        return
+    for key, value in inside:
+        yield from _walk(value, f"{name}.{key}" if name else str(key), seen)

@@ -1,0 +1,104 @@
+"""A model's parameters as one flat vector, and named arrays as a file.
+
+The flat vector is what federated learning averages, clips and encrypts; its layout is the model's
+`named_parameters`, one after the other, each in row-major order.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import DataError, StorageError
+from core.nn import Module
+from core.ops import Array
+
+Layout = tuple[tuple[str, tuple[int, ...]], ...]
+
+
+def layout(module: Module) -> Layout:
+    """Return name and shape of each parameter, in the order of the flat vector."""
+    return tuple((name, parameter.shape) for name, parameter in module.named_parameters())
+
+
+def to_vector(module: Module) -> npt.NDArray[np.float64]:
+    """Copy all parameters into one vector of float64, shape (W,)."""
+    flat = [parameter.data.reshape(-1) for parameter in module.parameters()]
+    return np.concatenate([np.zeros(0), *flat]).astype(np.float64)
+
+
+def from_vector(module: Module, vector: npt.ArrayLike) -> None:
+    """Overwrite all parameters from a vector of shape (W,); each keeps its dtype.
+
+    Raises ValueError, and changes nothing, if the length is not W or a number is not finite in its
+    parameter's dtype.
+    """
+    vector = np.asarray(vector)
+    parameters = list(module.parameters())
+    sizes = [parameter.size for parameter in parameters]
+    if vector.shape != (sum(sizes),):
+        raise ValueError(f"a vector of shape {vector.shape} does not fit {sum(sizes)} parameters")
+    parts = np.split(vector, np.cumsum(sizes)[:-1]) if parameters else []
+    with np.errstate(over="ignore"):  # what overflows a smaller float is found and refused below
+        arrays = [part.astype(parameter.dtype) for part, parameter in zip(parts, parameters, strict=True)]
+    for (name, _), array in zip(layout(module), arrays, strict=True):
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} would hold a number that is not finite in {array.dtype}")
+    for parameter, array in zip(parameters, arrays, strict=True):
+        parameter.data[...] = array.reshape(parameter.shape)
+
+
+def save_npz(path: Path, arrays: Mapping[str, npt.ArrayLike]) -> None:
+    """Write named arrays to a file, whole or not at all; the same arrays give the same bytes.
+
+    Raises StorageError if it cannot be written.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, allow_pickle=False, **dict(arrays))
+        partial.replace(path)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error}") from error
+
+
+def load_npz(path: Path) -> dict[str, Array]:
+    """Read named arrays; raise DataError if the file is missing or is no file of plain arrays."""
+    try:
+        with path.open("rb") as file:
+            return _read_arrays(file)
+    except FileNotFoundError:
+        raise DataError(f"there is no file {path}") from None
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path} is not a readable file of named arrays (.npz): {error}") from error
+
+
+def save_module(path: Path, module: Module) -> None:
+    """Write all parameters of a module to a file; raise StorageError if it cannot be written."""
+    save_npz(path, module.state_dict())
+
+
+def load_module(path: Path, module: Module) -> None:
+    """Overwrite all parameters of a module from a file; raise DataError if it does not hold just these."""
+    arrays = load_npz(path)
+    try:
+        module.load_state_dict(arrays)
+    except ValueError as error:
+        raise DataError(f"{path} does not fit the model: {error}") from error
+
+
+def _read_arrays(file: BinaryIO) -> dict[str, Array]:
+    content = np.load(file, allow_pickle=False)
+    if not isinstance(content, np.lib.npyio.NpzFile):
+        raise ValueError("it holds a single array")  # noqa: TRY004  the file's fault, not the caller's
+    arrays = {name: content[name] for name in content.files}
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise ValueError(f"{name} is no array")  # noqa: TRY004
+    return arrays

@@ -1,0 +1,18 @@
+"""Something to learn, one file a subject."""
+
+from __future__ import annotations
+
+from core.errors import SettingsError
+from core.tasks.spam import SPAM
+from core.tasks.task import LocalTraining, Reading, Task, local_training
+
+__all__ = ["TASKS", "LocalTraining", "Reading", "Task", "get_task", "local_training"]
+
+TASKS = {task.name: task for task in (SPAM,)}
+
+
+def get_task(name: str) -> Task:
+    """Return a task by its name; raise SettingsError if there is none."""
+    if name not in TASKS:
+        raise SettingsError(f"there is no task {name!r}; known are {', '.join(sorted(TASKS))}")
+    return TASKS[name]

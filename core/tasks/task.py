@@ -1,0 +1,130 @@
+"""What a task is: something to learn, as model, loss, metric, data and the settings of local training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from math import frexp
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.errors import SettingsError
+from core.losses import Loss
+from core.nn import Module
+from core.optim import Adam, Optimiser
+from core.tensor import Tensor
+from core.training import Correct, Dataset, Sums, evaluate, train_epoch
+
+GENERATED = "generated"
+A_FEW_CLIENTS = 5
+
+
+@dataclass(frozen=True)
+class LocalTraining:
+    """How a client trains in one round. Raises SettingsError for settings that cannot work.
+
+    Attributes:
+        learning_rate: of the optimiser.
+        epochs: passes over the client's own data, in one round.
+        batch_size: examples in a batch.
+        optimiser: makes an optimiser from parameters and learning rate. It is made anew in every round: what it
+            remembers of a round never leaves the client and is not carried to the next.
+    """
+
+    learning_rate: float
+    epochs: int = 1
+    batch_size: int = 32
+    optimiser: Callable[[Iterable[Tensor], float], Optimiser] = Adam
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise SettingsError(f"learning_rate is {self.learning_rate}; it must be a positive number")
+        for name, number in (("epochs", self.epochs), ("batch_size", self.batch_size)):
+            if number < 1:
+                raise SettingsError(f"{name} is {number}; it must be at least 1")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read from a file or folder.
+
+    Attributes:
+        examples: in their order there.
+        skipped: how many more there are that could not be read.
+        first_skipped: which the first of those is and what is wrong with it; empty if there is none.
+    """
+
+    examples: Sequence[Any]
+    skipped: int = 0
+    first_skipped: str = ""
+
+
+def usable(_examples: Sequence[Any], _where: str) -> None:
+    """Accept any examples: what a task does that can learn from all of them."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Something to learn. Every party of a federation uses the same one.
+
+    Attributes:
+        name: how parties call it.
+        build: makes the untrained model.
+        loss: the mean loss of a batch, from outputs and targets.
+        correct: how many of a batch's outputs are right.
+        read: reads examples from a file or folder; what an example is, the task decides.
+        generate: makes up the examples of one client, from a seed and the client's number.
+        generate_test: makes up examples to judge a model by, from a seed and the number of clients.
+        prepare: makes a data set of examples.
+        local: how a client trains.
+        clip: the largest absolute change of one weight in one update, a power of two. Raises SettingsError otherwise.
+        require: raises DataError, naming the place, if nothing can be learned from examples (one class only, say).
+    """
+
+    name: str
+    build: Callable[[np.random.Generator], Module]
+    loss: Loss
+    correct: Correct
+    read: Callable[[Path], Reading]
+    generate: Callable[[int, int], Sequence[Any]]
+    generate_test: Callable[[int, int], Sequence[Any]]
+    prepare: Callable[[Sequence[Any]], Dataset]
+    local: LocalTraining
+    clip: float
+    require: Callable[[Sequence[Any], str], None] = usable
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.clip) and self.clip > 0 and frexp(self.clip)[0] == 0.5):
+            raise SettingsError(f"clip of task {self.name} is {self.clip}; it must be a power of two")
+
+    def load_test(self, source: str, seed: int, clients: int | None) -> Dataset:
+        """Prepare examples to judge a model by: read from the path `source`, or made up where it is `generated`.
+
+        Args:
+            clients: for how many clients to make up examples; None is a few.
+
+        Raises:
+            DataError: they cannot be read.
+        """
+        if source == GENERATED:
+            return self.prepare(self.generate_test(seed, clients or A_FEW_CLIENTS))
+        return self.prepare(self.read(Path(source)).examples)
+
+
+def local_training(task: Task, model: Module, data: Dataset, rng: np.random.Generator) -> Sums:
+    """Train a model in place for one round of one client.
+
+    Returns:
+        The sums over the client's data of the model as it came, before training: all clients of a round
+        judge the same model, so that their sums add up to its training loss and accuracy.
+
+    Raises:
+        DivergedError: the loss is not finite or grows without bound.
+    """
+    sums = evaluate(model, data, task.loss, task.correct)
+    optimiser = task.local.optimiser(model.parameters(), task.local.learning_rate)
+    for _ in range(task.local.epochs):
+        train_epoch(model, data, task.loss, optimiser, task.local.batch_size, rng)
+    return sums
