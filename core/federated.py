@@ -1,0 +1,90 @@
+"""Where learning and protecting meet: federated averaging as pure functions (McMahan et al., AISTATS 2017).
+
+    a client     update = train(model) - model, clipped and quantised by the encoding
+    the server   model  = model + (sum of the updates) / (number of updates)
+
+Every client weighs the same. The mean is over whole clients, so that one client's number of mails stays its own secret.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import DataError
+from core.parameters import from_vector, layout, load_npz, save_npz, to_vector
+from core.secagg.encoding import CohortSum, Encoding, Update
+from core.tasks.task import Task, local_training
+from core.training import Dataset, Sums, evaluate
+
+FloatArray = npt.NDArray[np.float64]
+VALUE_BITS = 16
+
+
+def initial_model(task: Task, seed: int) -> FloatArray:
+    """The model before round 1, shape (values,). Same seed, same bytes, on every machine."""
+    return to_vector(task.build(np.random.default_rng([seed, 0])))
+
+
+def client_rng(seed: int, round_number: int, number: int) -> np.random.Generator:
+    """The generator of one client's shuffling in one round, so that any round can be repeated exactly."""
+    return np.random.default_rng([seed, round_number, number])
+
+
+def client_update(task: Task, model: FloatArray, data: Dataset, rng: np.random.Generator) -> Update:
+    """Train a copy of `model`, shape (values,), on one client's data and give the change."""
+    module = task.build(np.random.default_rng(0))
+    from_vector(module, model)
+    sums = local_training(task, module, data, rng)
+    return Update(to_vector(module) - model, sums.examples, sums.loss, sums.correct)
+
+
+def evaluate_model(task: Task, model: FloatArray, data: Dataset) -> Sums:
+    """Judge a model, shape (values,), on data it was not trained on."""
+    module = task.build(np.random.default_rng(0))
+    from_vector(module, model)
+    return evaluate(module, data, task.loss, task.correct)
+
+
+def next_model(model: FloatArray, cohort: CohortSum) -> FloatArray:
+    """The published rule: add the mean update."""
+    return model + cohort.delta_sum / cohort.contributors
+
+
+def named_weights(task: Task, model: FloatArray) -> dict[str, npt.NDArray[Any]]:
+    """The flat model, shape (values,), as named arrays in the shapes of the task's layers."""
+    module = task.build(np.random.default_rng(0))
+    from_vector(module, model)
+    return {name: parameter.numpy() for name, parameter in module.named_parameters()}
+
+
+def save_model(path: Path, task: Task, model: FloatArray) -> None:
+    """Write a model as an .npz file of named arrays. Raises StorageError if that fails."""
+    save_npz(path, named_weights(task, model))
+
+
+def load_model(path: Path, task: Task) -> FloatArray:
+    """Read what save_model() wrote, shape (values,). Raises DataError if it is not a model of this task."""
+    arrays = load_npz(path)
+    module = task.build(np.random.default_rng(0))
+    found = {name: array.shape for name, array in arrays.items()}
+    if found != dict(layout(module)):
+        raise DataError(f"{path} is not a model of the task {task.name!r}: it holds {found}")
+    module.load_state_dict(arrays)
+    return to_vector(module)
+
+
+def encoding_for(task: Task, values: int, plaintext_bits: int, max_cohort: int) -> Encoding:
+    """The task's encoding: its clip decides the one scale. Raises SettingsError if a sum could overflow."""
+    fraction_bits = VALUE_BITS - 1 - round(np.log2(task.clip))
+    return Encoding(values, plaintext_bits, max_cohort, VALUE_BITS, fraction_bits)
+
+
+def task_digest(task: Task) -> bytes:
+    """SHA-256 of what two parties must agree on before their numbers can be added: weights, shapes and the clip."""
+    shapes = layout(task.build(np.random.default_rng(0)))
+    return hashlib.sha256(repr((task.name, shapes, task.clip, VALUE_BITS)).encode()).digest()

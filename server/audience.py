@@ -1,0 +1,101 @@
+"""Who has a stream open, and what is still to be pushed on it. Lives in the event loop; holds nothing worth keeping."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Generic, TypeVar
+
+from core.errors import Reason, Refused
+from core.wire import federation_pb2 as pb
+
+M = TypeVar("M")
+
+
+class Outbox(Generic[M]):
+    """What one connected party is to be told, in order; ends when closed."""
+
+    def __init__(self, instance: bytes = b"") -> None:
+        self.instance = instance
+        self._queue: asyncio.Queue[M | None] = asyncio.Queue()
+
+    def push(self, message: M) -> None:
+        self._queue.put_nowait(message)
+
+    def close(self) -> None:
+        """End the stream once everything pushed before is sent."""
+        self._queue.put_nowait(None)
+
+    async def messages(self) -> AsyncIterator[M]:
+        while (message := await self._queue.get()) is not None:
+            yield message
+
+
+class Audience:
+    """All open streams: clients by name, one key holder, any number of watchers."""
+
+    def __init__(self) -> None:
+        self.clients: dict[str, Outbox[pb.Notice]] = {}
+        self.holder: Outbox[pb.HolderTask] | None = None
+        self.watchers: set[Outbox[pb.Progress]] = set()
+        self._gone = asyncio.Condition()
+
+    def seat_client(self, name: str, instance: bytes) -> Outbox[pb.Notice]:
+        """Register a client's stream. A reconnection takes its old one's place; another process is refused."""
+        old = self.clients.get(name)
+        if old is not None and old.instance != instance:
+            raise Refused(Reason.NAME_TAKEN, f"a client named {name!r} is already here; give this one another --name")
+        if old is not None:
+            old.close()
+        self.clients[name] = outbox = Outbox[pb.Notice](instance)
+        return outbox
+
+    def seat_holder(self, instance: bytes) -> Outbox[pb.HolderTask]:
+        """Register the key holder's stream, under the same rule."""
+        if self.holder is not None and self.holder.instance != instance:
+            raise Refused(Reason.HOLDER_TAKEN, "a key holder is already here; a run has one")
+        if self.holder is not None:
+            self.holder.close()
+        self.holder = Outbox[pb.HolderTask](instance)
+        return self.holder
+
+    async def unseat_client(self, name: str, outbox: Outbox[pb.Notice]) -> bool:
+        """Forget a stream that ended; False if another has taken its place."""
+        if self.clients.get(name) is not outbox:
+            return False
+        del self.clients[name]
+        await self._tell_gone()
+        return True
+
+    async def unseat_holder(self, outbox: Outbox[pb.HolderTask]) -> bool:
+        """The same for the key holder."""
+        if self.holder is not outbox:
+            return False
+        self.holder = None
+        await self._tell_gone()
+        return True
+
+    async def unseat_watcher(self, outbox: Outbox[pb.Progress]) -> None:
+        self.watchers.discard(outbox)
+        await self._tell_gone()
+
+    def notify_clients(self, notice: pb.Notice) -> None:
+        for outbox in self.clients.values():
+            outbox.push(notice)
+
+    def end(self, ended: pb.RunEnded) -> None:
+        """Tell everyone that the run is over. Clients and holder hang up themselves when they have all they want."""
+        self.notify_clients(pb.Notice(run_ended=ended))
+        if self.holder is not None:
+            self.holder.push(pb.HolderTask(run_ended=ended))
+        for watcher in self.watchers:
+            watcher.close()
+
+    async def until_empty(self) -> None:
+        """Return when nobody is connected any more."""
+        async with self._gone:
+            await self._gone.wait_for(lambda: not (self.clients or self.holder or self.watchers))
+
+    async def _tell_gone(self) -> None:
+        async with self._gone:
+            self._gone.notify_all()

@@ -1,0 +1,433 @@
+"""Carry out what the rules of server/rounds.py command: the one place where state machine, store and streams meet.
+
+Everything that changes the run happens under one lock and goes in the same order: rules, store, streams. Work that can
+take long (SQLite, big integers, evaluation) runs on one worker thread, so the event loop stays free for the network.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import structlog
+
+from core.errors import Reason, Refused, StorageError
+from core.federated import encoding_for, evaluate_model, initial_model, next_model, task_digest
+from core.protocol import (
+    AttemptId,
+    Contribution,
+    RoundDescription,
+    RoundResult,
+    SubmissionHeader,
+    check_client_name,
+    digest,
+)
+from core.secagg.roles import check_key
+from core.secagg.scheme import PublicKey, split_payload
+from core.tasks.task import Task
+from core.training import Dataset
+from core.wire import federation_pb2 as pb
+from core.wire.messages import description_from_bytes, description_to_bytes, result_to_wire
+from core.wire.streams import model_bytes
+from server import rounds
+from server.aggregation import Aggregation
+from server.audience import Audience, Outbox
+from server.settings import RunSettings
+from server.store import Store
+
+log = structlog.get_logger()
+T = TypeVar("T")
+FloatArray = npt.NDArray[np.float64]
+
+
+class Coordinator:
+    """One run, from enrolment to the last model. `test_data` is public data on which each new model is judged."""
+
+    def __init__(
+        self,
+        run: str,
+        settings: RunSettings,
+        task: Task,
+        store: Store,
+        test_data: Dataset | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.run = run
+        self.settings = settings
+        self.task = task
+        self.audience = Audience()
+        self.ended: asyncio.Future[rounds.EndRun] = asyncio.get_running_loop().create_future()
+        self._store = store
+        self._test_data = test_data
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="aggregator")
+        self._wakeup = asyncio.Event()
+        self._key: PublicKey | None = None
+        self._aggregation: Aggregation | None = None
+        self._task_digest = task_digest(task)
+        self._values = len(initial_model(task, settings.seed))
+        self.results: list[RoundResult] = []
+        self._state: rounds.Run
+
+    @property
+    def phase(self) -> rounds.Phase:
+        return self._state.phase
+
+    # -------------------------------------------------------------------------------- life
+
+    async def start(self) -> None:
+        """Take up the run where the store says it is."""
+        async with self._lock:
+            self.results = await self._work(self._store.history, self.run)
+            state, commands = await self._work(self._recover)
+            await self._carry_out(state, commands)
+
+    async def keep_time(self) -> None:
+        """Let time pass for the rules until the run ends."""
+        while not self.ended.done():
+            self._wakeup.clear()
+            due = rounds.next_wakeup(self._state, self.settings.rules)
+            try:
+                await asyncio.wait_for(self._wakeup.wait(), None if due is None else max(0.0, due - self._clock()))
+            except TimeoutError:
+                await self._happened(rounds.Tick())
+
+    async def close(self) -> None:
+        await self._work(self._store.close)
+        self._worker.shutdown()
+
+    def _recover(self) -> rounds.Step:
+        now, rules = self._clock(), self.settings.rules
+        last = self._store.last_attempt(self.run)
+        if last is None:
+            return rounds.start(1, 1, now)
+        id = last.id
+        if last.state == "completed":
+            if id.round == rules.rounds:
+                return rounds.Run(rounds.Finished()), (rounds.EndRun(True, "all rounds are completed"),)
+            return rounds.start(id.round + 1, 1, now)
+        if last.state == "abandoned":
+            return rounds.start(id.round, id.attempt + 1, now)
+        self._aggregation = Aggregation(description_from_bytes(last.description), last.description, self._store)
+        self._key = self._aggregation.description.key
+        received = frozenset(contribution.client for contribution in self._store.contributions(id))
+        log.info("resumed", round=id.round, attempt=id.attempt, updates=len(received), state=last.state)
+        if last.state == "collecting":
+            return rounds.resume_collecting(id.round, id.attempt, last.expected, received, now, rules)
+        return rounds.resume_releasing(id.round, id.attempt, len(received), now)
+
+    # -------------------------------------------------------------------------------- what clients do
+
+    async def join(self, request: pb.JoinRequest) -> Outbox[pb.Notice]:
+        """Enrol a client and give the outbox of its stream, which begins with its welcome."""
+        check_client_name(request.client)
+        if request.task != self.task.name:
+            sentence = f"this federation trains {self.task.name!r}, not {request.task[:80]!r}"
+            raise Refused(Reason.WRONG_TASK, sentence)
+        if request.task_digest != self._task_digest:
+            sentence = f"the client's {self.task.name!r} has other weights or another encoding; use the same version"
+            raise Refused(Reason.WRONG_TASK, sentence)
+        async with self._lock:
+            largest = self.settings.rules.max_cohort
+            number = await self._work(self._store.enrol, self.run, request.client, request.number, largest)
+            outbox = self.audience.seat_client(request.client, request.instance)
+            outbox.push(pb.Notice(welcome=self._welcome(number)))
+            log.info("joined", client=request.client, number=number)
+            await self._apply(rounds.ClientJoined(request.client))
+        return outbox
+
+    async def leave(self, client: str, outbox: Outbox[pb.Notice]) -> None:
+        """A client's stream ended."""
+        if await self.audience.unseat_client(client, outbox):
+            await self._happened(rounds.ClientLeft(client))
+
+    async def announce(self, header: SubmissionHeader) -> pb.Receipt | int:
+        """Before the payload is sent: its receipt if it is on disk already, else the length it must have."""
+        async with self._lock:
+            if await self._work(self._store.stored_digest, header.id, header.client) == header.digest:
+                return pb.Receipt(sha256=header.digest, repeated=True)
+            return (await self._open_aggregation(header)).payload_bytes
+
+    async def submit(self, header: SubmissionHeader, payload: bytes, bytes_up: int) -> pb.Receipt:
+        """Take one update; the receipt means that it is on disk."""
+        async with self._lock:
+            aggregation = await self._open_aggregation(header)
+            try:
+                new = await self._work(aggregation.submit, header, payload, bytes_up)
+            except StorageError as error:
+                log.error("storage", sentence=str(error))
+                raise Refused(Reason.STORAGE, "the aggregator cannot store updates at the moment") from error
+            log.info("update", client=header.client, round=header.id.round, attempt=header.id.attempt, new=new)
+            await self._apply(rounds.SubmissionStored(header.id.round, header.id.attempt, header.client))
+        return pb.Receipt(sha256=header.digest, repeated=not new)
+
+    async def model(self, round_number: int | None) -> tuple[int, FloatArray]:
+        return await self._work(self._store.model, self.run, round_number)
+
+    async def _open_aggregation(self, header: SubmissionHeader) -> Aggregation:
+        if not await self._work(self._store.is_enrolled, self.run, header.client):
+            raise Refused(Reason.NOT_ENROLLED, f"{header.client!r} has not joined; join before submitting")
+        if self._aggregation is None:
+            raise Refused(Reason.ROUND_NOT_OPEN, f"{header.id} is not open for updates")
+        self._aggregation.check_header(header)
+        return self._aggregation
+
+    def _welcome(self, number: int) -> pb.Welcome:
+        return pb.Welcome(run=self.run, number=number, seed=self.settings.seed, rounds=self.settings.rules.rounds)
+
+    # -------------------------------------------------------------------------------- what the key holder does
+
+    async def attend(self, request: pb.AttendRequest) -> Outbox[pb.HolderTask]:
+        async with self._lock:
+            outbox = self.audience.seat_holder(request.instance)
+            log.info("key holder came")
+            await self._apply(rounds.HolderCame())
+        return outbox
+
+    async def unattend(self, outbox: Outbox[pb.HolderTask]) -> None:
+        if await self.audience.unseat_holder(outbox):
+            log.info("key holder left")
+            await self._happened(rounds.HolderLeft())
+
+    async def offer_key(self, id: AttemptId, key: PublicKey) -> None:
+        """Take the public key of an attempt; offering it again changes nothing."""
+        wanted = (self.settings.scheme, self.settings.key_bits)
+        if (key.scheme, key.bits) != wanted:
+            raise Refused(Reason.BAD_KEY, f"the key is {key.scheme} with {key.bits} bits; expected {wanted}")
+        async with self._lock:
+            await self._work(check_key, key)
+            phase = self._state.phase
+            if isinstance(phase, rounds.Waiting) and (phase.round, phase.attempt) == (id.round, id.attempt):
+                self._key = key
+            await self._apply(rounds.KeyOffered(id.round, id.attempt, known=key == self._key))
+
+    async def payload(self, id: AttemptId, client: str) -> bytes:
+        """One stored update, for the key holder to check and add by itself."""
+        return await self._work(self._store.payload, id, client)
+
+    def release_bytes(self) -> int:
+        """The length that an opened sum has: one plaintext a ciphertext."""
+        if self._aggregation is None:
+            raise Refused(Reason.ROUND_NOT_OPEN, "no sum is being opened")
+        description = self._aggregation.description
+        return description.encoding.plaintexts * (description.key.bits // 8)
+
+    async def release(self, id: AttemptId, payload: bytes, decrypt_seconds: float) -> None:
+        """Take the opened sum, check it, and make the new model."""
+        async with self._lock:
+            if not self._is_releasing(id):
+                return  # a repeated answer: the round is over
+            try:
+                result = await self._work(self._complete, id, payload, decrypt_seconds)
+            except Refused as refusal:
+                await self._apply(rounds.ReleaseDeclined(id.round, id.attempt, str(refusal)))
+                raise
+            self.results.append(result)
+            log.info("completed", round=id.round, contributors=result.contributors, accuracy=round(result.accuracy, 4))
+            self.audience.notify_clients(_closed(id, completed=True))
+            await self._apply(rounds.SumOpened(id.round, id.attempt), new_results=1)
+
+    async def decline(self, id: AttemptId, sentence: str) -> None:
+        """The key holder will not open this sum."""
+        async with self._lock:
+            log.warning("release declined", round=id.round, attempt=id.attempt, sentence=sentence)
+            await self._apply(rounds.ReleaseDeclined(id.round, id.attempt, sentence))
+
+    def _is_releasing(self, id: AttemptId) -> bool:
+        phase = self._state.phase
+        return isinstance(phase, rounds.Releasing) and (phase.round, phase.attempt) == (id.round, id.attempt)
+
+    def _complete(self, id: AttemptId, payload: bytes, decrypt_seconds: float) -> RoundResult:
+        assert self._aggregation is not None
+        description = self._aggregation.description
+        plaintexts = split_payload(payload, description.encoding.plaintexts, description.key.bits // 8)
+        contributors = len(self._store.contributions(id))
+        cohort = description.encoding.decode(plaintexts, contributors)
+        _, model = self._store.model(self.run, id.round - 1)
+        model = next_model(model, cohort)
+        accuracy, loss = self._judge(model, cohort.accuracy, cohort.mean_loss)
+        costs = self._store.costs(id)
+        result = RoundResult(
+            round=id.round,
+            contributors=contributors,
+            accuracy=accuracy,
+            loss=loss,
+            bytes_up_per_client=costs.bytes_up,
+            train_seconds=costs.train_seconds,
+            encrypt_seconds=costs.encrypt_seconds,
+            add_seconds=self._aggregation.seconds,
+            decrypt_seconds=decrypt_seconds,
+            cohort_accuracy=cohort.accuracy,
+            cohort_loss=cohort.mean_loss,
+        )
+        self._store.complete_attempt(id, model, result)
+        return result
+
+    def _judge(self, model: FloatArray, cohort_accuracy: float, cohort_loss: float) -> tuple[float, float]:
+        """Accuracy and loss on the test data; without any, the cohort's own."""
+        if self._test_data is None:
+            return cohort_accuracy, cohort_loss
+        sums = evaluate_model(self.task, model, self._test_data)
+        return sums.accuracy, sums.mean_loss
+
+    # -------------------------------------------------------------------------------- looking on
+
+    def watch(self) -> Outbox[pb.Progress]:
+        """A stream of progress that begins with the whole history."""
+        outbox = Outbox[pb.Progress]()
+        outbox.push(self._progress(self.results))
+        if self.ended.done():
+            outbox.close()
+        else:
+            self.audience.watchers.add(outbox)
+        return outbox
+
+    def _progress(self, new_results: list[RoundResult]) -> pb.Progress:
+        phase, rules = self._state.phase, self.settings.rules
+        return pb.Progress(
+            phase=type(phase).__name__.lower(),
+            round=getattr(phase, "round", rules.rounds),
+            rounds=rules.rounds,
+            attempt=getattr(phase, "attempt", 0),
+            present=len(self._state.present),
+            received=len(phase.received) if isinstance(phase, rounds.Collecting) else 0,
+            expected=len(phase.expected) if isinstance(phase, rounds.Collecting) else 0,
+            results=[result_to_wire(result) for result in new_results],
+            sentence=rounds.waiting_for(self._state, rules),
+        )
+
+    # -------------------------------------------------------------------------------- rules -> store -> streams
+
+    async def _happened(self, event: rounds.Event) -> None:
+        async with self._lock:
+            await self._apply(event)
+
+    async def _apply(self, event: rounds.Event, new_results: int = 0) -> None:
+        """One step of the rules and its commands. Call with the lock held."""
+        state, commands = rounds.advance(self._state, event, self._clock(), self.settings.rules)
+        await self._carry_out(state, commands, new_results)
+
+    async def _carry_out(self, state: rounds.Run, commands: tuple[rounds.Command, ...], new_results: int = 0) -> None:
+        self._state = state
+        try:
+            for command in commands:
+                await self._command(command)
+        except StorageError as error:
+            # Nothing acknowledged is lost: the store has the last committed state, and a restart goes on there.
+            self._end(rounds.EndRun(False, f"{error}; start the aggregator again when this is mended"))
+        progress = self._progress(self.results[len(self.results) - new_results :])
+        for watcher in self.audience.watchers:
+            watcher.push(progress)
+        if self.ended.done():
+            ended = self.ended.result()
+            self.audience.end(pb.RunEnded(completed=ended.completed, sentence=ended.sentence))
+        self._wakeup.set()
+
+    async def _command(self, command: rounds.Command) -> None:
+        match command:
+            case rounds.RequestKey(round_number, attempt):
+                self._ask_holder(pb.HolderTask(make_key=self._make_key(round_number, attempt)))
+            case rounds.OpenRound(round_number, attempt, expected):
+                await self._open(AttemptId(self.run, round_number, attempt), expected)
+            case rounds.InviteClient(_, _, client):
+                await self._invite(client)
+            case rounds.RequestRelease(round_number, attempt):
+                await self._request_release(AttemptId(self.run, round_number, attempt))
+            case rounds.AbandonAttempt(round_number, attempt, sentence):
+                await self._abandon(AttemptId(self.run, round_number, attempt), sentence)
+            case rounds.EndRun(completed, sentence):
+                await self._work_end(completed=completed, sentence=sentence)
+                self._end(command)
+
+    async def _open(self, id: AttemptId, expected: frozenset[str]) -> None:
+        assert self._key is not None
+        description = await self._work(self._describe, id, self._key)
+        raw = description_to_bytes(description)
+        await self._work(self._store.open_attempt, id, raw, expected)
+        self._aggregation = await self._work(Aggregation, description, raw, self._store)
+        log.info("opened", round=id.round, attempt=id.attempt, clients=len(expected))
+        for client in expected:
+            self._send_description(client, already_submitted=False)
+
+    def _describe(self, id: AttemptId, key: PublicKey) -> RoundDescription:
+        rules = self.settings.rules
+        _, model = self._store.model(self.run, id.round - 1)
+        return RoundDescription(
+            id=id,
+            task=self.task.name,
+            model_digest=digest(model_bytes(model)),
+            key=key,
+            encoding=encoding_for(self.task, self._values, key.plaintext_bits, rules.max_cohort),
+            min_cohort=rules.min_cohort,
+            deadline_seconds=rules.round_seconds,
+        )
+
+    async def _invite(self, client: str) -> None:
+        phase = self._state.phase
+        assert isinstance(phase, rounds.Collecting)
+        assert self._aggregation is not None
+        await self._work(self._store.widen_attempt, self._aggregation.description.id, phase.expected)
+        self._send_description(client, already_submitted=client in phase.received)
+
+    def _send_description(self, client: str, *, already_submitted: bool) -> None:
+        assert self._aggregation is not None
+        opened = pb.RoundOpened(description=self._aggregation.raw_description, already_submitted=already_submitted)
+        if client in self.audience.clients:
+            self.audience.clients[client].push(pb.Notice(round_opened=opened))
+
+    async def _request_release(self, id: AttemptId) -> None:
+        assert self._aggregation is not None
+        await self._work(self._store.close_attempt, id)
+        contributions = await self._work(self._store.contributions, id)
+        sum_digest = await self._work(self._aggregation.sum_digest)
+        log.info("closed", round=id.round, attempt=id.attempt, contributors=len(contributions))
+        open_sum = pb.OpenSum(
+            description=self._aggregation.raw_description,
+            contributions=[_contribution(contribution) for contribution in contributions],
+            sum_digest=sum_digest,
+        )
+        self._ask_holder(pb.HolderTask(open_sum=open_sum))
+
+    async def _abandon(self, id: AttemptId, sentence: str) -> None:
+        log.warning("abandoned", round=id.round, attempt=id.attempt, sentence=sentence)
+        await self._work(self._store.abandon_attempt, id)
+        self._aggregation = None
+        self._key = None
+        self.audience.notify_clients(_closed(id, completed=False, sentence=sentence))
+
+    async def _work_end(self, *, completed: bool, sentence: str) -> None:
+        await self._work(lambda: self._store.end_run(self.run, completed=completed, sentence=sentence))
+
+    def _end(self, ended: rounds.EndRun) -> None:
+        if not self.ended.done():
+            log.info("ended", completed=ended.completed, sentence=ended.sentence)
+            self.ended.set_result(ended)
+
+    def _ask_holder(self, task: pb.HolderTask) -> None:
+        """Push a task if the key holder is there; when it comes (back), the rules ask again."""
+        if self.audience.holder is not None:
+            self.audience.holder.push(task)
+
+    def _make_key(self, round_number: int, attempt: int) -> pb.MakeKey:
+        settings = self.settings
+        return pb.MakeKey(
+            run=self.run, round=round_number, attempt=attempt, scheme=settings.scheme, bits=settings.key_bits
+        )
+
+    async def _work(self, function: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._worker, function, *arguments)
+
+
+def _closed(id: AttemptId, *, completed: bool, sentence: str = "") -> pb.Notice:
+    closed = pb.RoundClosed(round=id.round, attempt=id.attempt, completed=completed, sentence=sentence)
+    return pb.Notice(round_closed=closed)
+
+
+def _contribution(contribution: Contribution) -> pb.Contribution:
+    return pb.Contribution(client=contribution.client, sha256=contribution.digest)

@@ -1,0 +1,114 @@
+"""What a run leaves behind: a table for people, history.csv and history.jsonl for programs, model.npz, history.png."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from rich.table import Table
+
+from core.errors import StorageError
+from core.federated import save_model
+from core.protocol import RoundResult
+from core.tasks.task import Task
+
+COLUMNS = (
+    "round",
+    "contributors",
+    "accuracy",
+    "loss",
+    "bytes_up_per_client",
+    "train_s",
+    "encrypt_s",
+    "add_s",
+    "decrypt_s",
+)
+
+
+def row(result: RoundResult) -> dict[str, int | float]:
+    """One completed round under the names of the columns. Seconds of training and encrypting are means per client."""
+    values = (
+        result.round,
+        result.contributors,
+        round(result.accuracy, 6),
+        round(result.loss, 6),
+        round(result.bytes_up_per_client),
+        round(result.train_seconds, 4),
+        round(result.encrypt_seconds, 4),
+        round(result.add_seconds, 4),
+        round(result.decrypt_seconds, 4),
+    )
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def table(results: Sequence[RoundResult], title: str) -> Table:
+    """The history for people: one line a round."""
+    made = Table(title=title, caption="seconds: train and encrypt per client, add and decrypt for the whole cohort")
+    for heading in ("round", "clients", "accuracy", "loss", "KiB up\n/client", "train", "encrypt", "add", "decrypt"):
+        made.add_column(heading, justify="right")
+    for result in results:
+        made.add_row(
+            str(result.round),
+            str(result.contributors),
+            f"{result.accuracy:.2%}",
+            f"{result.loss:.4f}",
+            f"{result.bytes_up_per_client / 1024:.1f}",
+            f"{result.train_seconds:.2f} s",
+            f"{result.encrypt_seconds:.2f} s",
+            f"{result.add_seconds:.3f} s",
+            f"{result.decrypt_seconds:.2f} s",
+        )
+    return made
+
+
+def write_results(folder: Path, results: Sequence[RoundResult], task: Task, model: npt.NDArray[np.float64]) -> None:
+    """Write all four files. Raises StorageError if the folder cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_csv(folder / "history.csv", results)
+        lines = [json.dumps(row(result)) + "\n" for result in results]
+        (folder / "history.jsonl").write_text("".join(lines), encoding="utf-8")
+        save_model(folder / "model.npz", task, model)
+        if results:
+            draw_history(folder / "history.png", results)
+    except OSError as error:
+        raise StorageError(f"the results cannot be written to {folder}: {error}") from error
+
+
+def draw_history(path: Path, results: Sequence[RoundResult]) -> None:
+    """A picture of accuracy and of where the time went, round by round."""
+    # Only here: importing matplotlib takes longer than most rounds.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 6), layout="constrained")
+    FigureCanvasAgg(figure)
+    accuracy, time = figure.subplots(2, 1, sharex=True)
+    numbers = [result.round for result in results]
+    accuracy.plot(numbers, [100 * result.accuracy for result in results], "o-", color="#0072b2")
+    accuracy.set(ylabel="accuracy of the global model, %", title="What each round learned, and what it cost")
+    accuracy.grid(alpha=0.3)
+    bottom = np.zeros(len(results))
+    parts = ("train", "encrypt", "add", "decrypt")
+    colours = ("#009e73", "#e69f00", "#56b4e9", "#d55e00")
+    hatches = ("", "//", "..", "xx")
+    for part, colour, hatch in zip(parts, colours, hatches, strict=True):
+        seconds = np.array([getattr(result, f"{part}_seconds") for result in results])
+        time.bar(numbers, seconds, bottom=bottom, color=colour, hatch=hatch, edgecolor="white", label=part, width=0.6)
+        bottom += seconds
+    time.set(xlabel="round", ylabel="seconds", xticks=numbers if len(numbers) <= 20 else numbers[:: len(numbers) // 10])
+    time.set_ylim(0, max(bottom.max() * 1.25, 1e-3))
+    time.legend(ncols=4, loc="upper center", frameon=False)
+    time.grid(axis="y", alpha=0.3)
+    figure.savefig(path, dpi=120)
+
+
+def _write_csv(path: Path, results: Sequence[RoundResult]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(row(result) for result in results)

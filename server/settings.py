@@ -1,0 +1,50 @@
+"""What a run is started with. The same settings are needed to go on with an unfinished run after a restart."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from core.errors import SettingsError
+from core.secagg.scheme import check_key_bits
+from server.rounds import RoundRules
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """One training. Raises SettingsError when made with values that cannot work."""
+
+    task: str = "spam"
+    scheme: str = "paillier"
+    key_bits: int = 2048
+    seed: int = 0
+    rules: RoundRules = field(default_factory=RoundRules)
+    insecure_demo_keys: bool = False
+
+    def __post_init__(self) -> None:
+        check_key_bits(self.scheme, self.key_bits, insecure_demo_keys=self.insecure_demo_keys)
+        if self.scheme == "paillier" and self.rules.min_cohort < 2 and not self.insecure_demo_keys:
+            raise SettingsError(
+                "the minimum cohort is 1; the sum of one client is that client's update in clear, "
+                "so at least 2 are needed"
+            )
+        if not 0 <= self.seed < 1 << 63:
+            raise SettingsError(f"the seed is {self.seed}; expected 0 to 2^63 - 1")
+
+    def to_json(self) -> dict[str, Any]:
+        """As stored with the run."""
+        return asdict(self)
+
+    def check_same(self, stored: dict[str, Any], where: str) -> None:
+        """Raise SettingsError naming the first setting that an unfinished run was started with and that differs."""
+        for name, old, new in _differences(stored, self.to_json()):
+            raise SettingsError(
+                f"{where} holds an unfinished run with {name} = {old}, not {new}; "
+                "start with the same settings, or give another --state for a new run"
+            )
+
+
+def _differences(stored: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    flat = [(name, stored.get(name), value) for name, value in now.items() if name != "rules"]
+    flat += [(name, stored.get("rules", {}).get(name), value) for name, value in now["rules"].items()]
+    return [(name, old, new) for name, old, new in flat if old != new]
