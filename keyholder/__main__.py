@@ -1,0 +1,39 @@
+"""Run a key holder: it makes the keys and opens only sums of whole cohorts.
+
+python -m keyholder --server 127.0.0.1:50551
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from core.console import INSECURE_STAMP, configure_log, sentences
+from core.wire.dialing import Line
+from keyholder.connection import HolderConnection
+from keyholder.holder import KeyHolder, Policy
+from keyholder.ledger import Ledger
+
+
+def main(
+    server: Annotated[str, typer.Option(help="The aggregator's address, HOST:PORT.")],
+    state: Annotated[Path, typer.Option(help="Folder of the ledger of opened sums.")] = Path("runs/keyholder"),
+    min_cohort: Annotated[int, typer.Option(min=1, help="Never open a sum of fewer contributors than this.")] = 2,
+    insecure_demo_keys: Annotated[bool, typer.Option(help="Make keys below 2048 bits when asked.")] = False,
+    patience: Annotated[float, typer.Option(min=1, help="Seconds to wait for an aggregator that is away.")] = 60.0,
+) -> None:
+    """Hold the keys: make one for every attempt, open only sums of a whole cohort, once."""
+    configure_log()
+    with sentences(), Line(server, patience) as line:
+        if insecure_demo_keys:
+            print(INSECURE_STAMP)
+        ledger = Ledger(state)
+        holder = KeyHolder(Policy(min_cohort, insecure_demo_keys), ledger)
+        print(HolderConnection(line, holder).serve())
+        ledger.close()
+
+
+if __name__ == "__main__":
+    typer.run(main)
