@@ -1,0 +1,96 @@
+"""Run a whole federation on this machine: one aggregator, one key holder, several clients, real processes, real gRPC.
+
+python -m simulation
+python -m simulation --clients 10 --rounds 3 --scheme plain
+python -m simulation --data FOLDER_WITH_MAILBOXES
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from core.console import INSECURE_STAMP, sentences
+from core.tasks import get_task
+from server.results import table
+from server.rounds import RoundRules
+from server.settings import RunSettings
+from simulation.display import Display
+from simulation.federation import Federation
+from simulation.plan import make_plan
+
+
+class Scheme(StrEnum):
+    """How updates are protected."""
+
+    paillier = "paillier"
+    plain = "plain"
+
+
+def main(
+    clients: Annotated[int | None, typer.Option(help="How many clients; default 5, or one a mailbox.")] = None,
+    rounds: Annotated[int, typer.Option(help="How many rounds.")] = 5,
+    key_bits: Annotated[int, typer.Option(help="Size of the Paillier key; 2048 or more protects.")] = 2048,
+    data: Annotated[
+        Path | None, typer.Option(help="A folder of mailboxes (one client each) or one file, dealt out.")
+    ] = None,
+    partition: Annotated[str, typer.Option(help="How one file is dealt out: iid or dirichlet:ALPHA.")] = "iid",
+    seed: Annotated[int, typer.Option(help="Same seed and data, same model.")] = 0,
+    task: Annotated[str, typer.Option(help="What to learn.")] = "spam",
+    scheme: Annotated[Scheme, typer.Option(help="plain encrypts nothing, for comparison.")] = Scheme.paillier,
+    out: Annotated[Path | None, typer.Option(help="Folder for results; default runs/TASK-TIME.")] = None,
+    min_cohort: Annotated[int | None, typer.Option(help="Open no sum of fewer; default half the clients.")] = None,
+    round_seconds: Annotated[float | None, typer.Option(help="Deadline of a round; default by size.")] = None,
+    port: Annotated[int, typer.Option(help="Where the aggregator listens; 0: any free port.")] = 0,
+    insecure_demo_keys: Annotated[bool, typer.Option(help="Allow keys below 2048 bits.")] = False,
+) -> None:
+    """Run a whole federation on this machine and show what it learned, what it cost, and how long it took."""
+    console = Console(width=None if sys.stdout.isatty() else 100)
+    with sentences(), tempfile.TemporaryDirectory(prefix="grokfed-") as scratch:
+        get_task(task)
+        plan = make_plan(data, clients, partition, seed, Path(scratch))
+        count = plan.clients
+        rules = RoundRules(
+            rounds=rounds,
+            min_cohort=min_cohort or min(count, max(2, (count + 1) // 2)),
+            max_cohort=count,
+            target=count,
+            round_seconds=round_seconds or 60 + 4 * count * (key_bits / 2048) ** 3,
+            patience_seconds=120.0,
+        )
+        settings = RunSettings(task, scheme.value, key_bits, seed, rules, insecure_demo_keys)
+        folder = out or Path("runs", time.strftime(f"{task}-%Y%m%d-%H%M%S"))
+        _simulate(console, Federation(settings, plan, folder, port))
+
+
+def _simulate(console: Console, federation: Federation) -> None:
+    settings, plan = federation.settings, federation.plan
+    protection = (
+        f"Paillier, {settings.key_bits} bits" if settings.scheme == "paillier" else "plain: NOTHING IS ENCRYPTED"
+    )
+    console.print(f"{plan.clients} clients, {settings.rules.rounds} rounds, {protection}", highlight=False)
+    console.print(plan.sentence, highlight=False, soft_wrap=True)
+    if settings.insecure_demo_keys:
+        console.print(INSECURE_STAMP, style="bold")
+    started = time.monotonic()
+    with Display(console, settings.rules.rounds) as display:
+        asyncio.run(federation.run(display))
+    console.print(table(display.results, f"{settings.task}: {protection}"))
+    console.print(
+        f"test accuracy {display.results[-1].accuracy:.2%} after {len(display.results)} rounds, "
+        f"{time.monotonic() - started:.0f} seconds; results are in {federation.out}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,58 @@
+"""Show a run while it goes on: a live line on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from core.protocol import RoundResult
+from core.wire import federation_pb2 as pb
+from core.wire.messages import result_from_wire
+
+
+class Display:
+    """Takes progress messages, shows them, and keeps the history for the table at the end."""
+
+    def __init__(self, console: Console, rounds: int) -> None:
+        self.results: list[RoundResult] = []
+        self._console = console
+        self._rounds = rounds
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total} rounds"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._row = self._bar.add_task("starting", total=rounds)
+
+    def __enter__(self) -> Display:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every round has been shown."""
+        return len(self.results) == self._rounds
+
+    def say(self, sentence: str) -> None:
+        """Print one line above the live one."""
+        self._console.print(sentence, highlight=False, soft_wrap=True)
+
+    def show(self, progress: pb.Progress) -> None:
+        """Take one message of Observation.Watch."""
+        for message in progress.results:
+            result = result_from_wire(message)
+            self.results.append(result)
+            self.say(
+                f"round {result.round} of {progress.rounds}: {result.contributors} clients, "
+                f"accuracy {result.accuracy:.2%}, loss {result.loss:.4f}"
+            )
+        attempt = f" (attempt {progress.attempt})" if progress.attempt > 1 else ""
+        description = f"round {progress.round}{attempt}: {progress.sentence}"
+        self._bar.update(self._row, completed=len(self.results), description=description)

@@ -1,0 +1,103 @@
+"""Who trains on what: give every client of a simulation its own mail, and the aggregator mail that none of them has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from core.data.mail import mailboxes_in, read_mailbox, write_tsv
+from core.data.message import Mail
+from core.data.partition import partition_dirichlet, partition_iid, split_held_out
+from core.errors import DataError, SettingsError
+
+HELD_OUT = 0.2
+DEFAULT_CLIENTS = 5
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One source of mail a client, one for the test, and a sentence that says what they are."""
+
+    sources: tuple[str, ...]
+    test: str
+    sentence: str
+
+    @property
+    def clients(self) -> int:
+        return len(self.sources)
+
+
+def make_plan(data: Path | None, clients: int | None, partition: str, seed: int, folder: Path) -> Plan:
+    """Decide what everyone gets; parts of real mail are written as TSV files to `folder`.
+
+    A folder gives each mailbox in it to one client. One file is dealt out among the clients: `partition` is iid, or
+    dirichlet:ALPHA for unlike class balances. A fifth of all texts, chosen by their digests, is kept for the test.
+
+    Raises DataError or SettingsError.
+    """
+    if clients is not None and clients < 1:
+        raise SettingsError(f"the number of clients is {clients}; it must be at least 1")
+    if data is None:
+        count = clients or DEFAULT_CLIENTS
+        return Plan(("generated",) * count, "generated", f"generated mail, {count} owners with unlike mailboxes")
+    paths = mailboxes_in(data) if data.is_dir() else [data]
+    if len(paths) > 1:
+        return _one_mailbox_each(paths, clients, folder)
+    return _dealt_out(paths[0], clients or DEFAULT_CLIENTS, partition, seed, folder)
+
+
+def _one_mailbox_each(paths: list[Path], clients: int | None, folder: Path) -> Plan:
+    if clients is not None and clients > len(paths):
+        raise SettingsError(f"{clients} clients need {clients} mailboxes; there are {len(paths)}")
+    chosen = paths[:clients]
+    sentence = f"{len(chosen)} mailboxes, one client each: {', '.join(path.name for path in chosen)}"
+    return _write([list(read_mailbox(path).mails) for path in chosen], folder, sentence)
+
+
+def _dealt_out(path: Path, clients: int, partition: str, seed: int, folder: Path) -> Plan:
+    mails = list(read_mailbox(path).mails)
+    train, held_out = split_held_out(mails, HELD_OUT)
+    rng = np.random.default_rng([seed, clients])
+    name, _, alpha = partition.partition(":")
+    if name == "iid" and not alpha:
+        parts = partition_iid(train, clients, rng)
+    elif name == "dirichlet":
+        parts = partition_dirichlet(train, clients, _alpha(alpha), rng)
+    else:
+        raise SettingsError(f"the partition is {partition!r}; expected iid or dirichlet:ALPHA, such as dirichlet:0.5")
+    return _write_parts(parts, held_out, folder, f"{path.name}, dealt out among {clients} clients ({partition})")
+
+
+def _alpha(text: str) -> float:
+    try:
+        alpha = float(text or "0.5")
+    except ValueError:
+        alpha = -1.0
+    if not alpha > 0 or alpha == float("inf"):
+        raise SettingsError(f"the Dirichlet parameter is {text!r}; expected a number above 0, such as 0.5")
+    return alpha
+
+
+def _write(mailboxes: list[list[Mail]], folder: Path, sentence: str) -> Plan:
+    parts, held_out = [], []
+    for mails in mailboxes:
+        train, test = split_held_out(mails, HELD_OUT)
+        parts.append(train)
+        held_out += test
+    return _write_parts(parts, held_out, folder, sentence)
+
+
+def _write_parts(parts: list[list[Mail]], held_out: list[Mail], folder: Path, sentence: str) -> Plan:
+    if not held_out:
+        raise DataError("there is too little mail to keep a fifth of it for the test")
+    sources = []
+    for number, mails in enumerate(parts, start=1):
+        path = folder / f"client-{number}.tsv"
+        write_tsv(path, mails)
+        sources.append(str(path))
+    write_tsv(folder / "test.tsv", held_out)
+    counts = ", ".join(str(len(mails)) for mails in parts)
+    full = f"{sentence}; {counts} mails to train on, {len(held_out)} kept for the test"
+    return Plan(tuple(sources), str(folder / "test.tsv"), full)

@@ -1,0 +1,97 @@
+"""Start the parties as processes of their own, notice when one dies, and leave none behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import RunFailedError, StorageError
+
+START_SECONDS = 60.0
+STOP_SECONDS = 5.0
+# Several small matrix products at once on few cores: more than one thread each makes all of them slower.
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Party:
+    """A running process and the file that its output goes to."""
+
+    name: str
+    process: asyncio.subprocess.Process
+    log: Path
+
+    def last_words(self) -> str:
+        """What the party said last about why it ended: its own error sentence, or how the system ended it."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log.exists() else []
+        for line in reversed(lines):
+            if line.startswith("error: "):
+                return line.removeprefix("error: ")
+        code = self.process.returncode
+        if code is not None and code < 0:
+            return f"it was ended by signal {signal.Signals(-code).name}"
+        return f"it ended with exit code {code}; its log is {self.log}"
+
+
+async def start(name: str, module: str, arguments: Sequence[str], logs: Path) -> Party:
+    """Start `python -m module arguments` with its output in `logs`/name.log."""
+    log = logs / f"{name}.log"
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+        output = log.open("wb")
+    except OSError as error:
+        raise StorageError(f"the log {log} cannot be written: {error.strerror}") from error
+    with output:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "simulation.child",
+            module,
+            *arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=output,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**os.environ, **ONE_THREAD, "PYTHONUNBUFFERED": "1", "PYTHONPATH": _import_path()},
+            start_new_session=True,  # Ctrl-C is for the simulation alone, which then ends its parties in order
+        )
+    return Party(name, process, log)
+
+
+async def listening_address(server: Party) -> str:
+    """Wait until the aggregator says where it listens. Raises RunFailedError if it ends before."""
+    prefix = "listening on "
+    for _ in range(int(START_SECONDS / 0.05)):
+        for line in server.log.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith(prefix):
+                return line.removeprefix(prefix).strip()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(server.process.wait(), 0.05)
+            raise RunFailedError(f"the aggregator did not start: {server.last_words()}")
+    raise RunFailedError(f"the aggregator was not ready within {START_SECONDS:g} seconds; its log is {server.log}")
+
+
+async def stop(parties: Iterable[Party]) -> None:
+    """End every party that still runs: first politely, then for certain."""
+    running = [party.process for party in parties if party.process.returncode is None]
+    for process in running:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+    ended = asyncio.gather(*(process.wait() for process in running))
+    try:
+        await asyncio.wait_for(asyncio.shield(ended), STOP_SECONDS)
+    except TimeoutError:
+        for process in running:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+        await ended
+
+
+def _import_path() -> str:
+    return os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -1,0 +1,21 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from parties import Parties
+
+
+@pytest.fixture
+def parties(tmp_path: Path) -> Iterator[Parties]:
+    """Real processes, all ended when the test is over."""
+    parties = Parties(tmp_path)
+    yield parties
+    parties.close()
