@@ -67,11 +67,8 @@ def take_part(
         )
         values = len(initial_model(the_task, 0))
         with Line(server, patience) as line:
-            print(ClientConnection(line, participant, values, number).take_part())
-            if keep_model is not None:
-                _, model = fetch_model(line, values)
-                save_model(keep_model, the_task, model)
-                print(f"the global model is in {keep_model}")
+            keep = None if keep_model is None else _keeper(keep_model, the_task)
+            print(ClientConnection(line, participant, values, number).take_part(keep))
 
 
 @app.command()
@@ -106,6 +103,14 @@ def _loader(task: Task, source: str, *, one_class: bool) -> Callable[[Enrolment]
         task.require(reading.examples, source)
     data = task.prepare(reading.examples)
     return lambda _: data
+
+
+def _keeper(path: Path, task: Task) -> Callable[[npt.NDArray[np.float64]], None]:
+    def keep(model: npt.NDArray[np.float64]) -> None:
+        save_model(path, task, model)
+        print(f"the global model is in {path}")
+
+    return keep
 
 
 def _model(task: Task, server: str | None, file: Path | None, patience: float) -> npt.NDArray[np.float64]:

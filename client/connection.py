@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -45,8 +45,11 @@ class ClientConnection:
             instance=secrets.token_bytes(16),
         )
 
-    def take_part(self) -> str:
+    def take_part(self, keep: Callable[[FloatArray], None] | None = None) -> str:
         """Answer every round until the run has ended; gives the aggregator's closing sentence.
+
+        `keep` is given the last global model, shape (values,). It is fetched before hanging up, because the aggregator
+        may be gone as soon as everyone has left.
 
         Raises RunFailedError if the run failed, ConnectionLostError if the aggregator stays away, Refused or
         SettingsError if this client and the run do not fit together.
@@ -62,6 +65,8 @@ class ClientConnection:
                 case "run_ended":
                     if not notice.run_ended.completed:
                         raise RunFailedError(f"the run ended: {notice.run_ended.sentence}")
+                    if keep is not None:
+                        keep(fetch_model(self._line, self._values)[1])
                     return notice.run_ended.sentence
         raise GrokfedError(f"the aggregator at {self._line.address} closed the connection before the run ended")
 

@@ -23,6 +23,7 @@ from core.tasks import get_task
 from server.results import table
 from server.rounds import RoundRules
 from server.settings import RunSettings
+from simulation.central import train_in_one_place
 from simulation.display import Display
 from simulation.federation import Federation
 from simulation.plan import make_plan
@@ -50,12 +51,13 @@ def main(
     min_cohort: Annotated[int | None, typer.Option(help="Open no sum of fewer; default half the clients.")] = None,
     round_seconds: Annotated[float | None, typer.Option(help="Deadline of a round; default by size.")] = None,
     port: Annotated[int, typer.Option(help="Where the aggregator listens; 0: any free port.")] = 0,
+    central: Annotated[bool, typer.Option(help="Afterwards, train on all mail in one place, to compare.")] = False,
     insecure_demo_keys: Annotated[bool, typer.Option(help="Allow keys below 2048 bits.")] = False,
 ) -> None:
     """Run a whole federation on this machine and show what it learned, what it cost, and how long it took."""
     console = Console(width=None if sys.stdout.isatty() else 100)
     with sentences(), tempfile.TemporaryDirectory(prefix="grokfed-") as scratch:
-        get_task(task)
+        the_task = get_task(task)
         plan = make_plan(data, clients, partition, seed, Path(scratch))
         count = plan.clients
         rules = RoundRules(
@@ -69,6 +71,9 @@ def main(
         settings = RunSettings(task, scheme.value, key_bits, seed, rules, insecure_demo_keys)
         folder = out or Path("runs", time.strftime(f"{task}-%Y%m%d-%H%M%S"))
         _simulate(console, Federation(settings, plan, folder, port))
+        if central:
+            sums = train_in_one_place(the_task, plan, rounds, seed)
+            console.print(f"all mail in one place: {sums.accuracy:.2%} after {rounds} passes", highlight=False)
 
 
 def _simulate(console: Console, federation: Federation) -> None:

@@ -24,8 +24,8 @@ BITS = 256
 class Round:
     """A round of honest clients, client i writing i + 1 into slot i, as an aggregator would present it."""
 
-    def __init__(self, holder: KeyHolder, clients: str = "abc", id: AttemptId = ID) -> None:
-        key = holder.key_for(id, "paillier", BITS)
+    def __init__(self, holder: KeyHolder, clients: str = "abc", id: AttemptId = ID, scheme: str = "paillier") -> None:
+        key = holder.key_for(id, scheme, BITS)
         encoding = Encoding(values=4, plaintext_bits=key.plaintext_bits, max_cohort=5, fraction_bits=0)
         self.description = RoundDescription(id, "spam", digest(b"model"), key, encoding, 2, 60.0)
         self.payloads = {
@@ -116,6 +116,12 @@ def test_the_same_ciphertexts_under_two_names_do_not_make_a_cohort(holder: KeyHo
     the_round = Round(holder)
     the_round.payloads["b"] = the_round.payloads["a"]
     assert refused(holder, the_round, the_round.order("ab")) is Reason.DUPLICATE
+
+
+def test_without_encryption_two_clients_may_well_send_the_same(holder: KeyHolder) -> None:
+    the_round = Round(holder, scheme="plain")
+    the_round.payloads["b"] = the_round.payloads["a"]
+    assert holder.open_sum(the_round.order("ab"), the_round.fetch).payload
 
 
 def test_another_payload_than_the_listed_one_is_not_added(holder: KeyHolder) -> None:

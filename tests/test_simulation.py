@@ -26,7 +26,7 @@ def encrypted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """One finished encrypted run: its folder and what it said."""
     folder = tmp_path_factory.mktemp("encrypted")
     parties = Parties(folder)
-    code, said = run(parties, *QUICK, "--seed", "7", "--out", folder)
+    code, said = run(parties, *QUICK, "--seed", "7", "--central", "--out", folder)
     parties.close()
     assert code == 0, said
     return folder, said
@@ -50,6 +50,12 @@ def test_it_learns_and_says_so(encrypted: tuple[Path, str]) -> None:
     assert shown is not None
     assert float(shown.group(1)) == pytest.approx(100 * float(last["accuracy"]), abs=0.01)
     assert float(last["accuracy"]) > 0.8
+
+
+def test_it_is_compared_with_all_mail_in_one_place(encrypted: tuple[Path, str]) -> None:
+    shown = re.search(r"all mail in one place: ([\d.]+)% after 2 passes", encrypted[1])
+    assert shown is not None
+    assert 85 < float(shown.group(1)) < 99.5
 
 
 def test_insecure_keys_are_stamped_on_the_output(encrypted: tuple[Path, str]) -> None:

@@ -1,0 +1,117 @@
+"""A model of four million weights passes in both directions, with gRPC's message limits left as they are."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from client.connection import ClientConnection
+from client.participant import Participant, Policy
+from core.losses import mse
+from core.nn import Module, Parameter
+from core.optim import SGD
+from core.tasks.task import LocalTraining, Reading, Task
+from core.tensor import Tensor
+from core.wire.dialing import Line
+from keyholder.connection import HolderConnection
+from keyholder.holder import KeyHolder
+from keyholder.holder import Policy as HolderPolicy
+from keyholder.ledger import Ledger
+from server.coordinator import Coordinator
+from server.rounds import RoundRules
+from server.service import listen
+from server.settings import RunSettings
+from server.store import Store
+
+WEIGHTS = 4_000_000
+RUN = "0123456789abcdef"
+
+
+class Large(Module):
+    """Four million weights whose mean is to become one; the gradient of each is -2 / WEIGHTS at the start."""
+
+    def __init__(self) -> None:
+        self.weights = Parameter(np.zeros(WEIGHTS))
+
+    def forward(self, inputs: np.ndarray) -> Tensor:
+        return self.weights.mean() * Tensor(np.ones(len(inputs)))
+
+
+class Targets:
+    """One example."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def batch(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros(len(rows)), np.ones(len(rows))
+
+
+TASK = Task(
+    name="large",
+    build=lambda rng: Large(),
+    loss=mse,
+    correct=lambda outputs, targets: 0,
+    read=lambda path: Reading([]),
+    generate=lambda seed, number: [],
+    generate_test=lambda seed, clients: [],
+    prepare=lambda examples: Targets(),
+    local=LocalTraining(learning_rate=WEIGHTS / 8, optimiser=SGD),  # one step of 0.25
+    clip=4.0,
+)
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """An aggregator in a thread of this process."""
+    ready: Future[tuple[asyncio.AbstractEventLoop, str]] = Future()
+
+    async def serve() -> None:
+        settings = RunSettings("large", "plain", 2048, 0, RoundRules(rounds=1, target=2, min_cohort=2))
+        store = Store(tmp_path)
+        store.begin_run(RUN, settings.to_json(), np.zeros(WEIGHTS))
+        coordinator = Coordinator(RUN, settings, TASK, store)
+        await coordinator.start()
+        server, port = await listen(coordinator, "127.0.0.1:0")
+        ready.set_result((asyncio.get_running_loop(), f"127.0.0.1:{port}"))
+        await coordinator.keep_time()
+        await coordinator.audience.until_empty()
+        await server.stop(grace=1)
+        await coordinator.close()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    yield ready.result(timeout=30)[1]
+    thread.join(timeout=60)
+    assert not thread.is_alive()
+
+
+def test_four_million_weights_go_up_and_down(address: str, tmp_path: Path) -> None:
+    models: list[np.ndarray] = []
+
+    def take_part(number: int) -> None:
+        with Line(address, patience=20) as line:
+            participant = Participant(f"c{number}", TASK, Policy(), lambda enrolment: Targets())
+            ClientConnection(line, participant, WEIGHTS, number).take_part(models.append)
+
+    def hold() -> None:
+        ledger = Ledger(tmp_path / "holder")
+        with Line(address, patience=20) as line:
+            HolderConnection(line, KeyHolder(HolderPolicy(), ledger)).serve()
+        ledger.close()
+
+    threads = [threading.Thread(target=take_part, args=(number,)) for number in (1, 2)]
+    threads.append(threading.Thread(target=hold))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=120)
+    assert len(models) == 2
+    assert (models[0] == 0.25).all()
+    assert (models[1] == 0.25).all()
