@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.data.message import Mail, text_of_message
-from core.data.text import distinct_words
+from core.data.text import distinct_words, stem, words
 from core.errors import DataError
 from core.parameters import from_vector
 from core.tasks.spam import SPAM, VOCABULARY, SpamModel
@@ -40,16 +40,17 @@ def score_message(model: npt.NDArray[np.float64], content: bytes) -> Score:
     Raises DataError if the message has no words to go by.
     """
     text = text_of_message(content)
-    words = distinct_words(text)
-    if not words:
+    spelt = {stem(word): word for word in reversed(words(text))}
+    stems = distinct_words(text)
+    if not stems:
         raise DataError("the message has no words to go by")
     module = SpamModel(VOCABULARY.size, np.random.default_rng(0))
     from_vector(module, model)
     inputs, _ = SPAM.prepare([Mail(text, spam=False)]).batch(np.array([0]))
     with no_grad():
         logit = module(inputs).item()
-    numbers = [VOCABULARY.index(word) for word in words]
+    numbers = [VOCABULARY.index(word) for word in stems]
     weights = module.words.weight.numpy()[numbers, 0] / np.sqrt(len(set(numbers)))
     order = np.argsort(-np.abs(weights), kind="stable")[:STRONGEST]
     probability = float(1 / (1 + np.exp(-np.clip(logit, -700, 700))))
-    return Score(probability, tuple((words[place], float(weights[place])) for place in order))
+    return Score(probability, tuple((spelt[stems[place]], float(weights[place])) for place in order))

@@ -93,7 +93,8 @@ def serve(
         places = Places(listen_at, state, out, keep_serving)
         the_task = get_task(task)
         test_data = the_task.load_test(test, seed, clients) if test is not None else None
-        asyncio.run(_serve(settings, places, the_task, test_data))
+        if not asyncio.run(_serve(settings, places, the_task, test_data)):
+            raise KeyboardInterrupt
 
 
 @app.command()
@@ -115,7 +116,8 @@ def healthy(
         print("healthy")
 
 
-async def _serve(settings: RunSettings, places: Places, task: Task, test_data: Dataset | None) -> None:
+async def _serve(settings: RunSettings, places: Places, task: Task, test_data: Dataset | None) -> bool:
+    """Run to the end; False if a signal ended it before (an unfinished run goes on at the next start)."""
     store = Store(places.state)
     run = _begin_or_resume(store, settings, task, places.state)
     coordinator = Coordinator(run, settings, task, store, test_data)
@@ -135,7 +137,9 @@ async def _serve(settings: RunSettings, places: Places, task: Task, test_data: D
             print(f"the model stays available at port {port}; Ctrl-C ends this", flush=True)
             await server.wait_for_termination()
     except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
+        return False
+    else:
+        return True
     finally:
         if server is not None:
             await server.stop(grace=1)
@@ -185,11 +189,12 @@ def _print_table(settings: RunSettings, coordinator: Coordinator, tested: bool) 
     )
     if coordinator.results:
         last = coordinator.results[-1].accuracy
-        kind = "test accuracy" if tested else "accuracy on the clients' own data (there is no test data)"
+        own = "accuracy of the model the last round began with, on the clients' own data (there is no test data)"
+        kind = "test accuracy" if tested else own
         console.print(f"{kind}: {last:.2%}")
 
 
-def _end_on_signals(task: asyncio.Task[None] | None) -> None:
+def _end_on_signals(task: asyncio.Task[bool] | None) -> None:
     assert task is not None
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)

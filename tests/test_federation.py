@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import signal
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -371,6 +372,18 @@ def test_without_its_own_insecure_flag_nobody_works_with_small_keys(parties: Par
     code, said = cautious.end()
     assert code == 1
     assert "256 bits can be broken" in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_aggregator_says_so_and_goes_on_later(parties: Parties, number: signal.Signals) -> None:
+    server, _ = parties.server("--rounds", "3")
+    server.process.send_signal(number)
+    code, said = server.end()
+    assert code == 130
+    assert said.endswith("stopped\n")
+    assert "Traceback" not in said
+    again, _ = parties.server("--rounds", "3")
+    assert "going on with the unfinished run" in "".join(again.said)
 
 
 def test_other_settings_do_not_go_on_with_an_unfinished_run(parties: Parties) -> None:

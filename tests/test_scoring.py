@@ -1,0 +1,38 @@
+"""Scoring one message: the model's own formula, and the words that weighed most as the message spells them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from client.scoring import score_message
+from core.data.text import stem
+from core.errors import DataError
+from core.federated import initial_model
+from core.parameters import from_vector, to_vector
+from core.tasks.spam import SPAM, VOCABULARY, SpamModel
+
+
+def model(weights: dict[str, float], bias: float = 0.0) -> np.ndarray:
+    module = SpamModel(VOCABULARY.size, np.random.default_rng(0))
+    from_vector(module, initial_model(SPAM, 0))
+    for word, weight in weights.items():
+        module.words.weight.data[VOCABULARY.index(stem(word)), 0] = weight
+    module.bias.data[...] = bias
+    return to_vector(module)
+
+
+def test_the_score_is_the_models_formula() -> None:
+    score = score_message(model({"prize": 4.0, "meeting": -1.0}, bias=0.5), b"a prize meeting now")
+    assert score.probability == pytest.approx(1 / (1 + np.exp(-(0.5 + 3.0 / 2.0))))  # four words: divided by 2
+    assert score.spam
+
+
+def test_the_strongest_words_come_first_as_they_are_spelt() -> None:
+    score = score_message(model({"congratulations": 8.0, "meeting": -12.0}), b"congratulations meeting ok now")
+    assert score.strongest[:2] == (("meeting", -6.0), ("congratulations", 4.0))
+
+
+def test_a_message_without_words_is_one_sentence() -> None:
+    with pytest.raises(DataError, match="no words"):
+        score_message(model({}), b" \n ")
