@@ -5,6 +5,7 @@
     ├── DataError               mail (or other data) that is not there, empty, or not what the task needs
     ├── ConnectionLostError     the aggregator did not answer for longer than this party is willing to wait
     ├── StorageError            the state folder cannot be read or written (full disk, other owner)
+    ├── DivergedError           (core/optim.py) a training whose loss grows without bound or is not a number
     ├── RunFailedError          the federation as a whole came to an end without a model
     └── Refused                 a named refusal between parties; the name travels, is counted and logged
 

@@ -271,10 +271,6 @@ def matmul(a: Array, b: Array) -> Result:
     product = left @ right
     single = (-2,) * (a.ndim == 1) + (-1,) * (b.ndim == 1)
 
-    def to_left(g: Array) -> Array:
-        gradient = g.reshape(product.shape) @ right.swapaxes(-1, -2)
-        return gradient if a.ndim > 1 else gradient[..., 0, :]
-
     def to_right(g: Array) -> Array:
         if right.ndim == 2:  # one product over all leading axes at once
             gradient = left.reshape(-1, left.shape[-1]).T @ g.reshape(-1, right.shape[1])
@@ -282,7 +278,7 @@ def matmul(a: Array, b: Array) -> Result:
             gradient = left.swapaxes(-1, -2) @ g.reshape(product.shape)
         return gradient if b.ndim > 1 else gradient[..., 0]
 
-    return product.squeeze(single), (to_left, to_right)
+    return product.squeeze(single), (lambda g: g.reshape(product.shape) @ right.swapaxes(-1, -2), to_right)
 
 
 # --- Images ---

@@ -1,7 +1,7 @@
 """Write core/wire's stubs from federation.proto, or with --check say whether the committed ones are stale.
 
-    python proto/generate.py
-    python proto/generate.py --check
+python proto/generate.py
+python proto/generate.py --check
 """
 
 from __future__ import annotations

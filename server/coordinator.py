@@ -158,11 +158,7 @@ class Coordinator:
         """Take one update; the receipt means that it is on disk."""
         async with self._lock:
             aggregation = await self._open_aggregation(header)
-            try:
-                new = await self._work(aggregation.submit, header, payload, bytes_up)
-            except StorageError as error:
-                log.error("storage", sentence=str(error))
-                raise Refused(Reason.STORAGE, "the aggregator cannot store updates at the moment") from error
+            new = await self._work(aggregation.submit, header, payload, bytes_up)
             log.info("update", client=header.client, round=header.id.round, attempt=header.id.attempt, new=new)
             await self._apply(rounds.SubmissionStored(header.id.round, header.id.attempt, header.client))
         return pb.Receipt(sha256=header.digest, repeated=not new)

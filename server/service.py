@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from core.errors import Reason, Refused, SettingsError
+from core.errors import Reason, Refused, SettingsError, StorageError
 from core.wire import federation_pb2 as pb
 from core.wire import federation_pb2_grpc as rpc
 from core.wire.messages import attempt_id, checked_seconds, key_from_wire, submission_header_from_wire
@@ -42,6 +42,12 @@ async def _refuse(context: Context, refusal: Refused) -> None:
     await context.abort(STATUS[refusal.reason], str(refusal))
 
 
+async def _refuse_for_now(context: Context, error: StorageError) -> None:
+    """The disk may have room again in a moment, so the sender is asked to try again; the path is nobody's business."""
+    log.error("storage", sentence=str(error))
+    await _refuse(context, Refused(Reason.STORAGE, "the aggregator cannot use its disk at the moment"))
+
+
 async def _fail(context: Context, call: str) -> None:
     log.exception("internal", call=call)
     await context.abort(grpc.StatusCode.INTERNAL, "an unexpected error; the aggregator's log has more")
@@ -56,6 +62,8 @@ def _answers(handler: Callable[..., Awaitable[M]]) -> Callable[..., Awaitable[M]
             return await handler(self, request, context)
         except Refused as refusal:
             await _refuse(context, refusal)
+        except StorageError as error:
+            await _refuse_for_now(context, error)
         except grpc.aio.AbortError:
             raise
         except Exception:
@@ -75,6 +83,8 @@ def _streams(handler: Callable[..., AsyncIterator[M]]) -> Callable[..., AsyncIte
                 yield message
         except Refused as refusal:
             await _refuse(context, refusal)
+        except StorageError as error:
+            await _refuse_for_now(context, error)
         except grpc.aio.AbortError:
             raise
         except Exception:

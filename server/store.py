@@ -133,10 +133,18 @@ class Store:
                     self._db.execute("ROLLBACK")
                 raise
 
+    def _all(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        with _explained(self.path):
+            return self._db.execute(query, values).fetchall()
+
+    def _first(self, query: str, *values: object) -> tuple[Any, ...] | None:
+        rows = self._all(query, *values)
+        return rows[0] if rows else None
+
     # -------------------------------------------------------------------------------- runs and clients
 
     def unfinished_run(self) -> StoredRun | None:
-        row = self._db.execute("SELECT run, settings FROM runs WHERE status = 'running'").fetchone()
+        row = self._first("SELECT run, settings FROM runs WHERE status = 'running'")
         return StoredRun(row[0], json.loads(row[1])) if row else None
 
     def begin_run(self, run: str, settings: dict[str, Any], model: FloatArray) -> None:
@@ -170,7 +178,7 @@ class Store:
             return number
 
     def is_enrolled(self, run: str, client: str) -> bool:
-        return bool(self._db.execute("SELECT 1 FROM clients WHERE run = ? AND client = ?", (run, client)).fetchone())
+        return self._first("SELECT 1 FROM clients WHERE run = ? AND client = ?", run, client) is not None
 
     @staticmethod
     def _same_number(client: str, number: int, wanted_number: int) -> int:
@@ -182,11 +190,11 @@ class Store:
     # -------------------------------------------------------------------------------- attempts and updates
 
     def last_attempt(self, run: str) -> StoredAttempt | None:
-        row = self._db.execute(
+        row = self._first(
             "SELECT round, attempt, description, expected, state FROM attempts WHERE run = ? "
             "ORDER BY round DESC, attempt DESC LIMIT 1",
-            (run,),
-        ).fetchone()
+            run,
+        )
         if row is None:
             return None
         round_number, attempt, description, expected, state = row
@@ -240,10 +248,13 @@ class Store:
 
     def stored_digest(self, id: AttemptId, client: str) -> bytes | None:
         """Digest of what the client has in this attempt, if anything."""
-        row = self._db.execute(
+        row = self._first(
             "SELECT sha256 FROM submissions WHERE run = ? AND round = ? AND attempt = ? AND client = ?",
-            (id.run, id.round, id.attempt, client),
-        ).fetchone()
+            id.run,
+            id.round,
+            id.attempt,
+            client,
+        )
         return row[0] if row else None
 
     def close_attempt(self, id: AttemptId) -> None:
@@ -266,40 +277,48 @@ class Store:
 
     def contributions(self, id: AttemptId) -> list[Contribution]:
         """Who is in the attempt, in the order of names, each with the digest of what it sent."""
-        rows = self._db.execute(
+        rows = self._all(
             "SELECT client, sha256 FROM submissions WHERE run = ? AND round = ? AND attempt = ? ORDER BY client",
-            (id.run, id.round, id.attempt),
+            id.run,
+            id.round,
+            id.attempt,
         )
         return [Contribution(client, sha256) for client, sha256 in rows]
 
     def payload(self, id: AttemptId, client: str) -> bytes:
         """The ciphertexts of one update. Raises Refused(ROUND_NOT_OPEN) when there are none (any more)."""
-        row = self._db.execute(
+        row = self._first(
             "SELECT payload FROM submissions WHERE run = ? AND round = ? AND attempt = ? AND client = ?",
-            (id.run, id.round, id.attempt, client),
-        ).fetchone()
+            id.run,
+            id.round,
+            id.attempt,
+            client,
+        )
         if row is None or row[0] is None:
             raise Refused(Reason.ROUND_NOT_OPEN, f"there is no update of {client!r} in {id}")
         stored: bytes = row[0]
         return stored
 
     def costs(self, id: AttemptId) -> Costs:
-        row = self._db.execute(
+        rows = self._all(
             "SELECT avg(bytes_up), avg(train_seconds), avg(encrypt_seconds) FROM submissions "
             "WHERE run = ? AND round = ? AND attempt = ?",
-            (id.run, id.round, id.attempt),
-        ).fetchone()
-        return Costs(*row)
+            id.run,
+            id.round,
+            id.attempt,
+        )
+        return Costs(*rows[0])
 
     # -------------------------------------------------------------------------------- models and history
 
     def model(self, run: str, round_number: int | None = None) -> tuple[int, FloatArray]:
         """A round's model (without a round: the newest) as (round, vector). Raises Refused(NO_MODEL)."""
-        row = self._db.execute(
+        row = self._first(
             "SELECT round, vector, sha256 FROM models WHERE run = ? AND round = ifnull(?, round) "
             "ORDER BY round DESC LIMIT 1",
-            (run, round_number),
-        ).fetchone()
+            run,
+            round_number,
+        )
         if row is None:
             raise Refused(Reason.NO_MODEL, f"there is no model of round {round_number} in this run")
         if digest(row[1]) != row[2]:
@@ -309,15 +328,15 @@ class Store:
     def history(self, run: str) -> list[RoundResult]:
         """The completed rounds in order."""
         columns = ", ".join(field.name for field in fields(RoundResult))
-        rows = self._db.execute(f"SELECT {columns} FROM history WHERE run = ? ORDER BY round", (run,))  # noqa: S608
+        rows = self._all(f"SELECT {columns} FROM history WHERE run = ? ORDER BY round", run)  # noqa: S608
         return [RoundResult(*row) for row in rows]
 
     # -------------------------------------------------------------------------------- helpers
 
     def _state(self, id: AttemptId) -> str | None:
-        row = self._db.execute(
-            "SELECT state FROM attempts WHERE run = ? AND round = ? AND attempt = ?", (id.run, id.round, id.attempt)
-        ).fetchone()
+        row = self._first(
+            "SELECT state FROM attempts WHERE run = ? AND round = ? AND attempt = ?", id.run, id.round, id.attempt
+        )
         return row[0] if row else None
 
     def _set_state(self, id: AttemptId, state: str) -> None:
@@ -361,6 +380,6 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        raise StorageError(f"{path} cannot be written: {error}") from error
+        raise StorageError(f"{path} cannot be used: {error}") from error
     except sqlite3.DatabaseError as error:
         raise StorageError(f"{path} is not a file of this program or is damaged: {error}") from error

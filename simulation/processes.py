@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterable, Sequence
@@ -15,6 +16,7 @@ from core.errors import RunFailedError, StorageError
 
 START_SECONDS = 60.0
 STOP_SECONDS = 5.0
+FULL_DISK_BYTES = 65536
 # Several small matrix products at once on few cores: more than one thread each makes all of them slower.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,6 +36,8 @@ class Party:
         for line in reversed(lines):
             if line.startswith("error: "):
                 return line.removeprefix("error: ")
+        if shutil.disk_usage(self.log.parent).free < FULL_DISK_BYTES:
+            return f"the disk of {self.log.parent} is full"
         code = self.process.returncode
         if code is not None and code < 0:
             return f"it was ended by signal {signal.Signals(-code).name}"

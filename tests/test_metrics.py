@@ -15,7 +15,7 @@ def test_the_largest_logit_is_the_answer():
 
 
 def test_a_positive_logit_means_yes():
-    assert correct_answers(np.array([2.0, -2.0, 0.0, 0.1]), np.array([1, 1, 0, 0])) == 2
+    assert correct_answers(np.array([2.0, -2.0, 0.0, 0.1, -1.0]), np.array([1, 1, 0, 0, 0])) == 3
 
 
 @pytest.mark.parametrize("count", [correct_answers, confusion])

@@ -192,6 +192,10 @@ def test_dropout_does_nothing_in_evaluation(rng):
     np.testing.assert_array_equal(layer(np.ones(100)).data, np.ones(100))
 
 
+def test_dropout_of_nothing_keeps_everything(rng):
+    np.testing.assert_array_equal(Dropout(0.0, rng=rng)(np.ones(100)).data, np.ones(100))
+
+
 @pytest.mark.parametrize("p", [-0.1, 1.0, np.nan])
 def test_dropout_refuses_what_is_no_probability_below_one(rng, p):
     with pytest.raises(ValueError, match=r"in \[0, 1\)"):

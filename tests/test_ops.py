@@ -99,6 +99,13 @@ class TestOneAxis:
         check_operation(lambda a: a.expand(axis, 4), (2, 3))
 
 
+def test_joining_works_on_the_first_axis_unless_told():
+    a, b = Tensor([[1.0, 2.0]]), Tensor([[3.0, 4.0]])
+    assert concatenate([a, b]).data.tolist() == [[1, 2], [3, 4]]
+    assert concatenate([a, b], 1).data.tolist() == [[1, 2, 3, 4]]
+    assert stack([a, b]).data.tolist() == [[[1, 2]], [[3, 4]]]
+
+
 @pytest.mark.parametrize("shape", [(24,), (4, 6), (2, -1, 2)])
 def test_reshape(shape):
     check_operation(lambda a: a.reshape(*shape), (2, 3, 4))

@@ -227,6 +227,14 @@ def test_a_loss_that_is_not_finite_from_the_start_is_reported():
         DivergenceCheck()(np.nan)
 
 
+def test_growth_is_measured_from_the_first_loss():
+    check = DivergenceCheck(growth=10)
+    check(100.0)
+    check(999.0)
+    with pytest.raises(DivergedError, match="step 3 is 1001"):
+        check(1001.0)
+
+
 def test_losses_that_jump_about_are_no_divergence():
     check = DivergenceCheck()
     for loss in (1e-9, 5.0, 0.0, 900.0):

@@ -139,7 +139,7 @@ def test_a_second_aggregator_on_the_same_folder_is_kept_out(tmp_path: Path, stor
 def test_a_full_disk_is_one_sentence_and_nothing_is_half_done(store: Store) -> None:
     pages = store._db.execute("PRAGMA page_count").fetchone()[0]
     store._db.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(StorageError, match="cannot be written: database or disk is full"):
+    with pytest.raises(StorageError, match="cannot be used: database or disk is full"):
         add(store, "a", b"x" * 100_000)
     assert store.contributions(ID) == []
     store._db.execute("PRAGMA max_page_count = 100000")

@@ -71,15 +71,18 @@ class Softmax(Module):
 
 def relu_slope(output: Array) -> Array:
     """1 where the output is above 0; at exactly 0 the gate is closed."""
-    return np.greater(output, 0).astype(output.dtype)
+    slope: Array = np.greater(output, 0).astype(output.dtype)
+    return slope
 
 
 def sigmoid_slope(output: Array) -> Array:
-    return output * (1 - output)
+    slope: Array = output * (1 - output)
+    return slope
 
 
 def tanh_slope(output: Array) -> Array:
-    return 1 - output**2
+    slope: Array = 1 - output**2
+    return slope
 
 
 # --- What makes a good activation (chapter 9) ---
