@@ -27,7 +27,7 @@ from core.tasks.task import GENERATED, Task
 from core.training import Dataset
 from core.wire.dialing import Line
 
-app = typer.Typer(add_completion=False, help=__doc__)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 Server = Annotated[str | None, typer.Option(help="The aggregator's address, HOST:PORT.")]
 Patience = Annotated[float, typer.Option(min=1, help="Seconds to wait for an aggregator that is away.")]
 

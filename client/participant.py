@@ -93,8 +93,8 @@ class Participant:
 
         Raises SettingsError or Refused if the round does not pass the checks.
         """
-        assert self._data is not None
-        assert self._enrolment is not None
+        if self._data is None or self._enrolment is None:
+            raise Refused(Reason.MALFORMED, "the aggregator opened a round before its welcome")
         if self._last is not None and self._last.header.description_digest == digest(raw_description):
             return self._last
         self.check(description, len(model))

@@ -22,11 +22,13 @@ from rich.console import Console
 
 from core.console import INSECURE_STAMP, PLAINTEXT_STAMP, configure_log, sentences
 from core.errors import GrokfedError, RunFailedError
-from core.federated import initial_model
+from core.federated import encoding_for, initial_model
+from core.secagg.scheme import PublicKey
 from core.tasks import get_task
 from core.tasks.task import Task
 from core.training import Dataset
 from core.wire.dialing import check_address
+from core.wire.streams import model_from_bytes
 from server.coordinator import Coordinator
 from server.results import table, write_results
 from server.rounds import RoundRules
@@ -37,7 +39,7 @@ from server.store import Store
 DEFAULT_ADDRESS = "127.0.0.1:50551"
 FAREWELL_SECONDS = 5.0
 log = structlog.get_logger()
-app = typer.Typer(add_completion=False, help=__doc__)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,8 @@ def serve(
         settings = RunSettings(task, scheme, key_bits, seed, rules, insecure_demo_keys)
         places = Places(listen_at, state, out, keep_serving)
         the_task = get_task(task)
+        plaintext_bits = PublicKey(scheme, key_bits).plaintext_bits
+        encoding_for(the_task, len(initial_model(the_task, seed)), plaintext_bits, max_cohort)  # or say now why not
         test_data = the_task.load_test(test, seed, clients) if test is not None else None
         if not asyncio.run(_serve(settings, places, the_task, test_data)):
             raise KeyboardInterrupt
@@ -147,8 +151,9 @@ async def _serve(settings: RunSettings, places: Places, task: Task, test_data: D
 
 
 async def _show_results(settings: RunSettings, places: Places, coordinator: Coordinator, *, tested: bool) -> None:
-    _, model = await coordinator.model(None)
     if places.out is not None:
+        _, raw = await coordinator.model(None)
+        model = model_from_bytes(raw, len(raw) // 8)
         write_results(places.out, coordinator.results, coordinator.task, model)
     _print_table(settings, coordinator, tested)
 

@@ -10,17 +10,24 @@ from core.errors import Reason, Refused
 from core.wire import federation_pb2 as pb
 
 M = TypeVar("M")
+LONGEST_OUTBOX = 1000
 
 
 class Outbox(Generic[M]):
-    """What one connected party is to be told, in order; ends when closed."""
+    """What one connected party is to be told, in order; ends when closed.
+
+    A party that does not listen is cut off after LONGEST_OUTBOX messages; when it comes back it is told afresh.
+    """
 
     def __init__(self, instance: bytes = b"") -> None:
         self.instance = instance
         self._queue: asyncio.Queue[M | None] = asyncio.Queue()
 
     def push(self, message: M) -> None:
-        self._queue.put_nowait(message)
+        if self._queue.qsize() < LONGEST_OUTBOX:
+            self._queue.put_nowait(message)
+        elif self._queue.qsize() == LONGEST_OUTBOX:
+            self.close()
 
     def close(self) -> None:
         """End the stream once everything pushed before is sent."""
@@ -37,27 +44,26 @@ class Audience:
     def __init__(self) -> None:
         self.clients: dict[str, Outbox[pb.Notice]] = {}
         self.holder: Outbox[pb.HolderTask] | None = None
-        self.watchers: set[Outbox[pb.Progress]] = set()
+        self.watchers: dict[Outbox[pb.Progress], int] = {}
+        """Each with the number of results it has been told."""
         self._gone = asyncio.Condition()
 
-    def seat_client(self, name: str, instance: bytes) -> Outbox[pb.Notice]:
+    def seat_client(self, name: str, outbox: Outbox[pb.Notice]) -> None:
         """Register a client's stream. A reconnection takes its old one's place; another process is refused."""
         old = self.clients.get(name)
-        if old is not None and old.instance != instance:
+        if old is not None and old.instance != outbox.instance:
             raise Refused(Reason.NAME_TAKEN, f"a client named {name!r} is already here; give this one another --name")
         if old is not None:
             old.close()
-        self.clients[name] = outbox = Outbox[pb.Notice](instance)
-        return outbox
+        self.clients[name] = outbox
 
-    def seat_holder(self, instance: bytes) -> Outbox[pb.HolderTask]:
+    def seat_holder(self, outbox: Outbox[pb.HolderTask]) -> None:
         """Register the key holder's stream, under the same rule."""
-        if self.holder is not None and self.holder.instance != instance:
+        if self.holder is not None and self.holder.instance != outbox.instance:
             raise Refused(Reason.HOLDER_TAKEN, "a key holder is already here; a run has one")
         if self.holder is not None:
             self.holder.close()
-        self.holder = Outbox[pb.HolderTask](instance)
-        return self.holder
+        self.holder = outbox
 
     async def unseat_client(self, name: str, outbox: Outbox[pb.Notice]) -> bool:
         """Forget a stream that ended; False if another has taken its place."""
@@ -76,7 +82,7 @@ class Audience:
         return True
 
     async def unseat_watcher(self, outbox: Outbox[pb.Progress]) -> None:
-        self.watchers.discard(outbox)
+        self.watchers.pop(outbox, None)
         await self._tell_gone()
 
     def notify_clients(self, notice: pb.Notice) -> None:

@@ -7,10 +7,12 @@ take long (SQLite, big integers, evaluation) runs on one worker thread, so the e
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from contextlib import AbstractAsyncContextManager
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +22,6 @@ from core.errors import Reason, Refused, StorageError
 from core.federated import encoding_for, evaluate_model, initial_model, next_model, task_digest
 from core.protocol import (
     AttemptId,
-    Contribution,
     RoundDescription,
     RoundResult,
     SubmissionHeader,
@@ -32,9 +33,9 @@ from core.secagg.scheme import PublicKey, split_payload
 from core.tasks.task import Task
 from core.training import Dataset
 from core.wire import federation_pb2 as pb
-from core.wire.messages import description_from_bytes, description_to_bytes, result_to_wire
+from core.wire.messages import description_from_bytes, description_to_bytes
 from core.wire.streams import model_bytes
-from server import rounds
+from server import notices, rounds
 from server.aggregation import Aggregation
 from server.audience import Audience, Outbox
 from server.settings import RunSettings
@@ -42,7 +43,24 @@ from server.store import Store
 
 log = structlog.get_logger()
 T = TypeVar("T")
+P = ParamSpec("P")
 FloatArray = npt.NDArray[np.float64]
+
+
+def undisturbed(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Let a step that has begun go on to its end even if the caller hangs up in the middle of it.
+
+    gRPC cancels a handler whose caller is gone. Between the database's commit and the rules' next state that would
+    leave the two disagreeing.
+    """
+
+    @functools.wraps(method)
+    async def wrapped(*arguments: P.args, **named: P.kwargs) -> T:
+        step = asyncio.ensure_future(method(*arguments, **named))
+        step.add_done_callback(lambda done: done.cancelled() or done.exception())  # perhaps nobody asks any more
+        return await asyncio.shield(step)
+
+    return wrapped
 
 
 class Coordinator:
@@ -72,6 +90,8 @@ class Coordinator:
         self._aggregation: Aggregation | None = None
         self._task_digest = task_digest(task)
         self._values = len(initial_model(task, settings.seed))
+        self._uploads: dict[str, asyncio.Lock] = {}
+        self._model: tuple[int, bytes] | None = None
         self.results: list[RoundResult] = []
         self._state: rounds.Run
 
@@ -124,8 +144,9 @@ class Coordinator:
 
     # -------------------------------------------------------------------------------- what clients do
 
-    async def join(self, request: pb.JoinRequest) -> Outbox[pb.Notice]:
-        """Enrol a client and give the outbox of its stream, which begins with its welcome."""
+    @undisturbed
+    async def join(self, request: pb.JoinRequest, outbox: Outbox[pb.Notice]) -> None:
+        """Enrol a client and begin its stream with its welcome."""
         check_client_name(request.client)
         if request.task != self.task.name:
             sentence = f"this federation trains {self.task.name!r}, not {request.task[:80]!r}"
@@ -136,16 +157,21 @@ class Coordinator:
         async with self._lock:
             largest = self.settings.rules.max_cohort
             number = await self._work(self._store.enrol, self.run, request.client, request.number, largest)
-            outbox = self.audience.seat_client(request.client, request.instance)
-            outbox.push(pb.Notice(welcome=self._welcome(number)))
+            self.audience.seat_client(request.client, outbox)
+            outbox.push(notices.welcome(self.run, number, self.settings))
             log.info("joined", client=request.client, number=number)
             await self._apply(rounds.ClientJoined(request.client))
-        return outbox
 
+    @undisturbed
     async def leave(self, client: str, outbox: Outbox[pb.Notice]) -> None:
-        """A client's stream ended."""
-        if await self.audience.unseat_client(client, outbox):
-            await self._happened(rounds.ClientLeft(client))
+        """A client's stream ended; nothing happens if it was never seated, or another has taken its place."""
+        async with self._lock:
+            if await self.audience.unseat_client(client, outbox):
+                await self._apply(rounds.ClientLeft(client))
+
+    def upload_of(self, client: str) -> AbstractAsyncContextManager[None]:
+        """Take in one upload of a client at a time: more would be memory for nothing."""
+        return self._uploads.setdefault(client, asyncio.Lock())
 
     async def announce(self, header: SubmissionHeader) -> pb.Receipt | int:
         """Before the payload is sent: its receipt if it is on disk already, else the length it must have."""
@@ -154,6 +180,7 @@ class Coordinator:
                 return pb.Receipt(sha256=header.digest, repeated=True)
             return (await self._open_aggregation(header)).payload_bytes
 
+    @undisturbed
     async def submit(self, header: SubmissionHeader, payload: bytes, bytes_up: int) -> pb.Receipt:
         """Take one update; the receipt means that it is on disk."""
         async with self._lock:
@@ -163,8 +190,13 @@ class Coordinator:
             await self._apply(rounds.SubmissionStored(header.id.round, header.id.attempt, header.client))
         return pb.Receipt(sha256=header.digest, repeated=not new)
 
-    async def model(self, round_number: int | None) -> tuple[int, FloatArray]:
-        return await self._work(self._store.model, self.run, round_number)
+    async def model(self, round_number: int | None) -> tuple[int, bytes]:
+        """A round's model (without a round: the newest) as (round, its bytes); one copy serves all who ask."""
+        newest = len(self.results)
+        if self._model is None or self._model[0] != (newest if round_number is None else round_number):
+            found, vector = await self._work(self._store.model, self.run, round_number)
+            self._model = (found, model_bytes(vector))
+        return self._model
 
     async def _open_aggregation(self, header: SubmissionHeader) -> Aggregation:
         if not await self._work(self._store.is_enrolled, self.run, header.client):
@@ -174,25 +206,29 @@ class Coordinator:
         self._aggregation.check_header(header)
         return self._aggregation
 
-    def _welcome(self, number: int) -> pb.Welcome:
-        return pb.Welcome(run=self.run, number=number, seed=self.settings.seed, rounds=self.settings.rules.rounds)
-
     # -------------------------------------------------------------------------------- what the key holder does
 
-    async def attend(self, request: pb.AttendRequest) -> Outbox[pb.HolderTask]:
+    @undisturbed
+    async def attend(self, outbox: Outbox[pb.HolderTask]) -> None:
         async with self._lock:
-            outbox = self.audience.seat_holder(request.instance)
+            self.audience.seat_holder(outbox)
             log.info("key holder came")
             await self._apply(rounds.HolderCame())
-        return outbox
 
-    async def unattend(self, outbox: Outbox[pb.HolderTask]) -> None:
-        if await self.audience.unseat_holder(outbox):
-            log.info("key holder left")
-            await self._happened(rounds.HolderLeft())
+    @undisturbed
+    async def unattend(self, outbox: Outbox[pb.HolderTask]) -> bool:
+        """The key holder's stream ended; False if another has taken its place (or it never had one)."""
+        async with self._lock:
+            left = await self.audience.unseat_holder(outbox)
+            if left:
+                log.info("key holder left")
+                await self._apply(rounds.HolderLeft())
+            return left
 
+    @undisturbed
     async def offer_key(self, id: AttemptId, key: PublicKey) -> None:
         """Take the public key of an attempt; offering it again changes nothing."""
+        self._check_run(id)
         wanted = (self.settings.scheme, self.settings.key_bits)
         if (key.scheme, key.bits) != wanted:
             raise Refused(Reason.BAD_KEY, f"the key is {key.scheme} with {key.bits} bits; expected {wanted}")
@@ -214,8 +250,10 @@ class Coordinator:
         description = self._aggregation.description
         return description.encoding.plaintexts * (description.key.bits // 8)
 
+    @undisturbed
     async def release(self, id: AttemptId, payload: bytes, decrypt_seconds: float) -> None:
         """Take the opened sum, check it, and make the new model."""
+        self._check_run(id)
         async with self._lock:
             if not self._is_releasing(id):
                 return  # a repeated answer: the round is over
@@ -226,14 +264,20 @@ class Coordinator:
                 raise
             self.results.append(result)
             log.info("completed", round=id.round, contributors=result.contributors, accuracy=round(result.accuracy, 4))
-            self.audience.notify_clients(_closed(id, completed=True))
-            await self._apply(rounds.SumOpened(id.round, id.attempt), new_results=1)
+            self.audience.notify_clients(notices.round_closed(id, completed=True))
+            await self._apply(rounds.SumOpened(id.round, id.attempt))
 
+    @undisturbed
     async def decline(self, id: AttemptId, sentence: str) -> None:
         """The key holder will not open this sum."""
+        self._check_run(id)
         async with self._lock:
             log.warning("release declined", round=id.round, attempt=id.attempt, sentence=sentence)
             await self._apply(rounds.ReleaseDeclined(id.round, id.attempt, sentence))
+
+    def _check_run(self, id: AttemptId) -> None:
+        if id.run != self.run:
+            raise Refused(Reason.ROUND_NOT_OPEN, f"the run here is {self.run}, not {id.run}")
 
     def _is_releasing(self, id: AttemptId) -> bool:
         phase = self._state.phase
@@ -277,39 +321,30 @@ class Coordinator:
     def watch(self) -> Outbox[pb.Progress]:
         """A stream of progress that begins with the whole history."""
         outbox = Outbox[pb.Progress]()
-        outbox.push(self._progress(self.results))
+        self.audience.watchers[outbox] = 0
+        self._tell(outbox)
         if self.ended.done():
             outbox.close()
-        else:
-            self.audience.watchers.add(outbox)
         return outbox
 
-    def _progress(self, new_results: list[RoundResult]) -> pb.Progress:
-        phase, rules = self._state.phase, self.settings.rules
-        return pb.Progress(
-            phase=type(phase).__name__.lower(),
-            round=getattr(phase, "round", rules.rounds),
-            rounds=rules.rounds,
-            attempt=getattr(phase, "attempt", 0),
-            present=len(self._state.present),
-            received=len(phase.received) if isinstance(phase, rounds.Collecting) else 0,
-            expected=len(phase.expected) if isinstance(phase, rounds.Collecting) else 0,
-            results=[result_to_wire(result) for result in new_results],
-            sentence=rounds.waiting_for(self._state, rules),
-        )
+    def _tell(self, watcher: Outbox[pb.Progress]) -> None:
+        told = self.audience.watchers[watcher]
+        watcher.push(notices.progress(self._state, self.settings.rules, self.results[told:]))
+        self.audience.watchers[watcher] = len(self.results)
 
     # -------------------------------------------------------------------------------- rules -> store -> streams
 
+    @undisturbed
     async def _happened(self, event: rounds.Event) -> None:
         async with self._lock:
             await self._apply(event)
 
-    async def _apply(self, event: rounds.Event, new_results: int = 0) -> None:
+    async def _apply(self, event: rounds.Event) -> None:
         """One step of the rules and its commands. Call with the lock held."""
         state, commands = rounds.advance(self._state, event, self._clock(), self.settings.rules)
-        await self._carry_out(state, commands, new_results)
+        await self._carry_out(state, commands)
 
-    async def _carry_out(self, state: rounds.Run, commands: tuple[rounds.Command, ...], new_results: int = 0) -> None:
+    async def _carry_out(self, state: rounds.Run, commands: tuple[rounds.Command, ...]) -> None:
         self._state = state
         try:
             for command in commands:
@@ -317,9 +352,8 @@ class Coordinator:
         except StorageError as error:
             # Nothing acknowledged is lost: the store has the last committed state, and a restart goes on there.
             self._end(rounds.EndRun(False, f"{error}; start the aggregator again when this is mended"))
-        progress = self._progress(self.results[len(self.results) - new_results :])
         for watcher in self.audience.watchers:
-            watcher.push(progress)
+            self._tell(watcher)
         if self.ended.done():
             ended = self.ended.result()
             self.audience.end(pb.RunEnded(completed=ended.completed, sentence=ended.sentence))
@@ -328,7 +362,7 @@ class Coordinator:
     async def _command(self, command: rounds.Command) -> None:
         match command:
             case rounds.RequestKey(round_number, attempt):
-                self._ask_holder(pb.HolderTask(make_key=self._make_key(round_number, attempt)))
+                self._ask_holder(notices.make_key(AttemptId(self.run, round_number, attempt), self.settings))
             case rounds.OpenRound(round_number, attempt, expected):
                 await self._open(AttemptId(self.run, round_number, attempt), expected)
             case rounds.InviteClient(_, _, client):
@@ -338,7 +372,7 @@ class Coordinator:
             case rounds.AbandonAttempt(round_number, attempt, sentence):
                 await self._abandon(AttemptId(self.run, round_number, attempt), sentence)
             case rounds.EndRun(completed, sentence):
-                await self._work_end(completed=completed, sentence=sentence)
+                await self._work(lambda: self._store.end_run(self.run, completed=completed, sentence=sentence))
                 self._end(command)
 
     async def _open(self, id: AttemptId, expected: frozenset[str]) -> None:
@@ -373,9 +407,9 @@ class Coordinator:
 
     def _send_description(self, client: str, *, already_submitted: bool) -> None:
         assert self._aggregation is not None
-        opened = pb.RoundOpened(description=self._aggregation.raw_description, already_submitted=already_submitted)
         if client in self.audience.clients:
-            self.audience.clients[client].push(pb.Notice(round_opened=opened))
+            raw = self._aggregation.raw_description
+            self.audience.clients[client].push(notices.round_opened(raw, already_submitted=already_submitted))
 
     async def _request_release(self, id: AttemptId) -> None:
         assert self._aggregation is not None
@@ -383,22 +417,14 @@ class Coordinator:
         contributions = await self._work(self._store.contributions, id)
         sum_digest = await self._work(self._aggregation.sum_digest)
         log.info("closed", round=id.round, attempt=id.attempt, contributors=len(contributions))
-        open_sum = pb.OpenSum(
-            description=self._aggregation.raw_description,
-            contributions=[_contribution(contribution) for contribution in contributions],
-            sum_digest=sum_digest,
-        )
-        self._ask_holder(pb.HolderTask(open_sum=open_sum))
+        self._ask_holder(notices.open_sum(self._aggregation.raw_description, contributions, sum_digest))
 
     async def _abandon(self, id: AttemptId, sentence: str) -> None:
         log.warning("abandoned", round=id.round, attempt=id.attempt, sentence=sentence)
         await self._work(self._store.abandon_attempt, id)
         self._aggregation = None
         self._key = None
-        self.audience.notify_clients(_closed(id, completed=False, sentence=sentence))
-
-    async def _work_end(self, *, completed: bool, sentence: str) -> None:
-        await self._work(lambda: self._store.end_run(self.run, completed=completed, sentence=sentence))
+        self.audience.notify_clients(notices.round_closed(id, completed=False, sentence=sentence))
 
     def _end(self, ended: rounds.EndRun) -> None:
         if not self.ended.done():
@@ -410,20 +436,5 @@ class Coordinator:
         if self.audience.holder is not None:
             self.audience.holder.push(task)
 
-    def _make_key(self, round_number: int, attempt: int) -> pb.MakeKey:
-        settings = self.settings
-        return pb.MakeKey(
-            run=self.run, round=round_number, attempt=attempt, scheme=settings.scheme, bits=settings.key_bits
-        )
-
     async def _work(self, function: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._worker, function, *arguments)
-
-
-def _closed(id: AttemptId, *, completed: bool, sentence: str = "") -> pb.Notice:
-    closed = pb.RoundClosed(round=id.round, attempt=id.attempt, completed=completed, sentence=sentence)
-    return pb.Notice(round_closed=closed)
-
-
-def _contribution(contribution: Contribution) -> pb.Contribution:
-    return pb.Contribution(client=contribution.client, sha256=contribution.digest)

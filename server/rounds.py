@@ -18,6 +18,9 @@ from dataclasses import dataclass, field, replace
 
 from core.errors import SettingsError
 
+LARGEST = 1_000_000
+"""Rounds of a run, and clients of a round."""
+
 
 @dataclass(frozen=True)
 class RoundRules:
@@ -38,8 +41,10 @@ class RoundRules:
     """Attempts at one round before the run fails."""
 
     def __post_init__(self) -> None:
-        if self.rounds < 1:
-            raise SettingsError(f"the number of rounds is {self.rounds}; it must be at least 1")
+        if not 1 <= self.rounds <= LARGEST:
+            raise SettingsError(f"the number of rounds is {self.rounds}; it must be at least 1 and at most {LARGEST}")
+        if self.max_cohort > LARGEST:
+            raise SettingsError(f"the largest cohort is {self.max_cohort}; at most {LARGEST} are supported")
         if not 1 <= self.min_cohort <= self.max_cohort:
             raise SettingsError(
                 f"the minimum cohort is {self.min_cohort}; "
@@ -274,9 +279,9 @@ def next_wakeup(run: Run, rules: RoundRules) -> float | None:
     """When a Tick is due if nothing happens before; None if time alone changes nothing."""
     match run.phase:
         case Waiting(since=since):
-            patience_over = _waiting_since(run, since) + rules.patience_seconds
+            patience_over = since + rules.patience_seconds
             gathered = run.last_arrival + rules.gather_seconds
-            return gathered if _could_open_later(run, run.phase, rules) else patience_over
+            return min(gathered, patience_over) if _could_open(run, run.phase, rules) else patience_over
         case Collecting(deadline=deadline):
             return deadline
         case Releasing(since=since):
@@ -326,12 +331,14 @@ def _in_waiting(run: Run, phase: Waiting, event: Event, now: float, rules: Round
         # A holder that came back as a new process has lost the key it offered: ask again.
         phase = replace(phase, key_ready=False)
         commands = (RequestKey(phase.round, phase.attempt),)
+    if isinstance(event, HolderLeft):
+        phase = replace(phase, key_ready=False)
     run = replace(run, phase=phase)
     if _may_open(run, phase, now, rules):
         expected = frozenset(sorted(run.present)[: rules.max_cohort])
         opened = Collecting(phase.round, phase.attempt, now + rules.round_seconds, expected)
         return replace(run, phase=opened), (*commands, OpenRound(phase.round, phase.attempt, expected))
-    if now >= _waiting_since(run, phase.since) + rules.patience_seconds:
+    if now >= phase.since + rules.patience_seconds:
         return _fail(run, _why_waiting_failed(run, phase, rules))
     return run, commands
 
@@ -373,19 +380,15 @@ def _in_releasing(run: Run, phase: Releasing, event: Event, now: float, rules: R
 
 
 def _may_open(run: Run, phase: Waiting, now: float, rules: RoundRules) -> bool:
-    if not phase.key_ready or len(run.present) < rules.min_cohort:
+    if not _could_open(run, phase, rules):
         return False
     all_here = rules.target is not None and len(run.present) >= rules.target
-    return all_here or now >= run.last_arrival + rules.gather_seconds
+    nobody_new = now >= run.last_arrival + rules.gather_seconds
+    return all_here or nobody_new or now >= phase.since + rules.patience_seconds
 
 
-def _could_open_later(run: Run, phase: Waiting, rules: RoundRules) -> bool:
+def _could_open(run: Run, phase: Waiting, rules: RoundRules) -> bool:
     return phase.key_ready and len(run.present) >= rules.min_cohort
-
-
-def _waiting_since(run: Run, since: float) -> float:
-    """Patience starts anew with every arrival: someone is on the way."""
-    return max(since, run.last_arrival)
 
 
 def _closed_if_complete(run: Run, now: float) -> Step:

@@ -101,8 +101,9 @@ class FederationService(rpc.FederationServicer):
 
     @_streams
     async def Join(self, request: pb.JoinRequest, context: Context) -> AsyncIterator[pb.Notice]:
-        outbox = await self._coordinator.join(request)
+        outbox = Outbox[pb.Notice](request.instance)
         try:
+            await self._coordinator.join(request, outbox)
             async for notice in outbox.messages():
                 yield notice
         finally:
@@ -111,19 +112,22 @@ class FederationService(rpc.FederationServicer):
     @_streams
     async def FetchModel(self, request: pb.ModelRequest, context: Context) -> AsyncIterator[pb.Chunk]:
         wanted = request.round if request.HasField("round") else None
-        round_number, vector = await self._coordinator.model(wanted)
-        for chunk in model_chunks(vector, round_number):
+        round_number, payload = await self._coordinator.model(wanted)
+        for chunk in model_chunks(payload, round_number):
             yield chunk
 
     @_answers
     async def Submit(self, requests: AsyncIterator[pb.SubmitRequest], context: Context) -> pb.Receipt:
         first = await _header(requests)
         header = submission_header_from_wire(first.header)
-        announced = await self._coordinator.announce(header)
-        if isinstance(announced, pb.Receipt):
-            return announced
-        payload = await read_pieces(requests, header.length, header.digest, limit=announced)
-        return await self._coordinator.submit(header, payload, bytes_up=len(payload) + first.ByteSize())
+        announced = await self._coordinator.announce(header)  # only who is enrolled comes further
+        async with self._coordinator.upload_of(header.client):
+            if not isinstance(announced, pb.Receipt):
+                announced = await self._coordinator.announce(header)
+            if isinstance(announced, pb.Receipt):
+                return announced
+            payload = await read_pieces(requests, header.length, header.digest, limit=announced)
+            return await self._coordinator.submit(header, payload, bytes_up=len(payload) + first.ByteSize())
 
 
 class KeyHoldingService(rpc.KeyHoldingServicer):
@@ -135,14 +139,15 @@ class KeyHoldingService(rpc.KeyHoldingServicer):
 
     @_streams
     async def Attend(self, request: pb.AttendRequest, context: Context) -> AsyncIterator[pb.HolderTask]:
-        outbox: Outbox[pb.HolderTask] = await self._coordinator.attend(request)
-        await self._health.set(KEY_HOLDING, health_pb2.HealthCheckResponse.SERVING)
+        outbox = Outbox[pb.HolderTask](request.instance)
         try:
+            await self._coordinator.attend(outbox)
+            await self._health.set(KEY_HOLDING, health_pb2.HealthCheckResponse.SERVING)
             async for task in outbox.messages():
                 yield task
         finally:
-            await self._health.set(KEY_HOLDING, health_pb2.HealthCheckResponse.NOT_SERVING)
-            await self._coordinator.unattend(outbox)
+            if await self._coordinator.unattend(outbox):
+                await self._health.set(KEY_HOLDING, health_pb2.HealthCheckResponse.NOT_SERVING)
 
     @_answers
     async def OfferKey(self, request: pb.KeyOffer, context: Context) -> pb.Accepted:

@@ -96,7 +96,7 @@ class Federation:
         watching = asyncio.create_task(_watch(address, display))
         losses = [asyncio.create_task(self._report_loss(client, display)) for client in clients]
         server_ended = asyncio.create_task(server.process.wait())
-        holder_failed = asyncio.create_task(_failed(holder))
+        holder_failed = asyncio.create_task(processes.died(holder))
         clients_gone = asyncio.create_task(self._too_few(clients))
         tasks = [watching, *losses, server_ended, holder_failed, clients_gone]
         try:
@@ -128,22 +128,16 @@ class Federation:
         raise RunFailedError(words if code == 1 else f"the aggregator died: {words}")
 
     async def _report_loss(self, client: Party, display: Display) -> None:
-        if await client.process.wait() != 0:
-            display.say(f"{client.name} is gone: {client.last_words()}")
+        await processes.died(client)
+        display.say(f"{client.name} is gone: {client.last_words()}")
 
     async def _too_few(self, clients: list[Party]) -> None:
         """Return when fewer clients are left than a round needs, and not because the run is over."""
-        failed = 0
-        for ended in asyncio.as_completed([client.process.wait() for client in clients]):
-            failed += await ended != 0
-            if len(clients) - failed < self.settings.rules.min_cohort:
+        deaths = asyncio.as_completed([processes.died(client) for client in clients])
+        for left, death in zip(range(len(clients) - 1, -1, -1), deaths, strict=True):
+            await death
+            if left < self.settings.rules.min_cohort:
                 return
-        await asyncio.Event().wait()
-
-
-async def _failed(party: Party) -> None:
-    if await party.process.wait() == 0:
-        await asyncio.Event().wait()
 
 
 async def _watch(address: str, display: Display) -> None:

@@ -16,6 +16,8 @@ from core.errors import RunFailedError, StorageError
 
 START_SECONDS = 60.0
 STOP_SECONDS = 5.0
+TOLD = "the run ended:"
+"""How clients and key holder begin their last sentence when the aggregator told them that the run failed."""
 FULL_DISK_BYTES = 65536
 # Several small matrix products at once on few cores: more than one thread each makes all of them slower.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -42,6 +44,13 @@ class Party:
         if code is not None and code < 0:
             return f"it was ended by signal {signal.Signals(-code).name}"
         return f"it ended with exit code {code}; its log is {self.log}"
+
+
+async def died(party: Party) -> None:
+    """Return when a party has ended by a fault of its own; never if in order, or because the run has failed."""
+    code = await party.process.wait()
+    if code == 0 or party.last_words().startswith(TOLD):
+        await asyncio.Event().wait()
 
 
 async def start(name: str, module: str, arguments: Sequence[str], logs: Path) -> Party:

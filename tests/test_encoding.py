@@ -98,6 +98,7 @@ def test_number_of_plaintexts_depends_on_settings_only() -> None:
     ("wrong", "word"),
     [
         ({"values": 0}, "0 weights"),
+        ({"values": 1 << 40}, "cannot be encoded"),
         ({"max_cohort": 0}, "largest cohort is 0"),
         ({"value_bits": 1}, "value_bits is 1"),
         ({"value_bits": 25}, "value_bits is 25"),

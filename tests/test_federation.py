@@ -348,6 +348,36 @@ def test_a_client_started_wrongly_says_what_is_wrong(
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--key-bits", "128", "--insecure-demo-keys", "--max-cohort", "900000000"), "at most 1000000"),
+        (("--key-bits", "128", "--insecure-demo-keys", "--max-cohort", "1000000000000"), "at most 1000000"),
+        (("--max-cohort", "1", "--min-cohort", "2"), "the minimum cohort is 2"),
+        (("--min-cohort", "1"), "at least 2 are needed"),
+        (("--scheme", "rot13"), "'rot13'"),
+        (("--test", "no/such/mail"), "no/such/mail"),
+        (("--listen", "nowhere"), "nowhere"),
+    ],
+)
+def test_an_aggregator_started_wrongly_says_what_is_wrong(
+    parties: Parties, arguments: tuple[str, ...], sentence: str
+) -> None:
+    code, said = parties.start("server", "--state", parties.folder / "s", *arguments).end()
+    assert code == 1
+    assert sentence in said
+    assert "Traceback" not in said
+
+
+def test_nobody_reading_the_log_any_more_ends_no_run(parties: Parties) -> None:
+    server, address = parties.server("--clients", "2", "--rounds", "1")
+    assert server.process.stdout is not None
+    server.process.stdout.close()
+    parties.keyholder(address)
+    clients = [parties.client(address, number) for number in (1, 2)]
+    assert [client.end()[0] for client in clients] == [0, 0]
+
+
 def test_a_taken_port_is_one_sentence(parties: Parties) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

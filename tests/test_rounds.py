@@ -51,6 +51,8 @@ TABLE = [
     ("fewer than the minimum never begin",    waiting("a", key=True),     r.Tick(),                      99.0, r.Waiting,       NOTHING),
     ("a client that leaves is not waited for", waiting("a", "b", key=True, last_arrival=1.0), r.ClientLeft("b"), 50.0, r.Waiting, NOTHING),
     ("a returning holder is asked again",     waiting("a", key=True),     r.HolderCame(),                1.0,  r.Waiting,       (r.RequestKey(1, 1),)),
+    ("a holder that leaves takes its key along", waiting("a", key=True),  r.HolderLeft(),                1.0,  r.Waiting,       NOTHING),
+    ("endless comings and goings do not hold up the others", waiting("a", "b", key=True, last_arrival=99.0), r.ClientJoined("c"), 100.0, r.Collecting, (OPEN,)),
     ("patience ends without clients",         waiting("a", key=True),     r.Tick(),                      100.0, r.Failed,       (r.EndRun(False, "1 clients are here after 100 seconds, 2 are needed"),)),
     ("patience ends without a key",           waiting("a", "b", key=False), r.Tick(),                    100.0, r.Failed,       (r.EndRun(False, "the key holder offered no key within 100 seconds"),)),
     ("patience ends without a holder",        r.Run(r.Waiting(1, 1, 0.0)), r.Tick(),                     100.0, r.Failed,       (r.EndRun(False, "no key holder came within 100 seconds"),)),
@@ -119,6 +121,13 @@ def test_a_whole_run_of_two_rounds() -> None:
     assert run.phase == r.Finished()
 
 
+def test_no_round_is_opened_while_the_holder_is_away() -> None:
+    run, _ = r.advance(waiting("a", key=True), r.HolderLeft(), 1.0, RULES)
+    for event in (r.ClientJoined("b"), r.ClientJoined("c"), r.Tick()):
+        run, commands = r.advance(run, event, 50.0, RULES)
+        assert commands == ()
+
+
 def test_the_last_allowed_attempt_fails_the_run() -> None:
     run, commands = r.advance(collecting("a", attempt=2), r.Tick(), 60.0, RULES)
     assert isinstance(run.phase, r.Failed)
@@ -152,7 +161,7 @@ def test_a_restart_while_releasing_asks_again() -> None:
 
 @pytest.mark.parametrize(
     ("run", "due"),
-    [(waiting("a", "b", key=True, last_arrival=2.0), 7.0), (waiting("a", key=True, last_arrival=2.0), 102.0),
+    [(waiting("a", "b", key=True, last_arrival=2.0), 7.0), (waiting("a", key=True, last_arrival=2.0), 100.0),
      (COLLECTING, 60.0), (RELEASING, 100.0), (FINISHED, None), (FAILED, None)],
 )  # fmt: skip
 def test_the_clock_is_asked_only_when_time_alone_decides(run: r.Run, due: float | None) -> None:

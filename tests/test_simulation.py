@@ -149,6 +149,19 @@ def test_when_too_few_clients_are_left_it_ends_with_a_sentence(parties: Parties,
     assert "2 of 3 clients are left; a round needs 3" in said
 
 
+def test_when_the_run_fails_its_own_reason_is_what_one_reads(parties: Parties, tmp_path: Path) -> None:
+    simulation = parties.start(
+        "simulation", *QUICK, "--rounds", "1000", "--min-cohort", "3", "--round-seconds", "1", "--out", tmp_path
+    )
+    simulation.hear("round 1 of 1000")
+    os.kill(_pid_of(tmp_path, "client-2"), signal.SIGSTOP)
+    code, said = simulation.end()
+    assert code == 1
+    assert re.search(r"error: the run failed: round \d+ was abandoned 3 times", said)
+    assert "died" not in said
+    assert processes_that_mention(str(tmp_path)) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -159,6 +172,7 @@ def test_when_too_few_clients_are_left_it_ends_with_a_sentence(parties: Parties,
         (("--key-bits", "100", "--insecure-demo-keys"), "must be a multiple of 16"),
         (("--task", "chess"), "chess"),
         (("--seed", "-1"), "the seed is -1"),
+        (("--rounds", "10000000"), "at most 1000000"),
         (("--data", "nowhere/at-all"), "nowhere/at-all"),
         (("--out", "/dev/null/x"), "/dev/null/x"),
     ],

@@ -26,6 +26,8 @@ import numpy.typing as npt
 from core.errors import Reason, Refused, SettingsError
 
 GUARD_BITS = 2
+LARGEST_UPDATE = 1 << 26
+"""Weights in one update; a bound, so that nobody can make another party set aside memory without end."""
 METRIC_SLOTS = 3  # examples, mean loss, correct
 LOSS_UNIT = 2.0**-12
 
@@ -57,8 +59,8 @@ class CohortSum:
 
     @property
     def accuracy(self) -> float:
-        """Share of all the cohort's examples that were predicted right; 0.0 without examples."""
-        return self.correct / self.examples if self.examples else 0.0
+        """Share of all the cohort's examples that were predicted right, as they say; 0.0 without examples."""
+        return min(self.correct / self.examples, 1.0) if self.examples else 0.0
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,8 @@ class Encoding:
     fraction_bits: int = 13
 
     def __post_init__(self) -> None:
-        if self.values < 1:
-            raise SettingsError(f"an update of {self.values} weights cannot be encoded; at least 1 is needed")
+        if not 1 <= self.values <= LARGEST_UPDATE:
+            raise SettingsError(f"an update of {self.values} weights cannot be encoded; 1 to {LARGEST_UPDATE} can")
         if self.max_cohort < 1:
             raise SettingsError(f"the largest cohort is {self.max_cohort}; it must be at least 1")
         if not 2 <= self.value_bits <= 24:
@@ -167,8 +169,11 @@ class Encoding:
         padded[: len(values)] = values
         counters = np.ones((self.plaintexts, 1), dtype=np.int64)
         rows = np.hstack([counters, padded.reshape(self.plaintexts, per_row)])
+        return [plaintext for some in _batches(len(rows)) for plaintext in self._pack_rows(rows[some])]
+
+    def _pack_rows(self, rows: IntArray) -> list[int]:
         shifts = np.arange(self.slot_bits, dtype=np.int64)
-        bits = ((rows[:, :, None] >> shifts) & 1).astype(np.uint8).reshape(self.plaintexts, -1)
+        bits = ((rows[:, :, None] >> shifts) & 1).astype(np.uint8).reshape(len(rows), -1)
         return [int.from_bytes(row.tobytes(), "little") for row in np.packbits(bits, axis=1, bitorder="little")]
 
     def unpack(self, plaintext_sums: Sequence[int], contributors: int) -> IntArray:
@@ -196,6 +201,10 @@ class Encoding:
         used_bits = self.slots_per_plaintext * self.slot_bits
         if any(not 0 <= value < 1 << used_bits for value in plaintext_sums):
             raise _bad_sum(f"a plaintext is longer than its {self.slots_per_plaintext} slots")
+        return np.vstack([self._unpack_rows(plaintext_sums[some]) for some in _batches(len(plaintext_sums))])
+
+    def _unpack_rows(self, plaintext_sums: Sequence[int]) -> IntArray:
+        used_bits = self.slots_per_plaintext * self.slot_bits
         size = -(-used_bits // 8)
         raw = b"".join(value.to_bytes(size, "little") for value in plaintext_sums)
         octets = np.frombuffer(raw, dtype=np.uint8).reshape(len(plaintext_sums), size)
@@ -214,6 +223,11 @@ class Encoding:
         mean_loss = update.loss / update.examples if update.examples else 0.0
         loss = min(round(mean_loss / LOSS_UNIT), self.largest_value)
         return np.array([examples, loss, correct], dtype=np.int64)
+
+
+def _batches(count: int) -> list[slice]:
+    """Some hundred plaintexts at a time: single bits take a byte each on the way."""
+    return [slice(start, start + 256) for start in range(0, count, 256)]
 
 
 def _bad_sum(sentence: str) -> Refused:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 from google.protobuf.message import DecodeError
 
@@ -15,6 +14,7 @@ from core.wire import federation_pb2 as pb
 
 DIGEST_BYTES = 32
 LARGEST_KEY_BITS = 8192
+LONGEST_SECONDS = 1e7
 
 
 def _malformed(sentence: str) -> Refused:
@@ -30,8 +30,8 @@ def checked_digest(raw: bytes, what: str) -> bytes:
 
 def checked_seconds(value: float, what: str) -> float:
     """The duration, if it is one."""
-    if not math.isfinite(value) or value < 0:
-        raise _malformed(f"{what} is {value}; expected seconds, zero or more")
+    if not 0 <= value <= LONGEST_SECONDS:
+        raise _malformed(f"{what} is {value}; expected seconds, 0 to {LONGEST_SECONDS:g}")
     return value
 
 

@@ -91,10 +91,10 @@ async def read_pieces(
     return assembly.whole()
 
 
-def model_chunks(vector: FloatArray, round_number: int) -> Iterator[pb.Chunk]:
-    """A model, a float64 vector of shape (values,), as Chunk messages."""
-    header = pb.PayloadHeader(dtype=MODEL_DTYPE, shape=[len(vector)], round=round_number)
-    return payload_chunks(model_bytes(vector), header)
+def model_chunks(payload: bytes, round_number: int) -> Iterator[pb.Chunk]:
+    """A model, as model_bytes() gives it, as Chunk messages."""
+    header = pb.PayloadHeader(dtype=MODEL_DTYPE, shape=[len(payload) // 8], round=round_number)
+    return payload_chunks(payload, header)
 
 
 def read_model(chunks: Iterable[pb.Chunk], values: int) -> tuple[int, FloatArray]:
