@@ -17,11 +17,12 @@ import numpy.typing as npt
 import typer
 
 from client.connection import ClientConnection, fetch_model
-from client.participant import Enrolment, Participant, Policy
+from client.participant import Enrolment, Participant
 from client.scoring import score_message
-from core.console import INSECURE_STAMP, configure_log, sentences
+from core.console import configure_log, sentences, stamp
 from core.errors import SettingsError
 from core.federated import initial_model, load_model, save_model
+from core.secagg.scheme import Policy
 from core.tasks import get_task
 from core.tasks.task import GENERATED, Task
 from core.training import Dataset
@@ -47,6 +48,7 @@ def take_part(
     keep_model: Annotated[Path | None, typer.Option(help="Write the last global model to this file (.npz).")] = None,
     min_cohort: Annotated[int, typer.Option(min=1, help="Take part in no sum of fewer clients than this.")] = 2,
     insecure_demo_keys: Annotated[bool, typer.Option(help="Encrypt with keys below 2048 bits when asked.")] = False,
+    allow_plain: Annotated[bool, typer.Option(help="Take part even if nothing is encrypted.")] = False,
     patience: Patience = 60.0,
 ) -> None:
     """Train on one's own data, send only encrypted updates."""
@@ -56,13 +58,13 @@ def take_part(
     with sentences():
         if server is None or mail is None:
             raise SettingsError("--server HOST:PORT and --mail PATH are needed; see python -m client --help")
-        if insecure_demo_keys:
-            print(INSECURE_STAMP)
+        policy = Policy(min_cohort, insecure_demo_keys, allow_plain)
+        stamp(insecure_demo_keys=insecure_demo_keys, allow_plain=allow_plain)
         the_task = get_task(task)
         participant = Participant(
             name or default_name(),
             the_task,
-            Policy(min_cohort, insecure_demo_keys),
+            policy,
             _loader(the_task, mail, one_class=allow_one_class),
         )
         values = len(initial_model(the_task, 0))

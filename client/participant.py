@@ -15,20 +15,12 @@ from core.federated import client_rng, client_update, encoding_for, task_digest
 from core.protocol import RoundDescription, SubmissionHeader, digest
 from core.secagg.encoding import Update
 from core.secagg.roles import check_key, encryptor_for
-from core.secagg.scheme import check_key_bits
+from core.secagg.scheme import Policy
 from core.tasks.task import Task
 from core.training import Dataset
 
 log = structlog.get_logger()
 FloatArray = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Policy:
-    """What this client agrees to, whatever the aggregator says."""
-
-    min_cohort: int = 2
-    insecure_demo_keys: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,12 +64,12 @@ class Participant:
     def check(self, description: RoundDescription, values: int) -> None:
         """Refuse a round that this client's task or policy does not allow.
 
-        Raises Refused with the reason, SettingsError for a key that is too small.
+        Raises Refused with the reason, SettingsError for a key that this client does not agree to.
         """
         key, encoding = description.key, description.encoding
         if description.task != self.task.name:
             raise Refused(Reason.WRONG_TASK, f"the round trains {description.task!r}, this client {self.task.name!r}")
-        check_key_bits(key.scheme, key.bits, insecure_demo_keys=self._policy.insecure_demo_keys)
+        self._policy.check_key(key.scheme, key.bits)
         check_key(key)
         if encoding != encoding_for(self.task, values, key.plaintext_bits, encoding.max_cohort):
             raise Refused(Reason.WRONG_DESCRIPTION, "the round's encoding is not that of this client's task")

@@ -15,9 +15,19 @@ import structlog
 from core.errors import GrokfedError
 
 INSECURE_STAMP = "INSECURE: keys below 2048 bits protect nothing; use this for demonstrations only"
+PLAIN_STAMP = (
+    "INSECURE: a run that encrypts nothing (scheme plain) is agreed to; the aggregator then reads every update"
+)
 PLAINTEXT_STAMP = (
     "INSECURE: connections are not encrypted; whoever sees the network sees who sends when, and the models"
 )
+
+
+def stamp(*, insecure_demo_keys: bool, allow_plain: bool) -> None:
+    """Say on the output what was switched off."""
+    for switched_off, sentence in ((insecure_demo_keys, INSECURE_STAMP), (allow_plain, PLAIN_STAMP)):
+        if switched_off:
+            print(sentence, flush=True)
 
 
 def configure_log(*, quiet: bool = False) -> None:
@@ -74,9 +84,7 @@ def sentences() -> Iterator[None]:
     except Exception as error:
         if os.environ.get("GROKFED_DEBUG"):
             raise
-        _say(
-            f"error: an unexpected {type(error).__name__}, which is a fault of ours; GROKFED_DEBUG=1 shows where"
-        )
+        _say(f"error: an unexpected {type(error).__name__}, which is a fault of ours; GROKFED_DEBUG=1 shows where")
         sys.exit(1)
 
 

@@ -10,10 +10,11 @@ from typing import Annotated
 
 import typer
 
-from core.console import INSECURE_STAMP, configure_log, sentences
+from core.console import configure_log, sentences, stamp
+from core.secagg.scheme import Policy
 from core.wire.dialing import Line
 from keyholder.connection import HolderConnection
-from keyholder.holder import KeyHolder, Policy
+from keyholder.holder import KeyHolder
 from keyholder.ledger import Ledger
 
 
@@ -22,15 +23,16 @@ def main(
     state: Annotated[Path, typer.Option(help="Folder of the ledger of opened sums.")] = Path("runs/keyholder"),
     min_cohort: Annotated[int, typer.Option(min=1, help="Never open a sum of fewer contributors than this.")] = 2,
     insecure_demo_keys: Annotated[bool, typer.Option(help="Make keys below 2048 bits when asked.")] = False,
+    allow_plain: Annotated[bool, typer.Option(help="Serve a run in which nothing is encrypted.")] = False,
     patience: Annotated[float, typer.Option(min=1, help="Seconds to wait for an aggregator that is away.")] = 60.0,
 ) -> None:
     """Hold the keys: make one for every attempt, open only sums of a whole cohort, once."""
     configure_log()
     with sentences(), Line(server, patience) as line:
-        if insecure_demo_keys:
-            print(INSECURE_STAMP)
+        policy = Policy(min_cohort, insecure_demo_keys, allow_plain)
+        stamp(insecure_demo_keys=insecure_demo_keys, allow_plain=allow_plain)
         ledger = Ledger(state)
-        holder = KeyHolder(Policy(min_cohort, insecure_demo_keys), ledger)
+        holder = KeyHolder(policy, ledger)
         print(HolderConnection(line, holder).serve())
         ledger.close()
 

@@ -15,19 +15,11 @@ from core.errors import Reason, Refused
 from core.protocol import AttemptId, Contribution, RoundDescription, digest
 from core.secagg.decryption import generate_decryptor
 from core.secagg.roles import adder_for, payload_bytes
-from core.secagg.scheme import Decryptor, PublicKey, check_key_bits, join_payload
+from core.secagg.scheme import Decryptor, Policy, PublicKey, join_payload
 from keyholder.ledger import Ledger
 
 Fetch = Callable[[AttemptId, str, int], bytes]
 """Fetches one client's payload of at most so many bytes."""
-
-
-@dataclass(frozen=True)
-class Policy:
-    """What this key holder agrees to, whatever the aggregator says."""
-
-    min_cohort: int = 2
-    insecure_demo_keys: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,7 +54,7 @@ class KeyHolder:
 
         Raises SettingsError if the policy does not allow such a key.
         """
-        check_key_bits(scheme, bits, insecure_demo_keys=self._policy.insecure_demo_keys)
+        self._policy.check_key(scheme, bits)
         if id not in self._keys:
             # A new attempt means that the earlier ones are over: their keys can open nothing any more.
             self._keys = {id: generate_decryptor(scheme, bits)}

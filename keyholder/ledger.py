@@ -42,9 +42,11 @@ class Ledger:
 
         Raises Refused(ALREADY_RELEASED) if it was opened for another request.
         """
-        row = self._db.execute(
-            "SELECT request_sha256, answer FROM releases WHERE run = ? AND round = ?", (id.run, id.round)
-        ).fetchone()
+        query = "SELECT request_sha256, answer FROM releases WHERE run = ? AND round = ?"
+        try:
+            row = self._db.execute(query, (id.run, id.round)).fetchone()
+        except sqlite3.Error as error:
+            raise StorageError(f"the key holder's ledger {self._path} cannot be read: {error}") from error
         if row is None:
             return None
         if row[0] != request_digest:

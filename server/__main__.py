@@ -135,6 +135,7 @@ async def _serve(settings: RunSettings, places: Places, task: Task, test_data: D
         ended = await coordinator.ended
         await _farewell(coordinator)
         await _show_results(settings, places, coordinator, tested=test_data is not None)
+        await coordinator.conclude()
         if not ended.completed:
             raise RunFailedError(f"the run failed: {ended.sentence}")
         if places.keep_serving:
@@ -179,6 +180,8 @@ def _announce(settings: RunSettings, address: str, port: int) -> None:
 
 async def _farewell(coordinator: Coordinator) -> None:
     """Let everyone hear that the run is over before the connection goes away."""
+    if coordinator.ended_before_start:
+        await asyncio.sleep(FAREWELL_SECONDS)  # who was waiting for a restart has not come back yet
     try:
         await asyncio.wait_for(coordinator.audience.until_empty(), FAREWELL_SECONDS)
     except TimeoutError:

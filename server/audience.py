@@ -13,6 +13,10 @@ M = TypeVar("M")
 LONGEST_OUTBOX = 1000
 
 
+class NotListeningError(Exception):
+    """A party left more unread than is kept for it."""
+
+
 class Outbox(Generic[M]):
     """What one connected party is to be told, in order; ends when closed.
 
@@ -22,12 +26,13 @@ class Outbox(Generic[M]):
     def __init__(self, instance: bytes = b"") -> None:
         self.instance = instance
         self._queue: asyncio.Queue[M | None] = asyncio.Queue()
+        self._cut_off = False
 
     def push(self, message: M) -> None:
         if self._queue.qsize() < LONGEST_OUTBOX:
             self._queue.put_nowait(message)
-        elif self._queue.qsize() == LONGEST_OUTBOX:
-            self.close()
+        else:
+            self._cut_off = True
 
     def close(self) -> None:
         """End the stream once everything pushed before is sent."""
@@ -35,6 +40,8 @@ class Outbox(Generic[M]):
 
     async def messages(self) -> AsyncIterator[M]:
         while (message := await self._queue.get()) is not None:
+            if self._cut_off:
+                raise NotListeningError("too much was left unread; connect again")
             yield message
 
 

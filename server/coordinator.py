@@ -80,6 +80,8 @@ class Coordinator:
         self.task = task
         self.audience = Audience()
         self.ended: asyncio.Future[rounds.EndRun] = asyncio.get_running_loop().create_future()
+        self.ended_before_start = False
+        """Whether the run was over already when this process took it up."""
         self._store = store
         self._test_data = test_data
         self._clock = clock
@@ -92,6 +94,7 @@ class Coordinator:
         self._values = len(initial_model(task, settings.seed))
         self._uploads: dict[str, asyncio.Lock] = {}
         self._model: tuple[int, bytes] | None = None
+        self._loading = asyncio.Lock()
         self.results: list[RoundResult] = []
         self._state: rounds.Run
 
@@ -107,6 +110,7 @@ class Coordinator:
             self.results = await self._work(self._store.history, self.run)
             state, commands = await self._work(self._recover)
             await self._carry_out(state, commands)
+        self.ended_before_start = self.ended.done()
 
     async def keep_time(self) -> None:
         """Let time pass for the rules until the run ends."""
@@ -118,8 +122,14 @@ class Coordinator:
             except TimeoutError:
                 await self._happened(rounds.Tick())
 
+    async def conclude(self) -> None:
+        """Mark the run as ended, once its results are written; before that, a restart ends it again."""
+        ended = self.ended.result()
+        await self._work(lambda: self._store.end_run(self.run, completed=ended.completed, sentence=ended.sentence))
+
     async def close(self) -> None:
-        await self._work(self._store.close)
+        async with self._lock:  # a step that has begun goes on to its end
+            await self._work(self._store.close)
         self._worker.shutdown()
 
     def _recover(self) -> rounds.Step:
@@ -193,10 +203,11 @@ class Coordinator:
     async def model(self, round_number: int | None) -> tuple[int, bytes]:
         """A round's model (without a round: the newest) as (round, its bytes); one copy serves all who ask."""
         newest = len(self.results)
-        if self._model is None or self._model[0] != (newest if round_number is None else round_number):
-            found, vector = await self._work(self._store.model, self.run, round_number)
-            self._model = (found, model_bytes(vector))
-        return self._model
+        async with self._loading:
+            if self._model is None or self._model[0] != (newest if round_number is None else round_number):
+                found, vector = await self._work(self._store.model, self.run, round_number)
+                self._model = (found, model_bytes(vector))
+            return self._model
 
     async def _open_aggregation(self, header: SubmissionHeader) -> Aggregation:
         if not await self._work(self._store.is_enrolled, self.run, header.client):
@@ -255,12 +266,15 @@ class Coordinator:
         """Take the opened sum, check it, and make the new model."""
         self._check_run(id)
         async with self._lock:
-            if not self._is_releasing(id):
+            if not self.is_releasing(id):
                 return  # a repeated answer: the round is over
             try:
                 result = await self._work(self._complete, id, payload, decrypt_seconds)
             except Refused as refusal:
                 await self._apply(rounds.ReleaseDeclined(id.round, id.attempt, str(refusal)))
+                raise
+            except StorageError as error:
+                self._halt(error)
                 raise
             self.results.append(result)
             log.info("completed", round=id.round, contributors=result.contributors, accuracy=round(result.accuracy, 4))
@@ -279,7 +293,8 @@ class Coordinator:
         if id.run != self.run:
             raise Refused(Reason.ROUND_NOT_OPEN, f"the run here is {self.run}, not {id.run}")
 
-    def _is_releasing(self, id: AttemptId) -> bool:
+    def is_releasing(self, id: AttemptId) -> bool:
+        """Whether the sum of this attempt is what the run waits for."""
         phase = self._state.phase
         return isinstance(phase, rounds.Releasing) and (phase.round, phase.attempt) == (id.round, id.attempt)
 
@@ -350,11 +365,10 @@ class Coordinator:
             for command in commands:
                 await self._command(command)
         except StorageError as error:
-            # Nothing acknowledged is lost: the store has the last committed state, and a restart goes on there.
-            self._end(rounds.EndRun(False, f"{error}; start the aggregator again when this is mended"))
+            self._halt(error)
         for watcher in self.audience.watchers:
             self._tell(watcher)
-        if self.ended.done():
+        if self.ended.done() and self.ended.exception() is None:
             ended = self.ended.result()
             self.audience.end(pb.RunEnded(completed=ended.completed, sentence=ended.sentence))
         self._wakeup.set()
@@ -372,8 +386,8 @@ class Coordinator:
             case rounds.AbandonAttempt(round_number, attempt, sentence):
                 await self._abandon(AttemptId(self.run, round_number, attempt), sentence)
             case rounds.EndRun(completed, sentence):
-                await self._work(lambda: self._store.end_run(self.run, completed=completed, sentence=sentence))
-                self._end(command)
+                log.info("ended", completed=completed, sentence=sentence)
+                self.ended.set_result(command)
 
     async def _open(self, id: AttemptId, expected: frozenset[str]) -> None:
         assert self._key is not None
@@ -426,10 +440,12 @@ class Coordinator:
         self._key = None
         self.audience.notify_clients(notices.round_closed(id, completed=False, sentence=sentence))
 
-    def _end(self, ended: rounds.EndRun) -> None:
+    def _halt(self, error: StorageError) -> None:
+        """Stop this process in the middle of the run. Nothing acknowledged is lost: the store has the last committed
+        state, a restart goes on there, and everyone else only sees a connection break and comes back."""
         if not self.ended.done():
-            log.info("ended", completed=ended.completed, sentence=ended.sentence)
-            self.ended.set_result(ended)
+            self.ended.set_exception(StorageError(f"{error}; start the aggregator again when this is mended"))
+            self._wakeup.set()
 
     def _ask_holder(self, task: pb.HolderTask) -> None:
         """Push a task if the key holder is there; when it comes (back), the rules ask again."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 
 from core.errors import SettingsError
 
+LONGEST_SECONDS = 1e6
 LARGEST = 1_000_000
 """Rounds of a run, and clients of a round."""
 
@@ -55,9 +56,9 @@ class RoundRules:
                 f"{self.target} clients are expected; that must lie between the minimum cohort, {self.min_cohort}, "
                 f"and the largest, {self.max_cohort}"
             )
-        for name in ("round_seconds", "patience_seconds"):
-            if not getattr(self, name) > 0:
-                raise SettingsError(f"{name} is {getattr(self, name)}; it must be more than 0")
+        for name in ("round_seconds", "patience_seconds", "gather_seconds"):
+            if not 0 < getattr(self, name) <= LONGEST_SECONDS:
+                raise SettingsError(f"{name} is {getattr(self, name)}; expected seconds, up to {LONGEST_SECONDS:g}")
 
 
 # ------------------------------------------------------------------------------------------------ states

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import grpc
@@ -15,10 +17,11 @@ from grpc_reflection.v1alpha import reflection
 from core.errors import Reason, Refused, SettingsError, StorageError
 from core.wire import federation_pb2 as pb
 from core.wire import federation_pb2_grpc as rpc
+from core.wire.dialing import TRANSFER_SECONDS
 from core.wire.messages import attempt_id, checked_seconds, key_from_wire, submission_header_from_wire
 from core.wire.status import REASON_KEY, STATUS
 from core.wire.streams import model_chunks, payload_chunks, read_pieces
-from server.audience import Outbox
+from server.audience import NotListeningError, Outbox
 from server.coordinator import Coordinator
 
 log = structlog.get_logger()
@@ -53,42 +56,43 @@ async def _fail(context: Context, call: str) -> None:
     await context.abort(grpc.StatusCode.INTERNAL, "an unexpected error; the aggregator's log has more")
 
 
+@asynccontextmanager
+async def _as_status(context: Context, call: str) -> AsyncIterator[None]:
+    """Turn what a handler raises into a gRPC status."""
+    try:
+        yield
+    except Refused as refusal:
+        await _refuse(context, refusal)
+    except StorageError as error:
+        await _refuse_for_now(context, error)
+    except NotListeningError as error:
+        await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+    except grpc.aio.AbortError:
+        raise
+    except Exception:
+        await _fail(context, call)
+
+
 def _answers(handler: Callable[..., Awaitable[M]]) -> Callable[..., Awaitable[M]]:
-    """Turn what a handler with one answer raises into a gRPC status."""
+    """For a handler with one answer."""
 
     @functools.wraps(handler)
     async def wrapped(self: object, request: object, context: Context) -> M:
-        try:
+        async with _as_status(context, handler.__name__):
             return await handler(self, request, context)
-        except Refused as refusal:
-            await _refuse(context, refusal)
-        except StorageError as error:
-            await _refuse_for_now(context, error)
-        except grpc.aio.AbortError:
-            raise
-        except Exception:
-            await _fail(context, handler.__name__)
-        raise AssertionError("abort() always raises")
+        raise AssertionError("a status always ends the call")
 
     return wrapped
 
 
 def _streams(handler: Callable[..., AsyncIterator[M]]) -> Callable[..., AsyncIterator[M]]:
-    """The same for a handler that streams its answer."""
+    """For a handler that streams its answer."""
 
     @functools.wraps(handler)
     async def wrapped(self: object, request: object, context: Context) -> AsyncIterator[M]:
-        try:
+        async with _as_status(context, handler.__name__):
             async for message in handler(self, request, context):
                 yield message
-        except Refused as refusal:
-            await _refuse(context, refusal)
-        except StorageError as error:
-            await _refuse_for_now(context, error)
-        except grpc.aio.AbortError:
-            raise
-        except Exception:
-            await _fail(context, handler.__name__)
 
     return wrapped
 
@@ -126,7 +130,7 @@ class FederationService(rpc.FederationServicer):
                 announced = await self._coordinator.announce(header)
             if isinstance(announced, pb.Receipt):
                 return announced
-            payload = await read_pieces(requests, header.length, header.digest, limit=announced)
+            payload = await _in_time(read_pieces(requests, header.length, header.digest, limit=announced))
             return await self._coordinator.submit(header, payload, bytes_up=len(payload) + first.ByteSize())
 
 
@@ -166,8 +170,10 @@ class KeyHoldingService(rpc.KeyHoldingServicer):
         header = (await _header(requests)).header
         id = attempt_id(header.run, header.round, header.attempt)
         seconds = checked_seconds(header.decrypt_seconds, "decrypt_seconds")
+        if not self._coordinator.is_releasing(id):
+            return pb.Accepted()  # a repeated answer: the round is over
         limit = self._coordinator.release_bytes()
-        payload = await read_pieces(requests, header.length, header.sha256, limit)
+        payload = await _in_time(read_pieces(requests, header.length, header.sha256, limit))
         await self._coordinator.release(id, payload, seconds)
         return pb.Accepted()
 
@@ -194,6 +200,16 @@ class ObservationService(rpc.ObservationServicer):
                 yield progress
         finally:
             await self._coordinator.audience.unseat_watcher(outbox)
+
+
+async def _in_time(payload: Awaitable[bytes]) -> bytes:
+    """The payload, if it comes within the time that a transfer may take: a silent sender must not block others."""
+    try:
+        async with asyncio.timeout(TRANSFER_SECONDS):
+            return await payload
+    except TimeoutError as error:
+        sentence = f"the payload did not arrive within {TRANSFER_SECONDS:g} seconds"
+        raise Refused(Reason.WRONG_LENGTH, sentence) from error
 
 
 async def _header(requests: AsyncIterator[M]) -> M:

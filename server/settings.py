@@ -40,7 +40,7 @@ class RunSettings:
         for name, old, new in _differences(stored, self.to_json()):
             raise SettingsError(
                 f"{where} holds an unfinished run with {name} = {old}, not {new}; "
-                "start with the same settings, or give another --state for a new run"
+                "start with the same settings, or give another folder for a new run"
             )
 
 

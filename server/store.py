@@ -97,9 +97,9 @@ class Store:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(folder)
-        except OSError as error:
+            self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        except (OSError, sqlite3.Error) as error:
             raise StorageError(f"the state folder {folder} cannot be used: {error}") from error
-        self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         try:
             self._prepare()
         except BaseException:
@@ -110,6 +110,7 @@ class Store:
         with _explained(self.path):
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute("PRAGMA secure_delete = ON")  # deleted ciphertexts do not stay in free pages
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, SCHEMA_VERSION):
                 raise StorageError(f"{self.path} has layout {version}; this program knows {SCHEMA_VERSION}")
@@ -172,7 +173,11 @@ class Store:
             if wanted_number in numbers.values():
                 raise Refused(Reason.NUMBER_TAKEN, f"number {wanted_number} belongs to another client of this run")
             number = wanted_number or next(n for n in range(1, len(numbers) + 2) if n not in numbers.values())
-            if len(numbers) >= largest or number > largest:
+            if wanted_number > largest:
+                raise Refused(
+                    Reason.FEDERATION_FULL, f"number {number} is too high; this federation takes {largest} clients"
+                )
+            if len(numbers) >= largest:
                 raise Refused(Reason.FEDERATION_FULL, f"this federation takes {largest} clients and is full")
             db.execute("INSERT INTO clients VALUES (?, ?, ?)", (run, client, number))
             return number

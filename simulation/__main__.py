@@ -43,7 +43,9 @@ def main(
     data: Annotated[
         Path | None, typer.Option(help="A folder of mailboxes (one client each) or one file, dealt out.")
     ] = None,
-    partition: Annotated[str, typer.Option(help="How one file is dealt out: iid or dirichlet:ALPHA.")] = "iid",
+    partition: Annotated[
+        str | None, typer.Option(help="How data is dealt out: iid, dirichlet:ALPHA, or grouped (by speaker).")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Same seed and data, same model.")] = 0,
     task: Annotated[str, typer.Option(help="What to learn.")] = "spam",
     scheme: Annotated[Scheme, typer.Option(help="plain encrypts nothing, for comparison.")] = Scheme.paillier,
@@ -58,15 +60,16 @@ def main(
     console = Console(width=None if sys.stdout.isatty() else 100)
     with sentences(), tempfile.TemporaryDirectory(prefix="grokfed-") as scratch:
         the_task = get_task(task)
-        plan = make_plan(data, clients, partition, seed, Path(scratch))
+        plan = make_plan(the_task, data, clients, partition, seed, Path(scratch))
         count = plan.clients
         rules = RoundRules(
             rounds=rounds,
-            min_cohort=min_cohort or min(count, max(2, (count + 1) // 2)),
+            min_cohort=min(count, max(2, (count + 1) // 2)) if min_cohort is None else min_cohort,
             max_cohort=count,
             target=count,
-            round_seconds=round_seconds or 60 + 4 * count * (key_bits / 2048) ** 3,
-            patience_seconds=120.0,
+            gather_seconds=30.0,  # on a busy machine processes start slowly, and the first round wants all of them
+            round_seconds=60 + 4 * count * (key_bits / 2048) ** 3 if round_seconds is None else round_seconds,
+            patience_seconds=120.0 * max(1.0, (key_bits / 2048) ** 4),
         )
         settings = RunSettings(task, scheme.value, key_bits, seed, rules, insecure_demo_keys)
         folder = out or Path("runs", time.strftime(f"{task}-%Y%m%d-%H%M%S"))

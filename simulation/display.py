@@ -48,6 +48,8 @@ class Display:
         """Take one message of Observation.Watch."""
         for message in progress.results:
             result = result_from_wire(message)
+            if result.round <= len(self.results):
+                continue  # told again after a reconnection
             self.results.append(result)
             self.say(
                 f"round {result.round} of {progress.rounds}: {result.contributors} clients, "

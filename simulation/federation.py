@@ -88,7 +88,8 @@ class Federation:
 
     @property
     def _own_policy(self) -> list[str]:
-        return ["--min-cohort", str(self.settings.rules.min_cohort), *self._insecure]
+        plain = ["--allow-plain"] if self.settings.scheme == "plain" else []
+        return ["--min-cohort", str(self.settings.rules.min_cohort), *plain, *self._insecure]
 
     async def _until_ended(
         self, server: Party, holder: Party, clients: list[Party], address: str, display: Display
@@ -144,5 +145,12 @@ async def _watch(address: str, display: Display) -> None:
     """Show what the aggregator tells those who look on; if the connection breaks, the processes say more."""
     with contextlib.suppress(grpc.aio.AioRpcError):
         async with grpc.aio.insecure_channel(address) as channel:
-            async for progress in rpc.ObservationStub(channel).Watch(pb.WatchRequest(), timeout=STREAM_SECONDS):
-                display.show(progress)
+            while True:  # a stream that has reached its deadline is opened anew
+                try:
+                    async for progress in rpc.ObservationStub(channel).Watch(pb.WatchRequest(), timeout=STREAM_SECONDS):
+                        display.show(progress)
+                except grpc.aio.AioRpcError as error:
+                    if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
+                        raise
+                else:
+                    return

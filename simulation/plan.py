@@ -1,16 +1,19 @@
-"""Who trains on what: give every client of a simulation its own mail, and the aggregator mail that none of them has."""
+"""Who trains on what: give every client of a simulation its own data, and the aggregator data that none of them has."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from core.data.dealing import deal_by_dirichlet, deal_evenly, deal_groups
 from core.data.mail import mailboxes_in, read_mailbox, write_tsv
 from core.data.message import Mail
 from core.data.partition import partition_dirichlet, partition_iid, split_held_out
 from core.errors import DataError, SettingsError
+from core.tasks.task import Corpus, Task
 
 HELD_OUT = 0.2
 DEFAULT_CLIENTS = 5
@@ -18,7 +21,7 @@ DEFAULT_CLIENTS = 5
 
 @dataclass(frozen=True)
 class Plan:
-    """One source of mail a client, one for the test, and a sentence that says what they are."""
+    """One source of data a client, one for the test, and a sentence that says what they are."""
 
     sources: tuple[str, ...]
     test: str
@@ -29,11 +32,15 @@ class Plan:
         return len(self.sources)
 
 
-def make_plan(data: Path | None, clients: int | None, partition: str, seed: int, folder: Path) -> Plan:
-    """Decide what everyone gets; parts of real mail are written as TSV files to `folder`.
+def make_plan(
+    task: Task, data: Path | None, clients: int | None, partition: str | None, seed: int, folder: Path
+) -> Plan:
+    """Decide what everyone gets; parts of real data are written as files to `folder`.
 
-    A folder gives each mailbox in it to one client. One file is dealt out among the clients: `partition` is iid, or
-    dirichlet:ALPHA for unlike class balances. A fifth of all texts, chosen by their digests, is kept for the test.
+    A folder of mail gives each mailbox in it to one client. One file, and other data, is dealt out among the clients:
+    `partition` is iid, dirichlet:ALPHA for unlike class balances, or (not for mail) grouped, which gives all examples
+    of one label, such as a speaker, to one client; None is the task's own. A fifth of all mails, chosen by the digests
+    of their texts, is kept for the test; other data comes with its test part.
 
     Raises DataError or SettingsError.
     """
@@ -41,11 +48,14 @@ def make_plan(data: Path | None, clients: int | None, partition: str, seed: int,
         raise SettingsError(f"the number of clients is {clients}; it must be at least 1")
     if data is None:
         count = clients or DEFAULT_CLIENTS
-        return Plan(("generated",) * count, "generated", f"generated mail, {count} owners with unlike mailboxes")
+        what, theirs = ("mail", "mailboxes") if task.corpus is None else (f"data for {task.name}", "data")
+        return Plan(("generated",) * count, "generated", f"generated {what}, {count} owners with unlike {theirs}")
+    if task.corpus is not None:
+        return _corpus_dealt_out(task.corpus, data, clients or DEFAULT_CLIENTS, partition, seed, folder)
     paths = mailboxes_in(data) if data.is_dir() else [data]
     if len(paths) > 1:
         return _one_mailbox_each(paths, clients, folder)
-    return _dealt_out(paths[0], clients or DEFAULT_CLIENTS, partition, seed, folder)
+    return _dealt_out(paths[0], clients or DEFAULT_CLIENTS, partition or "iid", seed, folder)
 
 
 def _one_mailbox_each(paths: list[Path], clients: int | None, folder: Path) -> Plan:
@@ -68,6 +78,35 @@ def _dealt_out(path: Path, clients: int, partition: str, seed: int, folder: Path
     else:
         raise SettingsError(f"the partition is {partition!r}; expected iid or dirichlet:ALPHA, such as dirichlet:0.5")
     return _write_parts(parts, held_out, folder, f"{path.name}, dealt out among {clients} clients ({partition})")
+
+
+def _corpus_dealt_out(corpus: Corpus, data: Path, clients: int, partition: str | None, seed: int, folder: Path) -> Plan:
+    training, held_out = corpus.read(data)
+    partition = partition or corpus.partition
+    labels = [corpus.label(example) for example in training]
+    parts = _deal(labels, clients, partition, np.random.default_rng([seed, clients]))
+    sources = [folder / f"client-{number}.part" for number in range(1, clients + 1)]
+    for path, rows in zip(sources, parts, strict=True):
+        corpus.write(path, [training[row] for row in rows])
+    test = folder / "test.part"
+    corpus.write(test, held_out)
+    counts = ", ".join(str(len(rows)) for rows in parts)
+    sentence = (
+        f"{data}, dealt out among {clients} clients ({partition}); {counts} examples to train on, "
+        f"{len(held_out)} kept for the test"
+    )
+    return Plan(tuple(map(str, sources)), str(test), sentence)
+
+
+def _deal(labels: list[Any], clients: int, partition: str, rng: np.random.Generator) -> list[list[int]]:
+    name, _, alpha = partition.partition(":")
+    if name == "iid" and not alpha:
+        return deal_evenly(len(labels), clients, rng)
+    if name == "dirichlet":
+        return deal_by_dirichlet(labels, clients, _alpha(alpha), rng)
+    if name == "grouped" and not alpha:
+        return deal_groups(labels, clients)
+    raise SettingsError(f"the partition is {partition!r}; expected iid, grouped, or dirichlet:ALPHA")
 
 
 def _alpha(text: str) -> float:

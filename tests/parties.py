@@ -71,7 +71,7 @@ class Parties:
         """An aggregator with small keys and short patience, and its address."""
         party = self.start(
             "server", "--listen", f"127.0.0.1:{port}", "--state", self.folder / "server", "--out", self.folder / "out",
-            "--key-bits", str(bits), *SMALL_KEYS, "--patience", "20", "--gather-seconds", "0.5", *arguments,
+            "--key-bits", str(bits), *SMALL_KEYS, "--patience", "20", "--gather-seconds", "10", *arguments,
         )  # fmt: skip
         return party, party.hear(r"listening on (\S+)").group(1)
 
@@ -99,14 +99,15 @@ class Parties:
             party.close()
 
 
-def processes_that_mention(text: str) -> list[str]:
-    """Command lines of running processes that contain `text` (a folder only this test uses)."""
+def processes_of(folder: Path) -> list[str]:
+    """Command lines of running processes that were given `folder`, or whose output goes to a file in it."""
     found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+    for entry in Path("/proc").glob("[0-9]*"):
         try:
-            command = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            output = (entry / "fd" / "1").resolve()
         except OSError:
             continue
-        if text in command and int(entry.parent.name) != os.getpid():
+        if (str(folder) in command or output.is_relative_to(folder.resolve())) and int(entry.name) != os.getpid():
             found.append(command)
     return found

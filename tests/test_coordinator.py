@@ -15,18 +15,18 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from client.participant import Enrolment, Participant, Policy, Submission
-from core.errors import Reason, Refused
+from client.participant import Enrolment, Participant, Submission
+from core.errors import Reason, Refused, StorageError
 from core.federated import initial_model
 from core.protocol import AttemptId, digest
 from core.secagg.decryption import generate_decryptor
-from core.secagg.scheme import Decryptor, join_payload, split_payload
+from core.secagg.scheme import Decryptor, Policy, join_payload, split_payload
 from core.tasks import get_task
 from core.wire import federation_pb2 as pb
 from core.wire import federation_pb2_grpc as rpc
 from core.wire.messages import description_from_bytes, submission_header_to_wire
 from server import rounds
-from server.audience import LONGEST_OUTBOX, Outbox
+from server.audience import LONGEST_OUTBOX, NotListeningError, Outbox
 from server.coordinator import Coordinator
 from server.rounds import RoundRules
 from server.service import KEY_HOLDING, listen
@@ -92,7 +92,7 @@ def answer(number: int, raw_description: bytes) -> Submission:
     participant = Participant(
         f"client-{number}",
         SPAM,
-        Policy(insecure_demo_keys=True),
+        Policy(insecure_demo_keys=True, allow_plain=True),
         lambda enrolment: SPAM.prepare(SPAM.generate(enrolment.seed, enrolment.number)),
     )
     participant.enrolled(Enrolment(RUN, number, 0, 1))
@@ -250,6 +250,58 @@ def test_a_client_that_claims_more_correct_than_examples_shows_no_more_than_ever
     run(tmp_path, story, scheme="plain")
 
 
+def test_a_full_disk_at_the_end_of_a_round_stops_the_process_and_not_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(federation: Federation) -> None:
+        submissions = await federation.open_round()
+        for submission in submissions:
+            await federation.submit(submission)
+
+        def full(*_: object) -> None:
+            raise StorageError("the disk is full")
+
+        monkeypatch.setattr(federation.store, "complete_attempt", full)
+        with pytest.raises(StorageError):
+            await federation.coordinator.release(ID, federation.opened_sum(submissions), 0.1)
+        assert isinstance(federation.coordinator.ended.exception(), StorageError)
+        assert federation.store.unfinished_run() is not None
+        assert federation.store.last_attempt(RUN).state == "releasing"  # type: ignore[union-attr]
+
+    run(tmp_path, story)
+
+
+def test_a_run_is_over_only_when_its_results_are_written(tmp_path: Path) -> None:
+    async def story(federation: Federation) -> None:
+        submissions = await federation.open_round()
+        for submission in submissions:
+            await federation.submit(submission)
+        await federation.coordinator.release(ID, federation.opened_sum(submissions), 0.1)
+        assert federation.store.unfinished_run() is not None
+        await federation.coordinator.conclude()
+        assert federation.store.unfinished_run() is None
+
+    run(tmp_path, story)
+
+
+def test_a_restart_after_the_last_round_ends_the_run_for_those_who_come_back(tmp_path: Path) -> None:
+    async def story(federation: Federation) -> None:
+        submissions = await federation.open_round()
+        for submission in submissions:
+            await federation.submit(submission)
+        await federation.coordinator.release(ID, federation.opened_sum(submissions), 0.1)
+        again = Coordinator(RUN, federation.coordinator.settings, SPAM, federation.store)
+        await again.start()
+        assert again.ended_before_start
+        outbox = Outbox[pb.Notice](b"x" * 16)
+        await again.join(request(1), outbox)
+        notices = outbox.messages()
+        assert (await anext(notices)).HasField("welcome")
+        assert (await anext(notices)).run_ended.completed
+
+    run(tmp_path, story)
+
+
 def test_a_watcher_is_told_every_result_once(tmp_path: Path) -> None:
     async def story(federation: Federation) -> None:
         early = federation.coordinator.watch()
@@ -270,7 +322,9 @@ def test_a_party_that_does_not_listen_is_cut_off() -> None:
         outbox = Outbox[int]()
         for number in range(3 * LONGEST_OUTBOX):
             outbox.push(number)
-        assert len([number async for number in outbox.messages()]) == LONGEST_OUTBOX
+        assert outbox._queue.qsize() == LONGEST_OUTBOX
+        with pytest.raises(NotListeningError):
+            await anext(outbox.messages())
 
     asyncio.run(story())
 

@@ -13,8 +13,8 @@ from core.errors import Reason, Refused, SettingsError
 from core.protocol import AttemptId, Contribution, RoundDescription, digest
 from core.secagg.encoding import Encoding, Update
 from core.secagg.roles import adder_for, encryptor_for
-from core.secagg.scheme import split_payload
-from keyholder.holder import KeyHolder, Policy, ReleaseOrder
+from core.secagg.scheme import Policy, split_payload
+from keyholder.holder import KeyHolder, ReleaseOrder
 from keyholder.ledger import Ledger
 
 ID = AttemptId("0123456789abcdef", 1, 1)
@@ -53,7 +53,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 @pytest.fixture
 def holder(ledger: Ledger) -> KeyHolder:
-    return KeyHolder(Policy(min_cohort=2, insecure_demo_keys=True), ledger)
+    return KeyHolder(Policy(min_cohort=2, insecure_demo_keys=True, allow_plain=True), ledger)
 
 
 def refused(holder: KeyHolder, the_round: Round, order: ReleaseOrder) -> Reason:
@@ -167,6 +167,11 @@ def test_a_new_attempts_key_replaces_the_old_one(holder: KeyHolder) -> None:
     assert again == first.description.key
     Round(holder, id=AttemptId(ID.run, 1, 2))
     assert refused(holder, first, first.order()) is Reason.UNKNOWN_KEY
+
+
+def test_a_run_that_encrypts_nothing_needs_the_holders_own_consent(ledger: Ledger) -> None:
+    with pytest.raises(SettingsError, match="encrypts nothing"):
+        KeyHolder(Policy(insecure_demo_keys=True), ledger).key_for(ID, "plain", BITS)
 
 
 def test_small_keys_need_the_holders_own_insecure_flag(ledger: Ledger) -> None:

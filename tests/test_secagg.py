@@ -13,7 +13,7 @@ from core.errors import Reason, Refused, SettingsError
 from core.secagg.decryption import generate_decryptor
 from core.secagg.paillier import PaillierAdder, PaillierEncryptor, TextbookBlinding, check_public_key, ciphertext_bytes
 from core.secagg.roles import adder_for, encryptor_for, payload_bytes
-from core.secagg.scheme import Decryptor, PublicKey, check_key_bits, join_payload
+from core.secagg.scheme import Decryptor, Policy, PublicKey, check_key_bits, join_payload
 
 BITS = 256  # small, for speed: these tests check arithmetic, not secrecy
 
@@ -144,6 +144,22 @@ def test_keys_below_2048_bits_need_the_insecure_flag() -> None:
         check_key_bits("paillier", 1024, insecure_demo_keys=False)
     with pytest.raises(SettingsError, match="64 bits"):
         check_key_bits("paillier", 64, insecure_demo_keys=True)
+
+
+@pytest.mark.parametrize("switched_off", [{"insecure_demo_keys": True}, {"allow_plain": True}])
+def test_no_party_agrees_to_a_cohort_of_one_unless_something_insecure_is_switched_on(
+    switched_off: dict[str, bool],
+) -> None:
+    with pytest.raises(SettingsError, match="at least 2 are needed"):
+        Policy(min_cohort=1)
+    assert Policy(min_cohort=1, **switched_off).min_cohort == 1
+
+
+def test_no_party_sends_or_opens_in_clear_without_its_own_consent() -> None:
+    with pytest.raises(SettingsError, match="encrypts nothing"):
+        Policy().check_key("plain", 2048)
+    Policy(allow_plain=True).check_key("plain", 2048)
+    Policy().check_key("paillier", 2048)
 
 
 def test_printing_a_key_shows_no_content(decryptor: Decryptor) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from parties import Parties, processes_that_mention
+from parties import Parties, processes_of
 
 HEADER = "round,contributors,accuracy,loss,bytes_up_per_client,train_s,encrypt_s,add_s,decrypt_s"
 QUICK = ("--clients", "3", "--rounds", "2", "--key-bits", "256", "--insecure-demo-keys")
@@ -67,7 +67,7 @@ def test_the_picture_is_a_picture(encrypted: tuple[Path, str]) -> None:
 
 
 def test_no_process_is_left_behind(encrypted: tuple[Path, str]) -> None:
-    assert processes_that_mention(str(encrypted[0])) == []
+    assert processes_of(encrypted[0]) == []
 
 
 def test_encrypted_and_plain_runs_give_the_same_model_bit_for_bit(
@@ -92,11 +92,12 @@ def test_another_seed_gives_another_model(encrypted: tuple[Path, str], parties: 
 def test_ctrl_c_ends_everything(parties: Parties, tmp_path: Path) -> None:
     simulation = parties.start("simulation", *QUICK, "--rounds", "1000", "--out", tmp_path)
     simulation.hear("round 1 of 1000")
+    assert len(processes_of(tmp_path)) == 6, "the simulation, and five parties"
     simulation.process.send_signal(signal.SIGINT)
     code, said = simulation.end()
     assert code == 130
     assert "Traceback" not in said
-    assert processes_that_mention(str(tmp_path)) == []
+    assert processes_of(tmp_path) == []
 
 
 def test_not_even_kill_9_leaves_parties_behind(parties: Parties, tmp_path: Path) -> None:
@@ -108,7 +109,7 @@ def test_not_even_kill_9_leaves_parties_behind(parties: Parties, tmp_path: Path)
     for descriptor in descriptors:
         _wait_for_end(descriptor)
     assert len(children) == 5
-    assert processes_that_mention(str(tmp_path)) == []
+    assert processes_of(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -125,7 +126,7 @@ def test_when_a_party_dies_that_nobody_can_do_without_it_ends_with_a_sentence(
     assert sentence in said
     assert "SIGKILL" in said
     assert "Traceback" not in said
-    assert processes_that_mention(str(tmp_path)) == []
+    assert processes_of(tmp_path) == []
 
 
 def test_when_a_client_dies_the_others_go_on(parties: Parties, tmp_path: Path) -> None:
@@ -159,7 +160,7 @@ def test_when_the_run_fails_its_own_reason_is_what_one_reads(parties: Parties, t
     assert code == 1
     assert re.search(r"error: the run failed: round \d+ was abandoned 3 times", said)
     assert "died" not in said
-    assert processes_that_mention(str(tmp_path)) == []
+    assert processes_of(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -173,6 +174,8 @@ def test_when_the_run_fails_its_own_reason_is_what_one_reads(parties: Parties, t
         (("--task", "chess"), "chess"),
         (("--seed", "-1"), "the seed is -1"),
         (("--rounds", "10000000"), "at most 1000000"),
+        (("--min-cohort", "0"), "the minimum cohort is 0"),
+        (("--round-seconds", "inf"), "round_seconds is inf"),
         (("--data", "nowhere/at-all"), "nowhere/at-all"),
         (("--out", "/dev/null/x"), "/dev/null/x"),
     ],

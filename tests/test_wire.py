@@ -126,6 +126,10 @@ def altered(kind: str) -> list[pb.Chunk]:
             return [*chunks, chunks[-1]]
         case "one byte changed":
             return [*chunks[:-1], pb.Chunk(data=b"y" * 5)]
+        case "an empty piece":
+            return [chunks[0], pb.Chunk(data=b""), *chunks[1:]]
+        case "a piece too large":
+            return [chunks[0], pb.Chunk(data=b"x" * (streams.PIECE_BYTES + 5))]
         case _:
             return [chunks[0], pb.Chunk(), *chunks[1:]]
 
@@ -137,6 +141,8 @@ def altered(kind: str) -> list[pb.Chunk]:
         ("nothing", Reason.MALFORMED),
         ("two headers", Reason.MALFORMED),
         ("empty message", Reason.MALFORMED),
+        ("an empty piece", Reason.MALFORMED),
+        ("a piece too large", Reason.MALFORMED),
         ("one piece missing", Reason.WRONG_LENGTH),
         ("one piece too many", Reason.WRONG_LENGTH),
         ("one byte changed", Reason.WRONG_DIGEST),

@@ -87,6 +87,40 @@ def check_key_bits(scheme: str, bits: int, *, insecure_demo_keys: bool) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Policy:
+    """What a client or a key holder agrees to, whatever the aggregator says.
+
+    Attributes:
+        min_cohort: takes part in no sum of fewer clients.
+        insecure_demo_keys: agrees to keys below 2048 bits, and to a cohort of one.
+        allow_plain: agrees to a run in which nothing is encrypted.
+
+    Raises SettingsError when made with a cohort of one and no insecure setting.
+    """
+
+    min_cohort: int = 2
+    insecure_demo_keys: bool = False
+    allow_plain: bool = False
+
+    def __post_init__(self) -> None:
+        if self.min_cohort < 1:
+            raise SettingsError(f"the minimum cohort is {self.min_cohort}; it must be at least 1")
+        if self.min_cohort < 2 and not (self.insecure_demo_keys or self.allow_plain):
+            raise SettingsError(
+                "the minimum cohort is 1; the sum of one client is that client's update in clear, "
+                "so at least 2 are needed"
+            )
+
+    def check_key(self, scheme: str, bits: int) -> None:
+        """Raise SettingsError unless this party agrees to such keys."""
+        if scheme == "plain" and not self.allow_plain:
+            raise SettingsError(
+                "the aggregator's run encrypts nothing (scheme plain); give --allow-plain to take part all the same"
+            )
+        check_key_bits(scheme, bits, insecure_demo_keys=self.insecure_demo_keys)
+
+
 def split_payload(payload: bytes, count: int, size: int) -> list[int]:
     """Cut a payload into `count` integers of `size` bytes. Raises Refused(WRONG_LENGTH)."""
     if len(payload) != count * size:

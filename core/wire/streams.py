@@ -16,7 +16,6 @@ from core.wire import federation_pb2 as pb
 
 PIECE_BYTES = 256 * 1024
 MODEL_DTYPE = "<f8"
-LARGEST_PAYLOAD_BYTES = 1 << 30
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -43,6 +42,9 @@ class Assembly:
         self._data = bytearray()
 
     def take(self, piece: bytes) -> None:
+        if not 0 < len(piece) <= PIECE_BYTES:
+            sentence = f"a piece has {len(piece)} bytes; expected 1 to {PIECE_BYTES}"
+            raise Refused(Reason.MALFORMED, sentence)
         if len(self._data) + len(piece) > self._length:
             raise Refused(Reason.WRONG_LENGTH, f"more than the announced {self._length} bytes arrived")
         self._data += piece
