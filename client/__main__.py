@@ -19,7 +19,7 @@ import typer
 from client.connection import ClientConnection, fetch_model
 from client.participant import Enrolment, Participant
 from client.scoring import score_message
-from core.console import configure_log, sentences, stamp
+from core.console import ALLOW_PLAIN, INSECURE_DEMO_KEYS, configure_log, sentences, stamp
 from core.errors import SettingsError
 from core.federated import initial_model, load_model, save_model
 from core.secagg.scheme import Policy
@@ -47,8 +47,12 @@ def take_part(
     allow_one_class: Annotated[bool, typer.Option(help="Train even if all mail is spam, or none is.")] = False,
     keep_model: Annotated[Path | None, typer.Option(help="Write the last global model to this file (.npz).")] = None,
     min_cohort: Annotated[int, typer.Option(min=1, help="Take part in no sum of fewer clients than this.")] = 2,
-    insecure_demo_keys: Annotated[bool, typer.Option(help="Encrypt with keys below 2048 bits when asked.")] = False,
-    allow_plain: Annotated[bool, typer.Option(help="Take part even if nothing is encrypted.")] = False,
+    insecure_demo_keys: Annotated[
+        bool, typer.Option(envvar=INSECURE_DEMO_KEYS, help="Encrypt with keys below 2048 bits when asked.")
+    ] = False,
+    allow_plain: Annotated[
+        bool, typer.Option(envvar=ALLOW_PLAIN, help="Take part even if nothing is encrypted.")
+    ] = False,
     patience: Patience = 60.0,
 ) -> None:
     """Train on one's own data, send only encrypted updates."""

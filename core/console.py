@@ -14,6 +14,9 @@ import structlog
 
 from core.errors import GrokfedError
 
+# The insecure options have names in the environment too, for those who start containers.
+INSECURE_DEMO_KEYS = "GROKFED_INSECURE_DEMO_KEYS"
+ALLOW_PLAIN = "GROKFED_ALLOW_PLAIN"
 INSECURE_STAMP = "INSECURE: keys below 2048 bits protect nothing; use this for demonstrations only"
 PLAIN_STAMP = (
     "INSECURE: a run that encrypts nothing (scheme plain) is agreed to; the aggregator then reads every update"

@@ -20,7 +20,7 @@ import typer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from rich.console import Console
 
-from core.console import INSECURE_STAMP, PLAINTEXT_STAMP, configure_log, sentences
+from core.console import INSECURE_DEMO_KEYS, INSECURE_STAMP, PLAINTEXT_STAMP, configure_log, sentences
 from core.errors import GrokfedError, RunFailedError
 from core.federated import encoding_for, initial_model
 from core.secagg.scheme import PublicKey
@@ -75,7 +75,9 @@ def serve(
     round_seconds: Annotated[float, typer.Option(help="From the opening of a round to its deadline.")] = 120.0,
     patience: Annotated[float, typer.Option(help="Longest wait, in seconds, for clients or the key holder.")] = 600.0,
     keep_serving: Annotated[bool, typer.Option(help="Stay after the last round and hand out the model.")] = False,
-    insecure_demo_keys: Annotated[bool, typer.Option(help="Allow keys below 2048 bits, and cohorts of one.")] = False,
+    insecure_demo_keys: Annotated[
+        bool, typer.Option(envvar=INSECURE_DEMO_KEYS, help="Allow keys below 2048 bits, and cohorts of one.")
+    ] = False,
 ) -> None:
     """Lead the rounds and add updates that cannot be read here."""
     if context.invoked_subcommand is not None:

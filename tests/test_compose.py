@@ -85,6 +85,13 @@ def test_a_killed_server_goes_on_when_it_is_started_again() -> None:
     assert re.search(r"spam: 4 of 4 rounds", log)
 
 
+def test_the_twin_that_encrypts_nothing_needs_everyones_consent() -> None:
+    up = compose("up", "--build", "--scale", "client=2", SCHEME="plain", ALLOW_PLAIN="true", ROUNDS="1")
+    assert up.returncode == 0, up.stdout
+    assert re.search(r"client-1 .*INSECURE: a run that encrypts nothing", up.stdout)
+    assert re.search(r"server-1 .*1 of 1 rounds, plain: NOTHING IS ENCRYPTED", up.stdout)
+
+
 def test_nothing_runs_as_root_and_the_image_cannot_be_written() -> None:
     shown = compose("run", "--rm", "-T", "--no-deps", "--entrypoint", "sh", "client", "-c", "id -u; touch /app/x")
     assert shown.stdout.splitlines()[-2:] == ["10001", "touch: cannot touch '/app/x': Read-only file system"], (
