@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,18 @@ from core.data.message import Mail
 from core.errors import DataError, SettingsError
 
 
-def split_held_out(mails: Iterable[Mail], fraction: float = 0.2, seed: int = 0) -> tuple[list[Mail], list[Mail]]:
-    """Return (training mails, held-out mails), both in the given order.
+class Text(Protocol):
+    """A mail, a review: anything with a text."""
+
+    @property
+    def text(self) -> str: ...
+
+
+T = TypeVar("T", bound=Text)
+
+
+def split_held_out(mails: Iterable[T], fraction: float = 0.2, seed: int = 0) -> tuple[list[T], list[T]]:
+    """Return (training mails, held-out mails), both in the given order. It does the same for other texts.
 
     A digest of the text decides, so that repeats of one text fall on the same side, in one mailbox and in several:
     nothing that is held out was trained on anywhere. Spaces and line ends do not count.
@@ -28,8 +38,8 @@ def split_held_out(mails: Iterable[Mail], fraction: float = 0.2, seed: int = 0) 
     """
     if not 0 < fraction < 1:
         raise SettingsError(f"the held-out fraction is {fraction}; it must lie between 0 and 1")
-    train: list[Mail] = []
-    held_out: list[Mail] = []
+    train: list[T] = []
+    held_out: list[T] = []
     for mail in mails:
         side = held_out if _place(mail.text, seed) < fraction else train
         side.append(mail)

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from core.errors import SettingsError
+from core.tasks.analogies import ANALOGIES
+from core.tasks.babi import BABI
+from core.tasks.mnist import MNIST_CNN, MNIST_MLP
+from core.tasks.reviews import REVIEWS
+from core.tasks.shakespeare import SHAKESPEARE_LSTM, SHAKESPEARE_RNN
 from core.tasks.spam import SPAM
 from core.tasks.task import LocalTraining, Reading, Task, local_training
 
 __all__ = ["TASKS", "LocalTraining", "Reading", "Task", "get_task", "local_training"]
 
-TASKS = {task.name: task for task in (SPAM,)}
+TASKS = {
+    task.name: task
+    for task in (SPAM, MNIST_MLP, MNIST_CNN, REVIEWS, BABI, SHAKESPEARE_RNN, SHAKESPEARE_LSTM, ANALOGIES)
+}
 
 
 def get_task(name: str) -> Task:

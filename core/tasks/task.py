@@ -61,8 +61,30 @@ class Reading:
     first_skipped: str = ""
 
 
+@dataclass(frozen=True)
+class Corpus:
+    """Published data that a simulation deals out among its clients.
+
+    Attributes:
+        read: reads a folder or file as published: examples to train on, and examples kept to judge a model by.
+        write: writes examples to a file that the task's `read` reads again.
+        label: what an example is dealt out by: its class, or whose it is.
+        partition: how it is dealt out unless told otherwise: iid, dirichlet:ALPHA, or grouped.
+    """
+
+    read: Callable[[Path], tuple[Sequence[Any], Sequence[Any]]]
+    write: Callable[[Path, Sequence[Any]], None]
+    label: Callable[[Any], Any]
+    partition: str = "iid"
+
+
 def usable(_examples: Sequence[Any], _where: str) -> None:
     """Accept any examples: what a task does that can learn from all of them."""
+
+
+def one_by_one(data: Dataset) -> Dataset:
+    """Shuffle examples one by one: what a task does unless some belong together."""
+    return data
 
 
 @dataclass(frozen=True)
@@ -81,6 +103,8 @@ class Task:
         local: how a client trains.
         clip: the largest absolute change of one weight in one update, a power of two. Raises SettingsError otherwise.
         require: raises DataError, naming the place, if nothing can be learned from examples (one class only, say).
+        corpus: how published data is dealt out; None for mail, which comes in mailboxes.
+        shuffled: the same data as training shuffles it, where examples belong together: characters in sequences.
     """
 
     name: str
@@ -94,6 +118,8 @@ class Task:
     local: LocalTraining
     clip: float
     require: Callable[[Sequence[Any], str], None] = usable
+    corpus: Corpus | None = None
+    shuffled: Callable[[Dataset], Dataset] = one_by_one
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.clip) and self.clip > 0 and frexp(self.clip)[0] == 0.5):
@@ -110,6 +136,8 @@ class Task:
         """
         if source == GENERATED:
             return self.prepare(self.generate_test(seed, clients or A_FEW_CLIENTS))
+        if self.corpus is not None and Path(source).is_dir():
+            return self.prepare(self.corpus.read(Path(source))[1])
         return self.prepare(self.read(Path(source)).examples)
 
 
@@ -125,6 +153,7 @@ def local_training(task: Task, model: Module, data: Dataset, rng: np.random.Gene
     """
     sums = evaluate(model, data, task.loss, task.correct)
     optimiser = task.local.optimiser(model.parameters(), task.local.learning_rate)
+    shuffled = task.shuffled(data)
     for _ in range(task.local.epochs):
-        train_epoch(model, data, task.loss, optimiser, task.local.batch_size, rng)
+        train_epoch(model, shuffled, task.loss, optimiser, task.local.batch_size, rng)
     return sums

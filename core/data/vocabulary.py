@@ -1,0 +1,68 @@
+"""Words and their numbers, counted from training text; for data that is public. Mail has fixed lists (text.py)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import DataError
+
+PADDING = "<padding>"
+UNKNOWN = "<unknown>"
+
+
+class FrequentWords:
+    """A vocabulary in order of frequency: number 0 is padding, number 1 every unknown word, then the most frequent.
+
+    Args:
+        texts: the words of each training text. Never count test texts: their words would become known.
+        largest: how many words at most to know, padding and unknown not counted; None knows all.
+        least: how often a word must occur to be known.
+
+    Raises:
+        DataError: no word is left to be known.
+    """
+
+    padding = 0
+    unknown = 1
+
+    def __init__(self, texts: Iterable[Iterable[str]], largest: int | None = None, least: int = 1) -> None:
+        counts = Counter(word for text in texts for word in text if word)
+        # Of equally frequent words the alphabet decides, so that the order depends on the texts only.
+        ranked = sorted(counts, key=lambda word: (-counts[word], word))
+        known = [word for word in ranked if counts[word] >= least][:largest]
+        if not known:
+            raise DataError(f"the training texts hold no word that occurs at least {least} times")
+        self.words = (PADDING, UNKNOWN, *known)
+        self._numbers = {word: number for number, word in enumerate(known, start=2)}
+
+    @property
+    def size(self) -> int:
+        return len(self.words)
+
+    def __contains__(self, word: str) -> bool:
+        return word in self._numbers
+
+    def index(self, word: str) -> int:
+        """Return a word's number, which is `unknown` for words not in the list."""
+        return self._numbers.get(word, self.unknown)
+
+    def encode(self, words: Iterable[str]) -> npt.NDArray[np.int64]:
+        """Return the numbers of words, shape (words,)."""
+        return np.fromiter(map(self.index, words), np.int64)
+
+    def decode(self, numbers: Iterable[int]) -> list[str]:
+        """Return the words of numbers; padding and unknown words by their names in angle brackets."""
+        return [self.words[number] for number in numbers]
+
+
+def pad(rows: Sequence[npt.NDArray[np.int64]], length: int, padding: int = 0) -> npt.NDArray[np.int64]:
+    """Lay rows of numbers into a table (rows, length): short ones end in padding, long ones lose their beginning."""
+    table = np.full((len(rows), length), padding, np.int64)
+    for place, row in zip(table, rows, strict=True):
+        kept = row[-length:]
+        place[: len(kept)] = kept
+    return table

@@ -1,0 +1,106 @@
+"""Learn word vectors by filling blanks (CBOW with negative sampling), the vectors that analogies are solved with.
+
+An example is a word of a text. Its vector among the answers is to fit the mean vector of the two words on either side
+better than the vectors of five drawn words; it counts as right if it fits best of all six (by chance, 1 in 6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from core.data.characters import IntArray
+from core.data.text import HashingVocabulary, stem, words
+from core.errors import DataError
+from core.losses import negative_sampling
+from core.metrics import correct_classes
+from core.nn import Embedding, EmbeddingBag, Module
+from core.tasks import reviews
+from core.tasks.reviews import Review
+from core.tasks.task import Corpus, LocalTraining, Task
+from core.tensor import Tensor
+
+VOCABULARY = HashingVocabulary(4095)
+PADDING = 4095  # the number after the vocabulary's: no word there
+WIDTH, WINDOW, NEGATIVES = 8, 2, 5
+LONGEST = 60
+
+
+@dataclass(frozen=True)
+class Blanks:
+    """Words with their surroundings.
+
+    Attributes:
+        contexts: word numbers around each blank, shape (n, 4), padded at the ends of a text.
+        choices: the true word and five others, shape (n, 6); the true one is first.
+    """
+
+    contexts: IntArray
+    choices: IntArray
+
+    def __len__(self) -> int:
+        return len(self.choices)
+
+    def batch(self, rows: IntArray) -> tuple[tuple[IntArray, IntArray], IntArray]:
+        return (self.contexts[rows], self.choices[rows]), np.zeros(len(rows), np.int64)
+
+
+class BlankModel(Module):
+    """Compares the mean vector of the words around a blank with a vector for each choice."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.words = EmbeddingBag(PADDING + 1, WIDTH, mode="mean", padding_idx=PADDING, rng=rng, dtype=np.float32)
+        self.answers = Embedding(PADDING, WIDTH, rng=rng, dtype=np.float32)
+
+    def forward(self, inputs: tuple[IntArray, IntArray]) -> Tensor:
+        """Return how well each choice fits, shape (n, 6)."""
+        contexts, choices = inputs
+        offsets = np.arange(len(contexts)) * contexts.shape[1]
+        around = self.words(contexts.reshape(-1), offsets).reshape(len(contexts), WIDTH, 1)
+        return (self.answers(choices) @ around).reshape(*choices.shape)
+
+
+def loss(logits: Tensor, _targets: npt.NDArray[np.int64]) -> Tensor:
+    """The negative-sampling loss; the true word is the first choice."""
+    return negative_sampling(logits[:, 0], logits[:, 1:])
+
+
+def prepare(texts: Sequence[Review]) -> Blanks:
+    """Make a blank of every word among the first sixty of each text that has a neighbour.
+
+    Raises DataError if there is none.
+    """
+    numbers = [[VOCABULARY.index(stem(word)) for word in words(text.text)[:LONGEST]] for text in texts]
+    contexts = [_contexts(row) for row in numbers if len(row) > 1]
+    if not contexts:
+        raise DataError("no text has two words; a blank needs a neighbour")
+    targets = np.concatenate([np.array(row, np.int64) for row in numbers if len(row) > 1])
+    # Drawn once, from a fixed seed: everybody judges the same blanks alike. A step of 1 or more never hits the target.
+    steps = np.random.default_rng(0).integers(1, VOCABULARY.size, (len(targets), NEGATIVES))
+    drawn = (targets[:, None] + steps) % VOCABULARY.size
+    return Blanks(np.concatenate(contexts), np.hstack([targets[:, None], drawn]))
+
+
+def _contexts(row: list[int]) -> IntArray:
+    """Return the two numbers before and the two after each place, shape (words, 4)."""
+    padded = np.pad(np.array(row, np.int64), WINDOW, constant_values=PADDING)
+    shifts = [shift for shift in range(2 * WINDOW + 1) if shift != WINDOW]
+    return np.stack([padded[shift : shift + len(row)] for shift in shifts], axis=1)
+
+
+ANALOGIES = Task(
+    name="analogies",
+    build=BlankModel,
+    loss=loss,
+    correct=correct_classes,
+    read=reviews.read,
+    generate=reviews.REVIEWS.generate,
+    generate_test=reviews.REVIEWS.generate_test,
+    prepare=prepare,
+    local=LocalTraining(0.005, epochs=1, batch_size=256),
+    clip=2.0,
+    corpus=Corpus(reviews.read_both, reviews.write, label=lambda review: review.positive),
+)
