@@ -20,7 +20,7 @@ from client.connection import ClientConnection, fetch_model
 from client.participant import Enrolment, Participant
 from client.scoring import score_message
 from core.console import ALLOW_PLAIN, INSECURE_DEMO_KEYS, configure_log, sentences, stamp
-from core.errors import SettingsError
+from core.errors import DataError, SettingsError
 from core.federated import initial_model, load_model, save_model
 from core.secagg.scheme import Policy
 from core.tasks import get_task
@@ -121,12 +121,15 @@ def _keeper(path: Path, task: Task) -> Callable[[npt.NDArray[np.float64]], None]
 
 def _model(task: Task, server: str | None, file: Path | None, patience: float) -> npt.NDArray[np.float64]:
     if (server is None) == (file is None):
-        raise SettingsError("give either --server HOST:PORT or --model FILE")
+        raise SettingsError("give either --server HOST:PORT or --model FILE, after the word classify")
     if file is not None:
         return load_model(file, task)
     assert server is not None
     with Line(server, patience) as line:
-        return fetch_model(line, len(initial_model(task, 0)))[1]
+        round_number, model = fetch_model(line, len(initial_model(task, 0)))
+    if round_number == 0:
+        raise DataError(f"the federation at {server} has not completed a round yet; its model knows nothing")
+    return model
 
 
 def _read(message: str) -> bytes:

@@ -37,6 +37,7 @@ class ClientConnection:
         self._participant = participant
         self._values = values
         self._stub = rpc.FederationStub(line.channel)
+        self._submitted = 0
         self._request = pb.JoinRequest(
             client=participant.name,
             task=participant.task.name,
@@ -67,6 +68,8 @@ class ClientConnection:
                         raise RunFailedError(f"the run ended: {notice.run_ended.sentence}")
                     if keep is not None:
                         keep(fetch_model(self._line, self._values)[1])
+                    if not self._submitted:
+                        return "the run was over before this client could take part; its mail was not used"
                     return notice.run_ended.sentence
         raise GrokfedError(f"the aggregator at {self._line.address} closed the connection before the run ended")
 
@@ -81,6 +84,7 @@ class ClientConnection:
                 raise
             log.warning("too late", round=description.id.round, attempt=description.id.attempt)
         else:
+            self._submitted += 1
             _log_submitted(submission)
 
     def _model_of(self, description: RoundDescription) -> FloatArray:

@@ -75,8 +75,10 @@ def load_npz(path: Path) -> dict[str, Array]:
             return _read_arrays(file)
     except FileNotFoundError:
         raise DataError(f"there is no file {path}") from None
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path} is not a readable file of named arrays (.npz): {error}") from error
+    except OSError as error:
+        raise DataError(f"{path} is not a readable file: {error.strerror or error}") from error
+    except (EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path} is not a readable file of plain named arrays (.npz)") from error
 
 
 def save_module(path: Path, module: Module) -> None:

@@ -7,6 +7,7 @@ python -m server healthy --server 127.0.0.1:50551
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import signal
 import sys
@@ -142,15 +143,25 @@ async def _serve(settings: RunSettings, places: Places, task: Task, test_data: D
             raise RunFailedError(f"the run failed: {ended.sentence}")
         if places.keep_serving:
             print(f"the model stays available at port {port}; Ctrl-C ends this", flush=True)
-            await server.wait_for_termination()
+            await _until_interrupted()
     except asyncio.CancelledError:
         return False
     else:
         return True
     finally:
-        if server is not None:
-            await server.stop(grace=1)
-        await coordinator.close()
+        await asyncio.shield(_close(server, coordinator))
+
+
+async def _until_interrupted() -> None:
+    """Wait for Ctrl-C, which is how a server that stays is meant to be ended."""
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.Event().wait()
+
+
+async def _close(server: grpc.aio.Server | None, coordinator: Coordinator) -> None:
+    if server is not None:
+        await server.stop(grace=1)
+    await coordinator.close()
 
 
 async def _show_results(settings: RunSettings, places: Places, coordinator: Coordinator, *, tested: bool) -> None:
@@ -166,6 +177,8 @@ def _begin_or_resume(store: Store, settings: RunSettings, task: Task, folder: Pa
         settings.check_same(unfinished.settings, str(folder))
         log.info("going on with the unfinished run", run=unfinished.run)
         return unfinished.run
+    if store.has_runs():
+        log.info("beginning a new run; the finished ones stay in the database", state=str(folder))
     run = secrets.token_hex(8)
     store.begin_run(run, settings.to_json(), initial_model(task, settings.seed))
     return run
@@ -193,7 +206,7 @@ async def _farewell(coordinator: Coordinator) -> None:
 def _print_table(settings: RunSettings, coordinator: Coordinator, tested: bool) -> None:
     rules = settings.rules
     key = f"Paillier, {settings.key_bits} bits" if settings.scheme == "paillier" else "plain: NOTHING IS ENCRYPTED"
-    console = Console(width=None if sys.stdout.isatty() else 100)
+    console = Console(width=None if sys.stdout.isatty() else 80)
     console.print(
         table(coordinator.results, f"{settings.task}: {len(coordinator.results)} of {rules.rounds} rounds, {key}")
     )

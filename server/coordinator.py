@@ -44,6 +44,8 @@ from server.store import Store
 log = structlog.get_logger()
 T = TypeVar("T")
 P = ParamSpec("P")
+SAY_WAITING_SECONDS = 10.0
+"""How often the log says what is waited for while nothing happens."""
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -118,8 +120,10 @@ class Coordinator:
             self._wakeup.clear()
             due = rounds.next_wakeup(self._state, self.settings.rules)
             try:
-                await asyncio.wait_for(self._wakeup.wait(), None if due is None else max(0.0, due - self._clock()))
+                seconds = SAY_WAITING_SECONDS if due is None else max(0.0, due - self._clock())
+                await asyncio.wait_for(self._wakeup.wait(), min(seconds, SAY_WAITING_SECONDS))
             except TimeoutError:
+                log.info(rounds.waiting_for(self._state, self.settings.rules))
                 await self._happened(rounds.Tick())
 
     async def conclude(self) -> None:

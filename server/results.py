@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from rich import box
 from rich.table import Table
 
 from core.errors import StorageError
@@ -47,8 +48,9 @@ def row(result: RoundResult) -> dict[str, int | float]:
 
 def table(results: Sequence[RoundResult], title: str) -> Table:
     """The history for people: one line a round."""
-    made = Table(title=title, caption="seconds: train and encrypt per client, add and decrypt for the whole cohort")
-    for heading in ("round", "clients", "accuracy", "loss", "KiB up\n/client", "train", "encrypt", "add", "decrypt"):
+    caption = "KiB: up per client. Seconds: train and encrypt per client, add and decrypt for all."
+    made = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
+    for heading in ("round", "clients", "accuracy", "loss", "KiB", "train", "encrypt", "add", "decrypt"):
         made.add_column(heading, justify="right")
     for result in results:
         made.add_row(
@@ -57,10 +59,10 @@ def table(results: Sequence[RoundResult], title: str) -> Table:
             f"{result.accuracy:.2%}",
             f"{result.loss:.4f}",
             f"{result.bytes_up_per_client / 1024:.1f}",
-            f"{result.train_seconds:.2f} s",
-            f"{result.encrypt_seconds:.2f} s",
-            f"{result.add_seconds:.3f} s",
-            f"{result.decrypt_seconds:.2f} s",
+            f"{result.train_seconds:.2f}",
+            f"{result.encrypt_seconds:.2f}",
+            f"{result.add_seconds:.3f}",
+            f"{result.decrypt_seconds:.2f}",
         )
     return made
 

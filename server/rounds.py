@@ -31,8 +31,8 @@ class RoundRules:
     min_cohort: int = 3
     max_cohort: int = 64
     target: int | None = None
-    """Clients to open the first round with at once; without it, whoever has come when `gather_seconds` passed
-    without another arrival."""
+    """Clients to wait for before the first round, as long as patience lasts; without it, whoever has come when
+    `gather_seconds` passed without another arrival. Later rounds begin with whoever is there."""
     gather_seconds: float = 5.0
     round_seconds: float = 120.0
     """From the opening of a round to its deadline."""
@@ -118,6 +118,8 @@ class Run:
     present: frozenset[str] = field(default_factory=frozenset)
     holder_present: bool = False
     last_arrival: float = 0.0
+    begun: bool = False
+    """Whether a round was opened since the process started."""
 
 
 # ------------------------------------------------------------------------------------------------ events
@@ -281,8 +283,9 @@ def next_wakeup(run: Run, rules: RoundRules) -> float | None:
     match run.phase:
         case Waiting(since=since):
             patience_over = since + rules.patience_seconds
-            gathered = run.last_arrival + rules.gather_seconds
-            return min(gathered, patience_over) if _could_open(run, run.phase, rules) else patience_over
+            if rules.target is None and _could_open(run, run.phase, rules):
+                return min(run.last_arrival + rules.gather_seconds, patience_over)
+            return patience_over
         case Collecting(deadline=deadline):
             return deadline
         case Releasing(since=since):
@@ -299,7 +302,7 @@ def waiting_for(run: Run, rules: RoundRules) -> str:
                 return "waiting for the key holder"
             if not key_ready:
                 return "waiting for a fresh key"
-            wanted = rules.target or rules.min_cohort
+            wanted = rules.target or f"at least {rules.min_cohort}"
             return f"waiting for clients: {len(run.present)} here, {wanted} wanted"
         case Collecting(expected=expected, received=received):
             return f"waiting for updates: {len(received)} of {len(expected)} here"
@@ -338,7 +341,7 @@ def _in_waiting(run: Run, phase: Waiting, event: Event, now: float, rules: Round
     if _may_open(run, phase, now, rules):
         expected = frozenset(sorted(run.present)[: rules.max_cohort])
         opened = Collecting(phase.round, phase.attempt, now + rules.round_seconds, expected)
-        return replace(run, phase=opened), (*commands, OpenRound(phase.round, phase.attempt, expected))
+        return replace(run, phase=opened, begun=True), (*commands, OpenRound(phase.round, phase.attempt, expected))
     if now >= phase.since + rules.patience_seconds:
         return _fail(run, _why_waiting_failed(run, phase, rules))
     return run, commands
@@ -383,9 +386,11 @@ def _in_releasing(run: Run, phase: Releasing, event: Event, now: float, rules: R
 def _may_open(run: Run, phase: Waiting, now: float, rules: RoundRules) -> bool:
     if not _could_open(run, phase, rules):
         return False
-    all_here = rules.target is not None and len(run.present) >= rules.target
-    nobody_new = now >= run.last_arrival + rules.gather_seconds
-    return all_here or nobody_new or now >= phase.since + rules.patience_seconds
+    if rules.target is not None:
+        gathered = len(run.present) >= rules.target
+    else:
+        gathered = now >= run.last_arrival + rules.gather_seconds
+    return run.begun or gathered or now >= phase.since + rules.patience_seconds
 
 
 def _could_open(run: Run, phase: Waiting, rules: RoundRules) -> bool:

@@ -148,6 +148,10 @@ class Store:
         row = self._first("SELECT run, settings FROM runs WHERE status = 'running'")
         return StoredRun(row[0], json.loads(row[1])) if row else None
 
+    def has_runs(self) -> bool:
+        """Whether there is any run, finished or not."""
+        return self._first("SELECT 1 FROM runs") is not None
+
     def begin_run(self, run: str, settings: dict[str, Any], model: FloatArray) -> None:
         """Store a new run with its starting model as round 0."""
         with self._commit() as db:

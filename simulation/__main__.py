@@ -19,6 +19,7 @@ import typer
 from rich.console import Console
 
 from core.console import INSECURE_STAMP, sentences
+from core.errors import SettingsError
 from core.tasks import get_task
 from server.results import table
 from server.rounds import RoundRules
@@ -52,22 +53,25 @@ def main(
     out: Annotated[Path | None, typer.Option(help="Folder for results; default runs/TASK-TIME.")] = None,
     min_cohort: Annotated[int | None, typer.Option(help="Open no sum of fewer; default half the clients.")] = None,
     round_seconds: Annotated[float | None, typer.Option(help="Deadline of a round; default by size.")] = None,
-    port: Annotated[int, typer.Option(help="Where the aggregator listens; 0: any free port.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where the aggregator listens; 0: any free port.")] = 0,
     central: Annotated[bool, typer.Option(help="Afterwards, train on all mail in one place, to compare.")] = False,
     insecure_demo_keys: Annotated[bool, typer.Option(help="Allow keys below 2048 bits.")] = False,
 ) -> None:
     """Run a whole federation on this machine and show what it learned, what it cost, and how long it took."""
-    console = Console(width=None if sys.stdout.isatty() else 100)
+    console = Console(width=None if sys.stdout.isatty() else 80)
     with sentences(), tempfile.TemporaryDirectory(prefix="grokfed-") as scratch:
         the_task = get_task(task)
         plan = make_plan(the_task, data, clients, partition, seed, Path(scratch))
         count = plan.clients
+        if count < 2 and scheme is Scheme.paillier and not insecure_demo_keys:
+            raise SettingsError(
+                f"there is {count} client; the sum of one is its update in clear, so at least 2 are needed"
+            )
         rules = RoundRules(
             rounds=rounds,
             min_cohort=min(count, max(2, (count + 1) // 2)) if min_cohort is None else min_cohort,
             max_cohort=count,
             target=count,
-            gather_seconds=30.0,  # on a busy machine processes start slowly, and the first round wants all of them
             round_seconds=60 + 4 * count * (key_bits / 2048) ** 3 if round_seconds is None else round_seconds,
             patience_seconds=120.0 * max(1.0, (key_bits / 2048) ** 4),
         )

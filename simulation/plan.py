@@ -46,7 +46,10 @@ def make_plan(
     """
     if clients is not None and clients < 1:
         raise SettingsError(f"the number of clients is {clients}; it must be at least 1")
+    if partition is not None:
+        check_partition(partition)
     if data is None:
+        _not_dealt_out(partition, "made-up data has an owner for each client")
         count = clients or DEFAULT_CLIENTS
         what, theirs = ("mail", "mailboxes") if task.corpus is None else (f"data for {task.name}", "data")
         return Plan(("generated",) * count, "generated", f"generated {what}, {count} owners with unlike {theirs}")
@@ -54,15 +57,31 @@ def make_plan(
         return _corpus_dealt_out(task.corpus, data, clients or DEFAULT_CLIENTS, partition, seed, folder)
     paths = mailboxes_in(data) if data.is_dir() else [data]
     if len(paths) > 1:
+        _not_dealt_out(partition, f"{data} is a folder of {len(paths)} mailboxes, one for each client")
         return _one_mailbox_each(paths, clients, folder)
     return _dealt_out(paths[0], clients or DEFAULT_CLIENTS, partition or "iid", seed, folder)
+
+
+def check_partition(partition: str) -> None:
+    """Raise SettingsError unless the partition is one of those known."""
+    name, _, alpha = partition.partition(":")
+    if name == "dirichlet":
+        _alpha(alpha)
+    elif name not in ("iid", "grouped") or alpha:
+        raise SettingsError(f"the partition is {partition!r}; expected iid, grouped, or dirichlet:ALPHA")
+
+
+def _not_dealt_out(partition: str | None, why: str) -> None:
+    if partition is not None:
+        raise SettingsError(f"--partition deals out one file; {why}")
 
 
 def _one_mailbox_each(paths: list[Path], clients: int | None, folder: Path) -> Plan:
     if clients is not None and clients > len(paths):
         raise SettingsError(f"{clients} clients need {clients} mailboxes; there are {len(paths)}")
     chosen = paths[:clients]
-    sentence = f"{len(chosen)} mailboxes, one client each: {', '.join(path.name for path in chosen)}"
+    share = f"{len(chosen)} of {len(paths)}" if len(chosen) < len(paths) else f"{len(paths)}"
+    sentence = f"{share} mailboxes, one client each: {', '.join(path.name for path in chosen)}"
     return _write([list(read_mailbox(path).mails) for path in chosen], folder, sentence)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 
 import numpy as np
@@ -68,12 +67,6 @@ def test_no_single_word_tells_spam_from_ham() -> None:
         has = np.array([word in content for content in contents])
         right = (has == spam).mean()
         assert max(right, 1 - right) < majority + 0.12
-
-
-def test_thousands_of_mails_take_well_under_a_second() -> None:
-    begin = time.perf_counter()
-    generate_mailbox(0, 1, 3000)
-    assert time.perf_counter() - begin < 1.5
 
 
 @pytest.mark.parametrize(("seed", "owner", "mails"), [(-1, 1, 1), (0, -1, 1), (0, 1, 0)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from core.errors import SettingsError
@@ -46,8 +48,9 @@ TABLE = [
     ("the last client opens",                 waiting("a", "b", key=True), r.ClientJoined("c"),          1.0,  r.Collecting,    (OPEN,)),
     ("the key opens when all are here",       waiting("a", "b", "c", key=False), r.KeyOffered(1, 1),     1.0,  r.Collecting,    (OPEN,)),
     ("another attempt's key opens nothing",   waiting("a", "b", "c", key=False), r.KeyOffered(1, 2),     1.0,  r.Waiting,       NOTHING),
-    ("fewer than the target wait a little",   waiting("a", key=True),     r.ClientJoined("b"),           1.0,  r.Waiting,       NOTHING),
-    ("and begin when nobody else comes",      waiting("a", "b", key=True, last_arrival=1.0), r.Tick(),   6.0,  r.Collecting,    (r.OpenRound(1, 1, frozenset("ab")),)),
+    ("fewer than the target do not begin",   waiting("a", key=True),     r.ClientJoined("b"),           1.0,  r.Waiting,       NOTHING),
+    ("not even when nobody else comes",        waiting("a", "b", key=True, last_arrival=1.0), r.Tick(),    6.0,  r.Waiting,       NOTHING),
+    ("until patience is over",                waiting("a", "b", key=True, last_arrival=1.0), r.Tick(), 100.0,  r.Collecting,    (r.OpenRound(1, 1, frozenset("ab")),)),
     ("fewer than the minimum never begin",    waiting("a", key=True),     r.Tick(),                      99.0, r.Waiting,       NOTHING),
     ("a client that leaves is not waited for", waiting("a", "b", key=True, last_arrival=1.0), r.ClientLeft("b"), 50.0, r.Waiting, NOTHING),
     ("a returning holder is asked again",     waiting("a", key=True),     r.HolderCame(),                1.0,  r.Waiting,       (r.RequestKey(1, 1),)),
@@ -121,6 +124,20 @@ def test_a_whole_run_of_two_rounds() -> None:
     assert run.phase == r.Finished()
 
 
+def test_without_a_target_the_first_round_begins_when_nobody_else_comes() -> None:
+    rules = r.RoundRules(min_cohort=2, gather_seconds=5, patience_seconds=100)
+    run = waiting("a", "b", key=True, last_arrival=1.0)
+    assert r.next_wakeup(run, rules) == 6.0
+    assert r.advance(run, r.Tick(), 5.9, rules) == (run, ())
+    _, commands = r.advance(run, r.Tick(), 6.0, rules)
+    assert commands == (r.OpenRound(1, 1, frozenset("ab")),)
+
+
+def test_later_rounds_begin_with_whoever_is_there() -> None:
+    run, _ = r.advance(replace(waiting("a", "b", key=False), begun=True), r.KeyOffered(1, 1), 1.0, RULES)
+    assert isinstance(run.phase, r.Collecting)
+
+
 def test_no_round_is_opened_while_the_holder_is_away() -> None:
     run, _ = r.advance(waiting("a", key=True), r.HolderLeft(), 1.0, RULES)
     for event in (r.ClientJoined("b"), r.ClientJoined("c"), r.Tick()):
@@ -161,7 +178,7 @@ def test_a_restart_while_releasing_asks_again() -> None:
 
 @pytest.mark.parametrize(
     ("run", "due"),
-    [(waiting("a", "b", key=True, last_arrival=2.0), 7.0), (waiting("a", key=True, last_arrival=2.0), 100.0),
+    [(waiting("a", "b", key=True, last_arrival=2.0), 100.0), (waiting("a", key=True, last_arrival=2.0), 100.0),
      (COLLECTING, 60.0), (RELEASING, 100.0), (FINISHED, None), (FAILED, None)],
 )  # fmt: skip
 def test_the_clock_is_asked_only_when_time_alone_decides(run: r.Run, due: float | None) -> None:

@@ -93,7 +93,11 @@ def require_both_classes(mails: Iterable[Mail], where: Path | str) -> None:
     classes = {mail.spam for mail in mails}
     missing = [name for name, spam in (("ham", False), ("spam", True)) if spam not in classes]
     if missing:
-        raise DataError(f"{where} holds no {' and no '.join(missing)}; a mailbox to learn from needs both")
+        raise DataError(
+            f"{where} holds no {' and no '.join(missing)}; a mailbox to learn from needs both. "
+            "In mbox and Maildir, spam is known by the headers X-Gmail-Labels, X-Spam-Flag or X-Spam-Status, or by the "
+            "name spam or junk of the file or folder; --allow-one-class trains all the same"
+        )
 
 
 def mailboxes_in(folder: Path | str) -> list[Path]:

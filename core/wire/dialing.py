@@ -11,6 +11,7 @@ from itertools import chain
 from typing import Protocol, TypeVar, cast
 
 import grpc
+import structlog
 import tenacity
 
 from core.errors import ConnectionLostError, GrokfedError, Reason, SettingsError
@@ -32,6 +33,9 @@ _OPTIONS = (
 )
 _WORTH_REPEATING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 
+SAY_AFTER_ATTEMPTS = 3
+
+log = structlog.get_logger()
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
@@ -69,6 +73,7 @@ class Line:
             retry=tenacity.retry_if_exception(_worth_repeating),
             wait=tenacity.wait_random_exponential(multiplier=0.2, max=3.0),
             stop=tenacity.stop_after_delay(self._patience),
+            before_sleep=self._say_waiting,
             reraise=True,
         )
         try:
@@ -87,6 +92,10 @@ class Line:
                     raise self._explained(error) from error
             else:
                 return
+
+    def _say_waiting(self, state: tenacity.RetryCallState) -> None:
+        if state.attempt_number == SAY_AFTER_ATTEMPTS:
+            log.warning(f"no answer from {self.address} yet; trying for {self._patience:g} seconds")
 
     def _explained(self, error: grpc.RpcError) -> GrokfedError:
         if refusal := refusal_of(error):
