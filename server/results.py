@@ -48,8 +48,16 @@ def row(result: RoundResult) -> dict[str, int | float]:
 
 def table(results: Sequence[RoundResult], title: str) -> Table:
     """The history for people: one line a round."""
-    caption = "KiB: up per client. Seconds: train and encrypt per client, add and decrypt for all."
-    made = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
+    caption = "KiB up per client; seconds to train and encrypt per client, to add and decrypt for all"
+    made = Table(
+        title=title,
+        caption=caption,
+        box=box.SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
+        title_justify="left",
+        caption_justify="left",
+    )
     for heading in ("round", "clients", "accuracy", "loss", "KiB", "train", "encrypt", "add", "decrypt"):
         made.add_column(heading, justify="right")
     for result in results:
