@@ -1,10 +1,11 @@
 # Two commands do everything: `make simulate` and `make test`. The rest is for those who change the code.
 PY      := .venv/bin/python
 PYTHON3 ?= python3
+TORCH   := .venv/torch
 DATA    ?=
 ARGS    ?=
 
-.PHONY: simulate test check lint types imports stubs lock setup setup-dev containers clean help
+.PHONY: simulate test test-torch bench setup-torch check lint types imports stubs lock setup setup-dev containers clean help
 
 help:            ## say what can be done here
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -18,6 +19,12 @@ test: setup-dev  ## run every test that needs no containers
 containers: setup-dev ## run `docker compose up` and its failure tests for real
 	@$(PY) -m pytest -m containers tests/test_compose.py
 
+test-torch: setup-torch ## compare values and gradients with PyTorch (installs it once, apart, in .venv/torch)
+	@$(TORCH)/bin/python -m pytest tests/test_against_pytorch.py $(ARGS)
+
+bench: setup-torch ## time the library beside PyTorch   (ARGS="lstm-512 --repeats 9"; ARGS=--list)
+	@$(TORCH)/bin/python -m benchmarks $(ARGS)
+
 check: lint types imports stubs  ## everything a reviewer would ask for before the tests
 lint: setup-dev
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
@@ -30,6 +37,18 @@ stubs: setup-dev
 
 setup: .venv/ready          ## the programs' own packages, exactly as locked
 setup-dev: .venv/ready-dev  ## the same and the tools of the tests
+
+# PyTorch has a place of its own: it is large, unlocked, and the other tests must not come to need it. From some package
+# indexes it brings several gigabytes for graphics cards along; point pip at PyTorch's own index for a build without.
+setup-torch: $(TORCH)/ready
+
+$(TORCH)/ready: pyproject.toml requirements-dev.lock .venv/bin/python
+	@echo "setting up PyTorch in $(TORCH) (once, some minutes) ..."
+	@$(PY) -m venv $(TORCH)
+	@$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check \
+		$$($(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["torch"])')
+	@touch $@
 
 .venv/bin/python:
 	@$(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "grokfed needs Python 3.11 or newer; $(PYTHON3) is $$($(PYTHON3) -V 2>&1). Try: make PYTHON3=python3.12 ..."; exit 1; }

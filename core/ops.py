@@ -14,38 +14,20 @@ Shapes that do not fit raise ValueError with both shapes in the message (NumPy's
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
+from core.rows import RowGradient, sum_bags, sum_runs
+
 Array = npt.NDArray[Any]
-Derivative = Callable[[Array], "Array | RowGradient"]
+Derivative = Callable[[Array], Array | RowGradient]
 Result = tuple[Array, tuple[Derivative, ...]]
 Axis = int | tuple[int, ...] | None
-
-
-@dataclass(frozen=True)
-class RowGradient:
-    """The gradient of a table of which a few rows were looked up: 0 everywhere else, repeated rows add up.
-
-    Attributes:
-        shape: the table's shape, (rows, ...).
-        indices: row numbers, shape (entries,).
-        values: shape (entries, ...).
-    """
-
-    shape: tuple[int, ...]
-    indices: Array
-    values: Array
-
-    def dense(self) -> Array:
-        table = np.zeros(self.shape, self.values.dtype)
-        add_to_rows(table, self.indices, self.values)
-        return table
 
 
 def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
@@ -144,9 +126,8 @@ def softmax(a: Array, *, axis: int = -1) -> Result:
 
 
 def stable_sigmoid(a: Array) -> Array:
-    """1 / (1 + exp(-a)), computed from exp(-|a|), which cannot overflow."""
-    decay = np.exp(-np.abs(a))
-    value: Array = np.where(a >= 0, 1, decay) / (1 + decay)
+    """1 / (1 + exp(-a)), with both sides multiplied by exp(a) where a is negative, so that exp cannot overflow."""
+    value: Array = np.exp(np.minimum(a, 0)) / (1 + np.exp(-np.abs(a)))
     return value
 
 
@@ -268,17 +249,28 @@ def matmul(a: Array, b: Array) -> Result:
         raise ValueError(f"matrix product of shapes {a.shape} and {b.shape}: as many columns as rows must meet")
     left = a if a.ndim > 1 else a[None, :]
     right = b if b.ndim > 1 else b[:, None]
-    product = left @ right
+    product = _times_matrix(left, right) if right.ndim == 2 else left @ right
     single = (-2,) * (a.ndim == 1) + (-1,) * (b.ndim == 1)
 
     def to_right(g: Array) -> Array:
         if right.ndim == 2:  # one product over all leading axes at once
-            gradient = left.reshape(-1, left.shape[-1]).T @ g.reshape(-1, right.shape[1])
+            rows = math.prod(left.shape[:-1])
+            gradient = left.reshape(rows, left.shape[-1]).T @ g.reshape(rows, right.shape[1])
         else:
             gradient = left.swapaxes(-1, -2) @ g.reshape(product.shape)
         return gradient if b.ndim > 1 else gradient[..., 0]
 
-    return product.squeeze(single), (lambda g: g.reshape(product.shape) @ right.swapaxes(-1, -2), to_right)
+    def to_left(g: Array) -> Array:
+        g = g.reshape(product.shape)
+        return _times_matrix(g, right.T) if right.ndim == 2 else g @ right.swapaxes(-1, -2)
+
+    return product.squeeze(single), (to_left, to_right)
+
+
+def _times_matrix(rows: Array, matrix: Array) -> Array:
+    """rows @ matrix in one product over all leading axes: NumPy would make a small one for each of them."""
+    flat = rows.reshape(math.prod(rows.shape[:-1]), rows.shape[-1])
+    return (flat @ matrix).reshape(*rows.shape[:-1], matrix.shape[1])
 
 
 # --- Images ---
@@ -340,34 +332,17 @@ def embedding_bag(table: Array, weights: Array | None = None, *, indices: Array,
     """
     sizes = bag_sizes(indices, offsets)
     check_indices(indices, len(table))
-    rows = table.take(indices, axis=0)
     bags = np.repeat(np.arange(len(offsets)), sizes)
     if weights is None:
-        return sum_bags(rows, offsets, sizes), (lambda g: RowGradient(table.shape, indices, g.take(bags, axis=0)),)
+        sums = sum_bags(table, indices, offsets, sizes)
+        return sums, (lambda g: RowGradient(table.shape, indices, g, bags),)
     if weights.shape != indices.shape:
         raise ValueError(f"weights of shape {weights.shape} do not fit indices of shape {indices.shape}")
-    column = weights[:, None]
-    return sum_bags(rows * column, offsets, sizes), (
+    rows, column = table.take(indices, axis=0), weights[:, None]
+    return sum_runs(rows * column, offsets, sizes), (
         lambda g: RowGradient(table.shape, indices, g.take(bags, axis=0) * column),
         lambda g: (g.take(bags, axis=0) * rows).sum(axis=1),
     )
-
-
-def sum_bags(rows: Array, offsets: Array, sizes: Array) -> Array:
-    """Sum consecutive runs of rows: (entries, dim) -> (bags, dim)."""
-    sums = np.zeros((len(offsets), *rows.shape[1:]), rows.dtype)
-    filled = sizes > 0  # reduceat would give an empty bag the row that follows it
-    if filled.any():
-        sums[filled] = np.add.reduceat(rows, offsets[filled], axis=0)
-    return sums
-
-
-def add_to_rows(table: Array, indices: Array, values: Array) -> None:
-    """Add `values`, shape (entries, ...), to the rows `indices` of a table in place; repeated rows add up."""
-    width = values[0].size if len(values) else 0
-    # np.add.at on a flat array is 3 to 10 times faster than on rows, and than sorting and np.add.reduceat.
-    flat = indices if width == 1 else (indices[:, None] * width + np.arange(width)).reshape(-1)
-    np.add.at(table.reshape(-1), flat, np.ascontiguousarray(values).reshape(-1))
 
 
 def bag_sizes(indices: Array, offsets: Array) -> Array:

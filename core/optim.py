@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.errors import GrokfedError
-from core.ops import Array, add_to_rows
+from core.ops import Array
 from core.tensor import Tensor
 
 
@@ -77,7 +77,7 @@ class SGD(Optimiser):
         """Without momentum and decay only looked-up rows move: a large vocabulary costs no more than a small."""
         if parameter.row_gradients and not self.momentum and not self.weight_decay:
             for rows in parameter.row_gradients:
-                add_to_rows(parameter.data, rows.indices, -self.lr * rows.values)
+                rows.add_to(parameter.data, -self.lr)
         else:
             super()._update(position, parameter)
 

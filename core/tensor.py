@@ -22,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from core import ops
-from core.ops import Array, Axis, Derivative, Result, RowGradient
+from core.ops import Array, Axis, Derivative, Result
+from core.rows import RowGradient
 
 _recording: ContextVar[bool] = ContextVar("recording", default=True)
 

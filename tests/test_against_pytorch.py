@@ -244,6 +244,54 @@ def test_lstm_cell():
     np.testing.assert_allclose(cell.hidden_map.weight.grad.T, twin.weight_hh.grad.numpy())
 
 
+def layer_twin(kind, cell):
+    """PyTorch's layer for whole sequences with the weights of a cell of ours; a bias left out is zeros there."""
+    twin = kind(len(cell.input_map.weight), len(cell.hidden_map.weight), dtype=torch.float64)
+    twin.weight_ih_l0, twin.weight_hh_l0 = twin_of(cell.input_map.weight.data.T), twin_of(cell.hidden_map.weight.data.T)
+    twin.bias_ih_l0 = twin_of(cell.input_map.bias.data)
+    hidden_bias = cell.hidden_map.bias
+    twin.bias_hh_l0 = twin_of(np.zeros_like(cell.input_map.bias.data) if hidden_bias is None else hidden_bias.data)
+    return twin
+
+
+def agree_on_weights(cell, twin):
+    np.testing.assert_allclose(cell.input_map.weight.grad.T, twin.weight_ih_l0.grad.numpy())
+    np.testing.assert_allclose(cell.hidden_map.weight.grad.T, twin.weight_hh_l0.grad.numpy())
+
+
+def test_rnn_over_sequences():
+    layer = nn.RNN(3, 4, rng=rng())
+    twin = layer_twin(torch.nn.RNN, layer.cell)
+    words, start = (Tensor(numbers(*shape), requires_grad=True) for shape in [(5, 2, 3), (2, 4)])
+    twin_words, twin_start = (torch.tensor(tensor.data, requires_grad=True) for tensor in (words, start))
+    states, last = layer(words, start)
+    twin_states, twin_last = twin(twin_words, twin_start[None])
+    agree_on(
+        states + last * 2,
+        twin_states + twin_last[0] * 2,
+        [words, start, layer.cell.input_map.bias],
+        [twin_words, twin_start, twin.bias_ih_l0],
+    )
+    agree_on_weights(layer.cell, twin)
+
+
+@pytest.mark.parametrize("hidden_bias", [False, True])
+def test_lstm_over_sequences(hidden_bias):
+    layer = nn.LSTM(3, 4, hidden_bias=hidden_bias, rng=rng())
+    twin = layer_twin(torch.nn.LSTM, layer.cell)
+    tensors = [Tensor(numbers(*shape), requires_grad=True) for shape in [(5, 2, 3), (2, 4), (2, 4)]]
+    twins = [torch.tensor(tensor.data, requires_grad=True) for tensor in tensors]
+    states, (h, c) = layer(tensors[0], (tensors[1], tensors[2]))
+    twin_states, (twin_h, twin_c) = twin(twins[0], (twins[1][None], twins[2][None]))
+    agree_on(
+        states + h * 2 + c * 3,
+        twin_states + twin_h[0] * 2 + twin_c[0] * 3,
+        [*tensors, layer.cell.input_map.bias],
+        [*twins, twin.bias_ih_l0],
+    )
+    agree_on_weights(layer.cell, twin)
+
+
 # --- Optimisers ---
 
 

@@ -342,10 +342,3 @@ def test_row_numbers_outside_the_table_are_refused(row):
 def test_row_numbers_that_are_no_integers_are_refused():
     with pytest.raises(TypeError, match="indices must be integers, not float64"):
         Tensor(np.eye(5)).index_select([0.0, 1.0])
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_row_gradients_add_up_repeated_rows_and_keep_their_dtype(dtype):
-    rows = ops.RowGradient((4, 2), np.array([1, 3, 1]), np.array([[1, 2], [3, 4], [10, 20]], dtype))
-    np.testing.assert_array_equal(rows.dense(), [[0, 0], [11, 22], [0, 0], [3, 4]])
-    assert rows.dense().dtype == dtype

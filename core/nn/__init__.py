@@ -16,11 +16,14 @@ at random take the generator to draw from, and the dtype to work in.
 from core.nn.activations import Hardtanh, LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
 from core.nn.convolution import AvgPool2d, Conv2d, KernelPool, MaxPool2d, SumPool2d
 from core.nn.dense import Dropout, Flatten, Linear, Sequential
-from core.nn.embedding import Embedding, EmbeddingBag
+from core.nn.embedding import Embedding, EmbeddingBag, nearest_rows
 from core.nn.module import Input, Module, Parameter
 from core.nn.recurrent import LinearRecurrentCell, LSTMCell, RNNCell
+from core.nn.sequence import LSTM, RNN
 
 __all__ = [
+    "LSTM",
+    "RNN",
     "AvgPool2d",
     "Conv2d",
     "Dropout",
@@ -44,4 +47,5 @@ __all__ = [
     "Softmax",
     "SumPool2d",
     "Tanh",
+    "nearest_rows",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -111,6 +112,31 @@ def unique_bags(indices: Array, offsets: Array) -> tuple[Array, Array]:
     numbers = int(indices.max()) + 1 if len(indices) else 1
     pairs = np.unique(bags * numbers + indices)  # sorted by bag, then by number
     return pairs % numbers, np.searchsorted(pairs, np.arange(len(offsets)) * numbers)
+
+
+def nearest_rows(
+    table: Array, vector: npt.ArrayLike, count: int, without: Sequence[int] = ()
+) -> tuple[npt.NDArray[np.int64], Array]:
+    """Return the numbers of the rows of which the cosine with a vector is largest, best first, and those cosines.
+
+    A row of zeros has no direction; its cosine counts as 0.
+
+    Args:
+        table: shape (rows, dim).
+        vector: shape (dim,).
+        count: how many, or all if there are fewer.
+        without: rows not to return: the words asked about.
+    """
+    vector = np.asarray(vector, table.dtype)
+    if table.ndim != 2 or vector.shape != table.shape[1:]:
+        raise ValueError(f"a vector of shape {vector.shape} does not fit a table of shape {table.shape}")
+    lengths = np.sqrt(np.einsum("ij,ij->i", table, table)) * np.linalg.norm(vector)
+    cosines: Array = table @ vector / np.maximum(lengths, np.finfo(table.dtype).tiny)
+    candidates = min(count + len(without), len(table))
+    best = np.argpartition(cosines, len(table) - candidates)[len(table) - candidates :]
+    best = best[~np.isin(best, without)]
+    best = best[np.lexsort((best, -cosines[best]))][:count]
+    return best, cosines[best]
 
 
 def _table(rows: int, dim: int, padding_idx: int | None, rng: np.random.Generator, dtype: npt.DTypeLike) -> Parameter:

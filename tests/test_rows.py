@@ -1,0 +1,119 @@
+"""Rows of tables: sums of bags of them, and gradients that go to a few; the fast ways equal the plain loop."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from core.nn import nearest_rows
+from core.ops import embedding_bag
+from core.rows import RowGradient, add_to_rows
+
+DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+
+# Bags of such lengths come short enough for one way of adding and long enough for the other; 40 are more than are
+# multiplied at a time.
+LENGTHS = pytest.mark.parametrize(
+    "lengths",
+    [[3, 1, 2], [0, 3, 0], [50], [20, 0, 60, 0], [17] * 40, [0] * 35 + [900]],
+    ids=["short", "short and empty", "one long", "long and empty", "many long", "one long at the end"],
+)
+
+
+def make_bags(lengths, rows=30):
+    """Row numbers of bags of these lengths, with repeats in and between bags; offsets; the bag of each entry."""
+    indices = np.random.default_rng(1).integers(0, rows, sum(lengths))
+    return indices, np.cumsum([0, *lengths[:-1]]), np.repeat(np.arange(len(lengths)), lengths)
+
+
+def whole_numbers(*shape, dtype=np.float64):
+    """Numbers whose sums are exact in any order."""
+    return np.random.default_rng(2).integers(-9, 10, shape).astype(dtype)
+
+
+@DTYPES
+def test_row_gradients_add_up_repeated_rows_and_keep_their_dtype(dtype):
+    rows = RowGradient((4, 2), np.array([1, 3, 1]), np.array([[1, 2], [3, 4], [10, 20]], dtype))
+    np.testing.assert_array_equal(rows.dense(), [[0, 0], [11, 22], [0, 0], [3, 4]])
+    assert rows.dense().dtype == dtype
+
+
+@DTYPES
+@pytest.mark.parametrize("row", [(), (1,), (2,), (3,), (16,), (2, 3)], ids=str)
+def test_adding_to_rows_equals_adding_one_by_one(row, dtype):
+    indices = np.array([4, 0, 4, 2, 4])
+    table, values = whole_numbers(5, *row, dtype=dtype), whole_numbers(5, *row, dtype=dtype)
+    expected = table.copy()
+    for index, value in zip(indices, values, strict=True):
+        expected[index] += value
+    add_to_rows(table, indices, values)
+    np.testing.assert_array_equal(table, expected)
+
+
+def test_adding_nothing_changes_nothing():
+    table = np.ones((3, 2))
+    add_to_rows(table, np.zeros(0, np.int64), np.zeros((0, 2)))
+    np.testing.assert_array_equal(table, np.ones((3, 2)))
+
+
+def test_values_of_another_float_type_can_be_added():
+    table = np.zeros((2, 2), np.float32)
+    add_to_rows(table, np.array([1, 1]), np.array([[1.0, 2.0], [3.0, 4.0]]))
+    np.testing.assert_array_equal(table, [[0, 0], [4, 6]])
+
+
+@DTYPES
+@LENGTHS
+@pytest.mark.parametrize("width", [1, 3, 16, 40])
+def test_sums_of_bags_equal_a_loop(lengths, width, dtype):
+    indices, offsets, bags = make_bags(lengths)
+    table = whole_numbers(30, width, dtype=dtype)
+    sums, _ = embedding_bag(table, indices=indices, offsets=offsets)
+    np.testing.assert_array_equal(sums, [table[indices[bags == bag]].sum(axis=0) for bag in range(len(lengths))])
+    assert sums.dtype == dtype
+
+
+@DTYPES
+@LENGTHS
+@pytest.mark.parametrize("width", [1, 3, 16, 40])
+def test_gradients_of_bags_equal_a_loop(lengths, width, dtype):
+    indices, offsets, bags = make_bags(lengths)
+    table, g = whole_numbers(30, width, dtype=dtype), whole_numbers(len(lengths), width, dtype=dtype)
+    _, (derivative,) = embedding_bag(table, indices=indices, offsets=offsets)
+    expected = np.zeros_like(table)
+    for index, bag in zip(indices, bags, strict=True):
+        expected[index] += g[bag]
+    gradient = derivative(g)
+    np.testing.assert_array_equal(gradient.dense(), expected)
+    moved = table.copy()
+    gradient.add_to(moved, -0.5)
+    np.testing.assert_array_equal(moved, table - expected / 2)
+
+
+# --- Nearest rows ---
+
+COMPASS = np.array([[1.0, 0], [5, 5], [0, 0.1], [-2, 0], [0, 0], [3, -1]])
+
+
+def test_the_nearest_rows_point_the_same_way_whatever_their_length():
+    rows, cosines = nearest_rows(COMPASS, [0, 7.0], 2)
+    assert rows.tolist() == [2, 1]
+    np.testing.assert_allclose(cosines, [1, np.sqrt(0.5)])
+
+
+def test_the_words_asked_about_are_left_out():
+    assert nearest_rows(COMPASS, COMPASS[0], 2, without=[0])[0].tolist() == [5, 1]
+
+
+@pytest.mark.parametrize("count", [6, 99])
+def test_all_rows_come_if_there_are_no_more(count):
+    assert sorted(nearest_rows(COMPASS, [1.0, 1.0], count)[0].tolist()) == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_vector_of_zeros_is_as_near_to_all():
+    assert nearest_rows(COMPASS, [0, 0], 6)[1].tolist() == [0] * 6
+
+
+def test_a_vector_of_another_width_is_refused_with_both_shapes():
+    with pytest.raises(ValueError, match=r"\(3,\) does not fit a table of shape \(6, 2\)"):
+        nearest_rows(COMPASS, [1.0, 2, 3], 2)
