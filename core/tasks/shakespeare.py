@@ -10,7 +10,6 @@ import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,9 +18,9 @@ from core.data.made_up_text import SPEAKERS, generated_speeches
 from core.errors import DataError, StorageError
 from core.losses import cross_entropy
 from core.metrics import correct_classes
-from core.nn import Embedding, Linear, LSTMCell, Module, RNNCell
+from core.nn import LSTM, RNN, Embedding, Linear, Module
 from core.tasks.task import Corpus, LocalTraining, Reading, Task
-from core.tensor import Tensor, stack
+from core.tensor import Tensor
 from core.training import Dataset
 
 # Public and fixed, as every vocabulary of a federation: never made from what clients write.
@@ -35,22 +34,17 @@ GENERATED_SPEECHES, GENERATED_TEST_SPEECHES = 60, 60
 
 
 class CharacterModel(Module):
-    """Embedding, a recurrent cell over the steps, and one linear layer to the logits of the next character."""
+    """Embedding, a recurrent layer over the steps, and one linear layer to the logits of the next character."""
 
-    def __init__(self, cell: Callable[..., RNNCell | LSTMCell], rng: np.random.Generator) -> None:
+    def __init__(self, layer: Callable[..., RNN | LSTM], rng: np.random.Generator) -> None:
         self.embedding = Embedding(len(ALPHABET) + 1, EMBEDDING, rng=rng, dtype=np.float32)
-        self.cell = cell(EMBEDDING, HIDDEN, rng=rng, dtype=np.float32)
+        self.recurrent = layer(EMBEDDING, HIDDEN, rng=rng, dtype=np.float32)
         self.output = Linear(HIDDEN, len(ALPHABET) + 1, rng=rng, dtype=np.float32)
 
     def forward(self, characters: IntArray) -> Tensor:
         """Return logits, shape (sequences, steps, characters known), for numbers of shape (sequences, steps)."""
-        vectors = self.embedding(characters)
-        state: Any = self.cell.initial_state(len(characters))
-        outputs = []
-        for step in range(characters.shape[1]):
-            state = self.cell(vectors[:, step], state)
-            outputs.append(state[0] if isinstance(state, tuple) else state)
-        return self.output(stack(outputs, axis=1))
+        states, _ = self.recurrent.read_rows(self.embedding.weight, characters.T)
+        return self.output(states).transpose(0, 1)
 
 
 @dataclass(frozen=True)
@@ -133,10 +127,10 @@ def generate(seed: int, number: int) -> list[Speech]:
     return generated_speeches(GENERATED_SPEECHES, [seed, number, 1], [speaker])
 
 
-def _task(name: str, cell: Callable[..., RNNCell | LSTMCell]) -> Task:
+def _task(name: str, layer: Callable[..., RNN | LSTM]) -> Task:
     return Task(
         name=name,
-        build=lambda rng: CharacterModel(cell, rng),
+        build=lambda rng: CharacterModel(layer, rng),
         loss=cross_entropy,
         correct=correct_classes,
         read=read,
@@ -150,5 +144,5 @@ def _task(name: str, cell: Callable[..., RNNCell | LSTMCell]) -> Task:
     )
 
 
-SHAKESPEARE_RNN = _task("shakespeare-rnn", RNNCell)
-SHAKESPEARE_LSTM = _task("shakespeare-lstm", LSTMCell)
+SHAKESPEARE_RNN = _task("shakespeare-rnn", RNN)
+SHAKESPEARE_LSTM = _task("shakespeare-lstm", LSTM)
