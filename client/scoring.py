@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,8 +38,12 @@ class Score:
 def score_message(model: npt.NDArray[np.float64], content: bytes) -> Score:
     """Score a raw e-mail or plain text with the spam model, shape (values,).
 
-    Raises DataError if the message has no words to go by.
+    Raises DataError if it is not one text message, or has no words to go by.
     """
+    if b"\0" in content:
+        raise DataError("the message is not text")
+    if content.startswith(b"From ") and (count := len(re.findall(rb"^From ", content, re.MULTILINE))) > 1:
+        raise DataError(f"this is a mailbox of {count} messages; give one message")
     text = text_of_message(content)
     spelt = {stem(word): word for word in reversed(words(text))}
     stems = distinct_words(text)

@@ -33,6 +33,14 @@ def test_the_strongest_words_come_first_as_they_are_spelt() -> None:
     assert score.strongest[:2] == (("meeting", -6.0), ("congratulations", 4.0))
 
 
+@pytest.mark.parametrize(
+    ("content", "word"), [(b"\x89PNG\0\1", "not text"), (b"From a\n\nhello\n\nFrom b\n\nhello\n", "2 messages")]
+)
+def test_what_is_not_one_text_message_is_one_sentence(content: bytes, word: str) -> None:
+    with pytest.raises(DataError, match=word):
+        score_message(model({}), content)
+
+
 def test_a_message_without_words_is_one_sentence() -> None:
     with pytest.raises(DataError, match="no words"):
         score_message(model({}), b" \n ")
