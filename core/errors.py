@@ -56,7 +56,6 @@ class Reason(StrEnum):
     DUPLICATE = "duplicate"
     BAD_CIPHERTEXT = "bad_ciphertext"
     BAD_KEY = "bad_key"
-    KEY_TOO_SMALL = "key_too_small"
     COHORT_TOO_SMALL = "cohort_too_small"
     ALREADY_RELEASED = "already_released"
     UNKNOWN_KEY = "unknown_key"

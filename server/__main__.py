@@ -205,11 +205,9 @@ async def _farewell(coordinator: Coordinator) -> None:
 
 def _print_table(settings: RunSettings, coordinator: Coordinator, tested: bool) -> None:
     rules = settings.rules
-    key = f"Paillier, {settings.key_bits} bits" if settings.scheme == "paillier" else "plain: NOTHING IS ENCRYPTED"
     console = Console(width=None if sys.stdout.isatty() else 80)
-    console.print(
-        table(coordinator.results, f"{settings.task}: {len(coordinator.results)} of {rules.rounds} rounds, {key}")
-    )
+    title = f"{settings.task}: {len(coordinator.results)} of {rules.rounds} rounds, {settings.protection}"
+    console.print(table(coordinator.results, title))
     if coordinator.results:
         last = coordinator.results[-1].accuracy
         own = "accuracy of the model the last round began with, on the clients' own data (there is no test data)"

@@ -31,6 +31,11 @@ class RunSettings:
         if not 0 <= self.seed < 1 << 63:
             raise SettingsError(f"the seed is {self.seed}; expected 0 to 2^63 - 1")
 
+    @property
+    def protection(self) -> str:
+        """How updates are protected, for people."""
+        return f"Paillier, {self.key_bits} bits" if self.scheme == "paillier" else "plain: NOTHING IS ENCRYPTED"
+
     def to_json(self) -> dict[str, Any]:
         """As stored with the run."""
         return asdict(self)

@@ -85,17 +85,14 @@ def main(
 
 def _simulate(console: Console, federation: Federation) -> None:
     settings, plan = federation.settings, federation.plan
-    protection = (
-        f"Paillier, {settings.key_bits} bits" if settings.scheme == "paillier" else "plain: NOTHING IS ENCRYPTED"
-    )
-    console.print(f"{plan.clients} clients, {settings.rules.rounds} rounds, {protection}", highlight=False)
+    console.print(f"{plan.clients} clients, {settings.rules.rounds} rounds, {settings.protection}", highlight=False)
     console.print(plan.sentence, highlight=False, soft_wrap=True)
     if settings.insecure_demo_keys:
         console.print(INSECURE_STAMP, style="bold")
     started = time.monotonic()
     with Display(console, settings.rules.rounds) as display:
         asyncio.run(federation.run(display))
-    console.print(table(display.results, f"{settings.task}: {protection}"))
+    console.print(table(display.results, f"{settings.task}: {settings.protection}"))
     console.print(
         f"test accuracy {display.results[-1].accuracy:.2%} after {len(display.results)} rounds, "
         f"{time.monotonic() - started:.0f} seconds; results are in {federation.out}",

@@ -499,6 +499,20 @@ def test_classify_asks_a_running_server_for_its_model(parties: Parties) -> None:
     assert evaluate_model(SPAM, vector, SPAM.prepare(SPAM.generate_test(0, 2))).accuracy == pytest.approx(
         float(history(parties)[0]["accuracy"]), abs=1e-6
     )
+    code, said = parties.client(address, 3).end()
+    assert (code, "its mail was not used" in said) == (0, True)
+    server.process.send_signal(signal.SIGINT)
+    code, said = server.end()
+    assert (code, "Traceback" in said) == (0, False), said
+
+
+def test_a_model_that_has_learned_nothing_yet_scores_no_message(parties: Parties) -> None:
+    _, address = parties.server()
+    message = parties.folder / "message.txt"
+    message.write_text("hello")
+    code, said = parties.start("client", "classify", "--server", address, message).end()
+    assert code == 1
+    assert "has not completed a round yet" in said
 
 
 # ------------------------------------------------------------------------------------------ for operators

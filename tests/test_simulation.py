@@ -174,6 +174,8 @@ def test_when_the_run_fails_its_own_reason_is_what_one_reads(parties: Parties, t
         (("--task", "chess"), "chess"),
         (("--seed", "-1"), "the seed is -1"),
         (("--rounds", "10000000"), "at most 1000000"),
+        (("--partition", "by-colour"), "expected iid, grouped, or dirichlet:ALPHA"),
+        (("--partition", "dirichlet:0.5"), "--partition deals out one file"),
         (("--min-cohort", "0"), "the minimum cohort is 0"),
         (("--round-seconds", "inf"), "round_seconds is inf"),
         (("--data", "nowhere/at-all"), "nowhere/at-all"),

@@ -27,7 +27,6 @@ STATUS = {
     Reason.DUPLICATE: grpc.StatusCode.ALREADY_EXISTS,
     Reason.BAD_CIPHERTEXT: grpc.StatusCode.INVALID_ARGUMENT,
     Reason.BAD_KEY: grpc.StatusCode.INVALID_ARGUMENT,
-    Reason.KEY_TOO_SMALL: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.COHORT_TOO_SMALL: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.ALREADY_RELEASED: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.UNKNOWN_KEY: grpc.StatusCode.NOT_FOUND,
