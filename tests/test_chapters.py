@@ -5,49 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from core.data.toys import baseball, streetlights
 from core.losses import cross_entropy, delta_rule, mse
 from core.nn import Embedding, Linear, LinearRecurrentCell, Module, ReLU, Sequential, Sigmoid, Tanh
-from core.ops import Array
 from core.optim import SGD, hot_and_cold
 from core.tensor import Tensor
+from experiments.chapters.small_networks import errors, errors_row_by_row, linear
 
-GAME = np.array([8.5, 0.65, 1.2])  # toes, wins, fans of the first game
-STREETLIGHTS = np.array([[1, 0, 1], [0, 1, 1], [0, 0, 1], [1, 1, 1], [0, 1, 1], [1, 0, 1]], float)
-WALK = np.array([[0], [1], [0], [1], [1], [0]], float)
+GAME = baseball().inputs[0]
+STREETLIGHTS, WALK = streetlights()
 RNG = np.random.default_rng(0)  # for layers whose start is overwritten
 
 
 def exactly(figures: object) -> object:
     return pytest.approx(np.array(figures), rel=1e-6)
-
-
-def linear(weight: object, bias: bool = False) -> Linear:
-    """A layer with a given start, inputs x outputs, and zero biases or none."""
-    weight = np.array(weight, float)
-    layer = Linear(*weight.shape, bias=bias, rng=RNG)
-    layer.weight.data[...] = weight
-    return layer
-
-
-def errors(model: Module, inputs: Array, targets: Array, lr: float, steps: int) -> list[float]:
-    """Squared error before each of a number of steps by the delta rule, all rows at once."""
-    optimiser = SGD(model.parameters(), lr)
-    seen = []
-    for _ in range(steps):
-        outputs = model(inputs)
-        seen.append(mse(outputs, targets, "sum").item())
-        optimiser.zero_grad()
-        delta_rule(outputs, targets).backward()
-        optimiser.step()
-    return seen
-
-
-def errors_row_by_row(model: Module, inputs: Array, targets: Array, lr: float, passes: int) -> list[float]:
-    """Summed squared error of each pass, with a step of the delta rule after each row."""
-    return [
-        sum(errors(model, inputs[i : i + 1], targets[i : i + 1], lr, 1)[0] for i in range(len(inputs)))
-        for _ in range(passes)
-    ]
 
 
 class TestChapter3ForwardPropagation:

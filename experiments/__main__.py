@@ -1,0 +1,88 @@
+"""Ask a question, get a table and pictures.
+
+python -m experiments
+python -m experiments chapter 9 --data ../shared/data
+python -m experiments chapter --quick
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.status import Status
+
+from core.console import sentences
+from core.errors import DataError
+from experiments.chapters import get_chapter, numbers
+from experiments.report import Timed, summary, table, timed, write_csv
+from experiments.run import Chapter, Run
+
+app = typer.Typer(add_completion=False, help="Ask a question, get a table and pictures.")
+
+Data = Annotated[Path | None, typer.Option(help="Folder with the public files; left out, data is made up.")]
+Quick = Annotated[bool, typer.Option("--quick", help="Do little, in seconds: to see what there is to see.")]
+Seed = Annotated[int, typer.Option(min=0, help="Same seed and data, same findings.")]
+Out = Annotated[Path | None, typer.Option(help="Folder for tables and pictures; default runs/NAME-TIME.")]
+
+
+@app.callback(invoke_without_command=True)
+def overview(context: typer.Context) -> None:
+    """List what can be asked, if nothing is asked."""
+    if context.invoked_subcommand is None:
+        with sentences():
+            _console().print(_listing(), highlight=False)
+
+
+@app.command()
+def chapter(
+    chapters: Annotated[list[int] | None, typer.Argument(help="Numbers of chapters; all if left out.")] = None,
+    data: Data = None,
+    quick: Quick = False,
+    seed: Seed = 1,
+    out: Out = None,
+) -> None:
+    """Run a chapter's programs and show their figures beside the book's."""
+    with sentences():
+        if data is not None and not data.is_dir():
+            raise DataError(f"{data} is not a folder; expected one with the public files")
+        folder = out or Path("runs", time.strftime("chapters-%Y%m%d-%H%M%S"))
+        for chosen in [get_chapter(number) for number in chapters or numbers()]:
+            _run(chosen, data, quick, seed, folder / f"chapter-{chosen.number:02}")
+
+
+def _run(chosen: Chapter, data: Path | None, quick: bool, seed: int, out: Path) -> None:
+    console = _console()
+    found: list[Timed] = []
+    started = time.monotonic()
+    with Status("starting ...", console=console) as status:
+        run = Run(
+            out, data, quick, seed, lambda line: console.print(line, highlight=False, soft_wrap=True), status.update
+        )
+        found.extend(timed(chosen.run(run)))
+    findings = [entry.finding for entry in found]
+    write_csv(out / "table.csv", findings, run.comparable)
+    console.print(table(f"Chapter {chosen.number}: {chosen.title}", found, run.comparable), highlight=False)
+    console.print(
+        f"{summary(findings, run.comparable)}; {time.monotonic() - started:.1f} seconds; see {out}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _listing() -> str:
+    lines = ["python -m experiments chapter NUMBER   a chapter's programs, their figures beside the book's:"]
+    lines += [f"  {number:2}  {get_chapter(number).title}" for number in numbers()]
+    return "\n".join(lines)
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else 120)
+
+
+if __name__ == "__main__":
+    app()
