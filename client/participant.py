@@ -113,4 +113,4 @@ class Participant:
     @staticmethod
     def _encrypt(description: RoundDescription, update: Update) -> bytes:
         plaintexts = description.encoding.encode(update)
-        return encryptor_for(description.key).encrypt(plaintexts)
+        return encryptor_for(description.key, len(plaintexts)).encrypt(plaintexts)

@@ -29,7 +29,7 @@ class Round:
         encoding = Encoding(values=4, plaintext_bits=key.plaintext_bits, max_cohort=5, fraction_bits=0)
         self.description = RoundDescription(id, "spam", digest(b"model"), key, encoding, 2, 60.0)
         self.payloads = {
-            client: encryptor_for(key).encrypt(encoding.encode(Update(np.eye(4)[place] * (place + 1), 1, 0.5, 1)))
+            client: encryptor_for(key, 2).encrypt(encoding.encode(Update(np.eye(4)[place] * (place + 1), 1, 0.5, 1)))
             for place, client in enumerate(clients)
         }
 

@@ -1,50 +1,33 @@
 """What a Paillier public key allows: encrypt, check, add (Paillier, EUROCRYPT 1999; generator n + 1).
 
-    encrypt   c = (1 + m n) r^n  mod n^2        r fresh from the operating system for every ciphertext
-    add       c1 c2              mod n^2        decrypts to m1 + m2 mod n
-
-The blinding factor r^n is nearly all of the work, and it does not depend on the message; it comes from a source of its
-own, so that it can be made in other ways and at other times than the rest.
+encrypt   c = (1 + m n) s  mod n^2        s an n-th power that nobody can tell from a random one (core.secagg.noise)
+add       c1 c2            mod n^2        decrypts to m1 + m2 mod n
 """
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
-from typing import Protocol
 
 import gmpy2
-from phe import PaillierPublicKey
+from gmpy2 import mpz
 
 from core.errors import Reason, Refused
-from core.secagg.scheme import PublicKey, join_payload, split_payload
+from core.secagg.noise import Noise, times_plain
+from core.secagg.scheme import PublicKey, check_length, join_payload
 
 SMALL_FACTOR_LIMIT = 1 << 20
 _SMALL_PRIMES_PRODUCT = gmpy2.primorial(SMALL_FACTOR_LIMIT)
 
 
-class Blinding(Protocol):
-    """A source of factors r^n mod n^2, each used once."""
-
-    def factors(self, count: int) -> list[int]: ...
-
-
-class TextbookBlinding:
-    """r uniform in [1, n), raised to the n-th power: the definition, and the test of every faster way."""
-
-    def __init__(self, key: PublicKey) -> None:
-        self._modulus = gmpy2.mpz(key.modulus)
-        self._square = self._modulus**2
-
-    def factors(self, count: int) -> list[int]:
-        # r < n shares a factor with n with probability about 2^(1 - bits/2); such an r would factor the key.
-        bases = [secrets.randbelow(int(self._modulus) - 1) + 1 for _ in range(count)]
-        return [gmpy2.powmod(base, self._modulus, self._square) for base in bases]
-
-
 def ciphertext_bytes(key: PublicKey) -> int:
     """Length of one ciphertext: n^2 has twice the key's bits."""
     return key.bits // 4
+
+
+def split_ciphertexts(payload: bytes, count: int, size: int) -> list[mpz]:
+    """Cut a payload into `count` big-endian integers of `size` bytes. Raises Refused(WRONG_LENGTH)."""
+    check_length(payload, count, size)
+    return [mpz.from_bytes(payload[start : start + size], "big") for start in range(0, len(payload), size)]
 
 
 def check_public_key(key: PublicKey) -> None:
@@ -61,23 +44,23 @@ def check_public_key(key: PublicKey) -> None:
 
 
 class PaillierEncryptor:
-    """Encrypts with one public key. Checks the key first (Refused(BAD_KEY))."""
+    """Encrypts with one public key, which it checks first (Refused(BAD_KEY))."""
 
-    def __init__(self, key: PublicKey, blinding: Blinding | None = None) -> None:
+    def __init__(self, key: PublicKey, noise: Noise) -> None:
         check_public_key(key)
         self._key = key
-        self._phe = PaillierPublicKey(key.modulus)
-        self._blinding = blinding or TextbookBlinding(key)
+        self._modulus = mpz(key.modulus)
+        self._square = self._modulus**2
+        self._noise = noise
 
     def encrypt(self, plaintexts: Sequence[int]) -> bytes:
         limit = 1 << self._key.plaintext_bits
         if any(not 0 <= plaintext < limit for plaintext in plaintexts):
             raise ValueError(f"a plaintext lies outside 0 to 2^{self._key.plaintext_bits}")
-        n, square = self._phe.n, self._phe.nsquare
-        factors = self._blinding.factors(len(plaintexts))
-        ciphertexts = [
-            int((1 + plaintext * n) * factor % square) for plaintext, factor in zip(plaintexts, factors, strict=True)
-        ]
+        noise = self._noise.draw(len(plaintexts))
+        n, square = self._modulus, self._square
+        # s (1 + m n) = s + s m n, and of s m only the remainder mod n counts
+        ciphertexts = [times_plain(s, plaintext, n, square) for s, plaintext in zip(noise, plaintexts, strict=True)]
         return join_payload(ciphertexts, ciphertext_bytes(self._key))
 
 
@@ -87,25 +70,35 @@ class PaillierAdder:
     def __init__(self, key: PublicKey, count: int) -> None:
         check_public_key(key)
         self._size = ciphertext_bytes(key)
-        self._modulus = gmpy2.mpz(key.modulus)
+        self._modulus = mpz(key.modulus)
         self._square = self._modulus**2
-        self._total = [gmpy2.mpz(1)] * count
+        self._total = [mpz(1)] * count
 
     def check(self, payload: bytes) -> None:
-        for place, ciphertext in enumerate(split_payload(payload, len(self._total), self._size)):
+        ciphertexts = split_ciphertexts(payload, len(self._total), self._size)
+        for place, ciphertext in enumerate(ciphertexts):
             if not 0 < ciphertext < self._square:
                 raise _bad_ciphertext(place, "is not between 0 and n^2")
-            if gmpy2.gcd(ciphertext, self._modulus) != 1:
-                raise _bad_ciphertext(place, "shares a factor with the key")
-            if ciphertext % self._modulus == 1:
-                raise _bad_ciphertext(place, "is not blinded, so anyone could read it")
+        residues = [ciphertext % self._modulus for ciphertext in ciphertexts]
+        if 1 in residues:
+            raise _bad_ciphertext(residues.index(1), "is not blinded, so anyone could read it")
+        self._check_units(residues)
+
+    def _check_units(self, residues: list[mpz]) -> None:
+        """Refuse numbers that share a factor with n; their product shares it too, so one gcd is enough for all."""
+        product = mpz(1)
+        for residue in residues:
+            product = product * residue % self._modulus
+        if gmpy2.gcd(product, self._modulus) != 1:
+            place = next(i for i, residue in enumerate(residues) if gmpy2.gcd(residue, self._modulus) != 1)
+            raise _bad_ciphertext(place, "shares a factor with the key")
 
     def add(self, payload: bytes) -> None:
-        ciphertexts = split_payload(payload, len(self._total), self._size)
+        ciphertexts = split_ciphertexts(payload, len(self._total), self._size)
         self._total = [old * new % self._square for old, new in zip(self._total, ciphertexts, strict=True)]
 
     def payload(self) -> bytes:
-        return join_payload([int(value) for value in self._total], self._size)
+        return join_payload(self._total, self._size)
 
 
 def _bad_ciphertext(place: int, problem: str) -> Refused:

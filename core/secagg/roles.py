@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from core.errors import Reason, Refused
+from core.secagg.noise import NoiseKind, noise_for
 from core.secagg.paillier import PaillierAdder, PaillierEncryptor, check_public_key, ciphertext_bytes
 from core.secagg.plain import PlainAdder, PlainEncryptor, plain_bytes
 from core.secagg.scheme import Adder, Encryptor, PublicKey
 
 
-def encryptor_for(key: PublicKey) -> Encryptor:
-    """A client's object for one key. Raises Refused(BAD_KEY)."""
-    return PlainEncryptor(key) if _scheme(key) == "plain" else PaillierEncryptor(key)
+def encryptor_for(key: PublicKey, count: int, kind: NoiseKind = NoiseKind.SHORT) -> Encryptor:
+    """A client's object for one key and about `count` ciphertexts. Raises Refused(BAD_KEY)."""
+    if _scheme(key) == "plain":
+        return PlainEncryptor(key)
+    check_public_key(key)  # before any arithmetic with it
+    return PaillierEncryptor(key, noise_for(key, count, kind))
 
 
 def adder_for(key: PublicKey, count: int) -> Adder:

@@ -13,9 +13,9 @@ A payload is the ciphertexts of one update (or of a sum) one after the other, ea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from core.errors import Reason, Refused, SettingsError
 
@@ -121,13 +121,24 @@ class Policy:
         check_key_bits(scheme, bits, insecure_demo_keys=self.insecure_demo_keys)
 
 
-def split_payload(payload: bytes, count: int, size: int) -> list[int]:
-    """Cut a payload into `count` integers of `size` bytes. Raises Refused(WRONG_LENGTH)."""
+def check_length(payload: bytes, count: int, size: int) -> None:
+    """Raise Refused(WRONG_LENGTH) unless the payload is `count` numbers of `size` bytes."""
     if len(payload) != count * size:
         raise Refused(Reason.WRONG_LENGTH, f"the update has {len(payload)} bytes; expected {count} times {size} bytes")
+
+
+def split_payload(payload: bytes, count: int, size: int) -> list[int]:
+    """Cut a payload into `count` integers of `size` bytes. Raises Refused(WRONG_LENGTH)."""
+    check_length(payload, count, size)
     return [int.from_bytes(payload[start : start + size], "big") for start in range(0, len(payload), size)]
 
 
-def join_payload(numbers: Sequence[int], size: int) -> bytes:
+def join_payload(numbers: Iterable[SupportsBytes], size: int) -> bytes:
     """The numbers as big-endian integers of `size` bytes, one after the other."""
     return b"".join(number.to_bytes(size, "big") for number in numbers)
+
+
+class SupportsBytes(Protocol):
+    """An integer of Python or of GMP."""
+
+    def to_bytes(self, length: int, byteorder: Literal["big"], /) -> bytes: ...

@@ -1,0 +1,32 @@
+"""Making Paillier keys. Only the key holder (and whoever plays all parties) may import this module."""
+
+from __future__ import annotations
+
+import secrets
+
+import gmpy2
+from gmpy2 import mpz
+from phe import PaillierPrivateKey, PaillierPublicKey
+
+
+def generate_private_key(bits: int) -> PaillierPrivateKey:
+    """Make a key whose modulus has exactly `bits` bits, from the operating system's randomness.
+
+    Both primes are 3 modulo 4 and p - 1 and q - 1 share no factor but 2, so that minus a square generates all numbers
+    of Jacobi symbol 1: what short random exponents stand on (core.secagg.noise).
+    """
+    while True:
+        p, q = _prime(bits // 2), _prime(bits // 2)
+        if p != q and gmpy2.gcd(p - 1, q - 1) == 2:
+            return PaillierPrivateKey(PaillierPublicKey(int(p * q)), int(p), int(q))
+
+
+def _prime(bits: int) -> mpz:
+    """Draw a uniform prime of `bits` bits that is 3 modulo 4 and at least 3/4 of the largest such number.
+
+    The product of two of these has exactly twice as many bits.
+    """
+    while True:
+        candidate = mpz(secrets.randbits(bits) | 3 << (bits - 2) | 3)
+        if gmpy2.is_prime(candidate, 40):
+            return candidate
