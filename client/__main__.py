@@ -22,6 +22,7 @@ from client.scoring import score_message
 from core.console import ALLOW_PLAIN, INSECURE_DEMO_KEYS, configure_log, sentences, stamp
 from core.errors import DataError, SettingsError
 from core.federated import initial_model, load_model, save_model
+from core.secagg.noise import NoiseKind
 from core.secagg.scheme import Policy
 from core.tasks import get_task
 from core.tasks.task import GENERATED, Task
@@ -53,6 +54,9 @@ def take_part(
     allow_plain: Annotated[
         bool, typer.Option(envvar=ALLOW_PLAIN, help="Take part even if nothing is encrypted.")
     ] = False,
+    noise: Annotated[
+        NoiseKind, typer.Option(help="How ciphertexts are blinded; docs/performance.md.")
+    ] = NoiseKind.SHORT,
     patience: Patience = 60.0,
 ) -> None:
     """Train on one's own data, send only encrypted updates."""
@@ -70,6 +74,7 @@ def take_part(
             the_task,
             policy,
             _loader(the_task, mail, one_class=allow_one_class),
+            noise,
         )
         values = len(initial_model(the_task, 0))
         with Line(server, patience) as line:

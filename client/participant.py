@@ -13,7 +13,7 @@ import structlog
 from core.errors import Reason, Refused
 from core.federated import client_rng, client_update, encoding_for, task_digest
 from core.protocol import RoundDescription, SubmissionHeader, digest
-from core.secagg.encoding import Update
+from core.secagg.noise import NoiseKind
 from core.secagg.roles import check_key, encryptor_for
 from core.secagg.scheme import Policy
 from core.tasks.task import Task
@@ -44,12 +44,20 @@ class Submission:
 class Participant:
     """Trains one task on one owner's data, round by round."""
 
-    def __init__(self, name: str, task: Task, policy: Policy, load: Callable[[Enrolment], Dataset]) -> None:
+    def __init__(
+        self,
+        name: str,
+        task: Task,
+        policy: Policy,
+        load: Callable[[Enrolment], Dataset],
+        noise: NoiseKind = NoiseKind.SHORT,
+    ) -> None:
         self.name = name
         self.task = task
         self.task_digest = task_digest(task)
         self._policy = policy
         self._load = load
+        self._noise = noise
         self._data: Dataset | None = None
         self._enrolment: Enrolment | None = None
         self._last: Submission | None = None
@@ -94,9 +102,12 @@ class Participant:
             raise Refused(Reason.WRONG_DESCRIPTION, "the round belongs to another run than this client joined")
         rng = client_rng(self._enrolment.seed, description.id.round, self._enrolment.number)
         started = time.perf_counter()
+        encoding = description.encoding
+        # Made before training: encryption prepares meanwhile what does not depend on the update.
+        encryptor = encryptor_for(description.key, encoding.plaintexts, self._noise)
         update = client_update(self.task, model, self._data, rng)
         trained = time.perf_counter()
-        payload = self._encrypt(description, update)
+        payload = encryptor.encrypt(encoding.encode(update))
         encrypted = time.perf_counter()
         header = SubmissionHeader(
             id=description.id,
@@ -109,8 +120,3 @@ class Participant:
         )
         self._last = Submission(header, payload)
         return self._last
-
-    @staticmethod
-    def _encrypt(description: RoundDescription, update: Update) -> bytes:
-        plaintexts = description.encoding.encode(update)
-        return encryptor_for(description.key, len(plaintexts)).encrypt(plaintexts)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from core.errors import Reason, Refused
 from core.secagg.noise import NoiseKind, noise_for
+from core.secagg.noise_pool import NoisePool
 from core.secagg.paillier import PaillierAdder, PaillierEncryptor, check_public_key, ciphertext_bytes
 from core.secagg.plain import PlainAdder, PlainEncryptor, plain_bytes
 from core.secagg.scheme import Adder, Encryptor, PublicKey
 
 
 def encryptor_for(key: PublicKey, count: int, kind: NoiseKind = NoiseKind.SHORT) -> Encryptor:
-    """A client's object for one key and about `count` ciphertexts. Raises Refused(BAD_KEY)."""
+    """A client's object for one key and about `count` ciphertexts, which begins to prepare them in the background.
+
+    Raises Refused(BAD_KEY).
+    """
     if _scheme(key) == "plain":
         return PlainEncryptor(key)
     check_public_key(key)  # before any arithmetic with it
-    return PaillierEncryptor(key, noise_for(key, count, kind))
+    return PaillierEncryptor(key, NoisePool(lambda: noise_for(key, count, kind), count))
 
 
 def adder_for(key: PublicKey, count: int) -> Adder:
