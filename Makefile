@@ -2,10 +2,11 @@
 PY      := .venv/bin/python
 PYTHON3 ?= python3
 TORCH   := .venv/torch
+NOTEBOOKS := .venv/notebooks
 DATA    ?=
 ARGS    ?=
 
-.PHONY: simulate test test-torch bench setup-torch check lint types imports stubs lock setup setup-dev containers clean help
+.PHONY: simulate test notebooks test-torch bench setup-torch kernel check lint types imports stubs lock setup setup-dev containers clean help
 
 help:            ## say what can be done here
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -25,6 +26,13 @@ test-torch: setup-torch ## compare values and gradients with PyTorch (installs i
 bench: setup-torch ## time the library beside PyTorch   (ARGS="lstm-512 --repeats 9"; ARGS=--list)
 	@$(TORCH)/bin/python -m benchmarks $(ARGS)
 
+# Copies to work in: one that was changed is kept until the notebook itself changes.
+notebooks: $(patsubst notebooks/%.py,runs/notebooks/%.ipynb,$(wildcard notebooks/*.py)) ## open the notebooks of chapters 3 to 15 in Jupyter (installs it once, apart)
+	@PYTHONPATH=$(CURDIR) OPENBLAS_NUM_THREADS=1 $(NOTEBOOKS)/bin/jupyter lab $(ARGS) runs/notebooks
+runs/notebooks/%.ipynb: notebooks/%.py | $(NOTEBOOKS)/ready
+	@mkdir -p $(@D)
+	@$(NOTEBOOKS)/bin/jupytext --quiet --to ipynb --output $@ $<
+
 check: lint types imports stubs  ## everything a reviewer would ask for before the tests
 lint: setup-dev
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
@@ -35,8 +43,13 @@ imports: setup-dev
 stubs: setup-dev
 	@$(PY) proto/generate.py --check
 
-setup: .venv/ready          ## the programs' own packages, exactly as locked
-setup-dev: .venv/ready-dev  ## the same and the tools of the tests
+setup: .venv/ready kernel   ## the programs' own packages, exactly as locked, and the kernel if there is a compiler
+setup-dev: .venv/ready-dev kernel ## the same and the tools of the tests
+
+KERNEL := core/secagg/kernel/ifma.so
+kernel: $(KERNEL)
+$(KERNEL): core/secagg/kernel/ifma.c core/secagg/kernel/build.py | .venv/ready
+	@$(PY) -m core.secagg.kernel.build
 
 # PyTorch has a place of its own: it is large, unlocked, and the other tests must not come to need it. From some package
 # indexes it brings several gigabytes for graphics cards along; point pip at PyTorch's own index for a build without.
@@ -48,6 +61,14 @@ $(TORCH)/ready: pyproject.toml requirements-dev.lock .venv/bin/python
 	@$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check \
 		$$($(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["torch"])')
+	@touch $@
+
+$(NOTEBOOKS)/ready: pyproject.toml requirements.lock .venv/bin/python
+	@echo "setting up Jupyter in $(NOTEBOOKS) (once, about a minute) ..."
+	@$(PY) -m venv $(NOTEBOOKS)
+	@$(NOTEBOOKS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(NOTEBOOKS)/bin/python -m pip install --quiet --disable-pip-version-check \
+		$$($(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["notebooks"])')
 	@touch $@
 
 .venv/bin/python:
