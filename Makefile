@@ -26,12 +26,12 @@ test-torch: setup-torch ## compare values and gradients with PyTorch (installs i
 bench: setup-torch ## time the library beside PyTorch   (ARGS="lstm-512 --repeats 9"; ARGS=--list)
 	@$(TORCH)/bin/python -m benchmarks $(ARGS)
 
-# Copies to work in: one that was changed is kept until the notebook itself changes.
-notebooks: $(patsubst notebooks/%.py,runs/notebooks/%.ipynb,$(wildcard notebooks/*.py)) ## open the notebooks of chapters 3 to 15 in Jupyter (installs it once, apart)
+notebooks: runs/notebooks/ready ## open the notebooks of chapters 3 to 15 in Jupyter (installs it once, apart)
 	@PYTHONPATH=$(CURDIR) OPENBLAS_NUM_THREADS=1 $(NOTEBOOKS)/bin/jupyter lab $(ARGS) runs/notebooks
-runs/notebooks/%.ipynb: notebooks/%.py | $(NOTEBOOKS)/ready
-	@mkdir -p $(@D)
-	@$(NOTEBOOKS)/bin/jupytext --quiet --to ipynb --output $@ $<
+# Copies to work in: what you write into one is kept until the notebook itself changes.
+runs/notebooks/ready: $(wildcard notebooks/*.py) | $(NOTEBOOKS)/ready
+	@$(NOTEBOOKS)/bin/jupytext --quiet --to ../runs/notebooks//ipynb $?
+	@touch $@
 
 check: lint types imports stubs  ## everything a reviewer would ask for before the tests
 lint: setup-dev
