@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.secagg.decryption import PaillierDecryptor
+from core.secagg.fixed_base import GmpFixedBase, _Digits, best_window
 from core.secagg.key_generation import generate_private_key
-from core.secagg.noise import FixedBase, NoiseKind, ShortExponentNoise, TextbookNoise, best_window, noise_for
+from core.secagg.noise import NoiseKind, ShortExponentNoise, TextbookNoise, noise_for
 from core.secagg.paillier import PaillierEncryptor
 from core.secagg.scheme import PublicKey
 
@@ -86,7 +87,7 @@ class TestShortExponents:
 
     def test_exponents_are_at_least_half_as_long_as_the_modulus(self, monkeypatch):
         seen = []
-        monkeypatch.setattr("core.secagg.noise.os.urandom", lambda size: seen.append(size) or bytes([255]) * size)
+        monkeypatch.setattr("core.secagg.fixed_base.os.urandom", lambda size: seen.append(size) or bytes([255]) * size)
         noise = ShortExponentNoise(PUBLIC, 100)
         noise.draw(1)
         assert seen[0] * 8 >= BITS // 2
@@ -103,27 +104,27 @@ class TestFixedBase:
     @settings(max_examples=30, deadline=None)
     @given(exponent=st.integers(0, 2**64 - 1), window=st.integers(1, 7))
     def test_powers_are_exact(self, exponent, window):
-        assert FixedBase(BASE, N, 64, window).power(exponent) == gmpy2.powmod(BASE, exponent, N * N)
+        assert GmpFixedBase(BASE, N, 64, window).power(exponent) == gmpy2.powmod(BASE, exponent, N * N)
 
     @pytest.mark.parametrize("exponent", [0, 1, 2**64 - 1, 2**63])
     def test_extreme_exponents_are_exact(self, exponent):
-        assert FixedBase(BASE, N, 64, 4).power(exponent) == gmpy2.powmod(BASE, exponent, N * N)
+        assert GmpFixedBase(BASE, N, 64, 4).power(exponent) == gmpy2.powmod(BASE, exponent, N * N)
 
     def test_random_powers_are_those_of_the_random_bits(self, monkeypatch):
-        monkeypatch.setattr("core.secagg.noise.os.urandom", lambda size: bytes([0b10110001] * size))
+        monkeypatch.setattr("core.secagg.fixed_base.os.urandom", lambda size: bytes([0b10110001] * size))
         # Cut in fours, 1011 0001 1011 0001, each read with its lowest bit first, the lowest place first.
         expected = gmpy2.powmod(BASE, 0b1000_1101_1000_1101, N * N)
-        assert FixedBase(BASE, N, 16, 4).random_powers(2) == [expected, expected]
+        assert GmpFixedBase(BASE, N, 16, 4).random_powers(2) == [expected, expected]
 
     def test_digits_are_spread_over_their_whole_range(self):
-        digits = FixedBase(BASE, N, 128, 4)._random_digits(1000)
+        digits = _Digits(128, 4).random(1000)
         assert digits.shape == (1000, 32)
         counts = np.bincount(digits.ravel(), minlength=16)
         assert len(counts) == 16
         assert abs(counts - 2000).max() < 300  # seven standard deviations
 
     def test_few_powers_want_small_tables_and_many_want_large_ones(self):
-        windows = [best_window(1024, expected) for expected in (1, 100, 1_000, 10_000)]
+        windows = [best_window(1024, expected, 2.0) for expected in (1, 100, 1_000, 10_000)]
         assert windows == sorted(windows)
         assert (windows[0], windows[1], windows[-1]) == (2, 5, 10)
 

@@ -16,10 +16,13 @@ from gmpy2 import mpz
 from phe import PaillierPrivateKey
 
 from core.errors import SettingsError
+from core.secagg import kernel
 from core.secagg.key_generation import generate_private_key
 from core.secagg.paillier import ciphertext_bytes, split_ciphertexts
 from core.secagg.plain import PlainDecryptor
 from core.secagg.scheme import Decryptor, PublicKey
+
+AT_ONCE = 1024  # numbers of which the powers are kept in memory together
 
 
 class PaillierDecryptor:
@@ -67,8 +70,16 @@ class PaillierDecryptor:
 def _logarithms(ciphertexts: list[mpz], prime: mpz, h: mpz) -> list[mpz]:
     """Return each plaintext modulo one prime."""
     square = prime * prime
-    powers = gmpy2.powmod_base_list([ciphertext % square for ciphertext in ciphertexts], prime - 1, square)
+    powers = _powers([ciphertext % square for ciphertext in ciphertexts], prime - 1, square)
     return [(power - 1) // prime * h % prime for power in powers]
+
+
+def _powers(bases: list[mpz], exponent: mpz, modulus: mpz) -> list[mpz]:
+    if not kernel.available():
+        return gmpy2.powmod_base_list(bases, exponent, modulus)  # type: ignore[no-any-return]
+    modulo = kernel.Montgomery(modulus)
+    some = (bases[start : start + AT_ONCE] for start in range(0, len(bases), AT_ONCE))
+    return [power for part in some for power in modulo.leave(modulo.power(modulo.enter(part), int(exponent)))]
 
 
 def generate_decryptor(scheme: str, bits: int) -> Decryptor:

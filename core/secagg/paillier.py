@@ -12,7 +12,9 @@ import gmpy2
 from gmpy2 import mpz
 
 from core.errors import Reason, Refused
-from core.secagg.noise import Noise, times_plain
+from core.secagg.fixed_base import times_plain
+from core.secagg.noise import Noise
+from core.secagg.products import running_product
 from core.secagg.scheme import PublicKey, check_length, join_payload
 
 SMALL_FACTOR_LIMIT = 1 << 20
@@ -69,13 +71,14 @@ class PaillierAdder:
 
     def __init__(self, key: PublicKey, count: int) -> None:
         check_public_key(key)
+        self._count = count
         self._size = ciphertext_bytes(key)
         self._modulus = mpz(key.modulus)
         self._square = self._modulus**2
-        self._total = [mpz(1)] * count
+        self._product = running_product(self._square, count, self._size)
 
     def check(self, payload: bytes) -> None:
-        ciphertexts = split_ciphertexts(payload, len(self._total), self._size)
+        ciphertexts = split_ciphertexts(payload, self._count, self._size)
         for place, ciphertext in enumerate(ciphertexts):
             if not 0 < ciphertext < self._square:
                 raise _bad_ciphertext(place, "is not between 0 and n^2")
@@ -94,11 +97,11 @@ class PaillierAdder:
             raise _bad_ciphertext(place, "shares a factor with the key")
 
     def add(self, payload: bytes) -> None:
-        ciphertexts = split_ciphertexts(payload, len(self._total), self._size)
-        self._total = [old * new % self._square for old, new in zip(self._total, ciphertexts, strict=True)]
+        check_length(payload, self._count, self._size)
+        self._product.multiply(payload)
 
     def payload(self) -> bytes:
-        return join_payload(self._total, self._size)
+        return self._product.payload()
 
 
 def _bad_ciphertext(place: int, problem: str) -> Refused:

@@ -1,0 +1,175 @@
+"""Many powers of one base: tables of the base's powers, so that each further power is a product of entries.
+
+An exponent is cut into digits of `window` bits; for each place there is a table of base^(digit * 2^(window * place)),
+and a power is the product of one entry for each place (Brickell, Gordon, McCurley and Wilson, EUROCRYPT 1992, in its
+simplest form).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Protocol
+
+import gmpy2
+import numpy as np
+import numpy.typing as npt
+from gmpy2 import mpz
+
+from core.secagg import kernel
+
+IntArray = npt.NDArray[np.int64]
+
+
+class FixedBase(Protocol):
+    """Powers of one base modulo n²."""
+
+    def random_powers(self, count: int) -> list[mpz]:
+        """Return base^a for fresh uniform exponents a from the operating system's randomness."""
+
+    def power(self, exponent: int) -> mpz:
+        """Return base^exponent for an exponent that has as many digits as there are tables, or fewer."""
+
+
+def make_fixed_base(base: mpz, modulus: mpz, exponent_bits: int, expected: int) -> FixedBase:
+    """Prepare the base for about so many powers, with the kernel where there is one.
+
+    Args:
+        base: a unit mod n².
+        modulus: n.
+        exponent_bits: the least number of bits in a random exponent.
+        expected: about how many powers will be wanted.
+    """
+    if kernel.available():
+        return KernelFixedBase(base, modulus, exponent_bits, best_window(exponent_bits, expected, 1.0))
+    return GmpFixedBase(base, modulus, exponent_bits, best_window(exponent_bits, expected, GmpFixedBase.BUILDING))
+
+
+def best_window(exponent_bits: int, expected: int, building: float) -> int:
+    """Return how many bits of the exponent to look up at once, so that making the tables plus using them is least.
+
+    Args:
+        building: what it costs to make an entry, in steps of using one.
+    """
+
+    def cost(window: int) -> float:
+        entries: int = 2**window
+        return -(-exponent_bits // window) * (building * entries + expected)
+
+    return min(range(1, 17), key=cost)
+
+
+class _Digits:
+    """Exponents as digits: shape (exponents, places), each in [0, 2^window), the lowest place first."""
+
+    def __init__(self, exponent_bits: int, window: int) -> None:
+        self.window = window
+        self.places = -(-exponent_bits // window)
+
+    def random(self, count: int) -> IntArray:
+        """Draw uniform exponents from the operating system's randomness."""
+        bits = count * self.places * self.window
+        random = np.frombuffer(os.urandom(-(-bits // 8)), np.uint8)
+        ones = np.unpackbits(random, count=bits).reshape(count, self.places, self.window)
+        digits: IntArray = ones @ (1 << np.arange(self.window))
+        return digits
+
+    def of(self, exponent: int) -> IntArray:
+        if not 0 <= exponent < 1 << (self.window * self.places):
+            raise ValueError(f"the exponent has more than {self.places} digits of {self.window} bits")
+        mask = (1 << self.window) - 1
+        return np.array([[exponent >> (self.window * place) & mask for place in range(self.places)]])
+
+    def bases(self, base: mpz, modulus: mpz) -> list[mpz]:
+        """Return base^(2^(window * place)) for each place."""
+        bases = [base]
+        while len(bases) < self.places:
+            for _ in range(self.window):
+                base = base * base % modulus
+            bases.append(base)
+        return bases
+
+
+class GmpFixedBase:
+    """Tables for GMP, which spare half of each multiplication.
+
+    A number mod n² can be written as r (1 + n)^l with r < n and l < n, and a product of such numbers is the product of
+    the r and the sum of the l. So only r, half as long, has to be multiplied in at each step; l joins at the end. The
+    entries are the same numbers, written another way.
+
+    Args: as of make_fixed_base; `window` is how many bits of the exponent one entry stands for.
+    """
+
+    BUILDING = 2.0  # measured
+
+    def __init__(self, base: mpz, modulus: mpz, exponent_bits: int, window: int) -> None:
+        self._modulus, self._square = modulus, modulus**2
+        self._digits = _Digits(exponent_bits, window)
+        self._tables = [self._table(power) for power in self._digits.bases(base, self._square)]
+
+    def random_powers(self, count: int) -> list[mpz]:
+        return self._powers(self._digits.random(count))
+
+    def power(self, exponent: int) -> mpz:
+        return self._powers(self._digits.of(exponent))[0]
+
+    def _powers(self, digits: IntArray) -> list[mpz]:
+        """Multiply place by place, so that one table after the other is at hand."""
+        n, square = self._modulus, self._square
+        products, logs = [mpz(1)] * len(digits), [mpz(0)] * len(digits)
+        for (factors, exponents), column in zip(self._tables, digits.T.tolist(), strict=True):
+            products = [product * factors[digit] % square for product, digit in zip(products, column, strict=True)]
+            logs = [log + exponents[digit] for log, digit in zip(logs, column, strict=True)]
+        return [times_plain(product, log, n, square) for product, log in zip(products, logs, strict=True)]
+
+    def _table(self, base: mpz) -> tuple[list[mpz], list[mpz]]:
+        """Return base^0, base^1 ... base^(2^window - 1): the r of each, and the l of each."""
+        n = self._modulus
+        step, high = base % n, base // n
+        step_inverse = gmpy2.invert(step, n)
+        step_log = high * step_inverse % n
+        inverse = mpz(1)
+        factors, logs = [mpz(1)], [mpz(0)]
+        for _ in range((1 << self._digits.window) - 1):
+            carry, factor = gmpy2.f_divmod(factors[-1] * step, n)
+            inverse = inverse * step_inverse % n
+            factors.append(factor)
+            # carry * n + factor = factor (1 + n)^(carry / factor) mod n²
+            logs.append((logs[-1] + step_log + carry * inverse) % n)
+        return factors, logs
+
+
+class KernelFixedBase:
+    """Tables for the kernel: the powers themselves, one table after the other as rows of limbs.
+
+    Args: as of GmpFixedBase.
+    """
+
+    def __init__(self, base: mpz, modulus: mpz, exponent_bits: int, window: int) -> None:
+        self._digits = _Digits(exponent_bits, window)
+        self._modulo = kernel.Montgomery(modulus**2)
+        places = self._digits.places
+        bases = self._modulo.enter(self._digits.bases(base, modulus**2))
+        # Row digit * places + place holds base^(digit * 2^(window * place)).
+        self._table = np.empty((places << window, self._modulo.limbs), np.uint64)
+        self._table[:places] = self._modulo.enter([mpz(1)] * places)
+        self._table[places : 2 * places] = bases
+        one_step = np.array([np.arange(places), np.arange(places, 2 * places)])
+        for start in range(places, (places << window) - places, places):
+            # The bases stand second in the table: times the entries before, they give the next ones.
+            chosen = one_step + np.array([[start], [0]])
+            self._modulo.multiply(self._table, chosen, out=self._table[start + places : start + 2 * places])
+
+    def random_powers(self, count: int) -> list[mpz]:
+        return self._powers(self._digits.random(count))
+
+    def power(self, exponent: int) -> mpz:
+        return self._powers(self._digits.of(exponent))[0]
+
+    def _powers(self, digits: IntArray) -> list[mpz]:
+        places = self._digits.places
+        return self._modulo.leave(self._modulo.multiply(self._table, (digits * places + np.arange(places)).T))
+
+
+def times_plain(factor: mpz, plaintext: mpz | int, modulus: mpz, square: mpz) -> mpz:
+    """Return factor * (1 + plaintext * n) mod n², of which all but the remainder mod n is a multiple of n."""
+    return (factor + (factor * plaintext % modulus) * modulus) % square

@@ -1,0 +1,165 @@
+"""Modular multiplications eight at a time, for processors that can (AVX-512 IFMA) and where a C compiler was found.
+
+It is never needed: what uses it asks `available()` and else leaves the work to GMP, with the same results to the bit.
+GROKFED_KERNEL=off in the environment switches it off.
+
+    >>> from core.secagg.kernel import Montgomery, available
+    >>> if available():
+    ...     modulo_77 = Montgomery(77)
+    ...     numbers = modulo_77.enter([10, 20, 30])
+    ...     products = modulo_77.multiply(numbers, [[0, 1], [1, 2]])  # 10 * 20 and 20 * 30
+    ...     assert modulo_77.leave(products) == [200 % 77, 600 % 77]
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import gmpy2
+import numpy as np
+import numpy.typing as npt
+from gmpy2 import mpz
+
+LIBRARY = Path(__file__).parent / "ifma.so"
+LIMB_BITS = 52
+MOST_LIMBS = 320  # as in ifma.c
+
+Rows = npt.NDArray[np.uint64]
+"""Numbers, each a row of limbs: shape (numbers, limbs)."""
+
+_POINTER, _SIZE = ctypes.c_void_p, ctypes.c_uint64
+
+
+def available() -> bool:
+    """Tell whether the kernel is compiled, runs on this processor, and is not switched off."""
+    return os.environ.get("GROKFED_KERNEL") != "off" and _library(LIBRARY) is not None
+
+
+class Montgomery:
+    """Arithmetic modulo an odd number, on numbers in Montgomery's form: x stands as x R mod n, R = 2^(52 limbs).
+
+    Raises ValueError if the modulus is even or longer than 16,000 bits.
+    """
+
+    def __init__(self, modulus: mpz | int, library: Path = LIBRARY) -> None:
+        self.modulus = mpz(modulus)
+        # Two limbs are taken at a time, and R must be above 4 n.
+        self.limbs = -(-(self.modulus.bit_length() + 2) // (2 * LIMB_BITS)) * 2
+        if self.modulus % 2 == 0 or self.limbs > MOST_LIMBS:
+            raise ValueError(f"a modulus of {self.modulus.bit_length()} bits must be odd and of at most 16,000 bits")
+        self._functions = _library(library)
+        self._size = -(-self.limbs * LIMB_BITS // 8)
+        self._inverse = int(-gmpy2.invert(self.modulus, 1 << LIMB_BITS) % (1 << LIMB_BITS))
+        self._modulus_row = self.rows([self.modulus])
+        self.r = (mpz(1) << (LIMB_BITS * self.limbs)) % self.modulus
+        self._constants = self.rows([self.r * self.r % self.modulus, mpz(1)])
+
+    def rows(self, numbers: Sequence[mpz]) -> Rows:
+        """Cut numbers below 2 n into limbs, as they are."""
+        return self.rows_of_bytes(b"".join(number.to_bytes(self._size, "little") for number in numbers), self._size)
+
+    def rows_of_bytes(self, raw: bytes, size: int) -> Rows:
+        """Cut numbers below 2 n, each of `size` little-endian bytes, into limbs, as they are."""
+        rows = self._empty(len(raw) // size)
+        self._functions.to_limbs(_address(rows), raw, len(rows), size, self.limbs)
+        return rows
+
+    def integers(self, rows: Rows) -> list[mpz]:
+        """Return the numbers that stand in rows, each in [0, n)."""
+        raw = np.empty((len(rows), self._size), np.uint8)
+        self._functions.from_limbs(_address(raw), _address(rows), len(rows), self._size, self.limbs)
+        return [mpz.from_bytes(row.tobytes(), "little") % self.modulus for row in raw]
+
+    def enter(self, numbers: Sequence[mpz | int]) -> Rows:
+        """Bring numbers in [0, n) into Montgomery's form."""
+        return self._times(self.rows([mpz(number) for number in numbers]), constant=0)
+
+    def leave(self, rows: Rows) -> list[mpz]:
+        """Return the numbers that stand in Montgomery's form."""
+        return self.integers(self._times(rows, constant=1))
+
+    def multiply(self, table: Rows, chosen: npt.ArrayLike, out: Rows | None = None) -> Rows:
+        """Multiply rows of a table: out[k] = table[chosen[0][k]] * table[chosen[1][k]] * ..., divided by R each time.
+
+        Args:
+            table: shape (numbers, limbs).
+            chosen: numbers of rows, shape (factors, products).
+            out: where the products go, shape (products, limbs); not a row that is among the factors. New if left out.
+        """
+        places = np.ascontiguousarray(chosen, np.int64)
+        factors, products = places.shape
+        if not factors:
+            raise ValueError("a product needs at least one factor")
+        if places.size and not 0 <= places.min() <= places.max() < len(table):
+            raise ValueError(f"rows {places.min()} to {places.max()} are not all in a table of {len(table)}")
+        out = self._empty(products) if out is None else out
+        for rows in (table, out):
+            if rows.dtype != np.uint64 or not rows.flags.c_contiguous or rows.shape[1:] != (self.limbs,):
+                raise ValueError(f"rows must be contiguous, of {self.limbs} limbs, not of shape {rows.shape}")
+        if out.shape != (products, self.limbs):
+            raise ValueError(f"{products} products do not fit rows of shape {out.shape}")
+        self._functions.multiply_rows(
+            _address(out), _address(table), _address(places), factors, products,
+            _address(self._modulus_row), self._inverse, self.limbs,
+        )  # fmt: skip
+        return out
+
+    def power(self, numbers: Rows, exponent: int) -> Rows:
+        """Raise numbers in Montgomery's form to one exponent; what is done depends on the exponent's digits only.
+
+        Five bits of the exponent at a time: square five times, multiply by one of 32 powers.
+        """
+        count = len(numbers)
+        # Blocks of rows: the powers 0 to 31, then two places for the result, which changes from one to the other.
+        table = np.empty((34 * count, self.limbs), np.uint64)
+        blocks = [slice(start, start + count) for start in range(0, len(table), count or 1)][:34]
+        places = np.arange(len(table)).reshape(34, count)
+
+        def multiply(one: int, other: int, into: int) -> int:
+            self.multiply(table, places[[one, other]], out=table[blocks[into]])
+            return into
+
+        if not count:
+            return table
+        table[blocks[0]] = table[blocks[32]] = self.enter([1] * count)
+        table[blocks[1]] = numbers
+        for power in range(2, 32):
+            multiply(power - 1, 1, into=power)
+        at = 32
+        for low in range((exponent.bit_length() + 4) // 5 * 5 - 5, -1, -5):
+            for _ in range(5):
+                at = multiply(at, at, into=65 - at)
+            at = multiply(at, exponent >> low & 31, into=65 - at)
+        return table[blocks[at]].copy()
+
+    def _times(self, rows: Rows, constant: int) -> Rows:
+        table = np.concatenate([rows, self._constants])
+        count = len(rows)
+        return self.multiply(table, [np.arange(count), np.full(count, count + constant)])
+
+    def _empty(self, count: int) -> Rows:
+        return np.empty((count, self.limbs), np.uint64)
+
+
+def _address(array: npt.NDArray[Any]) -> int:
+    return array.ctypes.data
+
+
+@cache
+def _library(path: Path) -> Any:
+    """Load the compiled kernel; None if it is not there or cannot run here."""
+    try:
+        functions = ctypes.CDLL(str(path))
+    except OSError:
+        return None
+    functions.multiply_rows.argtypes = (*[_POINTER] * 3, _SIZE, _SIZE, _POINTER, _SIZE, _SIZE)
+    functions.to_limbs.argtypes = (_POINTER, ctypes.c_char_p, _SIZE, _SIZE, _SIZE)
+    functions.from_limbs.argtypes = (_POINTER, _POINTER, _SIZE, _SIZE, _SIZE)
+    for name in ("multiply_rows", "to_limbs", "from_limbs"):
+        getattr(functions, name).restype = None
+    return functions if functions.supported() else None
