@@ -75,7 +75,10 @@ def load_model(path: Path, task: Task) -> FloatArray:
     found = {name: array.shape for name, array in arrays.items()}
     if found != dict(layout(module)):
         raise DataError(f"{path} is not a model of the task {task.name!r}: it holds {found}")
-    module.load_state_dict(arrays)
+    try:
+        module.load_state_dict(arrays)
+    except ValueError as error:
+        raise DataError(f"{path} is not a model of the task {task.name!r}: {error}") from error
     return to_vector(module)
 
 

@@ -81,7 +81,10 @@ def negative_sampling(
         raise ValueError(f"logits of shapes {positive.shape} and {negative.shape} should be (n,) and (n, draws)")
     wrong = negative.softplus()
     if valid is not None:
-        wrong = wrong * np.asarray(valid).astype(wrong.dtype)
+        counted = np.asarray(valid)
+        if counted.shape != wrong.shape:
+            raise ValueError(f"logits of shape {wrong.shape} need `valid` of that shape, not {counted.shape}")
+        wrong = wrong * counted.astype(wrong.dtype)
     return _reduce((-positive).softplus() + wrong.sum(axis=1), reduction)
 
 

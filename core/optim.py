@@ -223,6 +223,11 @@ class DivergenceCheck:
         self.steps += 1
         if self.first is None:
             self.first = loss
+            if not np.isfinite(loss):
+                raise DivergedError(
+                    f"training cannot begin: the loss of step 1 is {loss:.6g}; "
+                    "the data or the weights hold numbers that are not finite, or too large"
+                )
         if not np.isfinite(loss) or loss > self.growth * max(self.first, 1.0):
             raise DivergedError(
                 f"training diverged: the loss of step {self.steps} is {loss:.6g}, that of step 1 was "

@@ -7,7 +7,7 @@ import pytest
 from gradients import check_operation, numbers
 
 from core.nn import Hardtanh, LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
-from core.nn.activations import Properties, examine, relu_slope, sigmoid_slope, tanh_slope
+from core.nn.activations import Properties, count_exponentials, examine, relu_slope, sigmoid_slope, tanh_slope
 from core.tensor import Tensor
 
 
@@ -48,23 +48,56 @@ def test_a_temperature_that_is_not_positive_is_refused(temperature):
         Softmax(temperature)
 
 
-@pytest.mark.parametrize("activation", [ReLU(), LeakyReLU(), Sigmoid(), Tanh(), Hardtanh()])
-def test_every_activation_is_defined_monotonic_and_nonlinear(activation):
-    assert examine(activation) == Properties(defined_everywhere=True, monotonic=True, nonlinear=True)
+# 1 / (1 + exp(-x)) is computed with two exponentials, so that neither can overflow.
+EXPONENTIALS = [(ReLU(), 0), (LeakyReLU(), 0), (Hardtanh(), 0), (Tanh(), 1), (Sigmoid(), 2)]
+
+
+@pytest.mark.parametrize(("activation", "exponentials"), EXPONENTIALS)
+def test_every_activation_is_defined_monotonic_and_nonlinear(activation, exponentials):
+    assert examine(activation) == Properties(True, monotonic=True, nonlinear=True, exponentials=exponentials)
 
 
 @pytest.mark.parametrize(
     ("function", "expected"),
     [
-        (lambda x: x * x, Properties(True, monotonic=False, nonlinear=True)),
-        (lambda x: x * -3 + 1, Properties(True, monotonic=True, nonlinear=False)),
-        (lambda x: -x.relu(), Properties(True, monotonic=True, nonlinear=True)),
-        (lambda x: x.log(), Properties(False, monotonic=False, nonlinear=True)),
+        (lambda x: x * x, Properties(True, monotonic=False, nonlinear=True, exponentials=0)),
+        (lambda x: x * -3 + 1, Properties(True, monotonic=True, nonlinear=False, exponentials=0)),
+        (lambda x: -x.relu(), Properties(True, monotonic=True, nonlinear=True, exponentials=0)),
+        (lambda x: x.log(), Properties(False, monotonic=False, nonlinear=True, exponentials=1)),
     ],
     ids=["square", "line", "falling ramp", "logarithm"],
 )
 def test_other_functions_are_told_apart(function, expected):
     assert examine(function) == expected
+
+
+@pytest.mark.parametrize(("activation", "exponentials"), EXPONENTIALS)
+def test_cheap_means_without_exponentials(activation, exponentials):
+    assert examine(activation).cheap == (exponentials == 0)
+
+
+@pytest.mark.parametrize(
+    ("function", "exponentials"),
+    [
+        (lambda x: x, 0),
+        (lambda x: 2 - x / 3 + abs(x) ** 2, 0),
+        (lambda x: x.sqrt(), 1),
+        (lambda x: x**3, 1),
+        (lambda x: x.relu().exp(), 1),
+        (lambda x: (-x.relu()).exp() + x.clip(-1, 1).tanh(), 2),
+        (lambda x: x * x.sigmoid(), 2),
+        (lambda x: x.softplus().tanh() * x, 3),
+        (lambda x: Tensor(np.sin(x.data) + np.exp(-x.data)), 2),
+    ],
+)
+def test_exponentials_of_a_formula_are_counted_through_all_its_parts(function, exponentials):
+    assert count_exponentials(function) == exponentials
+
+
+def test_what_cannot_be_counted_is_not_called_cheap():
+    found = examine(lambda x: Tensor(np.vectorize(lambda number: float(number) ** 2)(x.data)))
+    assert found.exponentials is None
+    assert not found.cheap
 
 
 def test_softmax_works_on_the_last_axis():

@@ -40,7 +40,14 @@ class CharacterVocabulary:
             ) from None
 
     def decode(self, numbers: Iterable[int]) -> str:
-        return "".join(self.characters[number] for number in numbers)
+        """Return the text of numbers; raise IndexError for one that is no character's."""
+        return "".join(self.characters[_checked(number, self.size)] for number in numbers)
+
+
+def _checked(number: int, size: int) -> int:
+    if not 0 <= number < size:
+        raise IndexError(f"the number {number} is not among the {size} of this vocabulary, 0 ... {size - 1}")
+    return number
 
 
 def read_characters(path: Path | str) -> str:

@@ -14,6 +14,10 @@ GZIP_MAGIC = b"\x1f\x8b"
 def find_file(folder: Path | str, name: str) -> Path:
     """Return the path of a file in a folder, as it is or with .gz appended; raise DataError if there is neither."""
     folder = Path(folder)
+    if not folder.exists():
+        raise DataError(f"there is no folder {folder} with {name}")
+    if not folder.is_dir():
+        raise DataError(f"{folder} is a file, not a folder with {name}")
     for path in (folder / name, folder / f"{name}.gz"):
         if path.is_file():
             return path
@@ -29,7 +33,7 @@ def read_bytes(path: Path | str) -> bytes:
     except FileNotFoundError:
         raise DataError(f"there is no file {path}") from None
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
+        raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def read_text(path: Path | str) -> str:

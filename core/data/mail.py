@@ -59,7 +59,7 @@ def read_mailbox(path: Path | str) -> Mailbox:
     try:
         found = list(_reader(path))
     except gzip.BadGzipFile as error:
-        raise DataError(f"{path} is named as gzip and is not: {error}") from error
+        raise DataError(f"{path} is named as gzip and is not, or is damaged: {error}") from error
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     mails = [entry for entry in found if isinstance(entry, Mail)]

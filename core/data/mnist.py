@@ -81,10 +81,18 @@ def check_images(images: npt.NDArray[np.generic], labels: npt.NDArray[np.generic
         raise DataError(f"{where} holds {len(images)} images and labels of shape {labels.shape}")
     if not len(images):
         raise DataError(f"{where} holds no images")
+    if images.dtype.kind not in "fiu" or labels.dtype.kind not in "iu":
+        raise DataError(
+            f"{where} holds images of type {images.dtype} and labels of type {labels.dtype}; "
+            "expected numbers and whole numbers"
+        )
     if labels.min() < 0 or labels.max() >= DIGITS:
         raise DataError(f"the labels of {where} go from {labels.min()} to {labels.max()}; expected digits 0 to 9")
     if images.dtype.kind == "f" and not np.isfinite(images.sum()):  # one NaN or infinity shows in the sum
         raise DataError(f"the images of {where} hold numbers that are not finite")
+    low, high = images.min(), images.max()
+    if images.dtype.kind == "f" and not 0 <= low <= high <= 1:
+        raise DataError(f"the images of {where} go from {low:g} to {high:g}; expected 0 (paper) to 1 (ink)")
 
 
 def _read(folder: Path, name: str, axes: int) -> tuple[npt.NDArray[np.uint8], Path]:

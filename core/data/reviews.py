@@ -39,6 +39,8 @@ class Reviews:
             raise DataError(f"there are {len(self.texts)} reviews and labels of shape {self.positive.shape}")
         if not len(self.texts):
             raise DataError("there are no reviews")
+        if self.positive.dtype != np.bool_:
+            raise DataError(f"the labels of the reviews are of type {self.positive.dtype}; expected true or false")
 
     def __len__(self) -> int:
         return len(self.texts)

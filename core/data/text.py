@@ -131,6 +131,8 @@ def bag(text: str, vocabulary: Vocabulary) -> list[int]:
 class Bags:
     """Labelled texts as a data set: bags of word numbers, end to end, without padding.
 
+    Raises DataError for labels of another number than there are bags, or other than 0 and 1.
+
     Attributes:
         indices: the word numbers of all bags, one bag after the other, shape (entries,).
         offsets: where each bag starts in `indices`, shape (bags,).
@@ -140,6 +142,12 @@ class Bags:
     indices: IntArray
     offsets: IntArray
     labels: IntArray
+
+    def __post_init__(self) -> None:
+        if self.labels.shape != self.offsets.shape:
+            raise DataError(f"there are bags of shape {self.offsets.shape} and labels of shape {self.labels.shape}")
+        if len(self.labels) and not ((self.labels == 0) | (self.labels == 1)).all():
+            raise DataError(f"the labels go from {self.labels.min()} to {self.labels.max()}; expected 0 and 1")
 
     def __len__(self) -> int:
         return len(self.labels)

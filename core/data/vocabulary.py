@@ -24,12 +24,15 @@ class FrequentWords:
 
     Raises:
         DataError: no word is left to be known.
+        ValueError: no word at all may be known.
     """
 
     padding = 0
     unknown = 1
 
     def __init__(self, texts: Iterable[Iterable[str]], largest: int | None = None, least: int = 1) -> None:
+        if largest is not None and largest < 1:
+            raise ValueError(f"the largest number of words to know must be at least 1, not {largest}")
         counts = Counter(word for text in texts for word in text if word)
         # Of equally frequent words the alphabet decides, so that the order depends on the texts only.
         ranked = sorted(counts, key=lambda word: (-counts[word], word))
@@ -55,12 +58,24 @@ class FrequentWords:
         return np.fromiter(map(self.index, words), np.int64)
 
     def decode(self, numbers: Iterable[int]) -> list[str]:
-        """Return the words of numbers; padding and unknown words by their names in angle brackets."""
-        return [self.words[number] for number in numbers]
+        """Return the words of numbers; padding and unknown words by their names in angle brackets.
+
+        Raises IndexError for a number that is no word's.
+        """
+        return [self.words[self._checked(number)] for number in numbers]
+
+    def _checked(self, number: int) -> int:
+        if not 0 <= number < self.size:
+            raise IndexError(
+                f"the number {number} is not among the {self.size} of this vocabulary, 0 ... {self.size - 1}"
+            )
+        return number
 
 
 def pad(rows: Sequence[npt.NDArray[np.int64]], length: int, padding: int = 0) -> npt.NDArray[np.int64]:
     """Lay rows of numbers into a table (rows, length): short ones end in padding, long ones lose their beginning."""
+    if length < 1:
+        raise ValueError(f"rows of {length} numbers hold nothing; at least 1 is needed")
     table = np.full((len(rows), length), padding, np.int64)
     for place, row in zip(table, rows, strict=True):
         kept = row[-length:]

@@ -90,11 +90,25 @@ def tanh_slope(output: Array) -> Array:
 
 @dataclass(frozen=True)
 class Properties:
-    """What an activation was found to be, on a grid of numbers."""
+    """What an activation was found to be: on a grid of numbers, and by counting what it does to each of them.
+
+    Attributes:
+        exponentials: how many exponentials, logarithms, roots or the like one number takes. Each costs several times
+            as much as a multiplication. None if that cannot be counted: see `count_exponentials`.
+    """
 
     defined_everywhere: bool
     monotonic: bool
     nonlinear: bool
+    exponentials: int | None
+
+    @property
+    def cheap(self) -> bool:
+        """Whether sums, products and comparisons are known to be all it takes.
+
+        Sigmoid and tanh are not cheap, though their slopes are: see `sigmoid_slope` and `tanh_slope`.
+        """
+        return self.exponentials == 0
 
 
 def examine(activation: Callable[[Tensor], Tensor], limit: float = 1000.0, points: int = 20_001) -> Properties:
@@ -112,4 +126,60 @@ def examine(activation: Callable[[Tensor], Tensor], limit: float = 1000.0, point
         defined_everywhere=defined,
         monotonic=defined and bool((steps >= 0).all() or (steps <= 0).all()),
         nonlinear=not defined or float(np.ptp(steps)) > tolerance,
+        exponentials=count_exponentials(activation),
     )
+
+
+def count_exponentials(activation: Callable[[Tensor], Tensor]) -> int | None:
+    """Count the exponentials, logarithms, roots and the like that a function of single numbers takes for each.
+
+    The function is applied to something that is no number but takes note of what is done with it. A count, unlike a
+    time, is the same on every machine and in every run. None if the function does what a note cannot be taken of:
+    works with other types of numbers, say, or with functions that are not NumPy's.
+    """
+    notes: list[str] = []
+    single = np.empty(1, object)  # of what it finds in an array of objects, NumPy calls the methods
+    single[0] = _NoteTaker(notes)
+    try:
+        activation(Tensor(single))
+    except (AttributeError, TypeError, ValueError):
+        return None
+    return len(notes)
+
+
+# fmt: off
+_EXPONENTIALS = frozenset({
+    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "cbrt",
+    "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh",
+})
+# fmt: on
+
+
+class _NoteTaker:
+    """Stands in for a number in a formula: notes each exponential and the like, and stays what it is."""
+
+    def __init__(self, notes: list[str]) -> None:
+        self._notes = notes
+
+    def _stay(self, *_: object) -> _NoteTaker:
+        return self
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _stay
+    __neg__ = __abs__ = _stay
+
+    def __pow__(self, exponent: float) -> _NoteTaker:
+        if exponent not in (1, 2):  # these two are products for NumPy, too
+            self._notes.append("power")
+        return self
+
+    def _win(self, _: object) -> bool:
+        """Be both the larger and the smaller one, so that maximum and minimum keep this and not the other number."""
+        return True
+
+    __lt__ = __le__ = __gt__ = __ge__ = _win
+
+    def __getattr__(self, name: str) -> Callable[[], _NoteTaker]:
+        if name not in _EXPONENTIALS:
+            raise AttributeError(name)
+        self._notes.append(name)
+        return self._stay

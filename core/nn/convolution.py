@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core import ops
-from core.nn.module import Input, Module, Parameter
+from core.nn.module import Input, Module, Parameter, at_least
 from core.tensor import Tensor, apply, as_tensor
 
 Size = int | tuple[int, int]
@@ -43,10 +43,11 @@ class Conv2d(Module):
         rng: np.random.Generator,
         dtype: npt.DTypeLike = np.float64,
     ) -> None:
-        shape = (out_channels, in_channels, *_pair("kernel_size", kernel_size))
+        channels = (at_least("out_channels", out_channels, 1), at_least("in_channels", in_channels, 1))
+        shape = (*channels, *_pair("kernel_size", kernel_size))
         spread = np.sqrt(2 / np.prod(shape[1:]))
         self.stride = _pair("stride", stride)
-        self.padding = _at_least("padding", padding, 0)
+        self.padding = at_least("padding", padding, 0)
         self.weight = Parameter((rng.standard_normal(shape) * spread).astype(dtype))
         self.bias = Parameter(np.zeros(out_channels, dtype)) if bias else None
 
@@ -112,16 +113,14 @@ class KernelPool(Module):
 
     def forward(self, maps: Input) -> Tensor:
         maps = as_tensor(maps)
+        if maps.ndim != 4:
+            raise ValueError(f"maps of shape {maps.shape} are no answers of kernels: (n, kernels, h, w) is needed")
         joined = {"sum": maps.sum, "mean": maps.mean, "max": maps.max}[self.mode]
         return joined(axis=1)
 
 
 def _pair(name: str, size: Size) -> tuple[int, int]:
-    height, width = (size, size) if isinstance(size, int) else size
-    return _at_least(name, height, 1), _at_least(name, width, 1)
-
-
-def _at_least(name: str, value: int, least: int) -> int:
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, not {value}")
-    return value
+    sides = (size, size) if isinstance(size, int) else size
+    if not isinstance(sides, tuple | list) or len(sides) != 2:
+        raise ValueError(f"{name} is a whole number or a pair (height, width), not {size!r}")
+    return at_least(name, sides[0], 1), at_least(name, sides[1], 1)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.nn.module import Input, Module, Parameter
+from core.nn.module import Input, Module, Parameter, at_least
 from core.tensor import Tensor, as_tensor
 
 
@@ -43,7 +43,8 @@ class Linear(Module):
         rng: np.random.Generator,
         dtype: npt.DTypeLike = np.float64,
     ) -> None:
-        spread = np.sqrt(2 / in_features)
+        at_least("out_features", out_features, 1)
+        spread = np.sqrt(2 / at_least("in_features", in_features, 1))
         self.weight = Parameter((rng.standard_normal((in_features, out_features)) * spread).astype(dtype))
         self.bias = Parameter(np.zeros(out_features, dtype)) if bias else None
 
@@ -65,6 +66,8 @@ class Dropout(Module):
         inputs = as_tensor(inputs)
         if not self.training or self.p == 0:
             return inputs
+        if inputs.dtype.kind != "f":
+            raise TypeError(f"entries of type {inputs.dtype} cannot be scaled; floats are needed")
         kept = self.rng.random(inputs.shape, np.float32) >= self.p
         return inputs * np.multiply(kept, 1 / (1 - self.p), dtype=inputs.dtype)
 
@@ -74,4 +77,6 @@ class Flatten(Module):
 
     def forward(self, inputs: Input) -> Tensor:
         inputs = as_tensor(inputs)
+        if not inputs.ndim:
+            raise ValueError("inputs of shape () have no axis of examples: (n, ...) is needed")
         return inputs.reshape(len(inputs), math.prod(inputs.shape[1:]))

@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from core.nn.module import Input, Module, Parameter
-from core.ops import Array, as_indices, bag_sizes
+from core.nn.module import Input, Module, Parameter, at_least
+from core.ops import Array, as_indices, bag_sizes, check_indices
 from core.tensor import Tensor, as_tensor, embedding_bag
 
 
@@ -37,7 +37,10 @@ class Embedding(Module):
 
     def forward(self, indices: Input) -> Tensor:
         rows = as_indices(as_tensor(indices).data)
-        vectors = self.weight.index_select(rows)
+        try:
+            vectors = self.weight.index_select(rows)
+        except IndexError as error:
+            raise other_vocabulary(error, self.weight) from None
         if self.padding_idx is None:
             return vectors
         counts = np.not_equal(rows, self.padding_idx).astype(vectors.dtype)
@@ -84,6 +87,16 @@ class EmbeddingBag(Module):
         """
         rows, starts = as_indices(as_tensor(indices).data), as_indices(as_tensor(offsets).data)
         weights = None if per_sample_weights is None else as_tensor(per_sample_weights)
+        if starts.dtype.kind not in "iu":
+            raise TypeError(f"offsets must be integers, not {starts.dtype}")
+        if weights is not None and weights.shape != rows.shape:
+            raise ValueError(f"weights of shape {weights.shape} do not fit indices of shape {rows.shape}")
+        try:
+            return self._combined(rows, starts, weights)
+        except IndexError as error:
+            raise other_vocabulary(error, self.weight) from None
+
+    def _combined(self, rows: Array, starts: Array, weights: Tensor | None) -> Tensor:
         if self.padding_idx is not None:
             kept = np.not_equal(rows, self.padding_idx)
             weights = None if weights is None else weights[kept]
@@ -91,6 +104,7 @@ class EmbeddingBag(Module):
         if self.deduplicate:
             if weights is not None:
                 raise ValueError("a de-duplicating bag takes no per_sample_weights: repeated entries are dropped")
+            check_indices(rows, len(self.weight))  # before they are joined with the numbers of bags
             rows, starts = unique_bags(rows, starts)
         sums = embedding_bag(self.weight, rows, starts, weights)
         if self.mode == "sum":
@@ -139,7 +153,14 @@ def nearest_rows(
     return best, cosines[best]
 
 
+def other_vocabulary(error: IndexError, table: Tensor) -> IndexError:
+    """Say of an error of row numbers what table they do not fit."""
+    return IndexError(f"{error}; the vocabulary does not fit a table of shape {table.shape}")
+
+
 def _table(rows: int, dim: int, padding_idx: int | None, rng: np.random.Generator, dtype: npt.DTypeLike) -> Parameter:
+    at_least("num_embeddings", rows, 1)
+    at_least("embedding_dim", dim, 1)
     table = (rng.uniform(-0.5, 0.5, (rows, dim)) / dim).astype(dtype)
     if padding_idx is not None:
         if not 0 <= padding_idx < rows:

@@ -26,14 +26,19 @@ class Parameter(Tensor):
 class Module:
     """Base of all layers and models: subclasses set parameters and modules as attributes and define `forward`.
 
-    Attributes may also be lists, tuples and dicts of them, to any depth.
+    Attributes may also be lists, tuples and dicts of them, to any depth. Whatever does not fit a layer is an error
+    whose sentence begins with the layer's name; the modules around it are listed below it.
     """
 
     training: bool = True
     forward: Callable[..., Any]
 
     def __call__(self, *inputs: Any, **options: Any) -> Tensor:
-        output: Tensor = self.forward(*inputs, **options)
+        try:
+            output: Tensor = self.forward(*inputs, **options)
+        except (IndexError, TypeError, ValueError) as error:
+            _name(error, type(self).__name__)
+            raise
         return output
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
@@ -78,7 +83,11 @@ class Module:
         return {name: parameter.data.copy() for name, parameter in self.named_parameters()}
 
     def load_state_dict(self, state: Mapping[str, npt.ArrayLike]) -> None:
-        """Overwrite every parameter; raise ValueError, and change nothing, unless names and shapes all match."""
+        """Overwrite every parameter.
+
+        Raises ValueError, and changes nothing, unless names and shapes all match and all numbers are real and finite
+        in their parameter's dtype.
+        """
         parameters = dict(self.named_parameters())
         if parameters.keys() != state.keys():
             missing, unknown = sorted(parameters.keys() - state.keys()), sorted(state.keys() - parameters.keys())
@@ -87,8 +96,33 @@ class Module:
         for name, parameter in parameters.items():
             if arrays[name].shape != parameter.shape:
                 raise ValueError(f"{name} has shape {parameter.shape}, the state's has {arrays[name].shape}")
+            arrays[name] = _finite(name, arrays[name], parameter.dtype)
         for name, parameter in parameters.items():
             parameter.data[...] = arrays[name]
+
+
+def at_least(name: str, value: int, least: int) -> int:
+    """Return a setting's value; raise ValueError, naming the setting, if it is below what it must be."""
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, not {value}")
+    return value
+
+
+def _name(error: Exception, layer: str) -> None:
+    """Say in which layer an error happened: the innermost one opens its sentence."""
+    if not hasattr(error, "__notes__") and len(error.args) == 1:
+        error.args = (f"{layer}: {error.args[0]}",)
+    error.add_note(f"in {layer}")
+
+
+def _finite(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{name} holds {array.dtype}; expected real numbers")
+    with np.errstate(over="ignore"):  # what overflows a smaller float is found and refused below
+        numbers = array.astype(dtype)
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"{name} holds a number that is not finite in {dtype}")
+    return numbers
 
 
 def _walk(part: object, name: str, seen: set[int]) -> Iterator[tuple[str, object]]:

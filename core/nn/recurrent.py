@@ -121,4 +121,4 @@ class LSTMCell(Module):
 
     def __call__(self, inputs: Input, state: LSTMState) -> LSTMState:  # type: ignore[override]
         """Unlike other modules a cell of two states returns two tensors, as PyTorch's does."""
-        return self.forward(inputs, state)
+        return super().__call__(inputs, state)  # type: ignore[return-value]

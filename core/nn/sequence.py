@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.nn.dense import Linear
+from core.nn.embedding import other_vocabulary
 from core.nn.module import Input, Module
 from core.nn.recurrent import LSTMCell, LSTMState, RNNCell
 from core.ops import Array, Result, stable_sigmoid
@@ -65,13 +66,14 @@ class RNN(Module):
 
     def _steps(self, moves: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         start = self.cell.initial_state(moves.shape[1]) if state is None else state
+        _check_state(start, moves, self.cell.hidden_map)
         moves = _with_bias(moves, self.cell.hidden_map)
         states = apply(rnn_steps, moves, start, self.cell.hidden_map.weight, nonlinearity=self.cell.nonlinearity)
         return states, states[-1]
 
     def __call__(self, inputs: Input, state: Tensor | None = None) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """Unlike other modules a layer for sequences returns two things, as PyTorch's does."""
-        return self.forward(inputs, state)
+        return super().__call__(inputs, state)  # type: ignore[return-value]
 
 
 class LSTM(Module):
@@ -109,12 +111,14 @@ class LSTM(Module):
 
     def _steps(self, moves: Tensor, state: LSTMState | None) -> tuple[Tensor, LSTMState]:
         h, c = self.cell.initial_state(moves.shape[1]) if state is None else state
+        for part in (h, c):
+            _check_state(part, moves, self.cell.hidden_map)
         states = apply(lstm_steps, _with_bias(moves, self.cell.hidden_map), h, c, self.cell.hidden_map.weight)
         return states[:-1], (states[-2], states[-1])
 
     def __call__(self, inputs: Input, state: LSTMState | None = None) -> tuple[Tensor, LSTMState]:  # type: ignore[override]
         """Unlike other modules a layer for sequences returns two things, as PyTorch's does."""
-        return self.forward(inputs, state)
+        return super().__call__(inputs, state)  # type: ignore[return-value]
 
 
 def _sequence(inputs: Input, input_map: Linear) -> Tensor:
@@ -134,7 +138,16 @@ def _looked_up(moves: Tensor, indices: npt.ArrayLike) -> Tensor:
         raise ValueError(
             f"row numbers of shape {numbers.shape} are no sequences: (steps, batch) with at least one step is needed"
         )
-    return moves.index_select(numbers)
+    try:
+        return moves.index_select(numbers)
+    except IndexError as error:
+        raise other_vocabulary(error, moves) from None
+
+
+def _check_state(state: Tensor, moves: Tensor, hidden_map: Linear) -> None:
+    needed = (moves.shape[1], len(hidden_map.weight))
+    if state.shape != needed:
+        raise ValueError(f"a state of shape {state.shape} does not fit: (batch, hidden_size) = {needed} is needed")
 
 
 def _with_bias(moves: Tensor, hidden_map: Linear) -> Tensor:

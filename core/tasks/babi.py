@@ -121,13 +121,22 @@ def _place(answer: str) -> int:
 
 
 def read(path: Path) -> Reading:
-    """Read the questions of a bAbI file, or of the training file in a folder."""
-    return Reading(examples_of(read_stories(path / TRAIN_FILE if path.is_dir() else path)))
+    """Read the questions of a bAbI file, or of the training file in a folder. Raises DataError if there are none."""
+    return Reading(_read(path / TRAIN_FILE if path.is_dir() else path))
 
 
 def read_both(folder: Path) -> tuple[list[Asked], list[Asked]]:
     """Read the published training and test files."""
-    return examples_of(read_stories(folder / TRAIN_FILE)), examples_of(read_stories(folder / TEST_FILE))
+    if folder.is_file():
+        raise DataError(f"{folder} is a file, not a folder with {TRAIN_FILE} and {TEST_FILE}")
+    return _read(folder / TRAIN_FILE), _read(folder / TEST_FILE)
+
+
+def _read(path: Path) -> list[Asked]:
+    examples = examples_of(read_stories(path))
+    if not examples:
+        raise DataError(f"{path} holds no questions")
+    return examples
 
 
 def write(path: Path, examples: Sequence[Asked]) -> None:

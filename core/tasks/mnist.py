@@ -65,7 +65,12 @@ def prepare(examples: Sequence[Digit]) -> Images:
     """Make a data set of images with their labels."""
     if not examples:
         raise DataError("there are no images")
-    return Images(np.stack([image for image, _ in examples]), np.array([label for _, label in examples], np.int64))
+    shapes = {np.shape(image) for image, _ in examples}
+    if len(shapes) > 1:
+        raise DataError(f"the images have different shapes: {', '.join(map(str, sorted(shapes)))}")
+    images, labels = np.stack([image for image, _ in examples]), np.array([label for _, label in examples])
+    check_images(images, labels, "the data set")
+    return Images(images, labels.astype(np.int64))
 
 
 def read(path: Path) -> Reading:
@@ -76,6 +81,8 @@ def read(path: Path) -> Reading:
     if set(arrays) != {"images", "labels"}:
         raise DataError(f"{path} holds {', '.join(sorted(arrays))}; expected images and labels")
     check_images(arrays["images"], arrays["labels"], str(path))
+    if arrays["images"].dtype != np.uint8:
+        raise DataError(f"the images of {path} are of type {arrays['images'].dtype}; expected bytes, 0 to 255")
     return Reading(
         examples_of(Images(arrays["images"].astype(np.float32) / np.float32(255), arrays["labels"].astype(np.int64)))
     )
