@@ -64,12 +64,13 @@ def values_and_slopes(activation: Activation, inputs: npt.ArrayLike) -> tuple[Ar
 
 
 def verdict(activation: Activation) -> str:
-    """Say in three lines what `examine` finds, such as "monotonic"."""
+    """Say in four lines what `examine` finds, such as "monotonic"."""
     found = examine(activation)
     words = {
         "defined everywhere": found.defined_everywhere,
         "monotonic": found.monotonic,
         "nonlinear": found.nonlinear,
+        "cheap": found.cheap,
     }
     return "\n".join(word if true else f"NOT {word}" for word, true in words.items())
 
