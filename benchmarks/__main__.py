@@ -16,7 +16,11 @@ CASES = {case.name: case for case in (*images.CASES, *words.CASES, *sequences.CA
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program with command-line arguments (those of the process if None)."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.partition(":")[0] + ".")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__.partition(":")[0] + ".",
+        epilog="Encrypted sums have tables of their own: python -m benchmarks.encryption",
+    )
     parser.add_argument("names", nargs="*", metavar="name", help="what to time; everything if left out")
     parser.add_argument("--list", action="store_true", help="only say what there is")
     parser.add_argument("--repeats", type=int, default=5, help="of which the median counts (default %(default)s)")

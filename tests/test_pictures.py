@@ -317,9 +317,9 @@ def test_each_activation_has_a_panel_with_its_verdict() -> None:
     figure = pictures.activation_curves({"square": lambda x: x * x, "relu": ReLU()})
     assert [axes.get_title() for axes in figure.axes] == ["square", "relu"]
     assert "NOT monotonic" in figure.axes[0].get_xlabel()
-    assert figure.axes[1].get_xlabel() == "input\ndefined everywhere\nmonotonic\nnonlinear"
+    assert figure.axes[1].get_xlabel() == "input\ndefined everywhere\nmonotonic\nnonlinear\ncheap"
     assert set(lines(figure.axes[1])) >= {"output", "slope"}
-    assert verdict(lambda x: x * 2.0).endswith("NOT nonlinear")
+    assert verdict(lambda x: x * 2.0).splitlines()[2:] == ["NOT nonlinear", "cheap"]
 
 
 def test_bars_of_softmax_sum_to_one_and_even_out_when_hot() -> None:
