@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from core.errors import Reason, Refused
 from core.protocol import AttemptId, Contribution, RoundDescription, digest
-from core.secagg.decryption import generate_decryptor
 from core.secagg.roles import adder_for, payload_bytes
 from core.secagg.scheme import Decryptor, Policy, PublicKey, join_payload
 from keyholder.ledger import Ledger
+from keyholder.spare import SpareKey
 
 Fetch = Callable[[AttemptId, str, int], bytes]
 """Fetches one client's payload of at most so many bytes."""
@@ -44,9 +44,10 @@ class Release:
 class KeyHolder:
     """Makes a key for every attempt, keeps it in memory only, and opens one sum with it."""
 
-    def __init__(self, policy: Policy, ledger: Ledger) -> None:
+    def __init__(self, policy: Policy, ledger: Ledger, spare: SpareKey | None = None) -> None:
         self._policy = policy
         self._ledger = ledger
+        self._spare = spare or SpareKey()
         self._keys: dict[AttemptId, Decryptor] = {}
 
     def key_for(self, id: AttemptId, scheme: str, bits: int) -> PublicKey:
@@ -57,7 +58,7 @@ class KeyHolder:
         self._policy.check_key(scheme, bits)
         if id not in self._keys:
             # A new attempt means that the earlier ones are over: their keys can open nothing any more.
-            self._keys = {id: generate_decryptor(scheme, bits)}
+            self._keys = {id: self._spare.take(scheme, bits)}
         return self._keys[id].public_key
 
     def open_sum(self, order: ReleaseOrder, fetch: Fetch) -> Release:
