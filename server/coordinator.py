@@ -11,8 +11,8 @@ import functools
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager
-from typing import Any, ParamSpec, TypeVar
+from contextlib import AbstractAsyncContextManager, closing
+from typing import Any, BinaryIO, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +34,7 @@ from core.tasks.task import Task
 from core.training import Dataset
 from core.wire import federation_pb2 as pb
 from core.wire.messages import description_from_bytes, description_to_bytes
-from core.wire.streams import model_bytes
+from core.wire.streams import Assembly, model_bytes
 from server import notices, rounds
 from server.aggregation import Aggregation
 from server.audience import Audience, Outbox
@@ -194,12 +194,20 @@ class Coordinator:
                 return pb.Receipt(sha256=header.digest, repeated=True)
             return (await self._open_aggregation(header)).payload_bytes
 
+    def spool(self) -> BinaryIO:
+        """Open a nameless file for an update while it arrives: however many send at once, memory holds one update."""
+        return self._store.spool()
+
     @undisturbed
-    async def submit(self, header: SubmissionHeader, payload: bytes, bytes_up: int) -> pb.Receipt:
-        """Take one update; the receipt means that it is on disk."""
+    async def submit(self, header: SubmissionHeader, update: Assembly, bytes_up: int) -> pb.Receipt:
+        """Take one update that has arrived whole, and close it; the receipt means that it is on disk."""
+        with closing(update):
+            return await self._submit(header, update, bytes_up)
+
+    async def _submit(self, header: SubmissionHeader, update: Assembly, bytes_up: int) -> pb.Receipt:
         async with self._lock:
             aggregation = await self._open_aggregation(header)
-            new = await self._work(aggregation.submit, header, payload, bytes_up)
+            new = await self._work(lambda: aggregation.submit(header, update.whole(), bytes_up))
             log.info("update", client=header.client, round=header.id.round, attempt=header.id.attempt, new=new)
             await self._apply(rounds.SubmissionStored(header.id.round, header.id.attempt, header.client))
         return pb.Receipt(sha256=header.digest, repeated=not new)

@@ -20,7 +20,7 @@ from core.wire import federation_pb2_grpc as rpc
 from core.wire.dialing import TRANSFER_SECONDS
 from core.wire.messages import attempt_id, checked_seconds, key_from_wire, submission_header_from_wire
 from core.wire.status import REASON_KEY, STATUS
-from core.wire.streams import model_chunks, payload_chunks, read_pieces
+from core.wire.streams import Assembly, model_chunks, payload_chunks, read_pieces
 from server.audience import NotListeningError, Outbox
 from server.coordinator import Coordinator
 
@@ -130,8 +130,13 @@ class FederationService(rpc.FederationServicer):
                 announced = await self._coordinator.announce(header)
             if isinstance(announced, pb.Receipt):
                 return announced
-            payload = await _in_time(read_pieces(requests, header.length, header.digest, limit=announced))
-            return await self._coordinator.submit(header, payload, bytes_up=len(payload) + first.ByteSize())
+            file = self._coordinator.spool()
+            try:
+                update = await _in_time(read_pieces(requests, header.length, header.digest, announced, into=file))
+            except BaseException:
+                file.close()
+                raise
+            return await self._coordinator.submit(header, update, header.length + first.ByteSize())
 
 
 class KeyHoldingService(rpc.KeyHoldingServicer):
@@ -174,7 +179,7 @@ class KeyHoldingService(rpc.KeyHoldingServicer):
             return pb.Accepted()  # a repeated answer: the round is over
         limit = self._coordinator.release_bytes()
         payload = await _in_time(read_pieces(requests, header.length, header.sha256, limit))
-        await self._coordinator.release(id, payload, seconds)
+        await self._coordinator.release(id, payload.whole(), seconds)
         return pb.Accepted()
 
     @_answers
@@ -202,7 +207,7 @@ class ObservationService(rpc.ObservationServicer):
             await self._coordinator.audience.unseat_watcher(outbox)
 
 
-async def _in_time(payload: Awaitable[bytes]) -> bytes:
+async def _in_time(payload: Awaitable[Assembly]) -> Assembly:
     """The payload, if it comes within the time that a transfer may take: a silent sender must not block others."""
     try:
         async with asyncio.timeout(TRANSFER_SECONDS):

@@ -10,11 +10,12 @@ from __future__ import annotations
 import fcntl
 import json
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -116,6 +117,13 @@ class Store:
                 raise StorageError(f"{self.path} has layout {version}; this program knows {SCHEMA_VERSION}")
             self._db.executescript(SCHEMA)
             self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def spool(self) -> BinaryIO:
+        """Open a file without a name beside the database; closed, it is gone. Raises StorageError."""
+        try:
+            return tempfile.TemporaryFile(dir=self.path.parent)
+        except OSError as error:
+            raise StorageError(f"the state folder {self.path.parent} cannot be used: {error}") from error
 
     def close(self) -> None:
         self._db.close()

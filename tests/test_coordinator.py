@@ -25,6 +25,7 @@ from core.tasks import get_task
 from core.wire import federation_pb2 as pb
 from core.wire import federation_pb2_grpc as rpc
 from core.wire.messages import description_from_bytes, submission_header_to_wire
+from core.wire.streams import Assembly, pieces
 from server import rounds
 from server.audience import LONGEST_OUTBOX, NotListeningError, Outbox
 from server.coordinator import Coordinator
@@ -70,7 +71,11 @@ class Federation:
         return [answer(number, raw) for number in (1, 2)]
 
     async def submit(self, submission: Submission) -> pb.Receipt:
-        return await self.coordinator.submit(submission.header, submission.payload, 1)
+        payload = submission.payload
+        update = Assembly(len(payload), digest(payload), len(payload), self.coordinator.spool())
+        for piece in pieces(payload):
+            update.take(piece)
+        return await self.coordinator.submit(submission.header, update, 1)
 
     def opened_sum(self, submissions: list[Submission]) -> bytes:
         """The plaintext sum as the key holder would send it."""

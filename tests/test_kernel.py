@@ -16,7 +16,7 @@ from core.secagg.kernel import build
 from core.secagg.key_generation import generate_private_key
 from core.secagg.noise import TextbookNoise
 from core.secagg.paillier import PaillierAdder, PaillierEncryptor
-from core.secagg.products import GmpProduct, KernelProduct, running_product
+from core.secagg.products import GmpProduct, KernelProduct, all_units, running_product
 from core.secagg.scheme import PublicKey, join_payload
 
 BITS = 256
@@ -110,6 +110,17 @@ class TestInUse:
             for product in (gmp, eight):
                 product.multiply(join_payload([mpz(number) for number in numbers], 64))
         assert gmp.payload() == eight.payload()
+
+
+@pytest.mark.parametrize("switch", ["on", "off"])
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 64])
+def test_one_number_that_shares_a_factor_is_found_among_any_number_of_others(count, switch, monkeypatch):
+    monkeypatch.setenv("GROKFED_KERNEL", switch)
+    units = [mpz(number) for number in range(2, 2 + count)]
+    assert all_units(units, N)
+    for place in range(count):
+        for bad in (mpz(KEY.p), 3 * mpz(KEY.q), mpz(0)):
+            assert not all_units([*units[:place], bad, *units[place + 1 :]], N)
 
 
 @pytest.mark.parametrize("switch", ["on", "off"])

@@ -14,7 +14,7 @@ from gmpy2 import mpz
 from core.errors import Reason, Refused
 from core.secagg.fixed_base import times_plain
 from core.secagg.noise import Noise
-from core.secagg.products import running_product
+from core.secagg.products import all_units, running_product
 from core.secagg.scheme import PublicKey, check_length, join_payload
 
 SMALL_FACTOR_LIMIT = 1 << 20
@@ -85,14 +85,7 @@ class PaillierAdder:
         residues = [ciphertext % self._modulus for ciphertext in ciphertexts]
         if 1 in residues:
             raise _bad_ciphertext(residues.index(1), "is not blinded, so anyone could read it")
-        self._check_units(residues)
-
-    def _check_units(self, residues: list[mpz]) -> None:
-        """Refuse numbers that share a factor with n; their product shares it too, so one gcd is enough for all."""
-        product = mpz(1)
-        for residue in residues:
-            product = product * residue % self._modulus
-        if gmpy2.gcd(product, self._modulus) != 1:
+        if not all_units(residues, self._modulus):
             place = next(i for i, residue in enumerate(residues) if gmpy2.gcd(residue, self._modulus) != 1)
             raise _bad_ciphertext(place, "shares a factor with the key")
 

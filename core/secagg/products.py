@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import gmpy2
 import numpy as np
 from gmpy2 import mpz
 
@@ -24,6 +25,21 @@ class RunningProduct(Protocol):
 def running_product(modulus: mpz, count: int, size: int) -> RunningProduct:
     """Return `count` products of numbers of `size` big-endian bytes, with the kernel where there is one."""
     return (KernelProduct if kernel.available() else GmpProduct)(modulus, count, size)
+
+
+def all_units(numbers: list[mpz], modulus: mpz) -> bool:
+    """Tell whether no number shares a factor with an odd modulus: their product shares it too, so one gcd is enough."""
+    if not kernel.available():
+        product = mpz(1)
+        for number in numbers:
+            product = product * number % modulus
+        return bool(gmpy2.gcd(product, modulus) == 1)
+    modulo = kernel.Montgomery(modulus)
+    rows = modulo.rows(numbers)
+    while len(rows) > 1:  # pair by pair; the odd one out comes along, as do divisions by R, which is a unit
+        half = len(rows) // 2
+        rows = np.concatenate([modulo.multiply(rows, np.arange(2 * half).reshape(2, half)), rows[2 * half :]])
+    return all(gmpy2.gcd(number, modulus) == 1 for number in modulo.integers(rows))
 
 
 class GmpProduct:

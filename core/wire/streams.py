@@ -5,12 +5,15 @@ The three streamed messages (Chunk, SubmitRequest, ReleaseRequest) have the same
 
 from __future__ import annotations
 
+import hashlib
+import io
 from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from core.errors import Reason, Refused
+from core.errors import Reason, Refused, StorageError
 from core.protocol import digest
 from core.wire import federation_pb2 as pb
 
@@ -30,32 +33,51 @@ def pieces(payload: bytes) -> Iterator[bytes]:
 class Assembly:
     """Take in the pieces of one payload of declared length and digest.
 
+    Args:
+        into: where the pieces go, a file that can be read back; memory if left out.
+
     Raises Refused(WRONG_LENGTH) as soon as more arrives than declared or than `limit` allows, and at the end
     Refused(WRONG_LENGTH or WRONG_DIGEST) unless the whole is what was declared.
     """
 
-    def __init__(self, length: int, sha256: bytes, limit: int) -> None:
+    def __init__(self, length: int, sha256: bytes, limit: int, into: BinaryIO | None = None) -> None:
         if length > limit:
             raise Refused(Reason.WRONG_LENGTH, f"a payload of {length} bytes was announced; at most {limit} are taken")
         self._length = length
         self._sha256 = sha256
-        self._data = bytearray()
+        self._file = io.BytesIO() if into is None else into
+        self._arrived = 0
+        self._digest = hashlib.sha256()
 
     def take(self, piece: bytes) -> None:
         if not 0 < len(piece) <= PIECE_BYTES:
             sentence = f"a piece has {len(piece)} bytes; expected 1 to {PIECE_BYTES}"
             raise Refused(Reason.MALFORMED, sentence)
-        if len(self._data) + len(piece) > self._length:
+        if self._arrived + len(piece) > self._length:
             raise Refused(Reason.WRONG_LENGTH, f"more than the announced {self._length} bytes arrived")
-        self._data += piece
+        self._arrived += len(piece)
+        self._digest.update(piece)
+        try:
+            self._file.write(piece)
+        except OSError as error:
+            raise StorageError(f"the payload cannot be kept while it arrives: {error.strerror}") from error
+
+    def check(self) -> None:
+        """Refuse unless all of it arrived, and is what was announced."""
+        if self._arrived != self._length:
+            raise Refused(Reason.WRONG_LENGTH, f"{self._arrived} bytes arrived; {self._length} were announced")
+        if self._digest.digest() != self._sha256:
+            raise Refused(Reason.WRONG_DIGEST, "the payload's SHA-256 is not the announced one")
 
     def whole(self) -> bytes:
-        if len(self._data) != self._length:
-            raise Refused(Reason.WRONG_LENGTH, f"{len(self._data)} bytes arrived; {self._length} were announced")
-        payload = bytes(self._data)
-        if digest(payload) != self._sha256:
-            raise Refused(Reason.WRONG_DIGEST, "the payload's SHA-256 is not the announced one")
-        return payload
+        """Return the payload, checked."""
+        self.check()
+        self._file.seek(0)
+        return self._file.read()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
 
 
 def payload_chunks(payload: bytes, header: pb.PayloadHeader | None = None) -> Iterator[pb.Chunk]:
@@ -85,12 +107,14 @@ async def read_pieces(
     length: int,
     sha256: bytes,
     limit: int,
-) -> bytes:
-    """The payload that follows a header already taken from `requests`."""
-    assembly = Assembly(length, sha256, limit)
+    into: BinaryIO | None = None,
+) -> Assembly:
+    """Take in the payload that follows a header already taken from `requests`; it is checked, but still where it is."""
+    assembly = Assembly(length, sha256, limit, into)
     async for request in requests:
         assembly.take(_data_of(request))
-    return assembly.whole()
+    assembly.check()
+    return assembly
 
 
 def model_chunks(payload: bytes, round_number: int) -> Iterator[pb.Chunk]:
