@@ -22,8 +22,6 @@ from core.secagg.paillier import ciphertext_bytes, split_ciphertexts
 from core.secagg.plain import PlainDecryptor
 from core.secagg.scheme import Decryptor, PublicKey
 
-AT_ONCE = 1024  # numbers of which the powers are kept in memory together
-
 
 class PaillierDecryptor:
     """Holds a private key in memory and opens ciphertexts with it.
@@ -78,8 +76,7 @@ def _powers(bases: list[mpz], exponent: mpz, modulus: mpz) -> list[mpz]:
     if not kernel.available():
         return gmpy2.powmod_base_list(bases, exponent, modulus)  # type: ignore[no-any-return]
     modulo = kernel.Montgomery(modulus)
-    some = (bases[start : start + AT_ONCE] for start in range(0, len(bases), AT_ONCE))
-    return [power for part in some for power in modulo.leave(modulo.power(modulo.enter(part), int(exponent)))]
+    return modulo.leave(modulo.power(modulo.enter(bases), int(exponent)))
 
 
 def generate_decryptor(scheme: str, bits: int) -> Decryptor:

@@ -27,7 +27,7 @@ from gmpy2 import mpz
 
 LIBRARY = Path(__file__).parent / "ifma.so"
 LIMB_BITS = 52
-MOST_LIMBS = 320  # as in ifma.c
+MOST_LIMBS, WINDOW = 320, 5  # as in ifma.c
 
 Rows = npt.NDArray[np.uint64]
 """Numbers, each a row of limbs: shape (numbers, limbs)."""
@@ -58,6 +58,7 @@ class Montgomery:
         self._modulus_row = self.rows([self.modulus])
         self.r = (mpz(1) << (LIMB_BITS * self.limbs)) % self.modulus
         self._constants = self.rows([self.r * self.r % self.modulus, mpz(1)])
+        self._one = self.rows([self.r])
 
     def rows(self, numbers: Sequence[mpz]) -> Rows:
         """Cut numbers below 2 n into limbs, as they are."""
@@ -99,8 +100,7 @@ class Montgomery:
             raise ValueError(f"rows {places.min()} to {places.max()} are not all in a table of {len(table)}")
         out = self._empty(products) if out is None else out
         for rows in (table, out):
-            if rows.dtype != np.uint64 or not rows.flags.c_contiguous or rows.shape[1:] != (self.limbs,):
-                raise ValueError(f"rows must be contiguous, of {self.limbs} limbs, not of shape {rows.shape}")
+            self._check_rows(rows)
         if out.shape != (products, self.limbs):
             raise ValueError(f"{products} products do not fit rows of shape {out.shape}")
         self._functions.multiply_rows(
@@ -110,32 +110,25 @@ class Montgomery:
         return out
 
     def power(self, numbers: Rows, exponent: int) -> Rows:
-        """Raise numbers in Montgomery's form to one exponent; what is done depends on the exponent's digits only.
+        """Raise numbers in Montgomery's form to one exponent, in steps that depend on its length only.
 
-        Five bits of the exponent at a time: square five times, multiply by one of 32 powers.
+        Raises MemoryError.
         """
-        count = len(numbers)
-        # Blocks of rows: the powers 0 to 31, then two places for the result, which changes from one to the other.
-        table = np.empty((34 * count, self.limbs), np.uint64)
-        blocks = [slice(start, start + count) for start in range(0, len(table), count or 1)][:34]
-        places = np.arange(len(table)).reshape(34, count)
+        self._check_rows(numbers)
+        length = -(-exponent.bit_length() // WINDOW)
+        digits = bytes(exponent >> (WINDOW * place) & (1 << WINDOW) - 1 for place in reversed(range(length)))
+        out = self._empty(len(numbers))
+        done = self._functions.power_rows(
+            _address(out), _address(numbers), len(numbers), digits, length,
+            _address(self._one), _address(self._modulus_row), self._inverse, self.limbs,
+        )  # fmt: skip
+        if not done:
+            raise MemoryError("there is no memory for the powers of eight numbers")
+        return out
 
-        def multiply(one: int, other: int, into: int) -> int:
-            self.multiply(table, places[[one, other]], out=table[blocks[into]])
-            return into
-
-        if not count:
-            return table
-        table[blocks[0]] = table[blocks[32]] = self.enter([1] * count)
-        table[blocks[1]] = numbers
-        for power in range(2, 32):
-            multiply(power - 1, 1, into=power)
-        at = 32
-        for low in range((exponent.bit_length() + 4) // 5 * 5 - 5, -1, -5):
-            for _ in range(5):
-                at = multiply(at, at, into=65 - at)
-            at = multiply(at, exponent >> low & 31, into=65 - at)
-        return table[blocks[at]].copy()
+    def _check_rows(self, rows: Rows) -> None:
+        if rows.dtype != np.uint64 or not rows.flags.c_contiguous or rows.shape[1:] != (self.limbs,):
+            raise ValueError(f"rows must be contiguous, of {self.limbs} limbs, not of shape {rows.shape}")
 
     def _times(self, rows: Rows, constant: int) -> Rows:
         table = np.concatenate([rows, self._constants])
@@ -155,11 +148,14 @@ def _library(path: Path) -> Any:
     """Load the compiled kernel; None if it is not there or cannot run here."""
     try:
         functions = ctypes.CDLL(str(path))
-    except OSError:
+        functions.multiply_rows.argtypes = (*[_POINTER] * 3, _SIZE, _SIZE, _POINTER, _SIZE, _SIZE)
+        functions.power_rows.argtypes = (
+            _POINTER, _POINTER, _SIZE, ctypes.c_char_p, _SIZE, _POINTER, _POINTER, _SIZE, _SIZE
+        )  # fmt: skip
+        functions.to_limbs.argtypes = (_POINTER, ctypes.c_char_p, _SIZE, _SIZE, _SIZE)
+        functions.from_limbs.argtypes = (_POINTER, _POINTER, _SIZE, _SIZE, _SIZE)
+    except (OSError, AttributeError):  # missing, of another machine, or of another version
         return None
-    functions.multiply_rows.argtypes = (*[_POINTER] * 3, _SIZE, _SIZE, _POINTER, _SIZE, _SIZE)
-    functions.to_limbs.argtypes = (_POINTER, ctypes.c_char_p, _SIZE, _SIZE, _SIZE)
-    functions.from_limbs.argtypes = (_POINTER, _POINTER, _SIZE, _SIZE, _SIZE)
     for name in ("multiply_rows", "to_limbs", "from_limbs"):
         getattr(functions, name).restype = None
     return functions if functions.supported() else None

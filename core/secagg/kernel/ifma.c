@@ -10,9 +10,13 @@
 
 #include <immintrin.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define LANES 8
 #define MOST_LIMBS 320 /* 16,640 bits: the square of the modulus of an 8192-bit key, and to spare */
+#define WINDOW 5 /* bits of an exponent that power_rows takes at a time */
+#define POWERS (1 << WINDOW)
 #define IFMA __attribute__((target("avx512f,avx512ifma")))
 
 int supported(void) {
@@ -78,6 +82,13 @@ IFMA static void multiply_lanes(__m512i *restrict acc, const __m512i *restrict b
     }
 }
 
+IFMA static void square_lanes(__m512i *restrict acc, const uint64_t *restrict modulus, uint64_t inverse,
+                              uint64_t limbs) {
+    __m512i copy[MOST_LIMBS];
+    memcpy(copy, acc, limbs * sizeof(__m512i));
+    multiply_lanes(acc, copy, modulus, inverse, limbs);
+}
+
 /* Bring eight rows of a table side by side. */
 IFMA static void load(__m512i *lanes, const uint64_t *table, const int64_t *rows, uint64_t limbs) {
     int64_t starts[LANES];
@@ -117,6 +128,41 @@ IFMA void multiply_rows(uint64_t *out, const uint64_t *table, const int64_t *row
         }
         store(out + first * limbs, product, used, limbs);
     }
+}
+
+/* out[k] <- numbers[k] to the power of one exponent, all in Montgomery's form; false if there is no memory for it.
+ *
+ * `digits` are the exponent's, of WINDOW bits each, the highest first; `one` is 1 in Montgomery's form. What is done
+ * depends on how many digits there are; which power is read from memory depends on the digits too.
+ */
+IFMA int power_rows(uint64_t *out, const uint64_t *numbers, uint64_t count, const uint8_t *digits, uint64_t length,
+                    const uint64_t *one, const uint64_t *modulus, uint64_t inverse, uint64_t limbs) {
+    __m512i *powers = aligned_alloc(64, (size_t)POWERS * limbs * sizeof(__m512i));
+    if (!powers)
+        return 0;
+    __m512i result[MOST_LIMBS];
+    for (uint64_t first = 0; first < count; first += LANES) {
+        const uint64_t used = count - first < LANES ? count - first : LANES;
+        int64_t chosen[LANES];
+        for (uint64_t lane = 0; lane < LANES; lane++)
+            chosen[lane] = (int64_t)(first + (lane < used ? lane : used - 1));
+        for (uint64_t j = 0; j < limbs; j++)
+            powers[j] = _mm512_set1_epi64((long long)one[j]);
+        load(powers + limbs, numbers, chosen, limbs);
+        for (uint64_t p = 2; p < POWERS; p++) {
+            memcpy(powers + p * limbs, powers + (p - 1) * limbs, limbs * sizeof(__m512i));
+            multiply_lanes(powers + p * limbs, powers + limbs, modulus, inverse, limbs);
+        }
+        memcpy(result, powers, limbs * sizeof(__m512i));
+        for (uint64_t d = 0; d < length; d++) {
+            for (int bit = 0; bit < WINDOW; bit++)
+                square_lanes(result, modulus, inverse, limbs);
+            multiply_lanes(result, powers + (digits[d] % POWERS) * limbs, modulus, inverse, limbs);
+        }
+        store(out + first * limbs, result, used, limbs);
+    }
+    free(powers);
+    return 1;
 }
 
 /* Cut numbers of `size` little-endian bytes into limbs. */
