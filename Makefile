@@ -3,10 +3,11 @@ PY      := .venv/bin/python
 PYTHON3 ?= python3
 TORCH   := .venv/torch
 NOTEBOOKS := .venv/notebooks
+PEERS   := .venv/peers
 DATA    ?=
 ARGS    ?=
 
-.PHONY: simulate test notebooks test-torch bench setup-torch kernel check lint types imports stubs lock setup setup-dev containers clean help
+.PHONY: simulate test notebooks test-torch bench bench-encryption setup-torch kernel check lint types imports stubs lock setup setup-dev containers clean help
 
 help:            ## say what can be done here
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -51,6 +52,9 @@ kernel: $(KERNEL)
 $(KERNEL): core/secagg/kernel/ifma.c core/secagg/kernel/build.py | .venv/ready
 	@$(PY) -m core.secagg.kernel.build
 
+bench-encryption: $(PEERS)/ready kernel ## time encrypted sums beside other libraries   (ARGS="--bits 3072")
+	@$(PEERS)/bin/python -m benchmarks.encryption $(ARGS)
+
 # PyTorch has a place of its own: it is large, unlocked, and the other tests must not come to need it. From some package
 # indexes it brings several gigabytes for graphics cards along; point pip at PyTorch's own index for a build without.
 setup-torch: $(TORCH)/ready
@@ -61,6 +65,14 @@ $(TORCH)/ready: pyproject.toml requirements-dev.lock .venv/bin/python
 	@$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check \
 		$$($(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["torch"])')
+	@touch $@
+
+$(PEERS)/ready: pyproject.toml requirements.lock .venv/bin/python
+	@echo "setting up other encryption libraries in $(PEERS) (once) ..."
+	@$(PY) -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check \
+		$$($(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["peers"])')
 	@touch $@
 
 $(NOTEBOOKS)/ready: pyproject.toml requirements.lock .venv/bin/python

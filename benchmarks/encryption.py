@@ -14,6 +14,7 @@ from rich.table import Table
 from benchmarks.peers import PHE, PYPAILLIER, TENSEAL, build_peers
 from benchmarks.secure_aggregation import FLOOR, OURS, Figure, Step, Way, build_ours, draw_problem, measure
 from core.secagg import kernel
+from core.secagg.scheme import DAMGARD_JURIK, PAILLIER
 
 COLUMNS = (OURS, PHE, PYPAILLIER, TENSEAL, FLOOR)
 CLIENT_STEPS = (Step.TEXTBOOK, Step.CLIENT, Step.SHORT_512, Step.POOLED)
@@ -79,14 +80,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with console.status("encrypting one cohort in every way ..."):
         problem = draw_problem(weights, clients, bits, np.random.default_rng(1))
         peers, missing = build_peers(problem)
-        ways = [*build_ours(problem), *peers]
+        ways = [*build_ours(problem, options.scheme), *peers]
     console.print(f"products modulo n: {'the compiled kernel' if kernel.available() else 'GMP alone'}")
     for sentence in missing:
         console.print(sentence)
     with console.status("timing ..."):
         figures = measure(ways, weights, options.repeats)
     console.print(
-        f"{weights:,} weights of 16 bits, {clients} clients, Paillier keys of {bits} bits, {options.repeats} repeats"
+        f"{weights:,} weights of 16 bits, {clients} clients, {options.scheme} with keys of {bits} bits, "
+        f"{options.repeats} repeats"
     )
     console.print("\nmilliseconds of processor time, median and spread; ~ extrapolated from fewer weights")
     console.print(_times_table(ways, figures, weights))
@@ -108,6 +110,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--clients", type=int, default=10, help="in the cohort, 2 or more (default %(default)s)")
     parser.add_argument("--bits", type=int, default=2048, help="of the Paillier keys (default %(default)s)")
     parser.add_argument("--repeats", type=int, default=5, help="of which the median counts (default %(default)s)")
+    parser.add_argument(
+        "--scheme", choices=(PAILLIER, DAMGARD_JURIK), default=PAILLIER, help="ours (default %(default)s)"
+    )
     parser.add_argument("--small", action="store_true", help="200 weights, 3 clients, 256 bits: to see that it runs")
     options = parser.parse_args(arguments)
     for name, least in (("weights", 1), ("clients", 2), ("repeats", 1)):

@@ -22,7 +22,7 @@ from core.secagg.noise import NoiseKind, noise_for
 from core.secagg.noise_pool import NoisePool
 from core.secagg.paillier import PaillierEncryptor, ciphertext_bytes, split_ciphertexts
 from core.secagg.roles import adder_for
-from core.secagg.scheme import PublicKey
+from core.secagg.scheme import PAILLIER, PublicKey
 
 FRACTION_BITS = 13
 HALF_STEP = 2.0 ** -(FRACTION_BITS + 1)
@@ -162,10 +162,10 @@ def largest_error(name: str, opened: FloatArray, problem: Problem) -> float:
 OURS, FLOOR = "grokfed", "floor"
 
 
-def build_ours(problem: Problem) -> tuple[Way, Way]:
+def build_ours(problem: Problem, scheme: str = PAILLIER) -> tuple[Way, Way]:
     """Return our way, and the arithmetic that it cannot do without."""
     private_key = generate_private_key(problem.bits)
-    key = PublicKey("paillier", problem.bits, int(private_key.public_key.n))
+    key = PublicKey(scheme, problem.bits, int(private_key.public_key.n))
     encoding = _encoding(problem.weights, key, problem.clients)
     count = encoding.plaintexts
     encryptor = PaillierEncryptor(key, noise_for(key, count * problem.clients))
@@ -174,7 +174,7 @@ def build_ours(problem: Problem) -> tuple[Way, Way]:
     adder = adder_for(key, count)
     for payload in payloads:
         adder.add(payload)
-    total, decryptor = adder.payload(), PaillierDecryptor(private_key, threads=1)
+    total, decryptor = adder.payload(), PaillierDecryptor(private_key, threads=1, scheme=scheme)
 
     def open_sum(_: object = None) -> FloatArray:
         return encoding.decode(decryptor.decrypt(total), problem.clients).delta_sum
@@ -256,14 +256,15 @@ def _aggregator_jobs(problem: Problem, key: PublicKey, payloads: list[bytes]) ->
 
 
 def _build_floor(weights: int, private_key: PaillierPrivateKey, key: PublicKey, payload: bytes) -> Way:
-    """One product a ciphertext for a client, one mod n² for the aggregator, two powers of half length for the holder.
+    """One product a ciphertext for a client, one modulo n² (or n³) for the aggregator, two powers for the holder.
 
     In lists, as fast as Python can call GMP.
     """
     size = ciphertext_bytes(key)
     ciphertexts = split_ciphertexts(payload, len(payload) // size, size)
-    n, square, rounds = mpz(key.modulus), mpz(key.modulus) ** 2, 10
-    plaintexts = [ciphertext % n for ciphertext in ciphertexts]
+    n, power, rounds = mpz(key.modulus), key.degree + 1, 10
+    whole = n**power
+    plaintexts = [ciphertext % n**key.degree for ciphertext in ciphertexts]
     others = ciphertexts[1:] + ciphertexts[:1]
 
     def multiply(_: object) -> None:
@@ -272,11 +273,11 @@ def _build_floor(weights: int, private_key: PaillierPrivateKey, key: PublicKey, 
 
     def add(_: object) -> None:
         for _round in range(rounds):
-            _ = [c * d % square for c, d in zip(ciphertexts, others, strict=True)]
+            _ = [c * d % whole for c, d in zip(ciphertexts, others, strict=True)]
 
     def open_all(_: object) -> None:
         for prime in (mpz(private_key.p), mpz(private_key.q)):
-            gmpy2.powmod_base_list([c % prime**2 for c in ciphertexts], prime - 1, prime**2)
+            gmpy2.powmod_base_list([c % prime**power for c in ciphertexts], prime - 1, prime**power)
 
     products = Job(add, weights, rounds)
     jobs = {Step.POOLED: Job(multiply, weights, rounds), Step.OPEN: Job(open_all, weights)}

@@ -77,7 +77,7 @@ class KeyHolder:
         seconds = time.perf_counter() - started
         # Counters and slots are those of exactly this cohort, or nothing leaves.
         order.description.encoding.unpack(plaintexts, len(order.contributions))
-        answer = join_payload(plaintexts, order.description.key.bits // 8)
+        answer = join_payload(plaintexts, order.description.key.plaintext_bytes)
         self._ledger.record(id, order.request_digest, answer, len(order.contributions))
         del self._keys[id]
         return Release(answer, seconds)

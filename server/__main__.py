@@ -68,7 +68,9 @@ def serve(
     clients: Annotated[int | None, typer.Option(help="Begin as soon as this many clients are here.")] = None,
     min_cohort: Annotated[int, typer.Option(help="Open no sum of fewer contributors.")] = 2,
     max_cohort: Annotated[int, typer.Option(help="Slots are wide enough for this many contributors.")] = 64,
-    scheme: Annotated[str, typer.Option(help="paillier, or plain for the twin that encrypts nothing.")] = "paillier",
+    scheme: Annotated[
+        str, typer.Option(help="paillier, damgard-jurik, or plain, which encrypts nothing.")
+    ] = "paillier",
     key_bits: Annotated[int, typer.Option(help="Size of the Paillier key.")] = 2048,
     seed: Annotated[int, typer.Option(help="Of the starting model and all shuffling.")] = 0,
     test: Annotated[str | None, typer.Option(help="Mailbox to judge each model on, or `generated`.")] = None,

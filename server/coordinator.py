@@ -271,7 +271,7 @@ class Coordinator:
         if self._aggregation is None:
             raise Refused(Reason.ROUND_NOT_OPEN, "no sum is being opened")
         description = self._aggregation.description
-        return description.encoding.plaintexts * (description.key.bits // 8)
+        return description.encoding.plaintexts * description.key.plaintext_bytes
 
     @undisturbed
     async def release(self, id: AttemptId, payload: bytes, decrypt_seconds: float) -> None:
@@ -313,7 +313,7 @@ class Coordinator:
     def _complete(self, id: AttemptId, payload: bytes, decrypt_seconds: float) -> RoundResult:
         assert self._aggregation is not None
         description = self._aggregation.description
-        plaintexts = split_payload(payload, description.encoding.plaintexts, description.key.bits // 8)
+        plaintexts = split_payload(payload, description.encoding.plaintexts, description.key.plaintext_bytes)
         contributors = len(self._store.contributions(id))
         cohort = description.encoding.decode(plaintexts, contributors)
         _, model = self._store.model(self.run, id.round - 1)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from core.errors import SettingsError
-from core.secagg.scheme import check_key_bits
+from core.secagg.scheme import PAILLIER, PLAIN, check_key_bits
 from server.rounds import RoundRules
 
 
@@ -23,7 +23,7 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         check_key_bits(self.scheme, self.key_bits, insecure_demo_keys=self.insecure_demo_keys)
-        if self.scheme == "paillier" and self.rules.min_cohort < 2 and not self.insecure_demo_keys:
+        if self.scheme != PLAIN and self.rules.min_cohort < 2 and not self.insecure_demo_keys:
             raise SettingsError(
                 "the minimum cohort is 1; the sum of one client is that client's update in clear, "
                 "so at least 2 are needed"
@@ -34,7 +34,9 @@ class RunSettings:
     @property
     def protection(self) -> str:
         """How updates are protected, for people."""
-        return f"Paillier, {self.key_bits} bits" if self.scheme == "paillier" else "plain: NOTHING IS ENCRYPTED"
+        if self.scheme == PLAIN:
+            return "plain: NOTHING IS ENCRYPTED"
+        return f"{'Paillier' if self.scheme == PAILLIER else 'Damgård-Jurik'}, {self.key_bits} bits"
 
     def to_json(self) -> dict[str, Any]:
         """As stored with the run."""

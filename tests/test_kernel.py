@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from core.secagg import kernel
 from core.secagg.decryption import PaillierDecryptor
-from core.secagg.fixed_base import GmpFixedBase, KernelFixedBase, make_fixed_base
+from core.secagg.fixed_base import GmpFixedBase, KernelFixedBase, PlainFixedBase, make_fixed_base
 from core.secagg.kernel import build
 from core.secagg.key_generation import generate_private_key
-from core.secagg.noise import TextbookNoise
+from core.secagg.noise import NoiseKind, TextbookNoise, noise_for
 from core.secagg.paillier import PaillierAdder, PaillierEncryptor
 from core.secagg.products import GmpProduct, KernelProduct, all_units, running_product
 from core.secagg.scheme import PublicKey, join_payload
@@ -98,8 +98,9 @@ class TestInUse:
     def test_tables_give_the_same_powers_as_those_of_gmp(self, exponent, window):
         base = gmpy2.powmod(mpz(-9), N, N * N)
         power = gmpy2.powmod(base, exponent, N * N)
-        assert KernelFixedBase(base, N, 64, window).power(exponent) == power
+        assert KernelFixedBase(base, N * N, 64, window).power(exponent) == power
         assert GmpFixedBase(base, N, 64, window).power(exponent) == power
+        assert PlainFixedBase(base, N * N, 64, window).power(exponent) == power
 
     @pytest.mark.parametrize("times", [0, 1, 2, 7])
     def test_running_products_are_the_same_bytes(self, times):
@@ -135,11 +136,28 @@ def test_encrypting_adding_and_opening_agree_with_and_without_it(switch, monkeyp
     assert PaillierDecryptor(KEY).decrypt(adder.payload()) == [1_005] * 9
 
 
+def test_a_modulus_that_is_too_long_for_it_is_left_to_gmp():
+    assert not kernel.available(16_639)
+    assert isinstance(running_product(mpz(2) ** 16_640 + 1, 1, 2_100), GmpProduct)
+
+
+@pytest.mark.parametrize("scheme", ["paillier", "damgard-jurik"])
+@pytest.mark.parametrize("switch", ["on", "off"])
+def test_both_lengths_of_plaintexts_open_with_and_without_it(scheme, switch, monkeypatch):
+    monkeypatch.setenv("GROKFED_KERNEL", switch)
+    key = PublicKey(scheme, BITS, int(N))
+    plaintexts = [0, 1, (1 << key.plaintext_bits) - 1, 12345]
+    for kind in NoiseKind:
+        payload = PaillierEncryptor(key, noise_for(key, 4, kind)).encrypt(plaintexts)
+        assert PaillierDecryptor(KEY, scheme=scheme).decrypt(payload) == plaintexts
+
+
 def test_switched_off_gmp_does_the_work(monkeypatch):
     monkeypatch.setenv("GROKFED_KERNEL", "off")
     assert not kernel.available()
     assert isinstance(running_product(N * N, 1, 64), GmpProduct)
-    assert isinstance(make_fixed_base(mpz(5), N, 64, 1), GmpFixedBase)
+    assert isinstance(make_fixed_base(mpz(5), N, 1, 64, 1), GmpFixedBase)
+    assert isinstance(make_fixed_base(mpz(5), N, 2, 64, 1), PlainFixedBase)
 
 
 class TestBuilding:

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import phe
 import pytest
+from gmpy2 import mpz
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import Reason, Refused, SettingsError
 from core.secagg.decryption import generate_decryptor
-from core.secagg.paillier import PaillierAdder, check_public_key, ciphertext_bytes
+from core.secagg.paillier import PaillierAdder, PaillierEncryptor, check_public_key, ciphertext_bytes
 from core.secagg.roles import adder_for, encryptor_for, payload_bytes
 from core.secagg.scheme import Decryptor, Policy, PublicKey, check_key_bits, join_payload
 
 BITS = 256  # small, for speed: these tests check arithmetic, not secrecy
 
 
-@pytest.fixture(scope="module", params=["paillier", "plain"])
+@pytest.fixture(scope="module", params=["paillier", "damgard-jurik", "plain"])
 def decryptor(request: pytest.FixtureRequest) -> Decryptor:
     return generate_decryptor(request.param, BITS)
 
 
-@pytest.fixture(scope="module")
-def paillier() -> Decryptor:
-    return generate_decryptor("paillier", BITS)
+@pytest.fixture(scope="module", params=["paillier", "damgard-jurik"])
+def paillier(request: pytest.FixtureRequest) -> Decryptor:
+    return generate_decryptor(request.param, BITS)
 
 
 def test_the_sum_of_encrypted_rows_opens_to_the_sum_of_the_rows(decryptor: Decryptor) -> None:
@@ -46,6 +47,33 @@ def test_any_rows_sum_exactly(decryptor: Decryptor, rows: list[list[int]]) -> No
     assert decryptor.decrypt(adder.payload()) == [sum(column) for column in zip(*rows, strict=True)]
 
 
+def test_the_largest_plaintexts_of_several_clients_sum_exactly(decryptor: Decryptor) -> None:
+    key = decryptor.public_key
+    largest = (1 << key.plaintext_bits) - 1
+    encryptor, adder = encryptor_for(key, 1), adder_for(key, count=1)
+    for _ in range(64):
+        adder.add(encryptor.encrypt([largest]))
+    assert decryptor.decrypt(adder.payload()) == [64 * largest]
+
+
+def test_the_longer_scheme_sends_a_quarter_less_for_the_same_plaintexts() -> None:
+    short, long = PublicKey("paillier", 2048, 1), PublicKey("damgard-jurik", 2048, 1)
+    assert (short.plaintext_bits, long.plaintext_bits) == (2016, 4064)
+    assert (payload_bytes(short, 2), payload_bytes(long, 1)) == (1024, 768)
+
+
+def test_ciphertexts_of_the_longer_scheme_are_those_of_its_definition() -> None:
+    key = generate_decryptor("damgard-jurik", BITS).public_key
+    n, plaintext = key.modulus, (1 << key.plaintext_bits) - 12345
+
+    class One:
+        def draw(self, count: int) -> list[mpz]:
+            return [mpz(1)] * count
+
+    ciphertext = int.from_bytes(PaillierEncryptor(key, One()).encrypt([plaintext]), "big")
+    assert ciphertext == pow(1 + n, plaintext, n**3)
+
+
 def test_payloads_have_one_length_whatever_they_say(decryptor: Decryptor) -> None:
     key = decryptor.public_key
     largest = (1 << key.plaintext_bits) - 1
@@ -53,8 +81,9 @@ def test_payloads_have_one_length_whatever_they_say(decryptor: Decryptor) -> Non
     assert lengths == {payload_bytes(key, 2)}
 
 
-@pytest.mark.parametrize("plaintext", [-1, 1 << (BITS - 32)])
-def test_plaintexts_that_could_wrap_around_are_not_encrypted(decryptor: Decryptor, plaintext: int) -> None:
+@pytest.mark.parametrize("too_large", [False, True])
+def test_plaintexts_that_could_wrap_around_are_not_encrypted(decryptor: Decryptor, too_large: bool) -> None:
+    plaintext = 1 << decryptor.public_key.plaintext_bits if too_large else -1
     with pytest.raises(ValueError, match="outside"):
         encryptor_for(decryptor.public_key, 2).encrypt([plaintext])
 
@@ -84,11 +113,11 @@ def test_the_same_plaintext_never_gives_the_same_ciphertext(paillier: Decryptor)
 
 
 def malformed(key: PublicKey) -> dict[str, int]:
-    n = key.modulus
-    return {"zero": 0, "n": n, "7n": 7 * n, "n^2": n * n, "n^2+1": n * n + 1, "one": 1, "unblinded 5": 1 + 5 * n}
+    n, end = key.modulus, key.modulus ** (key.degree + 1)
+    return {"zero": 0, "n": n, "7n": 7 * n, "end": end, "end+1": end + 1, "one": 1, "unblinded 5": pow(1 + n, 5, end)}
 
 
-@pytest.mark.parametrize("name", ["zero", "n", "7n", "n^2", "n^2+1", "one", "unblinded 5"])
+@pytest.mark.parametrize("name", ["zero", "n", "7n", "end", "end+1", "one", "unblinded 5"])
 def test_malformed_ciphertexts_are_refused(paillier: Decryptor, name: str) -> None:
     key = paillier.public_key
     good = encryptor_for(key, 2).encrypt([1])

@@ -1,6 +1,6 @@
 """What a Paillier private key allows. Only the key holder (and whoever plays all parties) may import this module.
 
-    m mod p   = L(c^(p - 1) mod p²) h_p mod p    with L(x) = (x - 1) / p, and likewise mod q
+    m mod p   = L(c^(p - 1) mod p²) / ((p - 1) q) mod p    with L(x) = (x - 1) / p, and likewise mod q
 
 Two powers of half the length instead of one of the whole (Paillier 1999, section 7), for all ciphertexts in lists: GMP
 works on those without Python's lock, so that several cores can share them.
@@ -20,7 +20,7 @@ from core.secagg import kernel
 from core.secagg.key_generation import generate_private_key
 from core.secagg.paillier import ciphertext_bytes, split_ciphertexts
 from core.secagg.plain import PlainDecryptor
-from core.secagg.scheme import Decryptor, PublicKey
+from core.secagg.scheme import PAILLIER, PLAIN, SCHEMES, Decryptor, PublicKey
 
 
 class PaillierDecryptor:
@@ -29,12 +29,13 @@ class PaillierDecryptor:
     Args:
         private_key: as phe makes and reads it.
         threads: how many cores to use; all that this process may use if left out.
+        scheme: paillier or damgard-jurik, which uses the same keys.
     """
 
-    def __init__(self, private_key: PaillierPrivateKey, threads: int | None = None) -> None:
+    def __init__(self, private_key: PaillierPrivateKey, threads: int | None = None, scheme: str = PAILLIER) -> None:
         modulus = int(private_key.public_key.n)
         self._private_key = private_key
-        self._public_key = PublicKey("paillier", modulus.bit_length(), modulus)
+        self._public_key = PublicKey(scheme, modulus.bit_length(), modulus)
         self._threads = threads or len(os.sched_getaffinity(0))
 
     def __repr__(self) -> str:
@@ -59,21 +60,40 @@ class PaillierDecryptor:
     def _open(self, ciphertexts: list[mpz]) -> list[int]:
         key = self._private_key
         p, q = mpz(key.p), mpz(key.q)
-        mod_p = _logarithms(ciphertexts, p, mpz(key.hp))
-        mod_q = _logarithms(ciphertexts, q, mpz(key.hq))
+        degree = self._public_key.degree
+        mod_p, mod_q = _plaintexts(ciphertexts, p, q, degree), _plaintexts(ciphertexts, q, p, degree)
+        p, q = p**degree, q**degree
         p_inverse = gmpy2.invert(p, q)
         return [int(low + (high - low) * p_inverse % q * p) for low, high in zip(mod_p, mod_q, strict=True)]
 
 
-def _logarithms(ciphertexts: list[mpz], prime: mpz, h: mpz) -> list[mpz]:
-    """Return each plaintext modulo one prime."""
-    square = prime * prime
-    powers = _powers([ciphertext % square for ciphertext in ciphertexts], prime - 1, square)
-    return [(power - 1) // prime * h % prime for power in powers]
+def _plaintexts(ciphertexts: list[mpz], prime: mpz, other: mpz, degree: int) -> list[mpz]:
+    """Return each plaintext modulo one prime, or its square if the degree is 2.
+
+    Raised to prime - 1 the noise vanishes, and (1 + n)^x is left, x being (prime - 1) m.
+    """
+    modulus = prime ** (degree + 1)
+    powers = _powers([ciphertext % modulus for ciphertext in ciphertexts], prime - 1, modulus)
+    inverse = gmpy2.invert(prime - 1, prime**degree)
+    return [_logarithm(power, prime, other, degree) * inverse % prime**degree for power in powers]
+
+
+def _logarithm(power: mpz, prime: mpz, other: mpz, degree: int) -> mpz:
+    """Return x modulo prime^degree from (1 + prime * other)^x modulo prime^(degree + 1).
+
+    (1 + p q)^x = 1 + x p q + x (x - 1) / 2 p² q² + ...: from the second term x modulo p, with that the third,
+    and with both x modulo p² (Damgård and Jurik 2001, section 3, for two terms).
+    """
+    terms = (power - 1) // prime
+    inverse = gmpy2.invert(other, prime**degree)
+    x = terms * inverse % prime
+    if degree == 2:
+        x = (terms - x * (x - 1) // 2 * prime * other * other) * inverse % prime**2
+    return x
 
 
 def _powers(bases: list[mpz], exponent: mpz, modulus: mpz) -> list[mpz]:
-    if not kernel.available():
+    if not kernel.available(modulus.bit_length()):
         return gmpy2.powmod_base_list(bases, exponent, modulus)  # type: ignore[no-any-return]
     modulo = kernel.Montgomery(modulus)
     return modulo.leave(modulo.power(modulo.enter(bases), int(exponent)))
@@ -81,8 +101,8 @@ def _powers(bases: list[mpz], exponent: mpz, modulus: mpz) -> list[mpz]:
 
 def generate_decryptor(scheme: str, bits: int) -> Decryptor:
     """Make a fresh key of exactly `bits` bits from the operating system's randomness."""
-    if scheme == "plain":
+    if scheme == PLAIN:
         return PlainDecryptor(bits)
-    if scheme == "paillier":
-        return PaillierDecryptor(generate_private_key(bits))
-    raise SettingsError(f"scheme is {scheme!r}; known are 'paillier' and 'plain'")
+    if scheme in SCHEMES:
+        return PaillierDecryptor(generate_private_key(bits), scheme=scheme)
+    raise SettingsError(f"scheme is {scheme!r}; known are {', '.join(SCHEMES)}")

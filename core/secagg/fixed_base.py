@@ -21,7 +21,7 @@ IntArray = npt.NDArray[np.int64]
 
 
 class FixedBase(Protocol):
-    """Powers of one base modulo n²."""
+    """Powers of one base modulo n² or n³."""
 
     def random_powers(self, count: int) -> list[mpz]:
         """Return base^a for fresh uniform exponents a from the operating system's randomness."""
@@ -30,18 +30,23 @@ class FixedBase(Protocol):
         """Return base^exponent for an exponent that has as many digits as there are tables, or fewer."""
 
 
-def make_fixed_base(base: mpz, modulus: mpz, exponent_bits: int, expected: int) -> FixedBase:
+def make_fixed_base(base: mpz, modulus: mpz, degree: int, exponent_bits: int, expected: int) -> FixedBase:
     """Prepare the base for about so many powers, with the kernel where there is one.
 
     Args:
-        base: a unit mod n².
+        base: a unit mod n², or mod n³ if the degree is 2.
         modulus: n.
+        degree: one less than the power of n that the arithmetic is modulo.
         exponent_bits: the least number of bits in a random exponent.
         expected: about how many powers will be wanted.
     """
-    if kernel.available():
-        return KernelFixedBase(base, modulus, exponent_bits, best_window(exponent_bits, expected, 1.0))
-    return GmpFixedBase(base, modulus, exponent_bits, best_window(exponent_bits, expected, GmpFixedBase.BUILDING))
+    whole = modulus ** (degree + 1)
+    if degree == 1 and not kernel.available(whole.bit_length()):
+        return GmpFixedBase(base, modulus, exponent_bits, best_window(exponent_bits, expected, GmpFixedBase.BUILDING))
+    window = best_window(exponent_bits, expected, 1.0)
+    if kernel.available(whole.bit_length()):
+        return KernelFixedBase(base, whole, exponent_bits, window)
+    return PlainFixedBase(base, whole, exponent_bits, window)
 
 
 def best_window(exponent_bits: int, expected: int, building: float) -> int:
@@ -89,14 +94,46 @@ class _Digits:
         return bases
 
 
+class PlainFixedBase:
+    """Tables of the powers as they are: the definition of the others.
+
+    Args:
+        base: a unit modulo `modulus`, which is the whole n² or n³ here.
+        window: how many bits of the exponent one entry stands for.
+    """
+
+    def __init__(self, base: mpz, modulus: mpz, exponent_bits: int, window: int) -> None:
+        self._modulus = modulus
+        self._digits = _Digits(exponent_bits, window)
+        self._tables = [self._table(power) for power in self._digits.bases(base, modulus)]
+
+    def random_powers(self, count: int) -> list[mpz]:
+        return self._powers(self._digits.random(count))
+
+    def power(self, exponent: int) -> mpz:
+        return self._powers(self._digits.of(exponent))[0]
+
+    def _table(self, base: mpz) -> list[mpz]:
+        powers = [mpz(1)]
+        while len(powers) < 1 << self._digits.window:
+            powers.append(powers[-1] * base % self._modulus)
+        return powers
+
+    def _powers(self, digits: IntArray) -> list[mpz]:
+        products = [mpz(1)] * len(digits)
+        for table, column in zip(self._tables, digits.T.tolist(), strict=True):
+            products = [product * table[digit] % self._modulus for product, digit in zip(products, column, strict=True)]
+        return products
+
+
 class GmpFixedBase:
-    """Tables for GMP, which spare half of each multiplication.
+    """Tables for GMP modulo n², which spare half of each multiplication.
 
     A number mod n² can be written as r (1 + n)^l with r < n and l < n, and a product of such numbers is the product of
     the r and the sum of the l. So only r, half as long, has to be multiplied in at each step; l joins at the end. The
     entries are the same numbers, written another way.
 
-    Args: as of make_fixed_base; `window` is how many bits of the exponent one entry stands for.
+    Args: as of PlainFixedBase, but `modulus` is n.
     """
 
     BUILDING = 2.0  # measured
@@ -141,14 +178,14 @@ class GmpFixedBase:
 class KernelFixedBase:
     """Tables for the kernel: the powers themselves, one table after the other as rows of limbs.
 
-    Args: as of GmpFixedBase.
+    Args: as of PlainFixedBase.
     """
 
     def __init__(self, base: mpz, modulus: mpz, exponent_bits: int, window: int) -> None:
         self._digits = _Digits(exponent_bits, window)
-        self._modulo = kernel.Montgomery(modulus**2)
+        self._modulo = kernel.Montgomery(modulus)
         places = self._digits.places
-        bases = self._modulo.enter(self._digits.bases(base, modulus**2))
+        bases = self._modulo.enter(self._digits.bases(base, modulus))
         # Row digit * places + place holds base^(digit * 2^(window * place)).
         self._table = np.empty((places << window, self._modulo.limbs), np.uint64)
         self._table[:places] = self._modulo.enter([mpz(1)] * places)

@@ -7,6 +7,8 @@ is nearly all the work of encrypting, and does not depend on the message. There 
     ShortExponentNoise   s = h_s^a with h_s = h^n, h = -y², and a of half the modulus' bits
                          (Damgård, Jurik and Nielsen, Int. J. Inf. Secur. 9, 2010, section 4.2)
 
+(With Damgård and Jurik's longer plaintexts, n² and n³ take the places of n and n².)
+
 The second is some forty times faster, because the base of all its powers is the same and can be prepared, and the
 exponent is half as long. What it costs is an assumption: that h_s^a for such short a cannot be told from an n-th power
 of a uniform number. For a of half the modulus' bits that follows from the hardness of factoring n (Goldreich and Rosen,
@@ -40,12 +42,14 @@ class TextbookNoise:
 
     def __init__(self, key: PublicKey) -> None:
         self._modulus = mpz(key.modulus)
-        self._square = self._modulus**2
+        self._degree = key.degree
 
     def draw(self, count: int) -> list[mpz]:
         # r < n shares a factor with n with probability about 2^(1 - bits/2); such an r would factor the key.
         bases = [secrets.randbelow(int(self._modulus) - 1) + 1 for _ in range(count)]
-        powers: list[mpz] = gmpy2.powmod_base_list(bases, self._modulus, self._square)
+        powers: list[mpz] = gmpy2.powmod_base_list(
+            bases, self._modulus**self._degree, self._modulus ** (self._degree + 1)
+        )
         return powers
 
 
@@ -65,8 +69,8 @@ class ShortExponentNoise:
         modulus = mpz(key.modulus)
         bits = key.bits // 2 if exponent_bits is None else exponent_bits
         y = mpz(secrets.randbelow(int(modulus) - 2) + 2)
-        base = gmpy2.powmod(-y * y, modulus, modulus**2)
-        self._power = make_fixed_base(base, modulus, bits, expected)
+        base = gmpy2.powmod(-y * y, modulus**key.degree, modulus ** (key.degree + 1))
+        self._power = make_fixed_base(base, modulus, key.degree, bits, expected)
 
     def draw(self, count: int) -> list[mpz]:
         return self._power.random_powers(count)

@@ -1,4 +1,4 @@
-"""A product that grows: of many numbers at once, each time a payload comes, modulo n²."""
+"""A product that grows: of many numbers at once, each time a payload comes, modulo n² or n³."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class RunningProduct(Protocol):
 
 def running_product(modulus: mpz, count: int, size: int) -> RunningProduct:
     """Return `count` products of numbers of `size` big-endian bytes, with the kernel where there is one."""
-    return (KernelProduct if kernel.available() else GmpProduct)(modulus, count, size)
+    return (KernelProduct if kernel.available(modulus.bit_length()) else GmpProduct)(modulus, count, size)
 
 
 def all_units(numbers: list[mpz], modulus: mpz) -> bool:
     """Tell whether no number shares a factor with an odd modulus: their product shares it too, so one gcd is enough."""
-    if not kernel.available():
+    if not kernel.available(modulus.bit_length()):
         product = mpz(1)
         for number in numbers:
             product = product * number % modulus

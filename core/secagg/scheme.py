@@ -19,6 +19,8 @@ from typing import Literal, Protocol
 
 from core.errors import Reason, Refused, SettingsError
 
+PAILLIER, DAMGARD_JURIK, PLAIN = "paillier", "damgard-jurik", "plain"
+SCHEMES = (PAILLIER, DAMGARD_JURIK, PLAIN)
 SAFE_KEY_BITS = 2048
 SMALLEST_KEY_BITS = 128
 ZERO_TOP_BITS = 32
@@ -37,9 +39,19 @@ class PublicKey:
         return f"PublicKey({self.scheme}, {self.bits} bits)"
 
     @property
+    def degree(self) -> int:
+        """How many times as long as the modulus a plaintext is: s of Damgård and Jurik (PKC 2001)."""
+        return 2 if self.scheme == DAMGARD_JURIK else 1
+
+    @property
+    def plaintext_bytes(self) -> int:
+        """Length of one plaintext."""
+        return self.degree * self.bits // 8
+
+    @property
     def plaintext_bits(self) -> int:
         """Bits of one plaintext that slots may use."""
-        return self.bits - ZERO_TOP_BITS
+        return self.degree * self.bits - ZERO_TOP_BITS
 
 
 class Encryptor(Protocol):
@@ -74,13 +86,13 @@ class Decryptor(Protocol):
 
 def check_key_bits(scheme: str, bits: int, *, insecure_demo_keys: bool) -> None:
     """Refuse key sizes that protect nothing unless the insecure flag is set. Raises SettingsError."""
-    if scheme not in ("paillier", "plain"):
-        raise SettingsError(f"scheme is {scheme!r}; known are 'paillier' and 'plain'")
+    if scheme not in SCHEMES:
+        raise SettingsError(f"scheme is {scheme!r}; known are {', '.join(SCHEMES)}")
     if bits % 16:
         raise SettingsError(f"the key size is {bits} bits; it must be a multiple of 16")
     if not SMALLEST_KEY_BITS <= bits <= 8192:
         raise SettingsError(f"the key size is {bits} bits; {SMALLEST_KEY_BITS} to 8192 are supported")
-    if scheme == "paillier" and bits < SAFE_KEY_BITS and not insecure_demo_keys:
+    if scheme != PLAIN and bits < SAFE_KEY_BITS and not insecure_demo_keys:
         raise SettingsError(
             f"a Paillier key of {bits} bits can be broken; use at least {SAFE_KEY_BITS}, "
             "or --insecure-demo-keys where nothing is secret"
@@ -114,7 +126,7 @@ class Policy:
 
     def check_key(self, scheme: str, bits: int) -> None:
         """Raise SettingsError unless this party agrees to such keys."""
-        if scheme == "plain" and not self.allow_plain:
+        if scheme == PLAIN and not self.allow_plain:
             raise SettingsError(
                 "the aggregator's run encrypts nothing (scheme plain); give --allow-plain to take part all the same"
             )

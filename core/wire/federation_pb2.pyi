@@ -292,7 +292,7 @@ class PublicKey(_message.Message):
     BITS_FIELD_NUMBER: _builtins.int
     MODULUS_FIELD_NUMBER: _builtins.int
     scheme: _builtins.str
-    """"paillier", or "plain" for its twin that encrypts nothing"""
+    """"paillier", "damgard-jurik", or "plain" for the twin that encrypts nothing"""
     bits: _builtins.int
     modulus: _builtins.bytes
     """big-endian, exactly bits / 8 bytes; empty for "plain" """

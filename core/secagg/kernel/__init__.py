@@ -35,23 +35,24 @@ Rows = npt.NDArray[np.uint64]
 _POINTER, _SIZE = ctypes.c_void_p, ctypes.c_uint64
 
 
-def available() -> bool:
-    """Tell whether the kernel is compiled, runs on this processor, and is not switched off."""
-    return os.environ.get("GROKFED_KERNEL") != "off" and _library(LIBRARY) is not None
+def available(bits: int = 0) -> bool:
+    """Tell whether the kernel is compiled, runs on this processor, is not switched off, and takes such a modulus."""
+    if os.environ.get("GROKFED_KERNEL") == "off" or _limbs(bits) > MOST_LIMBS:
+        return False
+    return _library(LIBRARY) is not None
 
 
 class Montgomery:
     """Arithmetic modulo an odd number, on numbers in Montgomery's form: x stands as x R mod n, R = 2^(52 limbs).
 
-    Raises ValueError if the modulus is even or longer than 16,000 bits.
+    Raises ValueError if the modulus is even or longer than 16,638 bits.
     """
 
     def __init__(self, modulus: mpz | int, library: Path = LIBRARY) -> None:
         self.modulus = mpz(modulus)
-        # Two limbs are taken at a time, and R must be above 4 n.
-        self.limbs = -(-(self.modulus.bit_length() + 2) // (2 * LIMB_BITS)) * 2
+        self.limbs = _limbs(self.modulus.bit_length())
         if self.modulus % 2 == 0 or self.limbs > MOST_LIMBS:
-            raise ValueError(f"a modulus of {self.modulus.bit_length()} bits must be odd and of at most 16,000 bits")
+            raise ValueError(f"a modulus of {self.modulus.bit_length()} bits must be odd and of at most 16,638 bits")
         self._functions = _library(library)
         self._size = -(-self.limbs * LIMB_BITS // 8)
         self._inverse = int(-gmpy2.invert(self.modulus, 1 << LIMB_BITS) % (1 << LIMB_BITS))
@@ -137,6 +138,11 @@ class Montgomery:
 
     def _empty(self, count: int) -> Rows:
         return np.empty((count, self.limbs), np.uint64)
+
+
+def _limbs(bits: int) -> int:
+    """How many limbs a modulus takes: two are taken at a time, and R must be above 4 n."""
+    return -(-(bits + 2) // (2 * LIMB_BITS)) * 2
 
 
 def _address(array: npt.NDArray[Any]) -> int:
