@@ -79,7 +79,7 @@ class Participant:
             raise Refused(Reason.WRONG_TASK, f"the round trains {description.task!r}, this client {self.task.name!r}")
         self._policy.check_key(key.scheme, key.bits)
         check_key(key)
-        if encoding != encoding_for(self.task, values, key.plaintext_bits, encoding.max_cohort):
+        if encoding != encoding_for(self.task, values, key.plaintext_bits, encoding.max_cohort, encoding.count_cap):
             raise Refused(Reason.WRONG_DESCRIPTION, "the round's encoding is not that of this client's task")
         if description.min_cohort < self._policy.min_cohort:
             raise Refused(

@@ -3,7 +3,8 @@
     a client     update = train(model) - model, clipped and quantised by the encoding
     the server   model  = model + (sum of the updates) / (number of updates)
 
-Every client weighs the same. The mean is over whole clients, so that one client's number of mails stays its own secret.
+Every client counts the same, or, if a run says so, by its number of examples up to a cap. That number stays the
+client's own secret either way: it travels inside the encrypted sum.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ def evaluate_model(task: Task, model: FloatArray, data: Dataset) -> Sums:
 
 
 def next_model(model: FloatArray, cohort: CohortSum) -> FloatArray:
-    """The published rule: add the mean update."""
-    return model + cohort.delta_sum / cohort.contributors
+    """The published rule: add the mean update; nothing if clients count by their examples and none had any."""
+    return model + cohort.delta_sum / cohort.divisor if cohort.divisor else model
 
 
 def named_weights(task: Task, model: FloatArray) -> dict[str, npt.NDArray[Any]]:
@@ -82,10 +83,10 @@ def load_model(path: Path, task: Task) -> FloatArray:
     return to_vector(module)
 
 
-def encoding_for(task: Task, values: int, plaintext_bits: int, max_cohort: int) -> Encoding:
+def encoding_for(task: Task, values: int, plaintext_bits: int, max_cohort: int, count_cap: int = 0) -> Encoding:
     """The task's encoding: its clip decides the one scale. Raises SettingsError if a sum could overflow."""
     fraction_bits = VALUE_BITS - 1 - round(np.log2(task.clip))
-    return Encoding(values, plaintext_bits, max_cohort, VALUE_BITS, fraction_bits)
+    return Encoding(values, plaintext_bits, max_cohort, VALUE_BITS, fraction_bits, count_cap)
 
 
 def task_digest(task: Task) -> bytes:

@@ -72,6 +72,9 @@ def serve(
         str, typer.Option(help="paillier, damgard-jurik, or plain, which encrypts nothing.")
     ] = "paillier",
     key_bits: Annotated[int, typer.Option(help="Size of the Paillier key.")] = 2048,
+    count_cap: Annotated[
+        int, typer.Option(min=0, help="Clients count by their examples, up to this many; 0: all alike.")
+    ] = 0,
     seed: Annotated[int, typer.Option(help="Of the starting model and all shuffling.")] = 0,
     test: Annotated[str | None, typer.Option(help="Mailbox to judge each model on, or `generated`.")] = None,
     gather_seconds: Annotated[float, typer.Option(help="Begin when nobody new came for so long.")] = 5.0,
@@ -96,11 +99,12 @@ def serve(
             round_seconds=round_seconds,
             patience_seconds=patience,
         )
-        settings = RunSettings(task, scheme, key_bits, seed, rules, insecure_demo_keys)
+        settings = RunSettings(task, scheme, key_bits, seed, rules, insecure_demo_keys, count_cap)
         places = Places(listen_at, state, out, keep_serving)
         the_task = get_task(task)
         plaintext_bits = PublicKey(scheme, key_bits).plaintext_bits
-        encoding_for(the_task, len(initial_model(the_task, seed)), plaintext_bits, max_cohort)  # or say now why not
+        values = len(initial_model(the_task, seed))
+        encoding_for(the_task, values, plaintext_bits, max_cohort, count_cap)  # or say now why not
         test_data = the_task.load_test(test, seed, clients) if test is not None else None
         if not asyncio.run(_serve(settings, places, the_task, test_data)):
             raise KeyboardInterrupt

@@ -419,7 +419,9 @@ class Coordinator:
             task=self.task.name,
             model_digest=digest(model_bytes(model)),
             key=key,
-            encoding=encoding_for(self.task, self._values, key.plaintext_bits, rules.max_cohort),
+            encoding=encoding_for(
+                self.task, self._values, key.plaintext_bits, rules.max_cohort, self.settings.count_cap
+            ),
             min_cohort=rules.min_cohort,
             deadline_seconds=rules.round_seconds,
         )

@@ -20,6 +20,7 @@ class RunSettings:
     seed: int = 0
     rules: RoundRules = field(default_factory=RoundRules)
     insecure_demo_keys: bool = False
+    count_cap: int = 0
 
     def __post_init__(self) -> None:
         check_key_bits(self.scheme, self.key_bits, insecure_demo_keys=self.insecure_demo_keys)

@@ -53,6 +53,9 @@ def main(
     scheme: Annotated[
         Scheme, typer.Option(help="damgard-jurik sends a quarter less; plain encrypts nothing.")
     ] = Scheme.paillier,
+    count_cap: Annotated[
+        int, typer.Option(min=0, help="Clients count by their examples, up to this many; 0: all alike.")
+    ] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder for results; default runs/TASK-TIME.")] = None,
     min_cohort: Annotated[int | None, typer.Option(help="Open no sum of fewer; default half the clients.")] = None,
     round_seconds: Annotated[float | None, typer.Option(help="Deadline of a round; default by size.")] = None,
@@ -78,7 +81,7 @@ def main(
             round_seconds=60 + 4 * count * (key_bits / 2048) ** 3 if round_seconds is None else round_seconds,
             patience_seconds=120.0 * max(1.0, (key_bits / 2048) ** 4),
         )
-        settings = RunSettings(task, scheme.value, key_bits, seed, rules, insecure_demo_keys)
+        settings = RunSettings(task, scheme.value, key_bits, seed, rules, insecure_demo_keys, count_cap)
         folder = out or Path("runs", time.strftime(f"{task}-%Y%m%d-%H%M%S"))
         _simulate(console, Federation(settings, plan, folder, port))
         if central:

@@ -65,6 +65,7 @@ class Federation:
         arguments = [
             *("--listen", f"127.0.0.1:{self.port}", "--state", str(self.out / "server"), "--out", str(self.out)),
             *("--task", settings.task, "--scheme", settings.scheme, "--key-bits", str(settings.key_bits)),
+            *("--count-cap", str(settings.count_cap)),
             *("--seed", str(settings.seed), "--rounds", str(rules.rounds), "--clients", str(rules.target)),
             *("--min-cohort", str(rules.min_cohort), "--max-cohort", str(rules.max_cohort)),
             *("--round-seconds", str(rules.round_seconds), "--patience", str(rules.patience_seconds)),

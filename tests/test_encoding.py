@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import Reason, Refused, SettingsError
-from core.secagg.encoding import GUARD_BITS, METRIC_SLOTS, Encoding, Update
+from core.federated import next_model
+from core.secagg.encoding import GUARD_BITS, METRIC_SLOTS, CohortSum, Encoding, Update
 
 
 def small_encoding(values: int = 5, max_cohort: int = 4) -> Encoding:
@@ -174,3 +175,49 @@ class TestSumsThatNoHonestCohortGives:
     @pytest.mark.parametrize("contributors", [0, 5])
     def test_more_contributors_than_the_slots_are_made_for(self, contributors: int) -> None:
         self.refused(self.honest(), contributors, "1 to 4 are possible")
+
+
+class TestCountingByExamples:
+    """Three clients with 1, 3 and 9 examples, of which at most 4 count: shares 1/4, 3/4 and 1."""
+
+    ENCODING = Encoding(values=2, plaintext_bits=200, max_cohort=4, fraction_bits=8, count_cap=4)
+
+    def sum_of(self, updates: list[Update]) -> CohortSum:
+        plaintexts = [self.ENCODING.encode(update) for update in updates]
+        return self.ENCODING.decode([sum(column) for column in zip(*plaintexts, strict=True)], len(updates))
+
+    def update(self, delta: list[float], examples: int) -> Update:
+        return Update(np.array(delta), examples, loss=0.0, correct=0)
+
+    def test_the_mean_counts_each_client_by_its_examples_up_to_the_cap(self):
+        found = self.sum_of([self.update([8, 0], 1), self.update([0, 8], 3), self.update([4, 4], 9)])
+        assert found.count == 0.25 + 0.75 + 1
+        assert found.delta_sum.tolist() == [2 + 4, 6 + 4]
+        assert next_model(np.array([1.0, 1.0]), found).tolist() == [1 + 6 / 2, 1 + 10 / 2]
+        assert found.examples == 13
+
+    def test_a_client_without_examples_does_not_count(self):
+        found = self.sum_of([self.update([8, 8], 0), self.update([1, 2], 4)])
+        assert next_model(np.zeros(2), found).tolist() == [1, 2]
+
+    def test_a_cohort_without_examples_leaves_the_model_as_it_was(self):
+        found = self.sum_of([self.update([8, 8], 0)] * 2)
+        assert next_model(np.array([5.0, 6.0]), found).tolist() == [5, 6]
+
+    def test_a_change_is_clipped_before_it_is_counted(self):
+        found = self.sum_of([self.update([1e6, -1e6], 1), self.update([0, 0], 3)])
+        assert found.delta_sum.tolist() == [32, -32]  # a quarter of 128, the largest change
+
+    def test_the_count_has_a_slot_of_its_own_and_is_checked(self):
+        alike = Encoding(values=2, plaintext_bits=200, max_cohort=4, fraction_bits=8)
+        assert self.ENCODING.leading_slots == alike.leading_slots + 1
+        honest = self.ENCODING.encode(self.update([0, 0], 4))
+        too_many = [plaintext + (1 << (4 * self.ENCODING.slot_bits)) for plaintext in honest[:1]] + honest[1:]
+        self.ENCODING.unpack(honest, 1)
+        with pytest.raises(Refused, match="count more than 1 times 4 examples"):
+            self.ENCODING.unpack(too_many, 1)
+
+    @pytest.mark.parametrize("cap", [-1, 65_536])
+    def test_a_cap_that_fits_no_slot_is_refused(self, cap):
+        with pytest.raises(SettingsError, match=f"count_cap is {cap}"):
+            Encoding(values=2, plaintext_bits=200, max_cohort=4, count_cap=cap)

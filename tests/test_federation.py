@@ -44,17 +44,19 @@ def model(parties: Parties) -> np.ndarray:
         return np.concatenate([arrays[name].reshape(-1) for name in arrays.files])
 
 
-def plain_recomputation(clients: list[int], rounds: int, seed: int = 0) -> np.ndarray:
+def plain_recomputation(clients: list[int], rounds: int, seed: int = 0, count_cap: int = 0) -> np.ndarray:
     """What the federation must arrive at, computed in this process without any server or ciphertext."""
     vector = initial_model(SPAM, seed)
     encoding = encoding_for(SPAM, VALUES, plaintext_bits=224, max_cohort=64)
     for number in range(1, rounds + 1):
-        total = np.zeros(VALUES)
+        total, count = np.zeros(VALUES), 0.0
         for client in clients:
             data = SPAM.prepare(SPAM.generate(seed, client))
             update = client_update(SPAM, vector, data, client_rng(seed, number, client))
-            total += np.ldexp(encoding.quantise(update.delta).astype(float), -encoding.fraction_bits)
-        vector = next_model(vector, CohortSum(len(clients), total, 0, 0.0, 0))
+            share = min(len(data), count_cap) / count_cap if count_cap else 1.0
+            total += np.ldexp(encoding.quantise(update.delta * share).astype(float), -encoding.fraction_bits)
+            count += share
+        vector = next_model(vector, CohortSum(len(clients), total, 0, 0.0, 0, count))
     return vector
 
 
@@ -129,6 +131,16 @@ def test_separate_processes_arrive_at_exactly_the_model_of_a_plain_recomputation
     code, said = server.end()
     assert code == 0, said
     assert np.array_equal(model(parties), plain_recomputation([1, 2, 3], rounds=2))
+
+
+def test_clients_that_count_by_their_examples_arrive_at_the_model_of_a_plain_recomputation(parties: Parties) -> None:
+    server, address = parties.server("--clients", "2", "--rounds", "2", "--count-cap", "400")
+    parties.keyholder(address)
+    for number in (1, 2):
+        parties.client(address, number)
+    code, said = server.end()
+    assert code == 0, said
+    assert np.array_equal(model(parties), plain_recomputation([1, 2], rounds=2, count_cap=400))
 
 
 def test_without_a_target_a_run_begins_when_nobody_else_comes(parties: Parties) -> None:

@@ -9,6 +9,10 @@ value and two guard bits besides. The counter of a sum says how many updates are
 separately, so that a ciphertext left out or added twice shows. Before the weights come three slots of sums over the
 client's examples, which the cohort's accuracy is made of; nobody sees one client's.
 
+Clients count alike, unless `count_cap` is set: then a client with c examples counts min(c, count_cap) / count_cap. Its
+clipped change is multiplied by that before it is rounded, and min(c, count_cap) has a slot of its own, so that the sum
+of the changes can be divided by the sum of the counts though nobody learns one client's.
+
 A change x of a weight is clipped to [-clip, clip], where clip = 2^(value_bits - 1 - fraction_bits), rounded to the
 nearest multiple of 2^-fraction_bits, and stored as that integer plus 2^(value_bits - 1), so that it is never negative.
 The scale is one and the same for all weights of a task: a scale per number would travel in clear and say which weights
@@ -56,6 +60,13 @@ class CohortSum:
     mean_loss: float
     """Mean over the clients of each client's mean loss."""
     correct: int
+    count: float | None = None
+    """How many clients' worth the sum is, each counted by its examples; None if all count alike."""
+
+    @property
+    def divisor(self) -> float:
+        """What makes a mean of the sum."""
+        return self.contributors if self.count is None else self.count
 
     @property
     def accuracy(self) -> float:
@@ -75,6 +86,8 @@ class Encoding:
     max_cohort: int = 64
     value_bits: int = 16
     fraction_bits: int = 13
+    count_cap: int = 0
+    """Clients count by their examples, up to this many; 0: all count alike."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.values <= LARGEST_UPDATE:
@@ -85,6 +98,8 @@ class Encoding:
             raise SettingsError(f"value_bits is {self.value_bits}; 2 to 24 are supported")
         if not 0 <= self.fraction_bits < 64:
             raise SettingsError(f"fraction_bits is {self.fraction_bits}; 0 to 63 are supported")
+        if not 0 <= self.count_cap <= self.largest_value:
+            raise SettingsError(f"count_cap is {self.count_cap}; it must be 0 to {self.largest_value}")
         if self.slot_bits > 52:
             raise SettingsError(
                 f"{self.value_bits}-bit values of up to {self.max_cohort} clients need slots of "
@@ -120,18 +135,26 @@ class Encoding:
         return self.plaintext_bits // self.slot_bits
 
     @property
+    def leading_slots(self) -> int:
+        """Slots before the weights: the metrics, and the count if clients count by their examples."""
+        return METRIC_SLOTS + (self.count_cap > 0)
+
+    @property
     def plaintexts(self) -> int:
         """Plaintexts in one update; depends on the settings only, never on the data."""
-        return -(-(self.values + METRIC_SLOTS) // (self.slots_per_plaintext - 1))
+        return -(-(self.values + self.leading_slots) // (self.slots_per_plaintext - 1))
 
     def encode(self, update: Update) -> list[int]:
         """Clip, quantise and pack one update.
 
         Raises ValueError if the delta has another shape, a value that is not finite, or an impossible metric.
         """
-        metrics = self._metrics(update)
-        weights = self.quantise(update.delta) + self.offset
-        return self.pack(np.concatenate([metrics, weights]))
+        leading, delta = self._metrics(update), update.delta
+        if self.count_cap:
+            count = min(update.examples, self.count_cap)
+            delta = np.clip(delta, -self.clip, self.clip) * (count / self.count_cap)
+            leading = np.append(leading, count)
+        return self.pack(np.concatenate([leading, self.quantise(delta) + self.offset]))
 
     def quantise(self, delta: FloatArray) -> IntArray:
         """The integers nearest to delta * 2^fraction_bits, shape (values,), each in [-offset, offset - 1]."""
@@ -149,19 +172,20 @@ class Encoding:
         """
         slots = self.unpack(plaintext_sums, contributors)
         examples, loss, correct = (int(slot) for slot in slots[:METRIC_SLOTS])
-        signed = slots[METRIC_SLOTS:] - contributors * self.offset
+        signed = slots[self.leading_slots :] - contributors * self.offset
         return CohortSum(
             contributors=contributors,
             delta_sum=np.ldexp(signed.astype(np.float64), -self.fraction_bits),
             examples=examples,
             mean_loss=loss * LOSS_UNIT / contributors,
             correct=correct,
+            count=int(slots[METRIC_SLOTS]) / self.count_cap if self.count_cap else None,
         )
 
     def pack(self, values: IntArray) -> list[int]:
-        """Lay slots (counters are added here) into plaintexts. `values` has shape (METRIC_SLOTS + values,)."""
-        if values.shape != (METRIC_SLOTS + self.values,):
-            raise ValueError(f"there are {values.shape} slots to pack; expected {METRIC_SLOTS + self.values}")
+        """Lay slots (counters are added here) into plaintexts. `values` has shape (leading_slots + values,)."""
+        if values.shape != (self.leading_slots + self.values,):
+            raise ValueError(f"there are {values.shape} slots to pack; expected {self.leading_slots + self.values}")
         if values.min() < 0 or values.max() > self.largest_value:
             raise ValueError(f"a slot value lies outside 0 to {self.largest_value}")
         per_row = self.slots_per_plaintext - 1
@@ -192,7 +216,9 @@ class Encoding:
         slots = rows[:, 1:].reshape(-1)
         if slots.max() > contributors * self.largest_value:
             raise _bad_sum(f"a slot is larger than {contributors} updates can make it")
-        used = METRIC_SLOTS + self.values
+        if self.count_cap and slots[METRIC_SLOTS] > contributors * self.count_cap:
+            raise _bad_sum(f"the clients count more than {contributors} times {self.count_cap} examples")
+        used = self.leading_slots + self.values
         if slots[used:].any():
             raise _bad_sum("a slot that no update uses is not zero")
         return slots[:used]

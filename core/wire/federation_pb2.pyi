@@ -320,6 +320,7 @@ class Encoding(_message.Message):
     FRACTION_BITS_FIELD_NUMBER: _builtins.int
     MAX_COHORT_FIELD_NUMBER: _builtins.int
     PLAINTEXT_BITS_FIELD_NUMBER: _builtins.int
+    COUNT_CAP_FIELD_NUMBER: _builtins.int
     values: _builtins.int
     """weights in one update"""
     value_bits: _builtins.int
@@ -330,6 +331,8 @@ class Encoding(_message.Message):
     """slots are wide enough for the sum of this many"""
     plaintext_bits: _builtins.int
     """usable bits of one plaintext"""
+    count_cap: _builtins.int
+    """clients count by their examples, up to this many; 0: all count alike"""
     def __init__(
         self,
         *,
@@ -338,10 +341,11 @@ class Encoding(_message.Message):
         fraction_bits: _builtins.int = ...,
         max_cohort: _builtins.int = ...,
         plaintext_bits: _builtins.int = ...,
+        count_cap: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fraction_bits", b"fraction_bits", "max_cohort", b"max_cohort", "plaintext_bits", b"plaintext_bits", "value_bits", b"value_bits", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count_cap", b"count_cap", "fraction_bits", b"fraction_bits", "max_cohort", b"max_cohort", "plaintext_bits", b"plaintext_bits", "value_bits", b"value_bits", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -71,6 +71,7 @@ def encoding_from_wire(message: pb.Encoding) -> Encoding:
             max_cohort=message.max_cohort,
             value_bits=message.value_bits,
             fraction_bits=message.fraction_bits,
+            count_cap=message.count_cap,
         )
     except SettingsError as error:
         raise _malformed(f"the encoding cannot work: {error}") from error
