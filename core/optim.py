@@ -6,7 +6,7 @@
     loss.backward()
     optimiser.step()
 
-Parameters without a gradient and frozen parameters stay where they are.
+Parameters without a gradient and frozen parameters stay where they are, and so do frozen entries: `Optimiser.freeze`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +37,34 @@ class Optimiser(ABC):
     def __init__(self, parameters: Iterable[Tensor], lr: float) -> None:
         self.parameters = list(parameters)
         self.lr = _positive("lr", lr)
+        self._frozen: dict[int, Any] = {}
+
+    def freeze(self, parameter: Tensor, entries: Any) -> None:
+        """Keep single entries of a parameter where they are, whatever their gradient, until `unfreeze` (chapter 5).
+
+        To freeze a whole parameter set its `requires_grad` to False. Momentum goes on gathering the gradients of frozen
+        entries, and moves them when they are let go.
+
+        Args:
+            entries: which, as an index of the parameter's array: a boolean mask of its shape, or row numbers for
+                example. They take the place of what was frozen of this parameter before.
+
+        Raises:
+            ValueError: the parameter is not among those of this optimiser.
+            IndexError: the index does not fit the parameter.
+        """
+        _ = parameter.data[entries]
+        self._frozen[self._position(parameter)] = entries
+
+    def unfreeze(self, parameter: Tensor) -> None:
+        """Let all entries of a parameter learn again. Raises ValueError as `freeze` does."""
+        self._frozen.pop(self._position(parameter), None)
+
+    def _position(self, parameter: Tensor) -> int:
+        for position, own in enumerate(self.parameters):
+            if own is parameter:
+                return position
+        raise ValueError(f"a tensor of shape {parameter.shape} is not among the parameters of this optimiser")
 
     def zero_grad(self) -> None:
         """Forget the gradients; call it before `backward`, which adds to them."""
@@ -43,10 +72,15 @@ class Optimiser(ABC):
             parameter.grad = None
 
     def step(self) -> None:
-        """Move every parameter that has a gradient."""
+        """Move every parameter that has a gradient, but not its frozen entries."""
         for position, parameter in enumerate(self.parameters):
-            if parameter.requires_grad:
-                self._update(position, parameter)
+            if not parameter.requires_grad:
+                continue
+            entries = self._frozen.get(position)
+            kept = None if entries is None else parameter.data[entries].copy()
+            self._update(position, parameter)
+            if kept is not None:
+                parameter.data[entries] = kept  # neither momentum nor decay may move them
 
     def _update(self, position: int, parameter: Tensor) -> None:
         if parameter.grad is not None:

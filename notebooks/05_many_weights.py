@@ -16,6 +16,7 @@ import numpy as np
 
 from core.data.drawn import drawn_digits
 from core.data.toys import baseball
+from core.data.vocabulary import one_hot
 from core.losses import delta_rule, mse
 from core.metrics import correct_classes
 from core.nn import Flatten, Linear, Sequential
@@ -57,11 +58,11 @@ def learn(weights, rate, steps, frozen=False):
     """Return the weights before each step and after the last."""
     weights = Tensor(weights, requires_grad=True)
     optimiser, path = SGD([weights], lr=rate), [weights.data.copy()]
+    if frozen:
+        optimiser.freeze(weights, 0)  # the toes' weight stays where it is
     for _ in range(steps):
         optimiser.zero_grad()
         delta_rule(weights @ game, 1.0).backward()
-        if frozen:
-            weights.grad[0] = 0  # the first weight is told that nothing is wrong
         optimiser.step()
         path.append(weights.data.copy())
     return path
@@ -131,7 +132,7 @@ print(matrix.data)
 
 # %%
 def squared_error(scores, labels):
-    return mse(scores, np.eye(10)[labels])
+    return mse(scores, one_hot(labels, 10))
 
 
 training, test = drawn_digits(300, seed=1), drawn_digits(200, seed=2)

@@ -18,7 +18,7 @@ from core.data.drawn import drawn_digits
 from core.data.mnist import Images
 from core.losses import cross_entropy
 from core.metrics import correct_classes
-from core.nn import Dropout, Flatten, Linear, ReLU, Sequential
+from core.nn import Dropout, Ensemble, Flatten, Linear, ReLU, Sequential, Softmax
 from core.optim import SGD
 from core.pictures import learning_curves
 from core.training import evaluate, train, train_epoch
@@ -151,16 +151,17 @@ for size in (1, 10, 120):
 # vote, by the mean of their probabilities. Now, at the very end, the test part.
 
 # %%
-votes = []
+members = []
 for seed in range(5):
     rng = np.random.default_rng(seed)
     member = network(rng)
     optimiser = SGD(member.parameters(), lr=0.1)
     for _ in range(12):
         train_epoch(member, training, cross_entropy, optimiser, batch_size=10, rng=rng)
-    votes.append(member.eval()(test.images).softmax().data)
-    print(f"member {seed}: {correct_classes(votes[-1], test.labels) / len(test):.1%} right")
-print(f"all five together: {correct_classes(np.mean(votes, axis=0), test.labels) / len(test):.1%} right")
+    members.append(Sequential(member, Softmax()))
+    print(f"member {seed}: {evaluate(member, test, cross_entropy, correct_classes).accuracy:.1%} right")
+right = correct_classes(Ensemble(members).eval()(test.images).data, test.labels)
+print(f"all five together: {right / len(test):.1%} right")
 for name, model in (("trained on", plain), ("stopped early", stopped), ("dropout", thinned)):
     sums = evaluate(model, test, cross_entropy, correct_classes)
     print(f"{name}: {sums.accuracy:.1%} right, loss {sums.mean_loss:.3f}")

@@ -16,6 +16,7 @@
 import numpy as np
 
 from core.data.drawn import drawn_digits
+from core.data.vocabulary import one_hot
 from core.losses import binary_cross_entropy, cross_entropy, mse
 from core.metrics import correct_classes
 from core.nn import Dropout, Flatten, Linear, Sequential, Softmax, Tanh
@@ -67,7 +68,7 @@ for name, from_output in (("relu", relu_slope), ("sigmoid", sigmoid_slope), ("ta
 
 # %%
 logits = Tensor([0.0, 0, 0, 0, 0, 0, 0, 0, 0, 100])
-truth = np.eye(10)[9]
+truth = one_hot(9, 10)
 for outputs in (logits.sigmoid(), logits.softmax()):
     print(outputs.data.round(3), "squared error", mse(outputs, truth, "sum").item())
 

@@ -17,14 +17,14 @@ import numpy as np
 from core.analogies import solve
 from core.data.made_up_text import BLAME, PRAISE, SUBJECTS, generated_reviews
 from core.data.text import Bags, stem
-from core.data.vocabulary import FrequentWords
+from core.data.vocabulary import FrequentWords, bag_of_words
 from core.losses import binary_cross_entropy
 from core.metrics import correct_answers
-from core.nn import EmbeddingBag, Linear, Module, nearest_rows
+from core.nn import nearest_rows
 from core.optim import Adam
 from core.pictures import vector_strips, word_map
 from core.tasks import analogies
-from core.tasks.reviews import examples_of
+from core.tasks.reviews import ReviewModel, examples_of
 from core.training import evaluate, train_epoch
 
 # %% [markdown]
@@ -37,8 +37,8 @@ from core.training import evaluate, train_epoch
 # %%
 words, table = ["cat", "the", "dog", "sat"], np.array([[1.0, 2], [0, 1], [4, 4], [3, 0]])
 sentence = ["the", "cat", "sat"]
-marks = np.array([word in sentence for word in words], float)
 rows = [words.index(word) for word in sentence]
+marks = bag_of_words(rows, len(words))
 print("marks", marks, "times table", marks @ table, "sum of rows", table[rows].sum(axis=0))
 
 # %% [markdown]
@@ -56,29 +56,18 @@ vocabulary = FrequentWords(reviews.words())
 
 
 def bags(part):
-    numbers = [vocabulary.encode(text) for text in part.words()]
+    numbers = [np.unique(vocabulary.encode(text)) for text in part.words()]
     sizes = np.array([len(row) for row in numbers])
     return Bags(np.concatenate(numbers), np.cumsum(sizes) - sizes, part.positive.astype(int))
 
 
 # %% [markdown]
 # The network: the mean of the rows of a review's distinct words, 8 numbers each, and one linear layer that makes
-# "positive" or "negative" of it.
-
+# "positive" or "negative" of it. The task *reviews* federates the same network.
 
 # %%
-class ReviewModel(Module):
-    def __init__(self, rng):
-        self.words = EmbeddingBag(vocabulary.size, 8, mode="mean", deduplicate=True, rng=rng)
-        self.output = Linear(8, 1, rng=rng)
-
-    def forward(self, bags):
-        indices, offsets = bags
-        return self.output(self.words(indices, offsets)).reshape(len(offsets))
-
-
 rng = np.random.default_rng(1)
-model = ReviewModel(rng)
+model = ReviewModel(vocabulary.size, 8, rng=rng)
 optimiser = Adam(model.parameters(), lr=0.01)
 print("untrained: accuracy", evaluate(model, bags(unseen), binary_cross_entropy, correct_answers).accuracy)
 for number in range(1, 6):
@@ -95,7 +84,7 @@ for number in range(1, 6):
 table = model.words.weight.data
 for word in ("wonderful", "terrible"):
     number = vocabulary.index(word)
-    rows, cosines = nearest_rows(table, table[number], count=5, without=[number])
+    rows, cosines = nearest_rows(table, table[number], count=5, without=[number, *vocabulary.no_words])
     print(word, "is near", dict(zip(vocabulary.decode(rows), cosines.round(2).tolist(), strict=True)))
 
 # %%
@@ -122,7 +111,7 @@ vector_strips(few, table[vocabulary.encode(few)])
 
 # %%
 blanks = analogies.prepare(examples_of(reviews))
-filler = analogies.BlankModel(np.random.default_rng(1))
+filler = analogies.build(np.random.default_rng(1))
 optimiser = Adam(filler.parameters(), lr=0.02)
 for number in range(1, 4):
     print(f"pass {number}: loss {train_epoch(filler, blanks, analogies.loss, optimiser, 128, rng):.3f}")

@@ -15,6 +15,7 @@
 # %%
 import numpy as np
 
+from core.gradient_check import gradient_gap
 from core.losses import cross_entropy, mse
 from core.nn import Embedding, Linear, Sequential, Tanh
 from core.optim import SGD
@@ -108,6 +109,15 @@ formula(**variables).backward()
 for name, value in start.items():
     above, below = (formula(**(start | {name: value + step})) for step in (1e-6, -1e-6))
     print(f"{name:8} by backward {variables[name].grad:+.7f}   by moving {(above - below) / 2e-6:+.7f}")
+
+# %% [markdown]
+# The library checks whole networks so: every entry of every parameter is moved to and fro. (Sizes are small, for each
+# move costs two forward passes.)
+
+# %%
+network = Sequential(Embedding(3, 4, rng=np.random.default_rng(1)), Tanh(), Linear(4, 2, rng=np.random.default_rng(2)))
+gap = gradient_gap(lambda: cross_entropy(network([0, 2, 2]), [1, 0, 1]), network.parameters())
+print(f"embedding, tanh, linear layer, cross entropy: no slope is further off than {gap:.0e}")
 
 # %% [markdown]
 # An embedding looks rows up by number. A row that is looked up twice has a part in two places, and its slopes add up.

@@ -1,4 +1,4 @@
-"""The one finite-difference check of every operation and layer, and the numbers it is tried on."""
+"""The numbers that operations and layers are checked on, by the finite differences of `core.gradient_check`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from core.gradient_check import check_gradients
 from core.ops import Array
 from core.tensor import Tensor
 
-STEP = 1e-5
+__all__ = ["PAIRS", "check_gradients", "check_operation", "numbers"]
 
 # Shapes of two arrays that broadcast together: alike, a missing axis, an axis of 1 on either side, scalars.
 PAIRS = [
@@ -39,30 +40,3 @@ def check_operation(
         Tensor(numbers(*shape, low=low, high=high, seed=seed), requires_grad=True) for seed, shape in enumerate(shapes)
     ]
     check_gradients(lambda: operation(*inputs), inputs)
-
-
-def check_gradients(compute: Callable[[], Tensor], tensors: list[Tensor]) -> None:
-    """Compare the gradients that `backward` leaves in `tensors` with central differences.
-
-    The entries of the result are weighed differently, so that a mix-up between them shows.
-    """
-    result = compute()
-    weights = numbers(*result.shape, seed=99)
-    result.backward(weights)
-    for tensor in tensors:
-        assert tensor.grad is not None
-        assert tensor.grad.shape == tensor.shape
-        differences = np.zeros(tensor.shape)
-        for place in np.ndindex(tensor.shape):
-            differences[place] = _central_difference(compute, weights, tensor.data, place)
-        np.testing.assert_allclose(tensor.grad, differences, rtol=1e-6, atol=1e-8)
-
-
-def _central_difference(compute: Callable[[], Tensor], weights: Array, data: Array, place: tuple[int, ...]) -> float:
-    middle = data[place]
-    data[place] = middle + STEP
-    above = (compute().data * weights).sum()
-    data[place] = middle - STEP
-    below = (compute().data * weights).sum()
-    data[place] = middle
-    return float((above - below) / (2 * STEP))

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from core.data.toys import baseball, streetlights
-from core.losses import cross_entropy, delta_rule, mse
-from core.nn import Embedding, Linear, LinearRecurrentCell, Module, ReLU, Sequential, Sigmoid, Tanh
-from core.optim import SGD, hot_and_cold
+from core.data.toys import baseball, streetlights, streetlights_deep
+from core.data.vocabulary import one_hot
+from core.errors import DataError
+from core.losses import mse
+from core.nn import LSTM, RNN, LinearRecurrentCell, ReLU, Sequential, Sigmoid, Tanh
+from core.optim import hot_and_cold
+from core.tasks.babi import TRAIN_FILE
 from core.tensor import Tensor
+from experiments.chapters import chapter_05
+from experiments.chapters.babi_lines import ceiling, read_lines
+from experiments.chapters.chapter_05 import predictions
+from experiments.chapters.chapter_06 import deep
+from experiments.chapters.chapter_13 import FIRST, SECOND, padded, summed_errors, word_errors
+from experiments.chapters.chapter_14 import load, state_gradients
+from experiments.chapters.character_models import NextCharacter, text_perplexity
+from experiments.chapters.sentence_models import EveryNextWord
 from experiments.chapters.small_networks import errors, errors_row_by_row, linear
+from experiments.run import Run
 
 GAME = baseball().inputs[0]
 STREETLIGHTS, WALK = streetlights()
-RNG = np.random.default_rng(0)  # for layers whose start is overwritten
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def exactly(figures: object) -> object:
@@ -81,24 +95,12 @@ class TestChapter4GradientDescent:
 
 class TestChapter5SeveralWeights:
     def test_predictions_of_three_weights(self):
-        assert self.predictions(lr=0.01, frozen=False) == exactly([0.86, 0.9637575, 0.9906177228])
+        assert predictions(linear(chapter_05.START), lr=0.01, steps=3) == exactly([0.86, 0.9637575, 0.9906177228])
 
     def test_predictions_with_the_first_weight_frozen(self):
-        assert self.predictions(lr=0.3, frozen=True) == exactly([0.86, 0.938225, 0.97274178])
-
-    def predictions(self, lr: float, frozen: bool) -> list[float]:
-        model = linear([[0.1], [0.2], [-0.1]])
-        optimiser = SGD(model.parameters(), lr)
-        seen = []
-        for _ in range(3):
-            outputs = model(GAME)
-            seen.append(outputs.item())
-            optimiser.zero_grad()
-            delta_rule(outputs, [1.0]).backward()
-            if frozen:
-                model.weight.grad[0] = 0
-            optimiser.step()
-        return seen
+        model = linear(chapter_05.START)
+        assert predictions(model, lr=0.3, steps=3, frozen=True) == exactly([0.86, 0.938225, 0.97274178])
+        assert model.weight.data[0].item() == 0.1
 
     def test_one_input_and_three_outputs(self):
         model = linear([[0.3, 0.2, 0.9]])
@@ -131,27 +133,18 @@ class TestChapter6Streetlights:
         np.testing.assert_allclose(model.weight.data[:, 0], [0, 1, 0], atol=0.01)
 
     def test_a_deep_network_on_four_rows(self):
-        model = self.deep(ReLU())
-        seen = errors_row_by_row(model, STREETLIGHTS[:4], self.TARGETS, lr=0.2, passes=60)
+        seen = errors_row_by_row(deep(ReLU()), *streetlights_deep(), lr=0.2, passes=60)
         figures = [0.6342311598, 0.3583840768, 0.0830183113, 0.0064670550, 0.0003292669]
         assert seen[9:-10:10] == exactly(figures)
         assert seen[-1] == pytest.approx(1.50556e-05, rel=1e-5)
 
     def test_a_purely_linear_stack_cannot_learn_four_rows(self):
-        model = self.deep()
-        assert min(errors(model, STREETLIGHTS[:4], self.TARGETS, lr=0.05, steps=1_000)) > 1 - 1e-9
-
-    TARGETS = np.array([[1], [1], [0], [0]], float)
-
-    def deep(self, *activation: Module) -> Sequential:
-        legacy = np.random.RandomState(1)
-        first, second = 2 * legacy.random_sample((3, 4)) - 1, 2 * legacy.random_sample((4, 1)) - 1
-        return Sequential(linear(first), *activation, linear(second))
+        assert min(errors(deep(), *streetlights_deep(), lr=0.05, steps=1_000)) > 1 - 1e-9
 
 
 class TestChapter9Activations:
     def test_one_large_logit_is_a_miss_for_sigmoid_and_none_for_softmax(self):
-        logits, target = Tensor([0.0] * 9 + [100.0]), np.eye(10)[9]
+        logits, target = Tensor([0.0] * 9 + [100.0]), one_hot(9, 10)
         assert mse(logits.sigmoid(), target, "sum").item() == exactly(2.25)
         assert mse(logits.softmax(), target, "sum").item() == pytest.approx(0, abs=1e-40)
 
@@ -164,29 +157,18 @@ class TestChapter12SentenceVectors:
             state = cell([word], state)
         np.testing.assert_array_equal(state.data, [[13, 15, 17]])
 
-    def test_an_untrained_model_of_nine_words_finds_all_equally_likely(self):
-        output = Linear(3, 9, bias=False, rng=RNG)
-        assert output(LinearRecurrentCell(3).initial_state(1)).softmax().data == exactly([[1 / 9] * 9])
+    def test_a_model_of_nine_words_without_meaning_finds_all_equally_likely(self):
+        """With word vectors 0 its state stays at the start vector, which is 0 until it is trained."""
+        model = EveryNextWord(9, 3, rng=np.random.default_rng(0))
+        sentence = np.array([[0, 1, 2, 3]])
+        assert model(sentence).softmax().data != exactly(np.full((1, 4, 9), 1 / 9))
+        model.embedding.weight.data[...] = 0
+        assert model(sentence).softmax().data == exactly(np.full((1, 4, 9), 1 / 9))
+        model.cell.start.data[...] = 1
+        assert model(sentence).softmax().data != exactly(np.full((1, 4, 9), 1 / 9))
 
 
 class TestChapter13Framework:
-    INPUTS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], float)
-    TARGETS = np.array([[0], [1], [0], [1]], float)
-    FIRST = ((0.74159174, 1.55291372, -2.2683282), (1.33354538, -0.84272405, 1.96992445))
-    SECOND = ((-0.08427784,), (0.33525233,), (0.11761108,))
-
-    def summed(self, model: Module, lr: float) -> list[float]:
-        """Ten steps on the gradient of the summed squared error."""
-        optimiser = SGD(model.parameters(), lr)
-        seen = []
-        for _ in range(10):
-            loss = mse(model(self.INPUTS), self.TARGETS, "sum")
-            seen.append(loss.item())
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-        return seen
-
     def test_two_linear_layers_without_biases(self):
         first = linear([[0.71518937, 0.60276338, 0.54488318], [0.4236548, 0.64589411, 0.43758721]])
         second = linear([[0.05671298], [0.27265629], [0.47766512]])
@@ -194,77 +176,65 @@ class TestChapter13Framework:
             0.58128304, 0.48988149, 0.41375111, 0.34489412, 0.28210124,
             0.2254484, 0.17538853, 0.1324231, 0.09682769, 0.06849361,
         ]  # fmt: skip
-        assert self.summed(Sequential(first, second), lr=0.1) == exactly(figures)
+        assert summed_errors(Sequential(first, second), lr=0.1) == exactly(figures)
 
     def test_two_linear_layers_with_biases(self):
-        model = Sequential(linear(self.FIRST, bias=True), linear(self.SECOND, bias=True))
+        model = Sequential(linear(FIRST, bias=True), linear(SECOND, bias=True))
         figures = [
             2.33428272, 0.06743796, 0.0521849, 0.04079507, 0.03184365,
             0.02479336, 0.01925443, 0.01491699, 0.01153118, 0.00889602,
         ]  # fmt: skip
-        assert self.summed(model, lr=0.05) == exactly(figures)
+        assert summed_errors(model, lr=0.05) == exactly(figures)
 
     def test_tanh_and_sigmoid(self):
-        model = Sequential(linear(self.FIRST, bias=True), Tanh(), linear(self.SECOND, bias=True), Sigmoid())
+        model = Sequential(linear(FIRST, bias=True), Tanh(), linear(SECOND, bias=True), Sigmoid())
         figures = [
             1.06372865, 0.75148144, 0.57384259, 0.39574294, 0.2482279,
             0.15515294, 0.10423398, 0.07571169, 0.05837623, 0.04700013,
         ]  # fmt: skip
-        assert self.summed(model, lr=1) == exactly(figures)
+        assert summed_errors(model, lr=1) == exactly(figures)
 
     def test_embedding_and_cross_entropy(self):
-        table = Embedding(3, 3, rng=RNG)
-        table.weight.data[...] = [
-            [0.07172979, 0.03425445, 0.01496106],
-            [-0.0254484, 0.04863137, -0.02080426],
-            [0.130591, 0.15455425, -0.03885283],
-        ]
-        output = linear(
-            [
-                [-0.07158476, 1.11605233, 0.91881512, -0.29311864],
-                [0.99662234, -1.09369354, 0.34976539, -0.10080724],
-                [1.15483414, -0.10128694, 1.6396534, 0.18770157],
-            ],
-            bias=True,
-        )
-        model = Sequential(table, Tanh(), output)
-        optimiser = SGD(model.parameters(), lr=0.4)
-        seen = []
-        for _ in range(10):
-            loss = cross_entropy(model([1, 2, 1, 2]), [0, 1, 0, 1])
-            seen.append(loss.item())
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
         figures = [
             1.3885032, 0.9558182, 0.6823084, 0.509526, 0.3957449,
             0.3175253, 0.2617223, 0.2206128, 0.1894643, 0.1652739,
         ]  # fmt: skip
-        assert seen == exactly(figures)
+        assert word_errors() == exactly(figures)
+
+    @pytest.mark.skipif(not (DATA / TRAIN_FILE).is_file(), reason="the published stories are not here")
+    def test_nobody_can_foretell_the_last_words_of_the_published_lines_better(self, tmp_path):
+        lines = [padded(line) for line in read_lines(Run(tmp_path, DATA))]
+        first, every = (ceiling((line[:-1], line[-1]) for line in part) for part in (lines[:100], lines))
+        assert (first.accuracy, every.accuracy) == (0.37, 0.191)
+        assert (first.loss, every.loss) == (pytest.approx(1.3187, abs=5e-5), pytest.approx(2.3312, abs=5e-5))
 
 
 class TestChapter14VanishingGradients:
-    def gradients(self, activation: str) -> tuple[Tensor, list[float]]:
-        """The last state, and the first gradient entry at each state before it, the latest first."""
-        states = [Tensor(1 / (1 + np.exp(-np.array([1, 0.01]))), requires_grad=True)]
-        for _ in range(10):
-            states[-1].retain_grad()
-            states.append(getattr(states[-1] @ np.array([[1.0, 4.0], [4.0, 1.0]]), activation)())
-        states[-1].backward(np.ones(2))
-        return states[-1], [float(state.grad[0]) for state in reversed(states[:-1])]
+    @pytest.mark.parametrize(("last", "known"), [("a", True), ("z", False)])
+    def test_the_characters_are_those_of_the_part_learned_from(self, tmp_path, last, known):
+        (tmp_path / "shakespear.txt").write_text("ab" * 10_000 + last)
+        if known:
+            assert load(Run(tmp_path, tmp_path)).vocabulary.characters == "ab"
+        else:
+            with pytest.raises(DataError, match="the character 'z' is not among the 2"):
+                load(Run(tmp_path, tmp_path))
 
     def test_sigmoid_gradients_vanish(self):
-        last, gradients = self.gradients("sigmoid")
-        assert last.data == exactly([0.99307291, 0.99307291])
+        last, gradients = state_gradients("sigmoid")
+        assert last == exactly([0.99307291, 0.99307291])
         assert gradients[0] == pytest.approx(0.0344, abs=5e-5)
         assert gradients[-1] == pytest.approx(1.5e-14, rel=0.05)
         assert gradients == sorted(gradients, reverse=True)
 
     def test_relu_gradients_explode(self):
-        _, gradients = self.gradients("relu")
+        _, gradients = state_gradients("relu")
         assert gradients == exactly([5.0**n for n in range(1, 11)])
         assert gradients[-1] == exactly(9_765_625)
 
-    def test_zero_output_weights_are_as_perplexed_as_there_are_symbols(self):
-        logits = Tensor(np.zeros((5, 62)))
-        assert np.exp(cross_entropy(logits, np.arange(5)).item()) == exactly(62)
+    @pytest.mark.parametrize("layer", [RNN, LSTM])
+    def test_zero_output_weights_are_as_perplexed_as_there_are_symbols(self, layer):
+        rng = np.random.default_rng(0)
+        model, text = NextCharacter(62, layer, embedding=8, width=8, rng=rng), rng.integers(0, 62, 100)
+        assert text_perplexity(model, text) > 62.5  # it believes in something, and nothing is true of random letters
+        model.output.weight.data[...] = 0
+        assert text_perplexity(model, text) == exactly(62)

@@ -71,6 +71,28 @@ class TestSoftGroups:
         np.testing.assert_allclose(found.shares.sum(axis=1), 1)
         assert as_sets(found.shares.argmax(axis=1)) == CROWDS
 
+    def test_between_two_centres_a_point_leans_to_the_larger_group_as_the_groups_sizes_do(self):
+        """Halfway between equally wide groups nearness says nothing; only how many belong to each."""
+        points = np.array([[-4.0], [-3], [-3], [-2], [-2], [-1], [3], [4]])
+        found = soft_groups(points, 2, np.random.default_rng(0), steps=1000)
+        odds = np.log(found.shares[:, 0] / found.shares[:, 1])
+        steepness, at_zero = np.polyfit(points[:, 0], odds, 1)  # of one width: the logarithm of the odds is a line
+        first, second = found.shares.sum(axis=0)
+        assert at_zero + steepness * found.centres.mean() == pytest.approx(np.log(first / second), rel=1e-6)
+        assert max(first, second) > 2 * min(first, second)
+
+    def test_groups_of_equal_points_without_any_width_are_told_apart(self):
+        found = soft_groups([[0.0], [0], [5], [5]], 2, np.random.default_rng(0))
+        assert as_sets(found.shares.argmax(axis=1)) == {frozenset({0, 1}), frozenset({2, 3})}
+        assert sorted(found.centres[:, 0].tolist()) == pytest.approx([0, 5], abs=1e-9)
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_a_group_that_fades_away_over_very_many_steps_stays_finite(self, seed):
+        """Two far points begin as a group; one wide group comes to explain all, the other's sizes fall towards 0."""
+        found = soft_groups([[0, 0], [10, 10]] * 10 + [[0, 500], [200, 0]], 2, np.random.default_rng(seed), steps=6_000)
+        assert np.isfinite(found.centres).all()
+        assert (found.shares > 0).all()
+
     def test_a_point_between_two_groups_belongs_to_both_alike(self):
         found = soft_groups([[-6.0], [-5], [-4], [0], [4], [5], [6]], 2, np.random.default_rng(0))
         np.testing.assert_allclose(found.shares[3], [0.5, 0.5], atol=0.02)

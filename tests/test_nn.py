@@ -10,7 +10,7 @@ from gradients import check_gradients, numbers
 
 import core.nn
 from core import nn
-from core.nn import Dropout, Embedding, EmbeddingBag, Linear, Module, Parameter, Sequential
+from core.nn import Dropout, Embedding, EmbeddingBag, Ensemble, Linear, Module, Parameter, Sequential
 from core.optim import SGD
 from core.tensor import Tensor
 
@@ -285,3 +285,28 @@ def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(rng, change, m
 
 def test_the_example_in_the_module_is_true():
     assert doctest.testmod(core.nn).failed == 0
+
+
+# --- Ensembles ---
+
+
+def test_an_ensemble_answers_with_the_mean_of_its_members():
+    members = [lambda inputs, factor=factor: Tensor(inputs) * factor for factor in (1.0, 2.0, 6.0)]
+    assert Ensemble(members)([1.0, -2.0]).data.tolist() == [3.0, -6.0]
+
+
+def test_an_ensemble_switches_its_members_to_evaluation(rng):
+    ensemble = Ensemble(Dropout(0.5, rng=rng) for _ in range(3)).eval()
+    assert ensemble(np.ones(50)).data.tolist() == [1.0] * 50
+    assert len(list(ensemble.modules())) == 4
+
+
+def test_an_ensemble_has_the_parameters_of_all_its_members(rng):
+    ensemble = Ensemble([Linear(2, 1, rng=rng), Linear(2, 1, bias=False, rng=rng)])
+    names = [name for name, _ in ensemble.named_parameters()]
+    assert names == ["members.0.weight", "members.0.bias", "members.1.weight"]
+
+
+def test_an_ensemble_of_nobody_is_refused():
+    with pytest.raises(ValueError, match="at least 1"):
+        Ensemble([])

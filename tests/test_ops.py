@@ -210,6 +210,12 @@ def test_relu_and_absolute_are_flat_at_exactly_zero():
         assert derivative(np.ones(3))[1] == 0
 
 
+def test_clip_is_flat_at_exactly_its_ends():
+    a = Tensor([-1.5, -1, -0.5, 1, 1.5], requires_grad=True)
+    a.clip(-1, 1).sum().backward()
+    np.testing.assert_array_equal(a.grad, [0, 0, 1, 0, 0])
+
+
 def test_entries_that_share_the_maximum_share_its_gradient():
     _, (derivative,) = ops.max(np.array([[3.0, 1.0, 3.0], [0.0, 5.0, 2.0]]), axis=1)
     np.testing.assert_array_equal(derivative(np.array([1.0, 1.0])), [[0.5, 0, 0.5], [0, 1, 0]])

@@ -239,3 +239,58 @@ def test_losses_that_jump_about_are_no_divergence():
     check = DivergenceCheck()
     for loss in (1e-9, 5.0, 0.0, 900.0):
         check(loss)
+
+
+# --- Frozen entries ---
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda parameters: SGD(parameters, lr=0.1),
+        lambda parameters: SGD(parameters, lr=0.1, momentum=0.9, weight_decay=0.1),
+        lambda parameters: Adam(parameters, lr=0.1, weight_decay=0.1),
+    ],
+    ids=["SGD", "SGD with momentum and decay", "Adam with decay"],
+)
+@pytest.mark.parametrize("entries", [0, [0], np.array([True, False, False])], ids=["number", "list", "mask"])
+def test_a_frozen_entry_stays_and_the_others_move(make, entries):
+    weights = Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    optimiser = make([weights])
+    optimiser.freeze(weights, entries)
+    for _ in range(2):
+        weights.grad = np.ones(3)
+        optimiser.step()
+    assert weights.data[0] == 1.0
+    assert (weights.data[1:] < [2, 3]).all()
+    optimiser.unfreeze(weights)
+    weights.grad = np.ones(3)
+    optimiser.step()
+    assert weights.data[0] < 1
+
+
+def test_a_frozen_row_of_a_looked_up_table_stays():
+    table = Tensor(np.ones((3, 2)), requires_grad=True)
+    optimiser = SGD([table], lr=0.5)
+    optimiser.freeze(table, 1)
+    table.index_select([1, 2, 2]).sum().backward()
+    optimiser.step()
+    assert table.data.tolist() == [[1, 1], [1, 1], [0, 0]]
+
+
+def test_entries_frozen_again_take_the_place_of_those_before():
+    weights = Tensor([1.0, 1.0], requires_grad=True)
+    optimiser = SGD([weights], lr=1.0)
+    optimiser.freeze(weights, 0)
+    optimiser.freeze(weights, 1)
+    weights.grad = np.ones(2)
+    optimiser.step()
+    assert weights.data.tolist() == [0, 1]
+
+
+def test_what_cannot_be_frozen_is_refused():
+    optimiser = SGD([parameter()], lr=1.0)
+    with pytest.raises(ValueError, match="not among the parameters"):
+        optimiser.freeze(parameter(), 0)  # equal, but another
+    with pytest.raises(IndexError):
+        optimiser.freeze(optimiser.parameters[0], 7)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from core.data.made_up_text import generated_reviews
 from core.data.reviews import read_reviews
-from core.data.vocabulary import FrequentWords, pad
+from core.data.text import WordList
+from core.data.vocabulary import FrequentWords, bag_of_words, one_hot, pad
 from core.errors import DataError
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def test_lines_and_labels_are_read_in_step(tmp_path: Path) -> None:
@@ -19,6 +23,16 @@ def test_lines_and_labels_are_read_in_step(tmp_path: Path) -> None:
     reviews = read_reviews(tmp_path)
     assert reviews.words() == [["good", "film", "."], ["bad"]]
     assert reviews.positive.tolist() == [True, False]
+
+
+@pytest.mark.skipif(not (DATA / "reviews.txt.gz").is_file(), reason="the reviews of IMDB are not here")
+def test_the_public_reviews_are_25000_and_alternate_positive_first() -> None:
+    reviews = read_reviews(DATA)
+    assert len(reviews) == len(reviews.texts) == 25_000
+    assert reviews.positive[::2].all()
+    assert not reviews.positive[1::2].any()
+    assert all(text.strip() for text in reviews.texts)
+    assert len(reviews.part(slice(-1000, None))) == 1000
 
 
 @pytest.mark.parametrize(
@@ -56,6 +70,32 @@ def test_words_are_numbered_by_frequency_then_by_alphabet() -> None:
     assert FrequentWords([["b", "a", "c", "c"]], largest=1).size == 3
     with pytest.raises(DataError, match="at least 2 times"):
         FrequentWords([["a"]], least=2)
+
+
+def test_the_cat_sat_marks_three_of_four_places() -> None:
+    words = WordList(["cat", "the", "dog", "sat"])
+    assert bag_of_words([words.index(word) for word in ("the", "cat", "sat")], 4).tolist() == [1, 1, 0, 1]
+
+
+def test_a_bag_of_words_says_that_a_word_is_there_or_how_often() -> None:
+    assert bag_of_words([3, 1, 3], 4).tolist() == [0, 1, 0, 1]
+    assert bag_of_words([3, 1, 3], 4, counts=True).tolist() == [0, 1, 0, 2]
+    assert bag_of_words([], 2).tolist() == [0, 0]
+
+
+def test_counts_are_the_sum_of_the_one_hot_rows() -> None:
+    assert one_hot([2, 0], 3).tolist() == [[0, 0, 1], [1, 0, 0]]
+    assert one_hot(1, 2, np.float32).dtype == np.float32
+    assert one_hot(np.zeros((2, 5), int), 3).shape == (2, 5, 3)
+    numbers = [0, 2, 2, 3]
+    assert bag_of_words(numbers, 4, counts=True).tolist() == one_hot(numbers, 4).sum(axis=0).tolist()
+
+
+@pytest.mark.parametrize("encode", [one_hot, bag_of_words])
+@pytest.mark.parametrize(("number", "error"), [(3, IndexError), (-1, IndexError), (0.5, TypeError)])
+def test_a_number_that_is_no_word_s_is_refused(encode, number: float, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        encode([0, number], 3)
 
 
 def test_rows_are_padded_at_the_end_and_cut_at_the_beginning() -> None:

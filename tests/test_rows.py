@@ -105,6 +105,18 @@ def test_the_words_asked_about_are_left_out():
     assert nearest_rows(COMPASS, COMPASS[0], 2, without=[0])[0].tolist() == [5, 1]
 
 
+def test_by_distance_the_nearest_rows_lie_at_the_same_place():
+    """From (1, 0) it is 3 to (-2, 0), 1 to (0, 0), and a little more to (0, 0.1)."""
+    rows, distances = nearest_rows(COMPASS, COMPASS[0], 4, without=[0], by="distance")
+    assert rows.tolist() == [4, 2, 5, 3]
+    np.testing.assert_allclose(distances, [1, np.sqrt(1.01), np.sqrt(5), 3])
+
+
+def test_another_measure_is_refused_by_name():
+    with pytest.raises(ValueError, match='by is "cosine" or "distance", not \'angle\''):
+        nearest_rows(COMPASS, COMPASS[0], 1, by="angle")
+
+
 @pytest.mark.parametrize("count", [6, 99])
 def test_all_rows_come_if_there_are_no_more(count):
     assert sorted(nearest_rows(COMPASS, [1.0, 1.0], count)[0].tolist()) == [0, 1, 2, 3, 4, 5]

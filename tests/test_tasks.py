@@ -9,8 +9,8 @@ import pytest
 
 from core.data.dealing import deal_by_dirichlet, deal_evenly, deal_groups
 from core.errors import DataError, SettingsError
-from core.federated import client_update, evaluate_model, initial_model
-from core.tasks import TASKS
+from core.federated import client_update, evaluate_model, initial_model, named_weights
+from core.tasks import TASKS, analogies
 from core.tasks.shakespeare import STEPS
 from core.tasks.shakespeare import prepare as characters_of
 from simulation.plan import make_plan
@@ -28,6 +28,21 @@ def test_a_round_on_made_up_data_lowers_the_loss(name: str) -> None:
     assert 0 <= update.correct <= update.examples
     assert evaluate_model(task, model + update.delta, data).mean_loss < update.loss / update.examples
     assert np.abs(update.delta).max() < task.clip
+
+
+@pytest.mark.parametrize(
+    ("name", "padding"),
+    [("babi", {"asked": 0, "matched": 0, "read_out": 0}), ("analogies", {"words": analogies.PADDING})],
+)
+def test_the_padding_row_of_an_update_is_exactly_zero(name: str, padding: dict[str, int]) -> None:
+    """An update that moved it would tell how much padding a client has."""
+    task = TASKS[name]
+    model = initial_model(task, 1)
+    update = client_update(task, model, task.prepare(task.generate(1, 1)), np.random.default_rng(1))
+    moved = named_weights(task, update.delta)
+    for table, row in padding.items():
+        assert not moved[f"{table}.weight"][row].any()
+        assert moved[f"{table}.weight"].any()
 
 
 @pytest.mark.parametrize("name", SUBJECTS)

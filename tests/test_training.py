@@ -100,6 +100,19 @@ def test_one_step_for_each_batch():
     assert [len(rows) for rows in data.asked] == [2, 1]
 
 
+def test_a_pass_trains_in_training_mode_even_after_an_evaluation():
+    class Probe(Guess):
+        def forward(self, inputs: Array) -> Tensor:
+            modes.append(self.training)
+            return super().forward(inputs)
+
+    modes: list[bool] = []
+    model = Sequential(Probe(), Dropout(0.5, rng=rng())).eval()
+    train_epoch(model, Pairs(np.zeros(2), np.ones(2)), mse, SGD(model.parameters(), lr=0.1), 1, rng())
+    assert modes == [True, True]
+    assert all(module.training for module in model.modules())
+
+
 def test_a_batch_larger_than_the_data_trains_on_all_of_it():
     model, data = Guess(), Pairs(np.zeros(3), np.array([0.0, 1.0, 2.0]))
     train_epoch(model, data, mse, SGD(model.parameters(), lr=0.5), 100, rng())

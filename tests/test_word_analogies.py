@@ -8,6 +8,7 @@ import pytest
 from core.analogies import score, solve, unit_rows
 from core.data.analogies import Section
 from core.data.vocabulary import FrequentWords
+from experiments.chapters.word_vectors import Reviews, nearest_words
 
 # The book's example: the first number is for being royal, the second for being a woman.
 VECTORS = {"king": [0.6, 0.1], "man": [0.5, 0.0], "woman": [0.0, 0.8], "queen": [0.1, 1.0], "boat": [0.4, -0.3]}
@@ -25,9 +26,9 @@ def test_king_without_man_with_woman_is_queen():
     assert cosines[0] == pytest.approx(0.91 / np.sqrt(0.82 * 1.01))  # (.1, .9) with (.1, 1.0)
 
 
-def test_the_words_asked_about_are_no_answers():
-    answers, _ = solve(TABLE, number("man"), number("king"), number("woman"), 10)
-    assert set(VOCABULARY.decode(answers)) == {"queen", "boat", "<padding>", "<unknown>"}
+def test_the_words_asked_about_padding_and_unknown_are_no_answers():
+    answers, _ = solve(TABLE, number("man"), number("king"), number("woman"), 10, VOCABULARY.no_words)
+    assert VOCABULARY.decode(answers) == ["queen", "boat"]
 
 
 def test_unit_rows_have_length_one_and_zeros_stay():
@@ -41,13 +42,26 @@ def test_scores_count_questions_put_and_answered():
     ]
     people, places = score(sections, VOCABULARY, TABLE)
     assert (people.questions, people.covered, people.right, people.accuracy) == (3, 2, 1, 0.5)
-    assert people.chance == pytest.approx(2 / 4)  # two questions, four rows that may be answers
+    assert people.chance == pytest.approx(2 / 2)  # two questions, two words that may be answers: queen and boat
     assert (places.questions, places.covered, places.right, places.accuracy) == (1, 0, 0, 0.0)
 
 
 def test_the_same_score_however_many_questions_are_put_together():
     one = ("man", "king", "woman", "queen")
     assert score([Section("many", (one,) * 600)], VOCABULARY, TABLE)[0].right == 600
+
+
+def test_padding_and_unknown_answer_no_question_even_if_their_vectors_are_nearest():
+    table = TABLE.copy()
+    table[[VOCABULARY.padding, VOCABULARY.unknown]] = [0.0, 0.5]  # nearly where king - man + woman of length 1 points
+    assert score([Section("one", (("man", "king", "woman", "queen"),))], VOCABULARY, table)[0].right == 1
+
+
+def test_padding_and_unknown_are_nobody_s_nearest_word():
+    table = TABLE.copy()
+    table[[VOCABULARY.padding, VOCABULARY.unknown]] = VECTORS["queen"]
+    reviews = Reviews(VOCABULARY, [VOCABULARY.encode(VECTORS)], np.array([True]), test=0)
+    assert nearest_words(reviews, table, "queen") == ["woman", "king", "man", "boat"]
 
 
 def test_words_beyond_the_end_of_a_short_table_count_as_not_known():
@@ -66,7 +80,7 @@ def test_scoring_many_at_once_agrees_with_solving_one_by_one():
     asked = [rng.choice(np.arange(2, vocabulary.size), 3, replace=False) for _ in range(30)]
     questions = []
     for first, second, third in asked:
-        best = solve(unit_rows(table), first, second, third, 1)[0][0]
+        best = solve(unit_rows(table), first, second, third, 1, vocabulary.no_words)[0][0]
         a, b, c, d = vocabulary.decode([first, second, third, best])
         questions.append((a, b, c, d))
     put = score([Section("all", tuple(questions))], vocabulary, table)[0]

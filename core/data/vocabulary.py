@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import DataError
+from core.ops import Array, as_indices, check_indices
 
 PADDING = "<padding>"
 UNKNOWN = "<unknown>"
@@ -25,10 +26,14 @@ class FrequentWords:
     Raises:
         DataError: no word is left to be known.
         ValueError: no word at all may be known.
+
+    Attributes:
+        no_words: the numbers that stand for no certain word: padding and unknown.
     """
 
     padding = 0
     unknown = 1
+    no_words = (padding, unknown)
 
     def __init__(self, texts: Iterable[Iterable[str]], largest: int | None = None, least: int = 1) -> None:
         if largest is not None and largest < 1:
@@ -70,6 +75,36 @@ class FrequentWords:
                 f"the number {number} is not among the {self.size} of this vocabulary, 0 ... {self.size - 1}"
             )
         return number
+
+
+def one_hot(numbers: npt.ArrayLike, size: int, dtype: npt.DTypeLike = np.float64) -> Array:
+    """Write each number as a row of zeros with a 1 in its place: (...) -> (..., size) (chapters 5, 8 and 11).
+
+    Raises IndexError for a number outside 0 ... size - 1, and TypeError for one that is not whole.
+    """
+    places = as_indices(np.asarray(numbers))
+    check_indices(places, size, "numbers")
+    return np.equal(places[..., None], np.arange(size)).astype(dtype)
+
+
+def bag_of_words(
+    numbers: npt.ArrayLike, size: int, *, counts: bool = False, dtype: npt.DTypeLike = np.float64
+) -> Array:
+    """Write the word numbers of one text, shape (words,), as one vector, shape (size,) (chapter 11).
+
+    Each word that is there has a 1 in its place: the order is lost, repeats are lost.
+
+    Args:
+        counts: whether to write how often each word is there, not only that it is.
+
+    Raises:
+        IndexError: a number lies outside 0 ... size - 1.
+        TypeError: a number is not whole.
+    """
+    places = as_indices(np.asarray(numbers))
+    check_indices(places, size, "numbers")
+    times = np.bincount(places, minlength=size)
+    return (times if counts else times > 0).astype(dtype)
 
 
 def pad(rows: Sequence[npt.NDArray[np.int64]], length: int, padding: int = 0) -> npt.NDArray[np.int64]:

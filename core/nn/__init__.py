@@ -17,6 +17,7 @@ from core.nn.activations import Hardtanh, LeakyReLU, ReLU, Sigmoid, Softmax, Tan
 from core.nn.convolution import AvgPool2d, Conv2d, KernelPool, MaxPool2d, SumPool2d
 from core.nn.dense import Dropout, Flatten, Linear, Sequential
 from core.nn.embedding import Embedding, EmbeddingBag, nearest_rows
+from core.nn.ensemble import Ensemble
 from core.nn.module import Input, Module, Parameter
 from core.nn.recurrent import LinearRecurrentCell, LSTMCell, RNNCell
 from core.nn.sequence import LSTM, RNN
@@ -29,6 +30,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "EmbeddingBag",
+    "Ensemble",
     "Flatten",
     "Hardtanh",
     "Input",

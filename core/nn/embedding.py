@@ -129,28 +129,50 @@ def unique_bags(indices: Array, offsets: Array) -> tuple[Array, Array]:
 
 
 def nearest_rows(
-    table: Array, vector: npt.ArrayLike, count: int, without: Sequence[int] = ()
+    table: Array,
+    vector: npt.ArrayLike,
+    count: int,
+    without: Sequence[int] = (),
+    *,
+    by: Literal["cosine", "distance"] = "cosine",
 ) -> tuple[npt.NDArray[np.int64], Array]:
-    """Return the numbers of the rows of which the cosine with a vector is largest, best first, and those cosines.
-
-    A row of zeros has no direction; its cosine counts as 0.
+    """Return the numbers of the rows nearest to a vector, best first, and how near they are (chapter 11).
 
     Args:
         table: shape (rows, dim).
         vector: shape (dim,).
         count: how many, or all if there are fewer.
         without: rows not to return: the words asked about.
+        by: "cosine" asks for the same direction, whatever the length; a row of zeros has none, its cosine counts as 0.
+            "distance" asks for the same place.
+
+    Returns:
+        Row numbers, and their cosines, falling, or their distances, rising.
     """
+    measures = {"cosine": _cosines, "distance": _distances}
+    if by not in measures:
+        raise ValueError(f'by is "cosine" or "distance", not {by!r}')
     vector = np.asarray(vector, table.dtype)
     if table.ndim != 2 or vector.shape != table.shape[1:]:
         raise ValueError(f"a vector of shape {vector.shape} does not fit a table of shape {table.shape}")
+    measured = measures[by](table, vector)
+    nearness = measured if by == "cosine" else -measured
+    candidates = min(count + len(without), len(table))
+    best = np.argpartition(nearness, len(table) - candidates)[len(table) - candidates :]
+    best = best[~np.isin(best, without)]
+    best = best[np.lexsort((best, -nearness[best]))][:count]
+    return best, measured[best]
+
+
+def _cosines(table: Array, vector: Array) -> Array:
     lengths = np.sqrt(np.einsum("ij,ij->i", table, table)) * np.linalg.norm(vector)
     cosines: Array = table @ vector / np.maximum(lengths, np.finfo(table.dtype).tiny)
-    candidates = min(count + len(without), len(table))
-    best = np.argpartition(cosines, len(table) - candidates)[len(table) - candidates :]
-    best = best[~np.isin(best, without)]
-    best = best[np.lexsort((best, -cosines[best]))][:count]
-    return best, cosines[best]
+    return cosines
+
+
+def _distances(table: Array, vector: Array) -> Array:
+    distances: Array = np.linalg.norm(table - vector, axis=1)
+    return distances
 
 
 def other_vocabulary(error: IndexError, table: Tensor) -> IndexError:

@@ -49,18 +49,29 @@ class Blanks:
 
 
 class BlankModel(Module):
-    """Compares the mean vector of the words around a blank with a vector for each choice."""
+    """Compares the mean vector of the words around a blank with a vector for each choice.
 
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.words = EmbeddingBag(PADDING + 1, WIDTH, mode="mean", padding_idx=PADDING, rng=rng, dtype=np.float32)
-        self.answers = Embedding(PADDING, WIDTH, rng=rng, dtype=np.float32)
+    Args:
+        words: how many numbers may stand around a blank, padding among them.
+        answers: how many may fill it.
+        width: of the vectors.
+        padding: the number for "no word there".
+    """
+
+    def __init__(self, words: int, answers: int, width: int, *, padding: int, rng: np.random.Generator) -> None:
+        self.words = EmbeddingBag(words, width, mode="mean", padding_idx=padding, rng=rng, dtype=np.float32)
+        self.answers = Embedding(answers, width, rng=rng, dtype=np.float32)
 
     def forward(self, inputs: tuple[IntArray, IntArray]) -> Tensor:
-        """Return how well each choice fits, shape (n, 6)."""
+        """Return how well each choice fits, shape (n, choices), for contexts (n, neighbours) and choices."""
         contexts, choices = inputs
         offsets = np.arange(len(contexts)) * contexts.shape[1]
-        around = self.words(contexts.reshape(-1), offsets).reshape(len(contexts), WIDTH, 1)
-        return (self.answers(choices) @ around).reshape(*choices.shape)
+        around = self.words(contexts.reshape(-1), offsets)
+        return (self.answers(choices) @ around.reshape(*around.shape, 1)).reshape(*choices.shape)
+
+
+def build(rng: np.random.Generator) -> BlankModel:
+    return BlankModel(PADDING + 1, PADDING, WIDTH, padding=PADDING, rng=rng)
 
 
 def loss(logits: Tensor, _targets: npt.NDArray[np.int64]) -> Tensor:
@@ -93,7 +104,7 @@ def _contexts(row: list[int]) -> IntArray:
 
 ANALOGIES = Task(
     name="analogies",
-    build=BlankModel,
+    build=build,
     loss=loss,
     correct=correct_classes,
     read=reviews.read,

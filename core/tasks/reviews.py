@@ -36,9 +36,9 @@ class Review:
 class ReviewModel(Module):
     """The mean of the vectors of a review's distinct words, and one linear layer to the logit of "positive"."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.words = EmbeddingBag(VOCABULARY.size, WIDTH, mode="mean", rng=rng, dtype=np.float32)
-        self.output = Linear(WIDTH, 1, rng=rng, dtype=np.float32)
+    def __init__(self, words: int, width: int, *, rng: np.random.Generator) -> None:
+        self.words = EmbeddingBag(words, width, mode="mean", rng=rng, dtype=np.float32)
+        self.output = Linear(width, 1, rng=rng, dtype=np.float32)
 
     def forward(self, bags: tuple[IntArray, IntArray]) -> Tensor:
         """Return logits, shape (reviews,), for the flat word numbers and the offsets of the bags."""
@@ -98,7 +98,7 @@ def _parse(line: str, where: str) -> Review:
 
 REVIEWS = Task(
     name="reviews",
-    build=ReviewModel,
+    build=lambda rng: ReviewModel(VOCABULARY.size, WIDTH, rng=rng),
     loss=binary_cross_entropy,
     correct=correct_answers,
     read=read,

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from core.data.drawn import drawn_digits
-from core.data.mnist import Images, read_mnist
+from core.data.mnist import DIGITS, Images, read_mnist
 from core.data.toys import baseball
+from core.data.vocabulary import one_hot
 from core.grouping import IntArray
 from core.losses import delta_rule, mse
 from core.metrics import correct_classes
@@ -39,14 +40,14 @@ def predictions(layer: Linear, lr: float, steps: int, frozen: bool = False) -> l
         frozen: whether the first weight stays where it is.
     """
     optimiser = SGD(layer.parameters(), lr)
+    if frozen:
+        optimiser.freeze(layer.weight, 0)
     seen = []
     for _ in range(steps):
         output = layer(baseball().inputs[0])
         seen.append(output.item())
         optimiser.zero_grad()
         delta_rule(output, [1.0]).backward()
-        if frozen and layer.weight.grad is not None:
-            layer.weight.grad[0] = 0
         optimiser.step()
     return seen
 
@@ -114,7 +115,7 @@ def digits(run: Run) -> Iterator[Finding]:
 
 
 def _one_hot_error(outputs: Tensor, labels: IntArray) -> Tensor:
-    return mse(outputs, np.eye(10)[labels])
+    return mse(outputs, one_hot(labels, DIGITS))
 
 
 def draw(run: Run, layer: Linear, test: Images) -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
 from core.data.mnist import DIGITS, SIDE
 from core.metrics import correct_classes
-from core.nn import Dropout, Flatten, Linear, Module, ReLU, Sequential
+from core.nn import Dropout, Ensemble, Flatten, Linear, Module, ReLU, Sequential
 from core.optim import SGD
-from core.tensor import Tensor
 from core.training import Pass, evaluate, train
 from experiments.chapters.digits import Build, Curve, Digits, Recipe, choose, follow, load_digits, squared_error
 from experiments.finding import Finding, at_least, at_most, shown
@@ -165,20 +163,6 @@ def weight_decay(run: Run, digits: Digits) -> Iterator[Finding]:
     for name in dict.fromkeys((f"{DECAYS[0]:g}", chosen)):
         curve = follow(run, digits, recipes[name], passes, name=f"weight decay {name}", stream=4, every=passes)
         yield shown(f"weight decay {name}: test accuracy after {passes} passes", curve.last, ".2%")
-
-
-class Ensemble(Module):
-    """Answer with the mean of several networks' outputs."""
-
-    def __init__(self, members: Sequence[Module]) -> None:
-        self.members = members
-
-    def forward(self, inputs: Any) -> Tensor:
-        outputs = [member(inputs) for member in self.members]
-        total = outputs[0]
-        for output in outputs[1:]:
-            total = total + output
-        return total / len(outputs)
 
 
 def ensemble(run: Run, digits: Digits) -> Iterator[Finding]:

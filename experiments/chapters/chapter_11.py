@@ -183,8 +183,10 @@ def opposites(reviews: Reviews, table: Array) -> Iterator[Finding]:
     """What is terrible - bad + good? Made-up reviews know neither good nor bad."""
     if not all(is_frequent(reviews, word) for word in ("bad", "terrible", "good")):
         return
-    numbers = [reviews.vocabulary.index(word) for word in ("bad", "terrible", "good")]
-    answers = reviews.vocabulary.decode(solve(unit_rows(table[:FREQUENT]), *numbers)[0])
+    vocabulary = reviews.vocabulary
+    bad, terrible, good = (vocabulary.index(word) for word in ("bad", "terrible", "good"))
+    nearest, _ = solve(unit_rows(table[:FREQUENT]), bad, terrible, good, without=vocabulary.no_words)
+    answers = vocabulary.decode(nearest)
     yield shown("terrible - bad + good", ", ".join(answers), book=", ".join(BOOK_ANALOGY))
     found = [word for word in BOOK_ANALOGY if word in answers]
     yield shown("of the book's six, among our ten", f"{len(found)}: {', '.join(found)}")

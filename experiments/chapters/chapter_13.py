@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from core.data.toys import FloatArray
+from core.gradient_check import gradient_gap
 from core.losses import cross_entropy, mse
 from core.metrics import correct_classes
 from core.nn import Embedding, Module, Sequential, Sigmoid, Tanh
@@ -85,24 +86,8 @@ def gradients_agree_with_differences(run: Run) -> Iterator[Finding]:
     def compute() -> Tensor:
         return cross_entropy(model(numbers), targets)
 
-    compute().backward()
-    gaps = [_gap(compute, parameter) for parameter in model.parameters()]
     named = "embedding, recurrent layer, linear layer, cross entropy: largest gap between gradient and difference"
-    yield at_most(named, max(gaps), 1e-8, ".1g", anywhere=True)
-
-
-def _gap(compute: Callable[[], Tensor], parameter: Tensor, step: float = 1e-5) -> float:
-    assert parameter.grad is not None
-    gaps = []
-    for place in np.ndindex(parameter.shape):
-        middle = parameter.data[place]
-        parameter.data[place] = middle + step
-        above = compute().item()
-        parameter.data[place] = middle - step
-        below = compute().item()
-        parameter.data[place] = middle
-        gaps.append(abs((above - below) / (2 * step) - float(parameter.grad[place])))
-    return max(gaps)
+    yield at_most(named, gradient_gap(compute, model.parameters()), 1e-8, ".1g", anywhere=True)
 
 
 # --- The same networks from layers ---
@@ -175,7 +160,7 @@ def losses(model: Module, compute: Callable[[], Tensor], lr: float) -> list[floa
 
 def foretell_last_words(run: Run) -> Iterator[Finding]:
     """Can a recurrent network foretell the sixth word of a line from the five before it, as far as anyone can?"""
-    lines = [_padded(line) for line in read_lines(run)]
+    lines = [padded(line) for line in read_lines(run)]
     numbers = numbered([*lines, (PADDING,)])
     data = LastWords(np.array([[numbers[word] for word in line] for line in lines]))
     first = data.numbers[:100]
@@ -189,7 +174,7 @@ def foretell_last_words(run: Run) -> Iterator[Finding]:
     yield shown("least possible cross entropy", best.loss, ".4f")
 
 
-def _padded(line: Words) -> Words:
+def padded(line: Words) -> Words:
     """Fill a line up at its beginning, so that its last word is the sixth."""
     return (PADDING,) * (LENGTH - len(line)) + line
 

@@ -76,9 +76,10 @@ def load(run: Run) -> Text:
         characters = "\n\n".join(speech.text for speech in generated_speeches(run.pick(500, 60), run.seed))
     else:
         characters = read_characters(run.data / "shakespear.txt")
-    vocabulary = CharacterVocabulary(characters)
+    held_out = run.pick(HELD_OUT, 1_000)
+    vocabulary = CharacterVocabulary(characters[:-held_out])
     numbers = vocabulary.encode(characters)[: run.pick(None, 8_000)]
-    return Text(vocabulary, numbers, run.pick(HELD_OUT, 1_000))
+    return Text(vocabulary, numbers, held_out)
 
 
 # --- Gradients that vanish and explode ---
@@ -86,18 +87,18 @@ def load(run: Run) -> Text:
 
 def gradients_through_ten_steps() -> Iterator[Finding]:
     """What is left of a gradient after ten steps through the same weights?"""
-    last, gradients = _gradients("sigmoid")
+    last, gradients = state_gradients("sigmoid")
     yield exact("sigmoid, ten steps: where the state settles", float(last[0]), 0.99307291, ".8f")
     yield shown("gradient one step back", gradients[0], ".4f", "0.0344")
     yield at_most("gradient ten steps back: it vanished", gradients[-1], 1.6e-14, ".2g", "1.5e-14", anywhere=True)
     most = max(b / a for a, b in pairwise(gradients))
     yield shown("of each gradient the next one keeps, at most", most, ".0%")
-    _, gradients = _gradients("relu")
+    _, gradients = state_gradients("relu")
     yield from exact_all("relu: gradient so many steps back", gradients, [5.0**n for n in range(1, 11)], ".0f")
 
 
-def _gradients(activation: str) -> tuple[Array, list[float]]:
-    """The last state, and the first entry of the gradient at each state before it, the latest first."""
+def state_gradients(activation: str) -> tuple[Array, list[float]]:
+    """Return the last of ten states, and the first entry of the gradient at each before it, the latest first."""
     states = [Tensor([1.0, 0.01], requires_grad=True).sigmoid()]
     for _ in range(10):
         states[-1].retain_grad()

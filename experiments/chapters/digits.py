@@ -9,6 +9,7 @@ import numpy as np
 
 from core.data.drawn import drawn_digits
 from core.data.mnist import DIGITS, Images, read_mnist
+from core.data.vocabulary import one_hot
 from core.losses import Loss, delta_rule
 from core.metrics import correct_classes
 from core.nn import Module
@@ -21,7 +22,6 @@ from experiments.run import Run
 
 TRAINING, VALIDATION, TEST = 1_000, 3_000, 10_000  # the book too trains on the first 1,000 and tests on all 10,000
 QUICK_TRAINING, QUICK_VALIDATION, QUICK_TEST = 200, 200, 400
-TARGETS = np.eye(DIGITS, dtype=np.float32)
 
 Build = Callable[[np.random.Generator], Module]
 
@@ -60,7 +60,7 @@ def squared_error(outputs: Tensor, labels: Array) -> Tensor:
 
     Row by row this is the delta rule of the book; of a batch the mean is what the book's update comes to.
     """
-    return delta_rule(outputs, TARGETS[labels]) / len(labels)
+    return delta_rule(outputs, one_hot(labels, DIGITS, np.float32)) / len(labels)
 
 
 @dataclass(frozen=True)

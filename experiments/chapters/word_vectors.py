@@ -14,9 +14,10 @@ from core.data.reviews import read_reviews
 from core.data.text import Bags
 from core.data.vocabulary import FrequentWords
 from core.losses import negative_sampling
-from core.nn import Embedding, EmbeddingBag, Module, nearest_rows
+from core.nn import nearest_rows
 from core.ops import Array
 from core.optim import SGD
+from core.tasks.analogies import BlankModel
 from core.tensor import Tensor
 from core.training import train_epoch
 from experiments.run import Run
@@ -81,8 +82,9 @@ def bags_of(rows: Sequence[IntArray], labels: npt.ArrayLike) -> Bags:
 
 def nearest_words(reviews: Reviews, table: Array, word: str, count: int = 10) -> list[str]:
     """Return the words whose vectors point most nearly the same way, best first."""
-    number = reviews.vocabulary.index(word)
-    return reviews.vocabulary.decode(nearest_rows(table, table[number], count, [number])[0])
+    vocabulary = reviews.vocabulary
+    number = vocabulary.index(word)
+    return vocabulary.decode(nearest_rows(table, table[number], count, [number, *vocabulary.no_words])[0])
 
 
 # --- Vectors by filling blanks ---
@@ -125,24 +127,13 @@ def make_blanks(texts: Sequence[IntArray], rng: np.random.Generator) -> Blanks:
     return Blanks(stream, np.flatnonzero(stream != FrequentWords.padding), rng)
 
 
-class FillBlank(Module):
-    """Compares the mean vector of the words around a blank with a vector for each choice."""
+class FillBlank(BlankModel):
+    """The model of the task "analogies" with the book's start: words near 0, answers at 0."""
 
     def __init__(self, words: int, width: int = 50, *, rng: np.random.Generator) -> None:
-        self.width = width
-        self.words = EmbeddingBag(
-            words, width, mode="mean", padding_idx=FrequentWords.padding, rng=rng, dtype=np.float32
-        )
+        super().__init__(words, words, width, padding=FrequentWords.padding, rng=rng)
         self.words.weight.data *= width / 5  # uniform in ± 0.1
-        self.answers = Embedding(words, width, rng=rng, dtype=np.float32)
         self.answers.weight.data[...] = 0
-
-    def forward(self, inputs: tuple[IntArray, IntArray]) -> Tensor:
-        """Return how well each choice fits, shape (n, choices)."""
-        contexts, choices = inputs
-        offsets = np.arange(len(contexts)) * contexts.shape[1]
-        around = self.words(contexts.reshape(-1), offsets).reshape(len(contexts), self.width, 1)
-        return (self.answers(choices) @ around).reshape(*choices.shape)
 
 
 def learn_by_blanks(run: Run, model: FillBlank, blanks: Blanks, passes: int) -> Iterator[float]:
