@@ -55,6 +55,7 @@ Bars = Mapping[tuple[str, str], Bar]
 BARS: Bars = {
     (Step.CLIENT, PHE): _times(2_000),
     (Step.CLIENT, PYPAILLIER): _times(200),
+    (Step.CLIENT, TENSEAL): _within(0.8),
     (Step.SHORT_512, PHE): _times(2_000),
     (Step.SHORT_512, PYPAILLIER): _times(200),
     (Step.POOLED, PHE): _times(30_000),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import grpc
@@ -134,7 +134,8 @@ class FederationService(rpc.FederationServicer):
             try:
                 update = await _in_time(read_pieces(requests, header.length, header.digest, announced, into=file))
             except BaseException:
-                file.close()
+                with suppress(OSError):  # a full disk was the reason already
+                    file.close()
                 raise
             return await self._coordinator.submit(header, update, header.length + first.ByteSize())
 

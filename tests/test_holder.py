@@ -11,11 +11,13 @@ import pytest
 
 from core.errors import Reason, Refused, SettingsError
 from core.protocol import AttemptId, Contribution, RoundDescription, digest
+from core.secagg.decryption import generate_decryptor
 from core.secagg.encoding import Encoding, Update
 from core.secagg.roles import adder_for, encryptor_for
-from core.secagg.scheme import Policy, split_payload
+from core.secagg.scheme import Decryptor, Policy, split_payload
 from keyholder.holder import KeyHolder, ReleaseOrder
 from keyholder.ledger import Ledger
+from keyholder.spare import SpareKey
 
 ID = AttemptId("0123456789abcdef", 1, 1)
 BITS = 256
@@ -177,3 +179,16 @@ def test_a_run_that_encrypts_nothing_needs_the_holders_own_consent(ledger: Ledge
 def test_small_keys_need_the_holders_own_insecure_flag(ledger: Ledger) -> None:
     with pytest.raises(SettingsError, match="256 bits can be broken"):
         KeyHolder(Policy(), ledger).key_for(ID, "paillier", BITS)
+
+
+def test_the_key_of_an_attempt_comes_from_the_spare(ledger: Ledger) -> None:
+    made = [generate_decryptor("paillier", BITS) for _ in range(2)]
+
+    class Spare(SpareKey):
+        def take(self, scheme: str, bits: int) -> Decryptor:
+            return made.pop()
+
+    expected = made[-1].public_key
+    holder = KeyHolder(Policy(insecure_demo_keys=True), ledger, Spare())
+    assert holder.key_for(ID, "paillier", BITS) == holder.key_for(ID, "paillier", BITS) == expected
+    assert len(made) == 1

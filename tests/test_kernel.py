@@ -87,6 +87,10 @@ class TestMontgomery:
             modulo.multiply(rows, np.empty((0, 2)))
         with pytest.raises(ValueError, match="contiguous"):
             modulo.multiply(np.zeros((2, modulo.limbs + 2), np.uint64), [[0], [1]])
+        with pytest.raises(ValueError, match="contiguous"):
+            modulo.integers(np.zeros((1, modulo.limbs - 1), np.uint64))
+        with pytest.raises(ValueError, match="contiguous"):
+            modulo.power(rows[:, ::-1], 3)
         with pytest.raises(ValueError, match="do not fit"):
             modulo.multiply(rows, [[0], [1]], out=modulo.enter([1, 2]))
 
@@ -171,6 +175,12 @@ class TestBuilding:
 
     def test_it_is_loaded_from_where_it_is_built(self):
         assert build.LIBRARY == kernel.LIBRARY
+
+    def test_an_old_library_does_not_outlive_a_build_that_fails(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(build, "compiler", lambda: None)
+        (tmp_path / "ifma.so").write_text("old")
+        build.build(tmp_path / "ifma.so")
+        assert list(tmp_path.iterdir()) == []
 
     def test_without_a_compiler_it_says_so(self, tmp_path, monkeypatch):
         monkeypatch.setattr(build, "compiler", lambda: None)

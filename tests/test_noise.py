@@ -22,6 +22,7 @@ BITS = 256
 KEY = generate_private_key(BITS)
 PUBLIC = PublicKey("paillier", BITS, int(KEY.public_key.n))
 N = mpz(PUBLIC.modulus)
+LONG = int(generate_private_key(2048).public_key.n)
 BASE = gmpy2.powmod(mpz(-9), N, N * N)
 
 
@@ -40,6 +41,12 @@ class TestKeys:
             assert gmpy2.gcd(key.p - 1, key.q - 1) == 2
             assert gmpy2.is_prime(key.p)
             assert gmpy2.is_prime(key.q)
+
+    def test_no_small_factor_of_p_or_q_less_one_can_be_missed_by_the_base(self):
+        for _ in range(5):
+            key = generate_private_key(256)
+            for prime in (key.p, key.q):
+                assert gmpy2.gcd(prime - 1, gmpy2.primorial(1 << 16)) == 2
 
     def test_no_two_keys_are_alike_whatever_pythons_generator_is_seeded_with(self):
         found = set()
@@ -84,6 +91,18 @@ class TestShortExponents:
         assert gmpy2.jacobi(base % N, N) == 1
         # -y² is no square modulo either prime: n-th powers keep that, since n is odd.
         assert gmpy2.legendre(base % KEY.p, KEY.p) == gmpy2.legendre(base % KEY.q, KEY.q) == -1
+
+    def test_short_exponents_of_512_bits_have_that_many(self):
+        power = noise_for(PublicKey("paillier", 2048, LONG), 1, NoiseKind.SHORT_512)._power
+        assert 512 <= power._digits.places * power._digits.window < 530
+        power = noise_for(PublicKey("paillier", 2048, LONG), 1)._power
+        assert 1024 <= power._digits.places * power._digits.window < 1042
+
+    def test_textbook_noise_takes_numbers_from_all_below_the_modulus(self, monkeypatch):
+        seen = []
+        monkeypatch.setattr("core.secagg.noise.secrets.randbelow", lambda limit: seen.append(limit) or 7)
+        assert TextbookNoise(PUBLIC).draw(2) == [gmpy2.powmod(8, N, N * N)] * 2
+        assert seen == [int(N) - 1] * 2
 
     def test_exponents_are_at_least_half_as_long_as_the_modulus(self, monkeypatch):
         seen = []

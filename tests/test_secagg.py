@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gmpy2
 import phe
 import pytest
 from gmpy2 import mpz
@@ -10,10 +11,12 @@ from hypothesis import strategies as st
 
 from core.errors import Reason, Refused, SettingsError
 from core.secagg.decryption import generate_decryptor
+from core.secagg.noise import NoiseKind, TextbookNoise, noise_for
 from core.secagg.paillier import PaillierAdder, PaillierEncryptor, check_public_key, ciphertext_bytes
 from core.secagg.roles import adder_for, encryptor_for, payload_bytes
 from core.secagg.scheme import Decryptor, Policy, PublicKey, check_key_bits, join_payload
 
+SQUARE = int(gmpy2.next_prime((1 << 128) - (1 << 110))) ** 2
 BITS = 256  # small, for speed: these tests check arithmetic, not secrecy
 
 
@@ -142,9 +145,30 @@ def test_public_keys_that_cannot_be_honest_are_refused(paillier: Decryptor) -> N
         (honest.modulus >> 1, "255 bits"),
         (honest.modulus - 1, "factor below"),
         (prime, "prime number"),
+        (SQUARE, "or a power"),
     ]:
         with pytest.raises(Refused, match=word):
             check_public_key(PublicKey("paillier", BITS, modulus))
+
+
+def test_adding_and_encrypting_check_the_key_themselves() -> None:
+    bad = PublicKey("paillier", BITS, SQUARE)
+    for use in (
+        lambda: PaillierAdder(bad, 1),
+        lambda: PaillierEncryptor(bad, TextbookNoise(bad)),
+        lambda: encryptor_for(bad, 1),
+    ):
+        with pytest.raises(Refused, match="or a power"):
+            use()
+
+
+@pytest.mark.parametrize("kind", list(NoiseKind))
+def test_the_kind_of_noise_that_was_asked_for_is_used(kind: NoiseKind, monkeypatch: pytest.MonkeyPatch) -> None:
+    used = []
+    monkeypatch.setattr("core.secagg.roles.noise_for", lambda *a: used.append(a[2]) or noise_for(*a))
+    key = generate_decryptor("paillier", BITS).public_key
+    encryptor_for(key, 1, kind).encrypt([1])
+    assert used == [kind]
 
 
 def test_unknown_schemes_are_refused() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from core.secagg.decryption import generate_decryptor
 from core.secagg.scheme import Decryptor
 from keyholder.spare import SpareKey
@@ -44,6 +46,37 @@ def test_a_key_of_another_kind_is_made_anew():
     make.spare_made.acquire()
     make.spare_made.acquire()
     assert spare.take("paillier", 512).public_key.bits == 512
+
+
+def test_the_kind_of_the_spare_is_that_which_was_asked_for_last():
+    make = Maker()
+    spare = SpareKey(make)
+    for bits in (256, 512, 512):
+        assert spare.take("paillier", bits).public_key.bits == bits
+        make.spare_made.acquire()
+    assert len(make.asked) == 5  # the last came from the spare: 256, its spare, 512, its spare, and the next spare
+
+
+def test_a_spare_that_could_not_be_made_is_made_again():
+    failing = [False]
+
+    def make(scheme: str, bits: int) -> Decryptor:
+        if failing[0]:
+            raise MemoryError("no room")
+        return generate_decryptor("plain", bits)
+
+    spare = SpareKey(make)
+    failing[0] = True
+    with pytest.raises(MemoryError):
+        spare.take("paillier", 256)
+    failing[0] = False
+    assert spare.take("paillier", 256).public_key.bits == 256
+
+
+def test_nobody_waits_for_a_spare_that_is_not_needed_any_more():
+    spare = SpareKey(Maker())
+    spare.take("paillier", 256)
+    assert all(thread.daemon for thread in threading.enumerate() if thread.name == "spare-key")
 
 
 def test_no_two_keys_are_the_same():

@@ -165,3 +165,12 @@ def test_a_state_folder_that_is_a_file_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("")
     with pytest.raises(StorageError, match="state folder"):
         Store(tmp_path / "state")
+
+
+def test_an_arriving_update_is_kept_beside_the_database_in_a_file_without_a_name(store: Store) -> None:
+    before = set(store.path.parent.iterdir())
+    with store.spool() as file:
+        file.write(b"update")
+        assert set(store.path.parent.iterdir()) == before
+        assert file.fileno() >= 0
+        assert Path(f"/proc/self/fd/{file.fileno()}").readlink().parent == store.path.parent

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.errors import Reason, Refused, SettingsError
+from core.errors import Reason, Refused, SettingsError, StorageError
 from core.protocol import AttemptId, RoundDescription, RoundResult, SubmissionHeader, check_client_name, digest
 from core.secagg.encoding import Encoding
 from core.secagg.scheme import PublicKey
@@ -193,3 +194,28 @@ def test_addresses_that_cannot_be_dialled_are_one_sentence(address: str) -> None
     with pytest.raises(SettingsError, match="expected HOST:PORT"):
         check_address(address)
     check_address("127.0.0.1:50551")
+
+
+def take_whole(assembly: streams.Assembly, payload: bytes) -> None:
+    assembly.take(payload)
+    assembly.check()
+
+
+def test_a_payload_that_the_disk_has_no_room_for_is_a_fault_of_storage() -> None:
+    """Small pieces stay in the file's buffer for a while: the fault shows at the latest when the whole is checked."""
+    for size in (10, streams.PIECE_BYTES):
+        payload = bytes(size)
+        with Path("/dev/full").open("wb") as full:
+            assembly = streams.Assembly(size, digest(payload), size, full)
+            with pytest.raises(StorageError, match="cannot be kept while it arrives: No space left"):
+                take_whole(assembly, payload)
+            assembly.close()
+
+
+def test_a_payload_kept_in_a_file_is_read_back_from_there(tmp_path: Path) -> None:
+    with (tmp_path / "kept").open("w+b") as file:
+        assembly = streams.Assembly(6, digest(b"abcdef"), 6, file)
+        assembly.take(b"abc")
+        assembly.take(b"def")
+        assert assembly.whole() == b"abcdef"
+        assert (tmp_path / "kept").read_bytes() == b"abcdef"

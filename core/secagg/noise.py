@@ -9,12 +9,14 @@ is nearly all the work of encrypting, and does not depend on the message. There 
 
 (With Damgård and Jurik's longer plaintexts, n² and n³ take the places of n and n².)
 
-The second is some forty times faster, because the base of all its powers is the same and can be prepared, and the
-exponent is half as long. What it costs is an assumption: that h_s^a for such short a cannot be told from an n-th power
-of a uniform number. For a of half the modulus' bits that follows from the hardness of factoring n (Goldreich and Rosen,
-J. Cryptology 16, 2003) together with Paillier's own assumption, if n is a product of two primes that are 3 modulo 4
-and of which p - 1 and q - 1 share no factor but 2. `core.secagg.key_generation` makes such keys. A client cannot see
-whether a key is one; but who makes the key can decrypt anyway.
+The second takes 16 to 55 times less processor time (docs/performance.md): the base of all its powers is the same and
+can be prepared, and the exponent is half as long. Its numbers all have Jacobi symbol 1, which says how they were made,
+and nothing of the message. What it costs is an assumption: that h_s^a for such short a cannot be told from the n-th
+power of a uniform number of Jacobi symbol 1. For a of half the modulus' bits that follows from the hardness of
+factoring n (Goldreich and Rosen, J. Cryptology 16, 2003) together with Paillier's own assumption, if h generates all
+those numbers: if n is a product of two primes that are 3 modulo 4, p - 1 and q - 1 share no factor but 2, and h misses
+none of their factors. `core.secagg.key_generation` makes such keys. A client cannot see whether a key is one; but who
+makes the key can decrypt anyway.
 """
 
 from __future__ import annotations
@@ -77,7 +79,7 @@ class ShortExponentNoise:
 
 
 class NoiseKind(StrEnum):
-    """How a client makes its noise; nobody else can tell, and all kinds add up with each other."""
+    """How a client makes its noise; all kinds add up with each other."""
 
     SHORT = "short"
     SHORT_512 = "short-512"

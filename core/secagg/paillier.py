@@ -41,14 +41,15 @@ def split_ciphertexts(payload: bytes, count: int, size: int) -> list[mpz]:
 def check_public_key(key: PublicKey) -> None:
     """Refuse a modulus that cannot be an honest key's.
 
-    Raises Refused(BAD_KEY) unless it has exactly the stated bits, is odd, composite, and has no factor below 2^20.
+    Raises Refused(BAD_KEY) unless it has exactly the stated bits, is odd, composite, no power, and no number below 2^20
+    divides it.
     """
     if key.modulus.bit_length() != key.bits:
         raise Refused(Reason.BAD_KEY, f"the modulus has {key.modulus.bit_length()} bits; expected {key.bits}")
     if gmpy2.gcd(key.modulus, _SMALL_PRIMES_PRODUCT) != 1:
         raise Refused(Reason.BAD_KEY, "the modulus has a prime factor below 2^20")
-    if gmpy2.is_prime(key.modulus):
-        raise Refused(Reason.BAD_KEY, "the modulus is a prime number")
+    if gmpy2.is_prime(key.modulus) or gmpy2.is_power(key.modulus):
+        raise Refused(Reason.BAD_KEY, "the modulus is a prime number, or a power")
 
 
 class PaillierEncryptor:

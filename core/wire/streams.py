@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 import numpy as np
@@ -57,27 +58,37 @@ class Assembly:
             raise Refused(Reason.WRONG_LENGTH, f"more than the announced {self._length} bytes arrived")
         self._arrived += len(piece)
         self._digest.update(piece)
-        try:
+        with _kept():
             self._file.write(piece)
-        except OSError as error:
-            raise StorageError(f"the payload cannot be kept while it arrives: {error.strerror}") from error
 
     def check(self) -> None:
-        """Refuse unless all of it arrived, and is what was announced."""
+        """Refuse unless all of it arrived and is what was announced. Raises StorageError if it cannot be kept."""
         if self._arrived != self._length:
             raise Refused(Reason.WRONG_LENGTH, f"{self._arrived} bytes arrived; {self._length} were announced")
         if self._digest.digest() != self._sha256:
             raise Refused(Reason.WRONG_DIGEST, "the payload's SHA-256 is not the announced one")
+        with _kept():
+            self._file.flush()
 
     def whole(self) -> bytes:
         """Return the payload, checked."""
         self.check()
-        self._file.seek(0)
-        return self._file.read()
+        with _kept():
+            self._file.seek(0)
+            return self._file.read()
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._file.close()
+        """Let go of the file; that what is thrown away cannot be written any more is no matter."""
+        with suppress(OSError):
+            self._file.close()
+
+
+@contextmanager
+def _kept() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"the payload cannot be kept while it arrives: {error.strerror}") from error
 
 
 def payload_chunks(payload: bytes, header: pb.PayloadHeader | None = None) -> Iterator[pb.Chunk]:

@@ -73,6 +73,7 @@ class Montgomery:
 
     def integers(self, rows: Rows) -> list[mpz]:
         """Return the numbers that stand in rows, each in [0, n)."""
+        self._check_rows(rows)
         raw = np.empty((len(rows), self._size), np.uint8)
         self._functions.from_limbs(_address(raw), _address(rows), len(rows), self._size, self.limbs)
         return [mpz.from_bytes(row.tobytes(), "little") % self.modulus for row in raw]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sysconfig
@@ -20,10 +21,11 @@ def compiler() -> str | None:
 
 def build(library: Path = LIBRARY) -> str:
     """Compile the kernel into a shared library, whole or not at all; return what came of it, in a sentence."""
+    library.unlink(missing_ok=True)  # an old one must not outlive its source
     program = compiler()
     if program is None:
         return "there is no C compiler here; encryption uses GMP alone"
-    partial = library.with_name(f"{library.name}.partial")
+    partial = library.with_name(f"{library.name}.{os.getpid()}.partial")  # others may be building too
     done = subprocess.run(
         [program, *FLAGS, "-o", str(partial), str(SOURCE)], capture_output=True, text=True, check=False
     )

@@ -1,0 +1,26 @@
+"""What the pages point to is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_of_a_page_leads_somewhere(page):
+    targets = re.findall(r"\]\(([^)#\s]+)", page.read_text())
+    missing = [target for target in targets if "://" not in target and not (page.parent / target).exists()]
+    assert missing == []
+
+
+def test_every_target_of_make_that_a_page_names_exists():
+    known = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {target for page in PAGES for target in re.findall(r"(?<![\w-])make ([a-z-]+)(?=[\s`])", page.read_text())}
+    prose = {"a", "another", "it", "itself", "the", "that", "every", "them", "sure", "up"}
+    assert named - prose <= known
+    assert {"simulate", "test", "bench"} <= named
