@@ -38,6 +38,7 @@ class Finding:
         kind: how the value is held against the goal; None if there is no goal.
         goal: the number to meet.
         anywhere: whether the goal holds on any data, and in the quick form too.
+        digits: how many significant digits of an exact figure are known; None if it must come out to a millionth.
     """
 
     what: str
@@ -47,6 +48,7 @@ class Finding:
     kind: Kind | None = None
     goal: float = 0.0
     anywhere: bool = False
+    digits: int | None = None
 
     @property
     def written(self) -> str:
@@ -67,15 +69,21 @@ class Finding:
         if self.kind is None or isinstance(self.value, str):
             return Verdict.NONE
         if self.kind is Kind.EQUAL:
-            return _verdict(isclose(self.value, self.goal, rel_tol=EXACT, abs_tol=1e-12))
+            return _verdict(_same(self.value, self.goal, self.digits))
         if not (comparable or self.anywhere):
             return Verdict.NOT_COMPARED
         return _verdict(self.value >= self.goal if self.kind is Kind.AT_LEAST else self.value <= self.goal)
 
 
-def exact(what: str, value: float, book: float, form: str = ".10g") -> Finding:
-    """Record a figure of the book that depends on no random numbers: it must come out to a millionth."""
-    return Finding(what, value, form, format(book, form), Kind.EQUAL, book, anywhere=True)
+def exact(what: str, value: float, book: float, form: str = "", *, digits: int | None = None) -> Finding:
+    """Record a figure of the book that depends on no random numbers: it must come out to a millionth.
+
+    Args:
+        form: left out, it shows the digits that are compared, ten at most.
+        digits: significant digits that the book prints, where they are fewer: rounded to as many, both are the same.
+    """
+    form = form or f".{digits or 10}g"
+    return Finding(what, value, form, format(book, form), Kind.EQUAL, book, anywhere=True, digits=digits)
 
 
 def at_least(
@@ -95,6 +103,13 @@ def at_most(
 def shown(what: str, value: float | str, form: str = ".4g", book: str = "") -> Finding:
     """Record something worth seeing that has no goal."""
     return Finding(what, value, form, book)
+
+
+def _same(value: float, goal: float, digits: int | None) -> bool:
+    if digits is not None:
+        return format(value, f".{digits - 1}e") == format(goal, f".{digits - 1}e")
+    # Rounding errors may keep a number from being 0; of any other, however small, 0 is no approximation.
+    return isclose(value, goal, rel_tol=EXACT, abs_tol=0.0 if goal else 1e-12)
 
 
 def _verdict(met: bool) -> Verdict:

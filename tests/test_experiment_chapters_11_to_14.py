@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +13,11 @@ from core.data.characters import CharacterVocabulary, read_characters
 from core.data.vocabulary import FrequentWords
 from core.generation import generate, greedy
 from core.nn import LSTM, RNN
+from core.ops import Array
+from core.parameters import to_vector
 from core.tasks.babi import TRAIN_FILE
 from core.tensor import no_grad
-from experiments.chapters import get_chapter
+from experiments.chapters import chapter_11, chapter_12, get_chapter
 from experiments.chapters.babi_lines import beginnings, ceiling, read_lines
 from experiments.chapters.character_models import (
     NextCharacter,
@@ -179,6 +183,55 @@ class TestBlanks:
         assert shares == {"<padding>": 0.5, "<unknown>": 0.5, "good": 1.0, "film": 0.5, "bad": 0.0}
 
 
+class TestKnownReviews:
+    @pytest.fixture
+    def reviews(self) -> Reviews:
+        """Praise and blame in turn."""
+        texts = [["beautiful", "wonderful"], ["boring", "awful"]] * 10
+        vocabulary = FrequentWords(texts)
+        return Reviews(vocabulary, [vocabulary.encode(words) for words in texts], np.array([True, False] * 10), test=2)
+
+    def test_reviews_nearest_to_words_are_those_with_them(
+        self, reviews: Reviews, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        def learn(_run: Run, model: FillBlank, *_: object) -> list[float]:
+            for word, direction in (("beautiful", 1), ("wonderful", 1), ("boring", -1), ("awful", -1)):
+                model.words.weight.data[reviews.vocabulary.index(word)] = direction
+            return []
+
+        monkeypatch.setattr(chapter_12, "load_reviews", lambda _run: reviews)
+        monkeypatch.setattr(chapter_12, "learn_by_blanks", learn)
+        monkeypatch.setattr(chapter_12, "NEAREST", 5)
+        found = {finding.what: finding.value for finding in chapter_12.reviews_like_words(make_run(tmp_path))}
+        assert found["5 reviews nearest to boring and awful: positive"] == 0
+        assert found["5 reviews nearest to beautiful and wonderful: positive"] == 1
+
+    def test_the_rate_of_judging_falls_after_each_pass(
+        self, reviews: Reviews, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        def vectors(passes: int, decay: float) -> Array:
+            monkeypatch.setattr(chapter_11, "PASSES", passes)
+            monkeypatch.setattr(chapter_11, "DECAY", decay)
+            return returned(chapter_11.learn_to_judge(make_run(tmp_path), reviews))
+
+        once = vectors(1, 1.0)
+        assert vectors(2, 1e-9) == pytest.approx(once, abs=1e-6)  # the second pass stands still
+        assert abs(vectors(2, 1.0) - once).max() > 1e-4
+
+
+def returned(steps: Generator[Finding, None, Array]) -> Array:
+    """Return what a generator returns at its end."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def small_model() -> NextCharacter:
+    return NextCharacter(4, LSTM, embedding=8, width=16, rng=np.random.default_rng(1))
+
+
 class TestCharacters:
     TEXT = np.array([0, 1, 2, 3] * 100)
 
@@ -206,6 +259,25 @@ class TestCharacters:
             logits, _ = model(text[:-1, None])
         chances = np.take_along_axis(logits.log_softmax().data[:, 0], text[1:, None], axis=1)
         assert text_perplexity(model, text) == pytest.approx(np.exp(-chances.mean()), rel=1e-5)
+
+    @pytest.mark.parametrize("carry", [True, False])
+    def test_a_chunk_starts_in_the_state_in_which_the_one_before_it_ended(self, carry: bool):
+        model = small_model()
+        text = np.random.default_rng(2).integers(0, 4, 2 * 5 + 1)
+        with no_grad():
+            logits, _ = model(text[:-1, None])
+        whole = -np.take_along_axis(logits.log_softmax().data[:, 0], text[1:, None], axis=1).sum()
+        (loss,) = train_passes(model, text, Recipe(1e-12, streams=1, steps=5, carry=carry), 1)
+        assert bool(loss * 10 == pytest.approx(whole, rel=1e-5)) is carry
+
+    def test_each_step_is_as_long_as_rate_and_clip_and_the_rate_decays(self):
+        model = small_model()
+        recipe = Recipe(2.0, decay=0.5, clip=1e-3, streams=1, steps=10)
+        places = [to_vector(model)]
+        for _ in train_passes(model, self.TEXT[:11], recipe, 3):
+            places.append(to_vector(model))
+        moves = [float(np.linalg.norm(after - before)) for before, after in pairwise(places)]
+        assert moves == pytest.approx([2e-3, 1e-3, 5e-4], rel=1e-3)
 
     def test_tables_of_counts(self):
         # Half a, half b: as good as a coin. After a comes b or a; after b always a.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from core.data.mnist import Images
-from core.nn import Flatten, Linear, Module, Sequential
+from core.nn import Dropout, Flatten, Linear, Module, Sequential
 from core.tensor import Tensor
 from core.training import Sums
 from experiments.chapters import chapter_08, chapter_09, chapter_10, get_chapter
@@ -162,6 +162,19 @@ class TestRecipes:
 
 
 class TestChapter8:
+    @pytest.mark.parametrize(("dropped", "varies"), [(0.5, True), (0.0, False)])
+    def test_hidden_units_are_dropped_in_training_only(self, dropped: float, varies: bool):
+        model = chapter_08.network(50, dropped)(np.random.default_rng(1))
+        images = np.ones((1, 28, 28), np.float32)
+        assert (model(images).data.tolist() != model(images).data.tolist()) is varies
+        model.eval()
+        assert model(images).data.tolist() == model(images).data.tolist()
+
+    def test_recipes_hand_on_how_much_is_dropped(self):
+        for recipe in (chapter_08.row_by_row(40, 0.25), chapter_08.in_batches(0.1, 0.25)):
+            layers = recipe.build(np.random.default_rng(1)).modules()
+            assert [layer.p for layer in layers if isinstance(layer, Dropout)] == [0.25]
+
     def test_an_ensemble_answers_with_the_mean(self):
         members = [lambda inputs, factor=factor: Tensor(inputs) * factor for factor in (1.0, 2.0, 6.0)]
         assert chapter_08.Ensemble(members)([1.0, -2.0]).data.tolist() == [3.0, -6.0]
@@ -199,6 +212,14 @@ class TestChapter9:
 class TestChapter10:
     def test_windows_number_side_minus_kernel_plus_one(self):
         assert [finding.value for finding in chapter_10.shapes()] == [6, 26, 676, 10_816]
+
+    def test_kernels_start_as_many_times_as_wide_as_asked(self):
+        usual, wide = (
+            next(chapter_10.convolutional(width, 0.01, 20).build(np.random.default_rng(1)).parameters()).data
+            for width in (1.0, 3.0)
+        )
+        assert usual.std() > 0.1
+        assert wide == pytest.approx(3 * usual)
 
     def test_the_network_has_kernels_a_bias_each_and_one_last_layer(self):
         model = chapter_10.convolutional(1.0, 0.01, 20).build(np.random.default_rng(1))

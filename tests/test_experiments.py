@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import SettingsError, StorageError
-from experiments.chapters import get_chapter, numbers
+from experiments.chapters import chapter_02, chapter_04, chapter_06, get_chapter, numbers
 from experiments.finding import Finding, Verdict, at_least, at_most, exact, shown
 from experiments.report import Timed, summary, table, timed, write_csv
 from experiments.run import Run
@@ -27,6 +27,27 @@ class TestVerdict:
     def test_an_exact_zero_is_compared_too(self):
         assert exact("error", 0.0, 0.0).verdict(comparable=False) is Verdict.REACHED
         assert exact("error", 1e-3, 0.0).verdict(comparable=False) is Verdict.MISSED
+
+    def test_a_small_goal_is_not_reached_by_zero(self):
+        assert exact("error", 0.0, 1.5e-14).verdict(comparable=False) is Verdict.MISSED
+        assert exact("error", 1.5e-14, 1.5e-14).verdict(comparable=False) is Verdict.REACHED
+
+    @pytest.mark.parametrize(
+        ("value", "verdict"),
+        [
+            (5.40344999e16, Verdict.REACHED),
+            (5.40335001e16, Verdict.REACHED),
+            (5.40346e16, Verdict.MISSED),
+            (5.4034e15, Verdict.MISSED),
+            (-5.4034e16, Verdict.MISSED),
+            (0.0, Verdict.MISSED),
+            (float("nan"), Verdict.MISSED),
+        ],
+    )
+    def test_of_a_figure_printed_with_five_digits_five_are_compared(self, value, verdict):
+        found = exact("error", value, 5.4034e16, digits=5)
+        assert found.verdict(comparable=False) is verdict
+        assert found.book == "5.4034e+16"
 
     def test_at_least_is_reached_by_the_goal_itself(self):
         assert at_least("accuracy", 0.9, 0.9).verdict(comparable=True) is Verdict.REACHED
@@ -100,6 +121,13 @@ class TestReport:
             write_csv(tmp_path / "file" / "table.csv", FOUND, comparable=True)
 
 
+PICTURES = {
+    2: {"crowds", "soft-groups"},
+    3: {"two-layers", "similarities"},
+    4: {"bowl", "step-by-step", "overshooting", "diverging"},
+}
+
+
 class TestChapters:
     def test_every_chapter_of_the_book_that_computes_has_experiments(self):
         assert numbers() == list(range(2, 17))
@@ -115,6 +143,27 @@ class TestChapters:
         assert chapter.number == number
         assert findings
         assert [found.what for found in findings if found.verdict(comparable=False) is Verdict.MISSED] == []
+        pictures = {path.stem for path in tmp_path.glob("*.png")}
+        assert pictures >= PICTURES.get(number, set())
+        assert pictures
+
+    def test_soft_groups_are_as_sure_as_they_are_right_and_not_always_sure(self, tmp_path):
+        found = {finding.what.strip(): finding.value for finding in chapter_02.home_or_away(Run(tmp_path, quick=True))}
+        assert 0.1 < found["matches that belong to both groups by more than 20%"] < 0.4
+        assert found["soft groups are so sure of these"] == pytest.approx(
+            found["and so many of these are right"], abs=0.1
+        )
+
+    def test_a_walk_that_may_stay_does_not_move_and_one_that_may_not_does(self):
+        found = {finding.what: finding for finding in chapter_04.try_both_sides()}
+        stays = found["step 10, allowed to stay: moves made"]
+        assert stays.value == 0
+        assert stays.verdict(comparable=False) is Verdict.REACHED
+
+    def test_figures_printed_with_few_digits_are_goals_too(self):
+        few = [finding for finding in (*chapter_04.follow_the_slope(), *chapter_06.two_layers()) if finding.digits]
+        assert [finding.book for finding in few] == ["5.4034e+16", "1.50556e-05"]
+        assert {finding.verdict(comparable=False) for finding in few} == {Verdict.REACHED}
 
     def test_the_same_seed_gives_the_same_findings(self, tmp_path):
         def findings(seed: int) -> list[Finding]:

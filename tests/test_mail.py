@@ -234,6 +234,39 @@ def test_one_class_alone_is_too_little_to_learn_from(mails: list[Mail], missing:
     require_both_classes([Mail("a", True), Mail("b", False)], "box")
 
 
+# --- A file of lines for each class ---
+
+
+def write_classes(folder: Path, **files: bytes) -> Path:
+    for name, content in files.items():
+        (folder / f"{name}.txt").write_bytes(content)
+    return folder
+
+
+def test_a_folder_of_ham_txt_and_spam_txt_has_a_mail_a_line(tmp_path: Path) -> None:
+    box = read_mailbox(write_classes(tmp_path, spam=b"WIN a prize\r\n\nbuy\tnow", ham="\ufeffsee you\n".encode()))
+    assert box.mails == [Mail("see you", False), Mail("WIN a prize", True), Mail("buy\tnow", True)]
+    assert box.skipped == 0
+    assert mailboxes_in(tmp_path) == [tmp_path]
+
+
+def test_lines_of_a_class_need_not_be_utf8_nor_unpacked(tmp_path: Path) -> None:
+    write_classes(tmp_path, junk=gzip.compress(b"caf\xe9\n"), ham=b"From me\n")
+    assert read_mailbox(tmp_path).mails == [Mail("From me", False), Mail("caf\ufffd", True)]
+
+
+def test_a_file_of_lines_for_one_class_lacks_the_other(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no ham"):
+        require_both_classes(read_mailbox(write_classes(tmp_path, spam=b"WIN\n")).mails, tmp_path)
+
+
+def test_files_of_lines_without_any_mail_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"is empty; expected mails in .*ham\.txt and spam\.txt, one mail a line"):
+        read_mailbox(write_classes(tmp_path, spam=b"\n", ham=b" \n"))
+    with pytest.raises(DataError, match="cannot be read"):
+        read_mailbox(write_classes(tmp_path, spam=gzip.compress(b"WIN a prize\n" * 99)[:-9]))
+
+
 # --- Finding mailboxes ---
 
 

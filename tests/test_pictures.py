@@ -409,6 +409,15 @@ def test_labels_never_overlap_and_those_left_out_are_counted() -> None:
     assert figure.axes[0].get_title("right").startswith(f"{120 - len(boxes)} of 120 words")
 
 
+def test_words_in_a_crowd_keep_their_labels_by_lines_that_lead_to_them() -> None:
+    crowd = [[0, 0], [0.01, 0], [0, 0.01], [0.01, 0.01], [0.005, -0.01], [-0.01, 0.005]]
+    words = ["one", "two", "three", "four", "five", "six", "far", "off"]
+    axes = pictures.word_map(words, [*crowd, [1, 1], [-1, 1]]).axes[0]
+    assert sorted(text.get_text() for text in axes.texts) == sorted(words)
+    starts = [line.get_xydata()[0] for line in axes.lines]
+    assert sorted(map(tuple, np.round(starts, 6).tolist())) == sorted(map(tuple, crowd))
+
+
 def test_vectors_as_strips_share_a_scale_around_zero() -> None:
     axes = pictures.vector_strips(["good", "bad"], [[0.5, -1, 0], [0, 2, 0]]).axes[0]
     assert axes.images[0].get_clim() == (-2.0, 2.0)

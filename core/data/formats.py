@@ -119,27 +119,37 @@ def _label_messages(raws: Iterable[bytes], name: str, label: bool | None) -> Fou
         yield Mail(text, next(opinion for opinion in opinions if opinion is not None))
 
 
-# --- A folder with a sub-folder or mbox file for each class ---
+# --- A folder with a sub-folder or a file for each class ---
 
 
 def class_parts(path: Path) -> list[tuple[Path, bool]]:
-    """Return what is named after a class in a folder (`ham/`, `spam/`, `ham.mbox`, `spam.mbox`), and the class."""
+    """Return what is named after a class in a folder (`ham/`, `spam/`, `ham.mbox`, `spam.txt` ...), and the class."""
     return [
         (part, CLASSES[part.stem.lower()])
         for part in sorted(path.iterdir())
-        if part.stem.lower() in CLASSES and (part.is_dir() or part.suffix == ".mbox")
+        if part.stem.lower() in CLASSES and (part.is_dir() or part.suffix in (".mbox", ".txt"))
     ]
 
 
 def read_class_folder(path: Path) -> Found:
-    """Read sub-folders of one file a mail (text or .eml), Maildirs and mbox files, each named after its class."""
+    """Read what is named after its class: sub-folders of one file a mail (text or .eml), Maildirs, mbox files, and
+    .txt files of one mail a line."""
     for part, spam in class_parts(path):
         if part.is_file():
-            yield from read_mbox(part, spam)
+            yield from read_mbox(part, spam) if part.suffix == ".mbox" else read_lines(part, spam)
         elif looks_like_maildir(part):
             yield from read_maildir(part, spam)
         else:
             yield from _read_files(part, spam)
+
+
+def read_lines(path: Path, spam: bool) -> Found:
+    """Read a file of one mail a line, all of one class, as it is or compressed with gzip; empty lines are no mails."""
+    with _open(path) as lines:
+        for line in lines:
+            text = line.decode("utf-8-sig", "replace").strip()
+            if text:
+                yield Mail(text, spam)
 
 
 def _read_files(folder: Path, spam: bool) -> Found:

@@ -8,7 +8,8 @@ What a mailbox can be:
   spam: the label Spam among its X-Gmail-Labels (Google Takeout); the word spam, junk or ham in the name of the file or
   folder; X-Spam-Flag; X-Spam-Status. Mail of which nothing is said is ham;
 - a folder of sub-folders ham/ and spam/ (or junk/) with one file a mail (text or .eml), or with a Maildir in each;
-- a folder of the files ham.mbox and spam.mbox (or junk.mbox).
+- a folder of the files ham.mbox and spam.mbox (or junk.mbox), or of the files ham.txt and spam.txt (or junk.txt) with
+  one mail a line, as the book's data comes.
 
 A mail's text is "Subject: ", its subject and its body. Mail that cannot be decoded is counted and skipped.
 """
@@ -29,7 +30,8 @@ __all__ = ["Mail", "Mailbox", "mailboxes_in", "read_mailbox", "require_both_clas
 
 KNOWN_FORMATS = (
     "a file of lines label<TAB>text (.tsv, .tsv.gz or the SMSSpamCollection), an mbox file, a Maildir, "
-    "a folder with the sub-folders ham and spam, or one with the files ham.mbox and spam.mbox"
+    "a folder with the sub-folders ham and spam, one with the files ham.mbox and spam.mbox, "
+    "or one with the files ham.txt and spam.txt, one mail a line"
 )
 SMS_FILE = "SMSSpamCollection"
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.lines import Line2D
+from matplotlib.path import Path
 from matplotlib.transforms import Bbox
 
 from core.ops import Array
@@ -15,12 +19,18 @@ from core.pictures.curves import curves
 from core.pictures.heat import show_signed
 from core.pictures.style import COLOURS, GREY, MARKERS, Picture, new_figure, settle, style
 
-# Where a label may stand, in points from its dot, the nearest first.
-PLACES = [
-    (distance * right, distance * up)
-    for distance in (6, 11)
-    for right, up in ((1, 0), (-1, 0), (0, 1), (0, -1), (0.7, 0.7), (-0.7, 0.7), (0.7, -0.7), (-0.7, -0.7))
+# Where a label may stand, in points from its dot, the nearest first: beside it, or farther off with a line to it.
+DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (0.7, 0.7), (-0.7, 0.7), (0.7, -0.7), (-0.7, -0.7))
+Places = Sequence[tuple[float, float]]
+BESIDE: Places = [(far * right, far * up) for far in (6, 11) for right, up in DIRECTIONS]
+FARTHER: Places = [
+    (float(far * np.cos(angle)), float(far * np.sin(angle)))
+    for far in (22, 30, 40, 52, 66, 82)
+    for angle in np.linspace(0, 2 * np.pi, 24, endpoint=False)
 ]
+DOT = 6.0  # pixels from a dot's middle that a line to another dot should not touch
+AROUND = 3 * DOT  # but through dots so close to its start it may run: there is no other way out of a crowd
+CROWD, CLOSE = 2, 16.0  # a dot with so many others closer than this, in points, is crowded
 
 
 def principal_axes(vectors: npt.ArrayLike, count: int = 2) -> tuple[Array, Array]:
@@ -50,8 +60,8 @@ def word_map(
 ) -> Picture:
     """Scatter words by their vectors; more than two dimensions by their two principal axes (chapters 11 and 12).
 
-    The axes' labels say what share of the variance they keep. A word for whose label there is no room keeps its
-    dot only, and the corner says how many those are.
+    The axes' labels say what share of the variance they keep. Where dots crowd, a thin line leads from a dot to its
+    word. A word for whose label there is no room at all keeps its dot only, and the corner says how many those are.
 
     Args:
         vectors: shape (words, dim).
@@ -121,33 +131,101 @@ def _scatter(axes: Axes, points: Array, groups: Sequence[str] | None) -> None:
         axes.legend(loc="upper left", bbox_to_anchor=(0, -0.12), ncols=4)
 
 
+@dataclass
+class _Room:
+    """What there is to keep clear of, in pixels.
+
+    Attributes:
+        inside: where labels may stand.
+        dots: shape (words, 2).
+        labels: those that are placed.
+        lines: from dots to the labels that are not beside them.
+    """
+
+    inside: Bbox
+    dots: Array
+    labels: list[Bbox] = field(default_factory=list)
+    lines: list[Path] = field(default_factory=list)
+
+    def fits(self, label: Bbox) -> bool:
+        inside = self.inside
+        within = inside.x0 <= label.x0 and label.x1 <= inside.x1 and inside.y0 <= label.y0 and label.y1 <= inside.y1
+        covers = label.padded(3).count_contains(self.dots) or label.padded(2).count_overlaps(self.labels)
+        return bool(within and not covers and not any(line.intersects_bbox(label, False) for line in self.lines))
+
+    def is_clear(self, line: Path) -> bool:
+        crosses = any(line.intersects_bbox(label, False) for label in self.labels)
+        return not (crosses or self._passes_a_dot(line) or any(line.intersects_path(other) for other in self.lines))
+
+    def _passes_a_dot(self, line: Path) -> bool:
+        """Tell whether a line runs through a dot, other than those that crowd around its start."""
+        start, end = np.asarray(line.vertices, float)
+        way, gaps = end - start, self.dots - start
+        along = (gaps @ way / (way @ way)).clip(0, 1)
+        passed = np.hypot(*(gaps - along[:, None] * way).T) < DOT
+        return bool((passed & (np.hypot(*gaps.T) > AROUND)).any())
+
+
 def _label(figure: Picture, axes: Axes, words: Sequence[str], points: Array) -> None:
-    """Write each word at the first place near its dot where it covers nothing."""
+    """Write each word at the first place near its dot where it covers nothing, or farther off with a line to it."""
     canvas = FigureCanvasAgg(figure)
     settle(figure)
     renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]
-    inside = axes.get_window_extent(renderer)
-    dots = axes.transData.transform(points)
-    taken: list[Bbox] = []
-    left_out = 0
-    for word, point in zip(words, points, strict=True):
-        label = axes.annotate(word, (point[0], point[1]), (0, 0), textcoords="offset points", fontsize=9)
-        for right, up in PLACES:
-            label.set_position((right, up))
-            label.set_horizontalalignment("left" if right > 0 else "right" if right < 0 else "center")
-            label.set_verticalalignment("bottom" if up > 0 else "top" if up < 0 else "center")
-            box = label.get_window_extent(renderer)
-            if _fits(box, inside, dots, taken):
-                taken.append(box)
-                break
-        else:
-            label.remove()
-            left_out += 1
-    if left_out:
-        text = f"{left_out} of {len(words)} words without a label, for want of room"
+    room = _Room(axes.get_window_extent(renderer), axes.transData.transform(points))
+    ways = _ways_out(room.dots, CLOSE * figure.dpi / 72)
+    crowded = [n for n in range(len(words)) if ways[n].any()]
+    crowded.sort(key=lambda n: float(np.arctan2(ways[n][1], ways[n][0])))
+    waiting = [
+        n for n in crowded if not _place(axes, words[n], room.dots[n], _outwards(ways[n]), room, renderer, lines=True)
+    ]
+    waiting += [n for n in range(len(words)) if n not in crowded]
+    for places in (BESIDE, FARTHER):
+        lines = places is FARTHER
+        waiting = [n for n in waiting if not _place(axes, words[n], room.dots[n], places, room, renderer, lines=lines)]
+    if waiting:
+        text = f"{len(waiting)} of {len(words)} words without a label, for want of room"
         axes.set_title(text, fontsize=9, color=GREY, loc="right")
 
 
-def _fits(box: Bbox, inside: Bbox, dots: Array, taken: Sequence[Bbox]) -> bool:
-    within = inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1
-    return within and not box.padded(3).count_contains(dots) and not box.count_overlaps(taken)
+def _ways_out(dots: Array, close: float) -> Array:
+    """Return which way leads out of the crowd around each dot, shape (words, 2), of length 1; 0 where there is none."""
+    gaps = dots[:, None] - dots
+    near = (gaps**2).sum(axis=2) < close**2
+    out = np.where(near[..., None], gaps, 0).sum(axis=1)
+    out[near.sum(axis=1) <= CROWD] = 0
+    lengths = np.linalg.norm(out, axis=1, keepdims=True)
+    ways: Array = np.divide(out, lengths, out=np.zeros_like(out), where=lengths > 0)
+    return ways
+
+
+def _outwards(way: Array) -> Places:
+    """Return the farther places, those first that lie near and in the direction of `way`."""
+    return sorted(FARTHER, key=lambda place: float(1.5 * np.hypot(*place) - np.dot(place, way)))
+
+
+def _place(
+    axes: Axes, word: str, dot: Array, places: Places, room: _Room, renderer: RendererBase, *, lines: bool
+) -> bool:
+    """Write a word at the first of some places that is free; say whether there was one.
+
+    Args:
+        dot: where the word belongs, in pixels, shape (2,).
+        lines: whether to draw a line from the dot to the word.
+    """
+    to_data = axes.transData.inverted()
+    label = axes.annotate(word, tuple(to_data.transform(dot)), (0, 0), textcoords="offset points", fontsize=9)
+    for right, up in places:
+        label.set_position((right, up))
+        label.set_horizontalalignment("left" if right > 0 else "right" if right < 0 else "center")
+        label.set_verticalalignment("bottom" if up > 0 else "top" if up < 0 else "center")
+        box = label.get_window_extent(renderer)
+        line = Path([dot, dot.clip(box.min, box.max)])
+        if not room.fits(box) or (lines and not room.is_clear(line)):
+            continue
+        room.labels.append(box)
+        if lines:
+            room.lines.append(line)
+            axes.add_artist(Line2D(*to_data.transform(line.vertices).T, color=GREY, linewidth=0.7, zorder=1))
+        return True
+    label.remove()
+    return False
