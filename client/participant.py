@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,11 +105,11 @@ class Participant:
         started = time.perf_counter()
         encoding = description.encoding
         # Made before training: encryption prepares meanwhile what does not depend on the update.
-        encryptor = encryptor_for(description.key, encoding.plaintexts, self._noise)
-        update = client_update(self.task, model, self._data, rng)
-        trained = time.perf_counter()
-        payload = encryptor.encrypt(encoding.encode(update))
-        encrypted = time.perf_counter()
+        with closing(encryptor_for(description.key, encoding.plaintexts, self._noise)) as encryptor:
+            update = client_update(self.task, model, self._data, rng)
+            trained = time.perf_counter()
+            payload = encryptor.encrypt(encoding.encode(update))
+            encrypted = time.perf_counter()
         header = SubmissionHeader(
             id=description.id,
             client=self.name,

@@ -8,7 +8,9 @@ import threading
 import pytest
 from gmpy2 import mpz
 
+from core.secagg.decryption import generate_decryptor
 from core.secagg.noise_pool import BATCH, NoisePool
+from core.secagg.roles import encryptor_for
 
 
 class Counting:
@@ -80,6 +82,21 @@ def test_what_is_drawn_before_it_is_ready_is_not_made_ahead_any_more():
     going_on.set()
     pool.wait()
     assert source.next <= 20 * BATCH
+
+
+def test_a_round_that_comes_to_nothing_leaves_no_noise_being_made(monkeypatch):
+    started = []
+
+    class Endless(Counting):
+        def draw(self, count: int) -> list[mpz]:
+            started.append(threading.current_thread())
+            return super().draw(count)
+
+    key = generate_decryptor("paillier", 256).public_key
+    monkeypatch.setattr("core.secagg.roles.noise_for", lambda *_: Endless())
+    encryptor = encryptor_for(key, 1_000_000)
+    encryptor.close()
+    assert not any(thread.is_alive() for thread in started)
 
 
 def test_a_forked_process_is_refused():

@@ -20,6 +20,7 @@ from gmpy2 import mpz
 from core.errors import Reason, Refused
 from core.secagg.fixed_base import times_plain
 from core.secagg.noise import Noise
+from core.secagg.noise_pool import NoisePool
 from core.secagg.products import all_units, running_product
 from core.secagg.scheme import PublicKey, check_length, join_payload
 
@@ -68,6 +69,10 @@ class PaillierEncryptor:
         noise = self._noise.draw(len(plaintexts))
         encrypt_one = self._encrypt_one if self._key.degree == 1 else self._encrypt_long
         return join_payload(map(encrypt_one, plaintexts, noise), ciphertext_bytes(self._key))
+
+    def close(self) -> None:
+        if isinstance(self._noise, NoisePool):
+            self._noise.close()
 
     def _encrypt_one(self, plaintext: int, noise: mpz) -> mpz:
         return times_plain(noise, plaintext, self._modulus, self._modulus**2)

@@ -28,6 +28,9 @@ class PlainEncryptor:
             raise ValueError(f"a plaintext lies outside 0 to 2^{self._key.plaintext_bits}")
         return join_payload(plaintexts, plain_bytes(self._key))
 
+    def close(self) -> None:
+        """There is nothing to stop."""
+
 
 class PlainAdder:
     """Adds payloads of `count` plaintexts."""

@@ -60,6 +60,9 @@ class Encryptor(Protocol):
     def encrypt(self, plaintexts: Sequence[int]) -> bytes:
         """Encrypt each plaintext with fresh randomness and give the payload."""
 
+    def close(self) -> None:
+        """Stop what is being prepared in the background."""
+
 
 class Adder(Protocol):
     """The aggregator's role: check payloads and keep their sum, without being able to read either."""
