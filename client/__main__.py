@@ -29,7 +29,7 @@ from core.tasks.task import GENERATED, Task
 from core.training import Dataset
 from core.wire.dialing import Line
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__)
 Server = Annotated[str | None, typer.Option(help="The aggregator's address, HOST:PORT.")]
 Patience = Annotated[float, typer.Option(min=1, help="Seconds to wait for an aggregator that is away.")]
 
@@ -55,7 +55,10 @@ def take_part(
         bool, typer.Option(envvar=ALLOW_PLAIN, help="Take part even if nothing is encrypted.")
     ] = False,
     noise: Annotated[
-        NoiseKind, typer.Option(help="How ciphertexts are blinded; docs/performance.md.")
+        NoiseKind,
+        typer.Option(
+            help="How ciphertexts are made: by short or 512-bit exponents, or as in the textbooks; docs/performance.md."
+        ),
     ] = NoiseKind.SHORT,
     patience: Patience = 60.0,
 ) -> None:

@@ -22,7 +22,7 @@ from experiments.chapters import get_chapter, numbers
 from experiments.report import Timed, summary, table, timed, write_csv
 from experiments.run import Chapter, Run
 
-app = typer.Typer(add_completion=False, help="Ask a question, get a table and pictures.")
+app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Ask a question, get a table and pictures.")
 
 Data = Annotated[Path | None, typer.Option(help="Folder with the public files; left out, data is made up.")]
 Quick = Annotated[bool, typer.Option("--quick", help="Do little, in seconds: to see what there is to see.")]
@@ -51,8 +51,20 @@ def chapter(
         if data is not None and not data.is_dir():
             raise DataError(f"{data} is not a folder; expected one with the public files")
         folder = out or Path("runs", time.strftime("chapters-%Y%m%d-%H%M%S"))
-        for chosen in [get_chapter(number) for number in chapters or numbers()]:
-            _run(chosen, data, quick, seed, folder / f"chapter-{chosen.number:02}")
+        chosen = [get_chapter(number) for number in chapters or numbers()]
+        if not chapters and not quick:
+            _console().print("all chapters take about a quarter of an hour; --quick takes half a minute")
+        left_out = 0
+        for each in chosen:
+            try:
+                _run(each, data, quick, seed, folder / f"chapter-{each.number:02}")
+            except DataError as error:
+                if len(chosen) == 1:
+                    raise
+                left_out += 1
+                print(f"chapter {each.number} is left out: {error}", file=sys.stderr)
+        if left_out:
+            sys.exit(1)
 
 
 def _run(chosen: Chapter, data: Path | None, quick: bool, seed: int, out: Path) -> None:

@@ -116,6 +116,7 @@ print(encoding.values, "weights in", encoding.plaintexts, "ciphertexts; examples
 plain = sum(encoding.quantise(update.delta) for update in updates) / 2**encoding.fraction_bits
 print("equal to the sum in the open, bit for bit:", np.array_equal(cohort.delta_sum, plain))
 exact = sum(update.delta for update in updates)
+# Each of the three changes is rounded to the nearest step, so the sum is off by three halves of one at most.
 print("lost by rounding, at most:", np.abs(cohort.delta_sum - exact).max(), "one step is", 2**-encoding.fraction_bits)
 print("accuracy after this round", evaluate_model(SPAM, next_model(start, cohort), test).accuracy)
 

@@ -40,7 +40,7 @@ from server.store import Store
 DEFAULT_ADDRESS = "127.0.0.1:50551"
 FAREWELL_SECONDS = 5.0
 log = structlog.get_logger()
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__)
 
 
 @dataclass(frozen=True)

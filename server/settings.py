@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from core.errors import SettingsError
-from core.secagg.scheme import PAILLIER, PLAIN, check_key_bits
+from core.secagg.scheme import PAILLIER, PLAIN, SAFE_KEY_BITS, check_key_bits
 from server.rounds import RoundRules
 
 
@@ -37,7 +37,8 @@ class RunSettings:
         """How updates are protected, for people."""
         if self.scheme == PLAIN:
             return "plain: NOTHING IS ENCRYPTED"
-        return f"{'Paillier' if self.scheme == PAILLIER else 'Damgård-Jurik'}, {self.key_bits} bits"
+        insecure = "" if self.key_bits >= SAFE_KEY_BITS else ": INSECURE"
+        return f"{'Paillier' if self.scheme == PAILLIER else 'Damgård-Jurik'}, {self.key_bits} bits{insecure}"
 
     def to_json(self) -> dict[str, Any]:
         """As stored with the run."""

@@ -91,7 +91,9 @@ def main(
 
 def _simulate(console: Console, federation: Federation) -> None:
     settings, plan = federation.settings, federation.plan
-    console.print(f"{plan.clients} clients, {settings.rules.rounds} rounds, {settings.protection}", highlight=False)
+    rounds = f"{settings.rules.rounds} round{'s' * (settings.rules.rounds != 1)}"
+    counted = f", counted by their examples up to {settings.count_cap}" * (settings.count_cap > 0)
+    console.print(f"{plan.clients} clients{counted}, {rounds}, {settings.protection}", highlight=False)
     console.print(plan.sentence, highlight=False, soft_wrap=True)
     if settings.insecure_demo_keys:
         console.print(INSECURE_STAMP, style="bold")
@@ -108,4 +110,6 @@ def _simulate(console: Console, federation: Federation) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command()(main)
+    app()

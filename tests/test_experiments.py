@@ -192,6 +192,15 @@ class TestCommandLine:
             "found/chapter-06/pressure.svg",
         }
 
+    def test_a_chapter_whose_data_is_missing_is_left_out_and_the_others_run(self, tmp_path):
+        (tmp_path / "empty").mkdir()
+        done = run_program("chapter", "3", "15", "7", "--quick", "--data", "empty", "--out", "found", cwd=tmp_path)
+        assert done.returncode == 1
+        assert done.stderr.startswith("chapter 15 is left out: empty holds none of enron1.tsv.gz")
+        assert "Chapter 3:" in done.stdout
+        assert "Chapter 7:" in done.stdout
+        assert "mail is" not in done.stdout
+
     def test_nothing_asked_lists_what_there_is(self, tmp_path):
         done = run_program(cwd=tmp_path)
         assert done.returncode == 0

@@ -89,8 +89,8 @@ def collect(run: Run) -> Collection:
     if run.data is not None and all((run.data / name).is_file() for name in BOOK_FILES):
         return book_mails(run, run.data)
     if run.data is not None:
-        run.say("mail is Enron-Spam, which is not the book's selection: goals for accuracies are ours, not the book's")
         mails = read_enron(run.data)
+        run.say("mail is Enron-Spam, which is not the book's selection: goals for accuracies are ours, not the book's")
     else:
         run.say("mail is made up by the project")
         mails = [mail for owner in range(1, 4) for mail in generate_mailbox(run.seed, owner, run.pick(2000, 400))]

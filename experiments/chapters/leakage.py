@@ -144,7 +144,8 @@ def many_clients(run: Run) -> Iterator[Finding]:
     for clients in (1, 10, 100)[: run.pick(3, 2)]:
         seen = guessed(np.sum(updates[:clients], axis=0), known)
         own = len(seen & said_by(mails[0])) / len(seen)
-        yield shown(f"sum of {clients} clients: share of the words seen that the first one used", own, ".0%")
+        whose = "one client: share" if clients == 1 else f"the sum of {clients} clients: share"
+        yield shown(f"{whose} of the words seen that the first one used (some share a number)", own, ".0%")
 
 
 def noisy_update(run: Run) -> Iterator[Finding]:
