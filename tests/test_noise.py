@@ -142,6 +142,13 @@ class TestFixedBase:
         assert len(counts) == 16
         assert abs(counts - 2000).max() < 300  # seven standard deviations
 
+    def test_tables_stay_within_their_bound_however_many_powers_are_wanted(self):
+        for exponent_bits, entry_bytes in ((1024, 512), (4096, 3072)):
+            window = best_window(exponent_bits, 1_000_000, 1.0, entry_bytes)
+            assert -(-exponent_bits // window) * (1 << window) * entry_bytes <= 1 << 27
+            assert window < best_window(exponent_bits, 1_000_000, 1.0)
+        assert best_window(1024, 1_000, 1.0, 512) == best_window(1024, 1_000, 1.0)
+
     def test_few_powers_want_small_tables_and_many_want_large_ones(self):
         windows = [best_window(1024, expected, 2.0) for expected in (1, 100, 1_000, 10_000)]
         assert windows == sorted(windows)

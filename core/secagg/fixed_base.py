@@ -18,6 +18,8 @@ from gmpy2 import mpz
 from core.secagg import kernel
 
 IntArray = npt.NDArray[np.int64]
+LARGEST_TABLES = 1 << 27
+"""Bytes that a client's tables may take: a phone could not hold what would be fastest for millions of weights."""
 
 
 class FixedBase(Protocol):
@@ -41,26 +43,33 @@ def make_fixed_base(base: mpz, modulus: mpz, degree: int, exponent_bits: int, ex
         expected: about how many powers will be wanted.
     """
     whole = modulus ** (degree + 1)
+    entry_bytes = whole.bit_length() // 8
     if degree == 1 and not kernel.available(whole.bit_length()):
-        return GmpFixedBase(base, modulus, exponent_bits, best_window(exponent_bits, expected, GmpFixedBase.BUILDING))
-    window = best_window(exponent_bits, expected, 1.0)
+        window = best_window(exponent_bits, expected, GmpFixedBase.BUILDING, entry_bytes)
+        return GmpFixedBase(base, modulus, exponent_bits, window)
+    window = best_window(exponent_bits, expected, 1.0, entry_bytes)
     if kernel.available(whole.bit_length()):
         return KernelFixedBase(base, whole, exponent_bits, window)
     return PlainFixedBase(base, whole, exponent_bits, window)
 
 
-def best_window(exponent_bits: int, expected: int, building: float) -> int:
+def best_window(exponent_bits: int, expected: int, building: float, entry_bytes: int = 1) -> int:
     """Return how many bits of the exponent to look up at once, so that making the tables plus using them is least.
 
     Args:
         building: what it costs to make an entry, in steps of using one.
+        entry_bytes: the size of an entry; tables larger than LARGEST_TABLES are not considered.
     """
 
     def cost(window: int) -> float:
         entries: int = 2**window
         return -(-exponent_bits // window) * (building * entries + expected)
 
-    return min(range(1, 17), key=cost)
+    def fits(window: int) -> bool:
+        size: int = -(-exponent_bits // window) * entry_bytes << window
+        return window == 1 or size <= LARGEST_TABLES
+
+    return min(filter(fits, range(1, 17)), key=cost)
 
 
 class _Digits:
