@@ -59,29 +59,24 @@ bench-encryption: $(PEERS)/ready kernel ## time encrypted sums beside other libr
 # indexes it brings several gigabytes for graphics cards along; point pip at PyTorch's own index for a build without.
 setup-torch: $(TORCH)/ready
 
+# An environment of its own for a dependency group: $(call own-environment,where,group,lock file,what to say)
+define own-environment
+	@echo "setting up $(4) in $(1) (once) ..."
+	@$(PY) -m venv $(1)
+	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(3)
+	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check \
+		$$($(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["$(2)"])')
+	@touch $(1)/ready
+endef
+
 $(TORCH)/ready: pyproject.toml requirements-dev.lock .venv/bin/python
-	@echo "setting up PyTorch in $(TORCH) (once, some minutes) ..."
-	@$(PY) -m venv $(TORCH)
-	@$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	@$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check \
-		$$($(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["torch"])')
-	@touch $@
+	$(call own-environment,$(TORCH),torch,requirements-dev.lock,PyTorch)
 
 $(PEERS)/ready: pyproject.toml requirements.lock .venv/bin/python
-	@echo "setting up other encryption libraries in $(PEERS) (once) ..."
-	@$(PY) -m venv $(PEERS)
-	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check \
-		$$($(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["peers"])')
-	@touch $@
+	$(call own-environment,$(PEERS),peers,requirements.lock,other encryption libraries)
 
 $(NOTEBOOKS)/ready: pyproject.toml requirements.lock .venv/bin/python
-	@echo "setting up Jupyter in $(NOTEBOOKS) (once, about a minute) ..."
-	@$(PY) -m venv $(NOTEBOOKS)
-	@$(NOTEBOOKS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(NOTEBOOKS)/bin/python -m pip install --quiet --disable-pip-version-check \
-		$$($(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["notebooks"])')
-	@touch $@
+	$(call own-environment,$(NOTEBOOKS),notebooks,requirements.lock,Jupyter)
 
 .venv/bin/python:
 	@$(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "grokfed needs Python 3.11 or newer; $(PYTHON3) is $$($(PYTHON3) -V 2>&1). Try: make PYTHON3=python3.12 ..."; exit 1; }

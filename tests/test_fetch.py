@@ -119,7 +119,7 @@ def test_a_wrong_checksum_is_refused_and_nothing_is_left(address: str, tmp_path:
 
 
 def test_no_network_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is there a network"):
+    with pytest.raises(DataError, match="is there a network\\?$"):
         fetch(public_file("http://127.0.0.1:9/it"), tmp_path)
 
 

@@ -181,7 +181,8 @@ def _retrieve(file: PublicFile, folder: Path, progress: Progress | None) -> Path
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
         reason = getattr(error, "reason", None) or error
         raise DataError(
-            f"{file.url} cannot be fetched: {reason}; is there a network? What came is kept, try again later"
+            f"{file.url} cannot be fetched: {reason}; is there a network?"
+            + (" What came is kept, try again later" if partial.exists() else "")
         ) from error
     except ValueError as error:  # pooch's word for it
         raise DataError(f"{file.url} has another checksum than {file.checksum}: it was changed or damaged") from error
