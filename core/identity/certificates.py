@@ -1,0 +1,227 @@
+"""TLS certificates of a federation: X.509 v3 (RFC 5280), ECDSA P-256 with SHA-256, from one authority of its own.
+
+A certificate names its party in a URI of the subject's alternative names, grokfed://FEDERATION/ROLE/NAME. The server's
+can be used to be a server only and the others' to be a client only, so no party can play the other side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from core.errors import DataError, Reason, Refused, SettingsError
+from core.identity.members import Role, check_federation, check_name
+
+SCHEME = "grokfed://"
+CLOCK_SKEW = timedelta(days=1)
+"""Certificates are good from this long before they were made: the parties' clocks differ."""
+YEARS = 2
+
+
+class Authority(NamedTuple):
+    """The registrar's certificate authority: its private key and its own certificate."""
+
+    key: ec.EllipticCurvePrivateKey
+    certificate: x509.Certificate
+
+
+@dataclass(frozen=True)
+class PeerName:
+    """Who a certificate says that somebody is. Whether that party may act is for the roster to say."""
+
+    federation: str
+    role: Role
+    name: str
+
+    def __post_init__(self) -> None:
+        check_federation(self.federation)
+        check_name(self.name)
+
+    @property
+    def uri(self) -> str:
+        return f"{SCHEME}{self.federation}/{self.role}/{self.name}"
+
+
+def server_name(federation: str) -> str:
+    """The name in the server's certificate, whatever host it runs on.
+
+    Clients expect this name instead of the host's (grpc.ssl_target_name_override). So the server can move to any host
+    or address without a new certificate, and nobody can take its place with a certificate that is good for a host.
+    """
+    return f"server.{federation}.grokfed"
+
+
+def make_authority(federation: str, years: int = YEARS, *, now: datetime) -> Authority:
+    """A new certificate authority, good for `years` from `now`. It can issue for parties, not for other authorities."""
+    check_federation(federation)
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = _distinguished(f"registrar of {federation}")
+    certificate = (
+        _builder(name, name, key.public_key(), now, _end(now, years))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(signs_certificates=True), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return Authority(key, certificate)
+
+
+def issue(
+    authority: Authority, federation: str, role: Role, name: str, *, now: datetime, years: int = YEARS
+) -> tuple[bytes, bytes]:
+    """A new private key and its certificate for one party, both PEM.
+
+    The certificate is good for `years` from `now`, but not longer than the authority's. The key is not encrypted: it
+    belongs into a key file.
+    """
+    peer = PeerName(federation, role, name)
+    key = ec.generate_private_key(ec.SECP256R1())
+    issuer = authority.certificate
+    names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(peer.uri)]
+    if role is Role.SERVER:
+        names.append(x509.DNSName(server_name(federation)))
+    usage = ExtendedKeyUsageOID.SERVER_AUTH if role is Role.SERVER else ExtendedKeyUsageOID.CLIENT_AUTH
+    end = min(_end(now, years), issuer.not_valid_after_utc)
+    issuer_id = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    certificate = (
+        _builder(_distinguished(name), issuer.subject, key.public_key(), now, end)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([usage]), critical=True)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_id), critical=False)
+        .sign(authority.key, hashes.SHA256())
+    )
+    return key_to_pem(key), to_pem(certificate)
+
+
+def peer_from_certificate(pem: bytes) -> PeerName:
+    """The party that a certificate names. Whether anybody trustworthy issued it is not looked at.
+
+    Raises Refused(MALFORMED) for no certificate, Refused(NOT_IN_ROSTER) unless it names exactly one party.
+    """
+    try:
+        certificate = from_pem(pem, "the certificate")
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except DataError as error:
+        raise Refused(Reason.MALFORMED, str(error)) from None
+    except (x509.ExtensionNotFound, ValueError):
+        return peer_from_uris(())
+    return peer_from_uris(names.get_values_for_type(x509.UniformResourceIdentifier))
+
+
+def peer_from_uris(uris: Iterable[str | bytes]) -> PeerName:
+    """The party named by a certificate's alternative names, as gRPC's auth_context gives them.
+
+    Names that do not begin with grokfed:// are left alone. Raises Refused(NOT_IN_ROSTER) unless exactly one does and
+    has the form grokfed://FEDERATION/ROLE/NAME.
+    """
+    texts = [uri.decode(errors="replace") if isinstance(uri, bytes) else uri for uri in uris]
+    ours = [text for text in texts if text.lower().startswith(SCHEME)]
+    if len(ours) != 1:
+        raise Refused(Reason.NOT_IN_ROSTER, f"the certificate names {len(ours)} parties of a federation; expected 1")
+    parts = ours[0].removeprefix(SCHEME).split("/")
+    try:
+        federation, role, name = parts
+        return PeerName(federation, Role(role), name)
+    except (ValueError, SettingsError):
+        raise Refused(
+            Reason.NOT_IN_ROSTER, f"the certificate names {ours[0][:120]!r}; expected {SCHEME}FEDERATION/ROLE/NAME"
+        ) from None
+
+
+def check_issued(pem: bytes, authority_pem: bytes, now: datetime) -> PeerName:
+    """The party a certificate names, if the authority issued it and it is good now. Raises DataError or Refused."""
+    certificate, authority = from_pem(pem, "the certificate"), from_pem(authority_pem, "the authority's certificate")
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        raise DataError("the certificate was not issued by the federation's authority") from None
+    for what, checked in (("certificate", certificate), ("authority's certificate", authority)):
+        if not checked.not_valid_before_utc <= now <= checked.not_valid_after_utc:
+            raise DataError(
+                f"the {what} is good from {checked.not_valid_before_utc:%Y-%m-%d} to "
+                f"{checked.not_valid_after_utc:%Y-%m-%d}; today is {now:%Y-%m-%d}"
+            )
+    return peer_from_certificate(pem)
+
+
+def key_fits(key_pem: bytes, certificate_pem: bytes) -> bool:
+    """Whether the private key is the one whose public key the certificate has. Raises DataError if either is none."""
+    return key_from_pem(key_pem).public_key() == from_pem(certificate_pem, "the certificate").public_key()
+
+
+def to_pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def from_pem(pem: bytes, what: str) -> x509.Certificate:
+    """One certificate. Raises DataError."""
+    try:
+        return x509.load_pem_x509_certificate(pem)
+    except ValueError:
+        raise DataError(f"{what} is not a certificate in PEM form") from None
+
+
+def key_to_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """The private key, not encrypted."""
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def key_from_pem(pem: bytes) -> ec.EllipticCurvePrivateKey:
+    """A private ECDSA key. Raises DataError."""
+    try:
+        key = serialization.load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise DataError("the TLS key is not a private key in PEM form") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise DataError("the TLS key is not one of an elliptic curve")
+    return key
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime, end: datetime
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now.astimezone(UTC) - CLOCK_SKEW)
+        .not_valid_after(end)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+    )
+
+
+def _end(now: datetime, years: int) -> datetime:
+    if not 1 <= years <= 100:
+        raise SettingsError(f"certificates are to be good for {years} years; expected 1 to 100")
+    return now.astimezone(UTC) + timedelta(days=365 * years)
+
+
+def _distinguished(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        key_cert_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
