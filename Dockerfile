@@ -1,4 +1,4 @@
-# One image for every party; the command says which one it is: server, keyholder, client, simulation.
+# One image for every party; the command says which one it is: server, keyholder, client, registrar, simulation.
 FROM python:3.12-slim
 
 # One thread per process: several parties usually share a machine.
@@ -11,6 +11,7 @@ COPY core core
 COPY server server
 COPY keyholder keyholder
 COPY client client
+COPY registrar registrar
 COPY simulation simulation
 
 RUN useradd --uid 10001 --create-home grokfed && install -d -o grokfed -g grokfed /state

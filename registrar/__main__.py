@@ -1,0 +1,129 @@
+"""Make a federation and change who belongs to it. To be run on a machine without a network.
+
+python -m registrar init FOLDER --clients 5
+python -m registrar revoke FOLDER client-3
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from core.console import sentences
+from core.errors import SettingsError
+from core.identity import certificates
+from core.identity.members import Roster
+from registrar import federation as registry
+from registrar.federation import DEFAULT_ADDRESS, THIS_MACHINE, WHO_GETS_WHAT, Federation
+from registrar.home import home_of, read_own_roster
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__)
+
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The federation's folder.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The party's name.")]
+PassphraseFile = Annotated[Path | None, typer.Option(help="File with the registrar's passphrase.")]
+Years = Annotated[int, typer.Option(help="How long certificates are good.")]
+
+
+@app.command()
+def init(
+    folder: Folder,
+    clients: Annotated[int, typer.Option(help="How many clients.")],
+    holders: Annotated[int, typer.Option(help="How many key holders.")] = 3,
+    threshold: Annotated[int, typer.Option(help="How many of them must agree to open a sum.")] = 2,
+    address: Annotated[str, typer.Option(help="Where the server will be, HOST:PORT.")] = DEFAULT_ADDRESS,
+    operator: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=WHO", help="Who runs a party; may be repeated.")
+    ] = None,
+    client_prefix: Annotated[str, typer.Option(help="Clients are named PREFIX-1, PREFIX-2, ...")] = "client",
+    holder_prefix: Annotated[str, typer.Option(help="Key holders are named PREFIX-1, PREFIX-2, ...")] = "keyholder",
+    years: Years = certificates.YEARS,
+) -> None:
+    """Make a new federation: keys, certificates, roster, and a folder for each party."""
+    with sentences():
+        made = registry.make_federation(
+            folder,
+            clients=clients,
+            holders=holders,
+            threshold=threshold,
+            address=address,
+            operators=_operators(operator or []),
+            client_prefix=client_prefix,
+            holder_prefix=holder_prefix,
+            now=datetime.now(UTC),
+            years=years,
+        )
+        print(f"federation {made.roster.federation} is in {folder}; {folder / WHO_GETS_WHAT} says what to do with it")
+
+
+@app.command()
+def add_client(
+    folder: Folder,
+    name: Name,
+    operator: Annotated[str, typer.Option(help="Who runs it.")] = THIS_MACHINE,
+    years: Years = certificates.YEARS,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Enrol one more client."""
+    with sentences():
+        changed = registry.add_client(
+            folder, name, operator=operator, now=datetime.now(UTC), years=years, passphrase_file=passphrase_file
+        )
+        print(f"give {changed.party(name)} and {changed.passphrase_file(name)} to its operator, by two different ways")
+        _say_hand_out(changed)
+
+
+@app.command()
+def revoke(folder: Folder, name: Name, passphrase_file: PassphraseFile = None) -> None:
+    """Make a party's keys worthless, for ever. A client that is to go on gets a new name with add-client."""
+    with sentences():
+        _say_hand_out(registry.revoke(folder, name, passphrase_file=passphrase_file))
+
+
+@app.command()
+def show(folder: Folder) -> None:
+    """Show who belongs to the federation. Needs no passphrase."""
+    with sentences():
+        roster = read_own_roster(home_of(folder))
+        Console(width=None if sys.stdout.isatty() else 100).print(_table(roster))
+        for who, names in roster.operators().items():
+            if len(names) > 1:
+                print(f"{who or 'somebody unnamed'} runs {', '.join(names)}; nothing is guaranteed between them")
+
+
+def _operators(given: list[str]) -> dict[str, str]:
+    """NAME=WHO, several times, as a mapping. Raises SettingsError."""
+    found: dict[str, str] = {}
+    for pair in given:
+        name, equals, who = pair.partition("=")
+        if not (name and equals and who) or name in found:
+            raise SettingsError(f"--operator is {pair[:80]!r}; expected NAME=WHO, once for each NAME")
+        found[name] = who
+    return found
+
+
+def _say_hand_out(federation: Federation) -> None:
+    here = ", ".join(federation.parties_here) or "none of the parties' folders"
+    print(f"roster version {federation.roster.version} is signed; it is in {here}")
+    print(f"send {federation.folder / 'registrar' / 'roster.json'} to every party, to replace the roster.json it has")
+
+
+def _table(roster: Roster) -> Table:
+    opening = f"{roster.threshold} of {len(roster.holders)} key holders open a sum"
+    title = f"federation {roster.federation}, roster version {roster.version}; {opening}"
+    made = Table("name", "role", "number", "operator", "", title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for member in roster.members:
+        state = "revoked" if member.revoked else ""
+        made.add_row(member.name, member.role, str(member.number), member.operator, state)
+    return made
+
+
+if __name__ == "__main__":
+    app()
