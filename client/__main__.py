@@ -1,12 +1,11 @@
 """Take part in a federation with one's own data, or score a message with its model.
 
-python -m client --server 127.0.0.1:50551 --mail ~/Mail/archive.mbox
-python -m client classify --server 127.0.0.1:50551 message.eml
+python -m client --identity runs/federation/client-1 --mail ~/Mail/archive.mbox
+python -m client classify --identity runs/federation/client-1 message.eml
 """
 
 from __future__ import annotations
 
-import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,44 +15,56 @@ import numpy as np
 import numpy.typing as npt
 import typer
 
-from client.connection import ClientConnection, fetch_model
-from client.participant import Enrolment, Participant
+from client.connection import ClientConnection, fetch_endorsed_model
+from client.participant import Load, Participant
 from client.scoring import score_message
-from core.console import ALLOW_PLAIN, INSECURE_DEMO_KEYS, configure_log, sentences, stamp
+from core.checks import Checks, Trust
+from core.console import (
+    AllowPlain,
+    Identity,
+    InsecureDemoKeys,
+    InsecurePlaintext,
+    PassphraseFile,
+    SkipChecks,
+    configure_log,
+    sentences,
+    stamp,
+    today,
+)
 from core.errors import DataError, SettingsError
 from core.federated import initial_model, load_model, save_model
+from core.identity.members import Role
+from core.identity.party import load_identity
 from core.secagg.noise import NoiseKind
 from core.secagg.scheme import Policy
 from core.tasks import get_task
 from core.tasks.task import GENERATED, Task
-from core.training import Dataset
 from core.wire.dialing import Line
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__)
-Server = Annotated[str | None, typer.Option(help="The aggregator's address, HOST:PORT.")]
+DEFAULT_IDENTITY = Path("runs/federation/client-1")
+Server = Annotated[str | None, typer.Option(help="HOST:PORT; if none is given, as in the party's folder.")]
 Patience = Annotated[float, typer.Option(min=1, help="Seconds to wait for an aggregator that is away.")]
 
 
 @app.callback(invoke_without_command=True)
 def take_part(
     context: typer.Context,
+    identity: Identity = DEFAULT_IDENTITY,
+    passphrase_file: PassphraseFile = None,
     server: Server = None,
     mail: Annotated[
         str | None,
         typer.Option(help="An mbox file, a Maildir, a folder with ham/ and spam/, a TSV file, or `generated`."),
     ] = None,
-    name: Annotated[str, typer.Option(help="This client's name; the machine's, if none is given.")] = "",
-    number: Annotated[int, typer.Option(min=0, help="Enrolment number to ask for; 0: the next free one.")] = 0,
     task: Annotated[str, typer.Option(help="What to learn; must be the federation's.")] = "spam",
     allow_one_class: Annotated[bool, typer.Option(help="Train even if all mail is spam, or none is.")] = False,
     keep_model: Annotated[Path | None, typer.Option(help="Write the last global model to this file (.npz).")] = None,
     min_cohort: Annotated[int, typer.Option(min=1, help="Take part in no sum of fewer clients than this.")] = 2,
-    insecure_demo_keys: Annotated[
-        bool, typer.Option(envvar=INSECURE_DEMO_KEYS, help="Encrypt with keys below 2048 bits when asked.")
-    ] = False,
-    allow_plain: Annotated[
-        bool, typer.Option(envvar=ALLOW_PLAIN, help="Take part even if nothing is encrypted.")
-    ] = False,
+    insecure_demo_keys: InsecureDemoKeys = False,
+    allow_plain: AllowPlain = False,
+    insecure_plaintext: InsecurePlaintext = False,
+    insecure_skip_check: SkipChecks = None,
     noise: Annotated[
         NoiseKind,
         typer.Option(
@@ -67,56 +78,60 @@ def take_part(
         return
     configure_log()
     with sentences():
-        if server is None or mail is None:
-            raise SettingsError("--server HOST:PORT and --mail PATH are needed; see python -m client --help")
+        if mail is None:
+            raise SettingsError("--mail PATH is needed: what to train on; see python -m client --help")
         policy = Policy(min_cohort, insecure_demo_keys, allow_plain)
-        stamp(insecure_demo_keys=insecure_demo_keys, allow_plain=allow_plain)
+        skipped = frozenset(insecure_skip_check or ())
         the_task = get_task(task)
-        participant = Participant(
-            name or default_name(),
-            the_task,
-            policy,
-            _loader(the_task, mail, one_class=allow_one_class),
-            noise,
+        load = _loader(the_task, mail, one_class=allow_one_class)
+        party = load_identity(identity, passphrase_file, Role.CLIENT)
+        stamp(
+            insecure_demo_keys=insecure_demo_keys,
+            allow_plain=allow_plain,
+            insecure_plaintext=insecure_plaintext,
+            skipped=skipped,
         )
+        participant = Participant(party, the_task, policy, load, today, noise, Checks(skipped))
         values = len(initial_model(the_task, 0))
-        with Line(server, patience) as line:
+        with Line(server or party.address, patience, party, plaintext=insecure_plaintext) as line:
             keep = None if keep_model is None else _keeper(keep_model, the_task)
-            print(ClientConnection(line, participant, values, number).take_part(keep))
+            print(ClientConnection(line, participant, values).take_part(keep))
 
 
 @app.command()
 def classify(
     message: Annotated[str, typer.Argument(help="A file with one message, or - for standard input.")] = "-",
+    identity: Identity = DEFAULT_IDENTITY,
+    passphrase_file: PassphraseFile = None,
     server: Server = None,
     model: Annotated[Path | None, typer.Option(help="A model file (.npz) instead of a server.")] = None,
+    insecure_plaintext: InsecurePlaintext = False,
     patience: Patience = 10.0,
 ) -> None:
     """Score one message with the global model. The message stays on this machine."""
+    configure_log(quiet=True)
     with sentences():
         task = get_task("spam")
-        vector = _model(task, server, model, patience)
+        if model is not None:
+            vector = load_model(model, task)
+        else:
+            vector = _fetched(task, identity, passphrase_file, server, patience, plaintext=insecure_plaintext)
         score = score_message(vector, _read(message))
         print(f"{'spam' if score.spam else 'ham'}  (probability of spam {score.probability:.1%})")
         for word, weight in score.strongest:
             print(f"  {weight:+.2f}  {word}")
 
 
-def default_name() -> str:
-    """The machine's name, with what no name may have replaced."""
-    return "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in platform.node())[:64] or "client"
-
-
-def _loader(task: Task, source: str, *, one_class: bool) -> Callable[[Enrolment], Dataset]:
+def _loader(task: Task, source: str, *, one_class: bool) -> Load:
     if source == GENERATED:
-        return lambda enrolment: task.prepare(task.generate(enrolment.seed, enrolment.number))
+        return lambda seed, number: task.prepare(task.generate(seed, number))
     reading = task.read(Path(source))  # before connecting: what is wrong with it shows at once
     if reading.skipped:
         print(f"{reading.skipped} of {source} could not be read and are left out; the first: {reading.first_skipped}")
     if not one_class:
         task.require(reading.examples, source)
     data = task.prepare(reading.examples)
-    return lambda _: data
+    return lambda _seed, _number: data
 
 
 def _keeper(path: Path, task: Task) -> Callable[[npt.NDArray[np.float64]], None]:
@@ -127,17 +142,17 @@ def _keeper(path: Path, task: Task) -> Callable[[npt.NDArray[np.float64]], None]
     return keep
 
 
-def _model(task: Task, server: str | None, file: Path | None, patience: float) -> npt.NDArray[np.float64]:
-    if (server is None) == (file is None):
-        raise SettingsError("give either --server HOST:PORT or --model FILE, after the word classify")
-    if file is not None:
-        return load_model(file, task)
-    assert server is not None
-    with Line(server, patience) as line:
-        round_number, model = fetch_model(line, len(initial_model(task, 0)))
-    if round_number == 0:
-        raise DataError(f"the federation at {server} has not completed a round yet; its model knows nothing")
-    return model
+def _fetched(
+    task: Task, identity: Path, passphrase_file: Path | None, server: str | None, patience: float, *, plaintext: bool
+) -> npt.NDArray[np.float64]:
+    party = load_identity(identity, passphrase_file, Role.CLIENT)
+    address = server or party.address
+    trust = Trust(party.roster.current(), party.registrar)
+    with Line(address, patience, party, plaintext=plaintext) as line:
+        model = fetch_endorsed_model(line, len(initial_model(task, 0)), trust)
+    if model.round == 0:
+        raise DataError(f"the federation at {address} has not completed a round yet; its model knows nothing")
+    return model.vector
 
 
 def _read(message: str) -> bytes:

@@ -1,9 +1,13 @@
-"""One data owner's part: check the round, train on its own data, encrypt, submit. Its data never leaves this object."""
+"""One data owner's part: check the round, train on its own data, encrypt, commit, and upload what it committed to.
+
+Its data never leaves this object. Every check is made again here, whoever else has made it.
+"""
 
 from __future__ import annotations
 
+import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -11,113 +15,190 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
+from core.checks import Checks, Trust
 from core.errors import Reason, Refused
-from core.federated import client_rng, client_update, encoding_for, task_digest
-from core.protocol import RoundDescription, SubmissionHeader, digest
+from core.federated import client_rng, client_update, task_digest
+from core.identity import signing
+from core.identity.party import PartyIdentity
+from core.protocol import (
+    ClosedList,
+    Commitment,
+    HolderSignature,
+    RoundDescription,
+    Signed,
+    SubmissionHeader,
+    Timings,
+    digest,
+)
 from core.secagg.noise import NoiseKind
-from core.secagg.roles import check_key, encryptor_for
+from core.secagg.roles import encryptor_for
 from core.secagg.scheme import Policy
 from core.tasks.task import Task
 from core.training import Dataset
+from core.wire.messages import SUBMISSION_BYTES, commitment_to_bytes
+from core.wire.streams import model_bytes
 
 log = structlog.get_logger()
 FloatArray = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Enrolment:
-    """What the aggregator's welcome says about this client and the run."""
-
-    run: str
-    number: int
-    seed: int
-    rounds: int
+Load = Callable[[int, int], Dataset]
+"""Loads the owner's data, given the run's seed and the client's number (which only made-up data depends on)."""
 
 
 @dataclass(frozen=True)
 class Submission:
-    """An update ready to be sent, as often as it takes."""
+    """An update ready to be committed to and sent, as often as it takes."""
 
+    commitment: Signed
+    timings: Timings
     header: SubmissionHeader
     payload: bytes
+    description: RoundDescription
+    description_digest: bytes
 
 
 class Participant:
-    """Trains one task on one owner's data, round by round."""
+    """Trains one task on one owner's data, round by round.
+
+    Args:
+        today: gives days since 1970-01-01.
+    """
 
     def __init__(
         self,
-        name: str,
+        identity: PartyIdentity,
         task: Task,
         policy: Policy,
-        load: Callable[[Enrolment], Dataset],
+        load: Load,
+        today: Callable[[], int],
         noise: NoiseKind = NoiseKind.SHORT,
+        checks: Checks | None = None,
     ) -> None:
-        self.name = name
+        self.identity = identity
+        self.name = identity.name
         self.task = task
         self.task_digest = task_digest(task)
         self._policy = policy
         self._load = load
+        self._today = today
         self._noise = noise
+        self._checks = checks or Checks()
         self._data: Dataset | None = None
-        self._enrolment: Enrolment | None = None
+        self._run: str | None = None
         self._last: Submission | None = None
 
-    def enrolled(self, enrolment: Enrolment) -> None:
-        """Take note of the enrolment; the data is loaded the first time."""
-        if self._data is None:
-            self._data = self._load(enrolment)
-            log.info("enrolled", name=self.name, number=enrolment.number, examples=len(self._data))
-        self._enrolment = enrolment
+    @property
+    def trust(self) -> Trust:
+        """The roster of this moment, and what follows from it."""
+        return Trust(self.identity.roster.current(), self.identity.registrar, self._checks)
 
-    def check(self, description: RoundDescription, values: int) -> None:
-        """Refuse a round that this client's task or policy does not allow.
+    @property
+    def last(self) -> Submission | None:
+        """What was made for the latest round."""
+        return self._last
 
-        Raises Refused with the reason, SettingsError for a key that this client does not agree to.
+    def enrolled(self, run: str) -> None:
+        """Take note of the run that this client has joined."""
+        self._run = run
+
+    # -------------------------------------------------------------------------------- before training
+
+    def verify(self, signed: Signed, values: int) -> RoundDescription:
+        """The round, if the aggregator signed it and this client's task and policy allow it.
+
+        Raises Refused with the name of the check, SettingsError for a key that this client does not agree to.
         """
-        key, encoding = description.key, description.encoding
-        if description.task != self.task.name:
-            raise Refused(Reason.WRONG_TASK, f"the round trains {description.task!r}, this client {self.task.name!r}")
-        self._policy.check_key(key.scheme, key.bits)
-        check_key(key)
-        if encoding != encoding_for(self.task, values, key.plaintext_bits, encoding.max_cohort, encoding.count_cap):
-            raise Refused(Reason.WRONG_DESCRIPTION, "the round's encoding is not that of this client's task")
-        if description.min_cohort < self._policy.min_cohort:
-            raise Refused(
-                Reason.COHORT_TOO_SMALL,
-                f"the round may open sums of {description.min_cohort} clients; "
-                f"this client wants at least {self._policy.min_cohort}",
-            )
-
-    def answer(self, description: RoundDescription, raw_description: bytes, model: FloatArray) -> Submission:
-        """Train and encrypt; asked again for the same attempt, give the same bytes.
-
-        Raises SettingsError or Refused if the round does not pass the checks.
-        """
-        if self._data is None or self._enrolment is None:
-            raise Refused(Reason.MALFORMED, "the aggregator opened a round before its welcome")
-        if self._last is not None and self._last.header.description_digest == digest(raw_description):
-            return self._last
-        self.check(description, len(model))
-        if description.id.run != self._enrolment.run:
+        trust = self.trust
+        description = trust.verify_round(signed)
+        if description.id.run != self._run:
             raise Refused(Reason.WRONG_DESCRIPTION, "the round belongs to another run than this client joined")
-        rng = client_rng(self._enrolment.seed, description.id.round, self._enrolment.number)
+        self._policy.check_key(description.key.scheme, description.key.bits)
+        trust.verify_key(description.signed_certificate, self._today())
+        trust.verify_encoding(description, self.task, values)
+        self._checks.require(
+            description.min_cohort >= self._policy.min_cohort,
+            Reason.COHORT_TOO_SMALL,
+            f"the round may open sums of {description.min_cohort} clients; "
+            f"this client wants at least {self._policy.min_cohort}",
+        )
+        return description
+
+    def verify_model(
+        self, description: RoundDescription, model: FloatArray, endorsements: Sequence[HolderSignature]
+    ) -> None:
+        """Refuse a model that is not the one named, or does not follow by the published rule.
+
+        Raises Refused(WRONG_DIGEST or MODEL_LINEAGE).
+        """
+        self._checks.require(
+            digest(model_bytes(model)) == description.model_digest,
+            Reason.WRONG_DIGEST,
+            "the model is not the one that the round's description names",
+        )
+        self.trust.verify_lineage(description, self.task, endorsements)
+
+    # -------------------------------------------------------------------------------- training
+
+    def answer(self, description: RoundDescription, signed: Signed, model: FloatArray) -> Submission:
+        """Train, encrypt and sign; asked again for the same description, give the same bytes."""
+        description_digest = digest(signed.body)
+        if self._last is not None and self._last.description_digest == description_digest:
+            return self._last
+        data = self._load_data(description.seed)
+        rng = client_rng(description.seed, description.id.round, self.identity.number)
         started = time.perf_counter()
         encoding = description.encoding
         # Made before training: encryption prepares meanwhile what does not depend on the update.
         with closing(encryptor_for(description.key, encoding.plaintexts, self._noise)) as encryptor:
-            update = client_update(self.task, model, self._data, rng)
+            update = client_update(self.task, model, data, rng)
             trained = time.perf_counter()
             payload = encryptor.encrypt(encoding.encode(update))
             encrypted = time.perf_counter()
-        header = SubmissionHeader(
-            id=description.id,
-            client=self.name,
-            description_digest=digest(raw_description),
-            length=len(payload),
-            digest=digest(payload),
-            train_seconds=trained - started,
-            encrypt_seconds=encrypted - trained,
+        header = SubmissionHeader(description.id, len(payload), digest(payload))
+        self._last = Submission(
+            commitment=self._commit(header, description_digest),
+            timings=Timings(trained - started, encrypted - trained),
+            header=header,
+            payload=payload,
+            description=description,
+            description_digest=description_digest,
         )
-        self._last = Submission(header, payload)
         return self._last
+
+    def _load_data(self, seed: int) -> Dataset:
+        if self._data is None:
+            self._data = self._load(seed, self.identity.number)
+            log.info("data loaded", name=self.name, number=self.identity.number, examples=len(self._data))
+        return self._data
+
+    def _commit(self, header: SubmissionHeader, description_digest: bytes) -> Signed:
+        commitment = Commitment(
+            id=header.id,
+            client=self.name,
+            submission=secrets.token_bytes(SUBMISSION_BYTES),
+            description_digest=description_digest,
+            digest=header.digest,
+        )
+        body = commitment_to_bytes(commitment)
+        return Signed(body, self.identity.signing.sign(signing.COMMITMENT, body))
+
+    # -------------------------------------------------------------------------------- before uploading
+
+    def verify_list(self, closed: ClosedList, submission: Submission) -> None:
+        """Refuse to upload unless this client's commitment is on a list that the quorum of key holders has signed.
+
+        Raises Refused(WRONG_DESCRIPTION, LIST_SIGNATURES, NOT_IN_LIST or COHORT_TOO_SMALL).
+        """
+        if closed.description_digest != submission.description_digest:
+            raise Refused(Reason.WRONG_DESCRIPTION, "the closed list belongs to another round description")
+        self.trust.verify_list(closed.description_digest, closed.commitment_digests, closed.signatures)
+        listed = set(closed.commitment_digests)
+        self._checks.require(
+            digest(submission.commitment.body) in listed,
+            Reason.NOT_IN_LIST,
+            "this client's commitment is not on the closed list",
+        )
+        self._checks.require(
+            len(listed) >= self._policy.min_cohort,
+            Reason.COHORT_TOO_SMALL,
+            f"{len(listed)} clients are on the closed list; this client wants at least {self._policy.min_cohort}",
+        )

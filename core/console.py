@@ -6,13 +6,17 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
+from typing import Annotated
 
 import structlog
+import typer
 
-from core.errors import GrokfedError
+from core.errors import GrokfedError, Reason
 
 # The insecure options have names in the environment too, for those who start containers.
 INSECURE_DEMO_KEYS = "GROKFED_INSECURE_DEMO_KEYS"
@@ -21,16 +25,52 @@ INSECURE_STAMP = "INSECURE: keys below 2048 bits protect nothing; use this for d
 PLAIN_STAMP = (
     "INSECURE: a run that encrypts nothing (scheme plain) is agreed to; the aggregator then reads every update"
 )
-PLAINTEXT_STAMP = (
-    "INSECURE: connections are not encrypted; whoever sees the network sees who sends when, and the models"
-)
+INSECURE_PLAINTEXT = "GROKFED_INSECURE_PLAINTEXT"
+PLAINTEXT_STAMP = "INSECURE: connections are not encrypted, and nobody on them proves who it is"
+SKIP_STAMP = "INSECURE: checks are switched off for an experiment: "
 
 
-def stamp(*, insecure_demo_keys: bool, allow_plain: bool) -> None:
+Identity = Annotated[Path, typer.Option(help="This party's folder, made by `python -m registrar init`.")]
+PassphraseFile = Annotated[
+    Path | None,
+    typer.Option(help="File with the passphrase of the party's keys; if none is given, /run/secrets, the federation's "
+                 "folder, or the terminal is asked."),
+]
+InsecureDemoKeys = Annotated[
+    bool, typer.Option(envvar=INSECURE_DEMO_KEYS, help="Agree to keys below 2048 bits, and to cohorts of one.")
+]
+AllowPlain = Annotated[bool, typer.Option(envvar=ALLOW_PLAIN, help="Agree to a run in which nothing is encrypted.")]
+InsecurePlaintext = Annotated[
+    bool, typer.Option(envvar=INSECURE_PLAINTEXT, help="No TLS: connections are readable, and nobody proves who it is.")
+]
+SkipChecks = Annotated[
+    list[Reason] | None,
+    typer.Option("--insecure-skip-check", help="Switch a check off, by its name, to see what it is good for."),
+]
+
+
+def stamp(
+    *,
+    insecure_demo_keys: bool,
+    allow_plain: bool = False,
+    insecure_plaintext: bool = False,
+    skipped: Iterable[str] = (),
+) -> None:
     """Say on the output what was switched off."""
-    for switched_off, sentence in ((insecure_demo_keys, INSECURE_STAMP), (allow_plain, PLAIN_STAMP)):
+    names = ", ".join(skipped)
+    for switched_off, sentence in (
+        (insecure_demo_keys, INSECURE_STAMP),
+        (allow_plain, PLAIN_STAMP),
+        (insecure_plaintext, PLAINTEXT_STAMP),
+        (names, SKIP_STAMP + names),
+    ):
         if switched_off:
             print(sentence, flush=True)
+
+
+def today() -> int:
+    """Days since 1970-01-01: all that the dates of keys are compared with."""
+    return int(time.time() // 86400)
 
 
 def configure_log(*, quiet: bool = False) -> None:

@@ -40,24 +40,87 @@ class AttemptId:
 
 
 @dataclass(frozen=True)
+class Signed:
+    """The exact bytes that travel, and an Ed25519 signature over them."""
+
+    body: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True)
+class HolderSignature:
+    """A key holder's signature under something that several of them sign."""
+
+    holder: str
+    signature: bytes
+
+
+@dataclass(frozen=True)
+class KeyCertificate:
+    """A round key as its dealer vouches for it; each key serves one attempt.
+
+    Attributes:
+        threshold, holders: the shares it was dealt in, t of n.
+        expires_day: days since 1970-01-01; not used after that day.
+    """
+
+    federation: str
+    serial: int
+    key: PublicKey
+    threshold: int
+    holders: int
+    expires_day: int
+
+
+@dataclass(frozen=True)
 class RoundDescription:
     """Everything a client must know and check before it trains and encrypts."""
 
+    federation: str
     id: AttemptId
     task: str
+    seed: int
     model_digest: bytes
-    key: PublicKey
+    certificate: KeyCertificate
+    signed_certificate: Signed
     encoding: Encoding
     min_cohort: int
     deadline_seconds: float
 
+    @property
+    def key(self) -> PublicKey:
+        """The public key that the attempt's updates are encrypted with."""
+        return self.certificate.key
+
 
 @dataclass(frozen=True)
-class Contribution:
-    """One client's part in a closed round: who, and the digest of exactly what it sent."""
+class Commitment:
+    """What a client binds itself to before anybody can see it: the digest of its ciphertexts."""
 
+    id: AttemptId
     client: str
+    submission: bytes
+    description_digest: bytes
     digest: bytes
+
+
+@dataclass(frozen=True)
+class ClosedList:
+    """The digests of all commitments of an attempt, signed by key holders who have checked every one of them."""
+
+    round: int
+    attempt: int
+    description_digest: bytes
+    commitment_digests: tuple[bytes, ...]
+    signatures: tuple[HolderSignature, ...]
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds a client says it took."""
+
+    train_seconds: float
+    encrypt_seconds: float
 
 
 @dataclass(frozen=True)
@@ -65,12 +128,8 @@ class SubmissionHeader:
     """What precedes an update's ciphertexts."""
 
     id: AttemptId
-    client: str
-    description_digest: bytes
     length: int
     digest: bytes
-    train_seconds: float
-    encrypt_seconds: float
 
 
 @dataclass(frozen=True)
@@ -88,3 +147,5 @@ class RoundResult:
     decrypt_seconds: float
     cohort_accuracy: float
     cohort_loss: float
+    seconds: float = 0.0
+    exposure: str = ""

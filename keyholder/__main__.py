@@ -1,6 +1,8 @@
-"""Run a key holder: it makes the keys and opens only sums of whole cohorts.
+"""Run a key holder, deal round keys to all of them, or look at what one has signed and opened.
 
-python -m keyholder --server 127.0.0.1:50551
+python -m keyholder --identity runs/federation/keyholder-1
+python -m keyholder deal runs/federation --keys 20
+python -m keyholder ledger --state runs/keyholder-1
 """
 
 from __future__ import annotations
@@ -10,38 +12,129 @@ from typing import Annotated
 
 import typer
 
-from core.console import ALLOW_PLAIN, INSECURE_DEMO_KEYS, configure_log, sentences, stamp
-from core.secagg.scheme import Policy
+from core.checks import Checks
+from core.console import (
+    AllowPlain,
+    Identity,
+    InsecureDemoKeys,
+    InsecurePlaintext,
+    PassphraseFile,
+    SkipChecks,
+    configure_log,
+    sentences,
+    stamp,
+    today,
+)
+from core.errors import SettingsError
+from core.identity.home import load_registrar, reserve_serials
+from core.identity.members import Role
+from core.identity.party import load_identity
+from core.secagg.scheme import Policy, check_key_bits
 from core.wire.dialing import Line
+from core.wire.health import check_health
 from keyholder.connection import HolderConnection
+from keyholder.dealer import Dealer
+from keyholder.difference import DifferenceRule
 from keyholder.holder import KeyHolder
 from keyholder.ledger import Ledger
 
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__)
 
-def main(
-    server: Annotated[str, typer.Option(help="The aggregator's address, HOST:PORT.")],
-    state: Annotated[Path, typer.Option(help="Folder of the ledger of opened sums.")] = Path("runs/keyholder"),
+
+@app.callback(invoke_without_command=True)
+def hold(
+    context: typer.Context,
+    identity: Identity = Path("runs/federation/keyholder-1"),
+    passphrase_file: PassphraseFile = None,
+    server: Annotated[str | None, typer.Option(help="HOST:PORT; if none is given, as in the party's folder.")] = None,
+    state: Annotated[
+        Path | None, typer.Option(help="Folder of the ledger; default runs/NAME, by this key holder's name.")
+    ] = None,
     min_cohort: Annotated[int, typer.Option(min=1, help="Never open a sum of fewer contributors than this.")] = 2,
-    insecure_demo_keys: Annotated[
-        bool, typer.Option(envvar=INSECURE_DEMO_KEYS, help="Make keys below 2048 bits when asked.")
-    ] = False,
-    allow_plain: Annotated[
-        bool, typer.Option(envvar=ALLOW_PLAIN, help="Serve a run in which nothing is encrypted.")
-    ] = False,
+    difference_rule: Annotated[
+        DifferenceRule,
+        typer.Option(
+            help="Sums whose contributors differ by fewer than the minimum cohort from an earlier one: refuse, report, "
+            "or allow silently (where noise protects instead)."
+        ),
+    ] = DifferenceRule.ENFORCE,
+    insecure_demo_keys: InsecureDemoKeys = False,
+    allow_plain: AllowPlain = False,
+    insecure_plaintext: InsecurePlaintext = False,
+    insecure_skip_check: SkipChecks = None,
     patience: Annotated[float, typer.Option(min=1, help="Seconds to wait for an aggregator that is away.")] = 60.0,
 ) -> None:
-    """Hold the keys: make one for every attempt, open only sums of a whole cohort, once."""
+    """Hold a share of each round's key: check everything, help to open only sums of whole cohorts, once."""
+    if context.invoked_subcommand is not None:
+        return
     configure_log()
-    with sentences(), Line(server, patience) as line:
+    with sentences():
         policy = Policy(min_cohort, insecure_demo_keys, allow_plain)
-        stamp(insecure_demo_keys=insecure_demo_keys, allow_plain=allow_plain)
-        ledger = Ledger(state)
-        holder = KeyHolder(policy, ledger)
-        print(HolderConnection(line, holder).serve())
+        skipped = frozenset(insecure_skip_check or ())
+        party = load_identity(identity, passphrase_file, Role.KEYHOLDER)
+        stamp(
+            insecure_demo_keys=insecure_demo_keys,
+            allow_plain=allow_plain,
+            insecure_plaintext=insecure_plaintext,
+            skipped=skipped,
+        )
+        ledger = Ledger(state or Path("runs", party.name))
+        holder = KeyHolder(party, policy, ledger, difference_rule, today, Checks(skipped))
+        with Line(server or party.address, patience, party, plaintext=insecure_plaintext) as line:
+            print(HolderConnection(line, holder).serve())
         ledger.close()
 
 
+@app.command()
+def deal(
+    federation: Annotated[Path, typer.Argument(help="The federation's folder, with the registrar's and the holders'.")],
+    keys: Annotated[int, typer.Option(min=1, max=100_000, help="How many round keys; each attempt takes one.")] = 20,
+    scheme: Annotated[
+        str, typer.Option(help="paillier, damgard-jurik, or plain, which encrypts nothing.")
+    ] = "paillier",
+    key_bits: Annotated[int, typer.Option(help="Size of each key, in bits.")] = 2048,
+    insecure_demo_keys: InsecureDemoKeys = False,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Make round keys ahead, give each holder its share of each, sealed, and keep nothing. The registrar does this."""
+    with sentences():
+        check_key_bits(scheme, key_bits, insecure_demo_keys=insecure_demo_keys)
+        registrar = load_registrar(federation, passphrase_file)
+        around = registrar.folder.parent
+        dealer = Dealer(registrar.roster, registrar.signing, lambda name: around / name, today())
+        first = reserve_serials(registrar, keys)
+        for done, serial in enumerate(dealer.deal(first, keys, scheme, key_bits), start=1):
+            print(f"dealt key {serial}: {done} of {keys}", flush=True)
+
+
+@app.command()
+def ledger(
+    state: Annotated[Path, typer.Option(help="Folder of the ledger.")],
+) -> None:
+    """Check the chain of a ledger and print its entries: lists signed, sums opened, models endorsed."""
+    with sentences():
+        if not (state / "keyholder.sqlite").exists():
+            raise SettingsError(f"{state} has no ledger of a key holder")
+        opened = Ledger(state)
+        for number, kind, content in opened.entries():
+            print(f"{number:6} {kind:8} {content}")
+        print("the chain is whole")
+        opened.close()
+
+
+@app.command()
+def healthy(
+    identity: Identity = Path("runs/federation/keyholder-1"),
+    passphrase_file: PassphraseFile = None,
+    server: Annotated[str | None, typer.Option(help="HOST:PORT; if none is given, as in the party's folder.")] = None,
+    insecure_plaintext: InsecurePlaintext = False,
+) -> None:
+    """Exit 0 if the aggregator says that this key holder attends, else 1."""
+    with sentences():
+        party = load_identity(identity, passphrase_file, Role.KEYHOLDER)
+        check_health(server or party.address, party, party.name, plaintext=insecure_plaintext)
+        print("healthy")
+
+
 if __name__ == "__main__":
-    app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command()(main)
     app()

@@ -1,10 +1,13 @@
-"""The key holder's side of the wire: attend, answer each task, until the run ends."""
+"""A key holder's side of the wire: attend, answer each task, until the run ends."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import structlog
 
 from core.errors import GrokfedError, Refused, RunFailedError
@@ -12,11 +15,15 @@ from core.protocol import AttemptId, digest
 from core.wire import federation_pb2 as pb
 from core.wire import federation_pb2_grpc as rpc
 from core.wire.dialing import CALL_SECONDS, STREAM_SECONDS, TRANSFER_SECONDS, Line
-from core.wire.messages import attempt_id, contribution_from_wire, description_from_bytes, key_to_wire
-from core.wire.streams import pieces, read_chunks
-from keyholder.holder import KeyHolder, Release, ReleaseOrder
+from core.wire.messages import attempt_id, description_from_bytes, signed_key_to_wire
+from core.wire.streams import pieces, read_chunks, read_model
+from keyholder.holder import KeyHolder, Release
+from keyholder.orders import list_order, release_order
 
 log = structlog.get_logger()
+M = TypeVar("M")
+KEYS_AHEAD = 2
+"""A single holder, who deals its own keys, keeps so many ready."""
 
 
 class HolderConnection:
@@ -36,75 +43,100 @@ class HolderConnection:
         attend = pb.AttendRequest(instance=self._instance)
         for task in self._line.follow(lambda: self._stub.Attend(attend, timeout=STREAM_SECONDS)):
             match task.WhichOneof("task"):
-                case "make_key":
-                    self._offer_key(task.make_key)
+                case "need_key":
+                    self._offer_keys(task.need_key)
+                case "close_list":
+                    self._answer(task.close_list, self._sign_list, task.close_list)
                 case "open_sum":
-                    self._open_sum(task.open_sum)
+                    self._answer(task.open_sum.list, self._open, task.open_sum)
+                case "endorse":
+                    self._answer(task.endorse.order.list, self._endorse, task.endorse)
                 case "run_ended":
                     if not task.run_ended.completed:
                         raise RunFailedError(f"the run ended: {task.run_ended.sentence}")
                     return task.run_ended.sentence
         raise GrokfedError(f"the aggregator at {self._line.address} closed the connection before the run ended")
 
-    def _offer_key(self, task: pb.MakeKey) -> None:
-        id = attempt_id(task.run, task.round, task.attempt)
-        key = self._holder.key_for(id, task.scheme, task.bits)
-        offer = pb.KeyOffer(run=id.run, round=id.round, attempt=id.attempt, key=key_to_wire(key))
-        self._line.call(lambda: self._stub.OfferKey(offer, timeout=CALL_SECONDS))
-        log.info("key offered", round=id.round, attempt=id.attempt, scheme=key.scheme, bits=key.bits)
-
-    def _open_sum(self, task: pb.OpenSum) -> None:
-        order = _order(task)
-        id = order.description.id
+    def _answer(self, about: pb.CloseList, answer: Callable[[AttemptId, M], None], task: M) -> None:
+        """Do what was asked, or decline it with the reason of what does not hold."""
+        id = description_from_bytes(about.round.description).id
         try:
-            release = self._holder.open_sum(order, self._fetch)
+            answer(id, task)
         except Refused as refusal:
             log.warning("declined", round=id.round, attempt=id.attempt, reason=refusal.reason.value, why=str(refusal))
-            self._decline(id, refusal)
-        else:
-            log.info("opened", round=id.round, attempt=id.attempt, contributors=len(order.contributions))
-            self._deliver(id, release)
+            decline = pb.Decline(**_named(id), reason=refusal.reason.value, sentence=str(refusal))
+            self._tell(lambda: self._stub.DeclineTask(decline, timeout=CALL_SECONDS))
+
+    def _tell(self, send: Callable[[], object]) -> None:
+        """Give the aggregator an answer; if it does not take it, that is its own affair, and in its log too."""
+        try:
+            self._line.call(send)
+        except Refused as refusal:
+            log.warning("answer not taken", reason=refusal.reason.value, why=str(refusal))
+
+    def _offer_keys(self, task: pb.NeedKey) -> None:
+        id = attempt_id(task.run, task.round, task.attempt)
+        try:
+            self._holder.deal_to_itself(task.scheme, task.bits, 1)
+            keys = self._holder.unused_keys(task.scheme, task.bits)
+        except Refused as refusal:
+            log.warning("no key offered", reason=refusal.reason.value, why=str(refusal))
+            return
+        offer = pb.KeyOffer(**_named(id), keys=map(signed_key_to_wire, keys))
+        self._tell(lambda: self._stub.OfferKeys(offer, timeout=CALL_SECONDS))
+        log.debug("keys offered", round=id.round, attempt=id.attempt, keys=len(keys))
+        self._holder.deal_to_itself(task.scheme, task.bits, KEYS_AHEAD)
+
+    def _sign_list(self, id: AttemptId, task: pb.CloseList) -> None:
+        signature = pb.ListSignature(**_named(id), signature=self._holder.sign_list(list_order(task)))
+        self._tell(lambda: self._stub.SignList(signature, timeout=CALL_SECONDS))
+        log.info("list signed", round=id.round, attempt=id.attempt, clients=len(task.commitments))
+
+    def _open(self, id: AttemptId, task: pb.OpenSum) -> None:
+        release = self._holder.open_sum(release_order(task), self._fetch)
+        log.info("share lent", round=id.round, attempt=id.attempt, contributors=len(task.contributors))
+        if release.exposure:
+            log.warning("exposure", round=id.round, sentence=release.exposure)
+        self._tell(lambda: self._stub.Release(_release_requests(id, release), timeout=TRANSFER_SECONDS))
+
+    def _endorse(self, id: AttemptId, task: pb.Endorse) -> None:
+        order = release_order(task.order)
+        signature = self._holder.endorse(
+            order, task.model_digest, self._fetch, self._fetch_opened, self._fetch_model
+        )
+        endorsement = pb.ModelEndorsement(**_named(id), signature=signature)
+        self._tell(lambda: self._stub.EndorseModel(endorsement, timeout=CALL_SECONDS))
+        log.info("model endorsed", round=id.round)
 
     def _fetch(self, id: AttemptId, client: str, length: int) -> bytes:
-        request = pb.SubmissionRequest(run=id.run, round=id.round, attempt=id.attempt, client=client)
-
-        def fetch() -> bytes:
-            chunks = self._stub.FetchSubmission(request, timeout=TRANSFER_SECONDS)
-            return read_chunks(chunks, limit=length)[1]
-
-        return self._line.call(fetch)
-
-    def _deliver(self, id: AttemptId, release: Release) -> None:
-        def requests() -> Iterator[pb.ReleaseRequest]:
-            header = pb.ReleaseHeader(
-                run=id.run,
-                round=id.round,
-                attempt=id.attempt,
-                length=len(release.payload),
-                sha256=digest(release.payload),
-                decrypt_seconds=release.seconds,
-            )
-            yield pb.ReleaseRequest(header=header)
-            for piece in pieces(release.payload):
-                yield pb.ReleaseRequest(data=piece)
-
-        try:
-            self._line.call(lambda: self._stub.Release(requests(), timeout=TRANSFER_SECONDS))
-        except Refused as refusal:
-            # The aggregator starts the round again; what went wrong is in its log too.
-            log.warning("sum not taken", round=id.round, reason=refusal.reason.value, why=str(refusal))
-
-    def _decline(self, id: AttemptId, refusal: Refused) -> None:
-        decline = pb.Decline(
-            run=id.run, round=id.round, attempt=id.attempt, reason=refusal.reason.value, sentence=str(refusal)
+        request = pb.SubmissionRequest(**_named(id), client=client)
+        return self._line.call(
+            lambda: read_chunks(self._stub.FetchSubmission(request, timeout=TRANSFER_SECONDS), limit=length)[1]
         )
-        self._line.call(lambda: self._stub.DeclineRelease(decline, timeout=CALL_SECONDS))
+
+    def _fetch_opened(self, id: AttemptId, length: int) -> bytes:
+        request = pb.OpenedSumRequest(**_named(id))
+        return self._line.call(
+            lambda: read_chunks(self._stub.FetchOpenedSum(request, timeout=TRANSFER_SECONDS), limit=length)[1]
+        )
+
+    def _fetch_model(self, round_number: int, values: int) -> npt.NDArray[np.float64]:
+        stub, request = rpc.FederationStub(self._line.channel), pb.ModelRequest(round=round_number)
+        return self._line.call(lambda: read_model(stub.FetchModel(request, timeout=TRANSFER_SECONDS), values)).vector
 
 
-def _order(task: pb.OpenSum) -> ReleaseOrder:
-    return ReleaseOrder(
-        description=description_from_bytes(task.description),
-        contributions=tuple(contribution_from_wire(contribution) for contribution in task.contributions),
-        sum_digest=task.sum_digest,
-        request_digest=digest(task.SerializeToString(deterministic=True)),
+def _named(id: AttemptId) -> dict[str, Any]:
+    return {"run": id.run, "round": id.round, "attempt": id.attempt}
+
+
+def _release_requests(id: AttemptId, release: Release) -> Iterator[pb.ReleaseRequest]:
+    header = pb.ReleaseHeader(
+        **_named(id),
+        length=len(release.partial),
+        sha256=digest(release.partial),
+        seconds=release.seconds,
+        exposure=release.exposure,
     )
+    yield pb.ReleaseRequest(header=header)
+    for piece in pieces(release.partial):
+        yield pb.ReleaseRequest(data=piece)

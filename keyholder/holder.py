@@ -1,8 +1,8 @@
-"""The key holder's decisions: which keys it makes, and which sums it opens. No sockets here.
+"""A key holder's decisions: which lists it signs, which sums it helps to open, which models it endorses. No sockets.
 
-It trusts nobody's arithmetic but its own: it fetches every contribution, checks it, and adds it all up again. It opens
-the sum of a whole cohort, once, and destroys the key with it. (With one holder, it must still be trusted not to open
-single contributions; nothing but its own good will stops it.)
+It trusts nobody's arithmetic but its own: from the raw bytes it checks who signed what, fetches every contribution,
+checks and adds them up again, and only then lends its share of the round's key, once. Alone (unless it is the only
+holder) it opens nothing.
 """
 
 from __future__ import annotations
@@ -11,110 +11,308 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from core.errors import Reason, Refused
-from core.protocol import AttemptId, Contribution, RoundDescription, digest
-from core.secagg.roles import adder_for, payload_bytes
-from core.secagg.scheme import Decryptor, Policy, PublicKey, join_payload
-from keyholder.ledger import Ledger
-from keyholder.spare import SpareKey
+import numpy as np
+import numpy.typing as npt
+import structlog
 
+from core.checks import Checks, Trust
+from core.errors import Reason, Refused, SettingsError
+from core.federated import initial_model, next_model
+from core.identity import signing
+from core.identity.party import PartyIdentity
+from core.protocol import AttemptId, Commitment, RoundDescription, Signed, digest
+from core.secagg.opening import OpenedSum, verify_opened
+from core.secagg.roles import adder_for, payload_bytes
+from core.secagg.scheme import Policy
+from core.tasks import get_task
+from core.tasks.task import Task
+from core.wire.messages import list_statement, model_statement
+from core.wire.streams import model_bytes
+from keyholder.dealer import Dealer, highest_serial
+from keyholder.difference import WINDOW, DifferenceRule, exposed_by
+from keyholder.ledger import Answer, Ledger
+from keyholder.orders import ListOrder, ReleaseOrder
+from keyholder.shares import Shares
+
+log = structlog.get_logger()
+FloatArray = npt.NDArray[np.float64]
 Fetch = Callable[[AttemptId, str, int], bytes]
 """Fetches one client's payload of at most so many bytes."""
+FetchOpened = Callable[[AttemptId, int], bytes]
+"""Fetches the opened sum of an attempt, of at most so many bytes."""
+FetchModel = Callable[[int, int], FloatArray]
+"""Fetches the model of a round, of so many values."""
+MOST_OFFERED = 16
 
 
 @dataclass(frozen=True)
-class ReleaseOrder:
-    """The aggregator's wish: open the sum of these contributions to this round."""
+class VerifiedList:
+    """A list whose every part was checked."""
 
     description: RoundDescription
-    contributions: tuple[Contribution, ...]
-    sum_digest: bytes
-    request_digest: bytes
-    """Of the exact request, to know it again."""
+    task: Task
+    statement: bytes
+    commitment_digests: tuple[bytes, ...]
+    commitments: dict[str, Commitment]
 
 
 @dataclass(frozen=True)
 class Release:
-    """An opened sum: one plaintext a ciphertext, as fixed-length big-endian integers."""
+    """This holder's share of an opening: one number a ciphertext, fixed-length, big-endian."""
 
-    payload: bytes
+    partial: bytes
     seconds: float
+    exposure: str
 
 
 class KeyHolder:
-    """Makes a key for every attempt, keeps it in memory only, and opens one sum with it."""
+    """Holds one share of each round's key, and lends it once.
 
-    def __init__(self, policy: Policy, ledger: Ledger, spare: SpareKey | None = None) -> None:
+    Args:
+        today: gives days since 1970-01-01.
+    """
+
+    def __init__(
+        self,
+        identity: PartyIdentity,
+        policy: Policy,
+        ledger: Ledger,
+        rule: DifferenceRule,
+        today: Callable[[], int],
+        checks: Checks | None = None,
+    ) -> None:
+        self.identity = identity
+        self.shares = Shares(identity)
+        self.ledger = ledger
         self._policy = policy
-        self._ledger = ledger
-        self._spare = spare or SpareKey()
-        self._keys: dict[AttemptId, Decryptor] = {}
+        self._rule = rule
+        self._today = today
+        self._checks = checks or Checks()
+        self._total: tuple[bytes, bytes] | None = None
+        """The order whose sum was added up last, and that sum."""
+        for serial in ledger.spent_keys():  # after a crash between the ledger's entry and the end of the share
+            self.shares.destroy(serial)
 
-    def key_for(self, id: AttemptId, scheme: str, bits: int) -> PublicKey:
-        """The attempt's public key; made when asked for the first time.
+    @property
+    def trust(self) -> Trust:
+        return Trust(self.identity.roster.current(), self.identity.registrar, self._checks)
 
-        Raises SettingsError if the policy does not allow such a key.
+    # -------------------------------------------------------------------------------- keys
+
+    def unused_keys(self, scheme: str, bits: int) -> list[Signed]:
+        """Keys of this kind that this holder has an unused share of, the lowest serial numbers first.
+
+        Raises Refused(BAD_KEY) if its policy does not allow such keys.
         """
-        self._policy.check_key(scheme, bits)
-        if id not in self._keys:
-            # A new attempt means that the earlier ones are over: their keys can open nothing any more.
-            self._keys = {id: self._spare.take(scheme, bits)}
-        return self._keys[id].public_key
+        self._agree_to_key(scheme, bits)
+        used = self.ledger.used_keys()
+        found = [
+            key.signed
+            for key in self.shares.keys()
+            if key.certificate.serial not in used and key.certificate.key.is_of(scheme, bits)
+        ]
+        return found[:MOST_OFFERED]
+
+    def deal_to_itself(self, scheme: str, bits: int, wanted: int) -> None:
+        """A single holder deals its own keys, until there are so many unused ones. With several, the registrar does."""
+        roster = self.trust.roster
+        missing = wanted - len(self.unused_keys(scheme, bits))
+        if len(roster.holders) == 1 and missing > 0:
+            folder = self.identity.folder
+            dealer = Dealer(roster, self.identity.signing, lambda _: folder, self._today())
+            first = max(highest_serial(folder), *self.ledger.used_keys(), 0) + 1
+            for serial in dealer.deal(first, missing, scheme, bits):
+                log.info("dealt", serial=serial, scheme=scheme, bits=bits)
+
+    def _agree_to_key(self, scheme: str, bits: int) -> None:
+        try:
+            self._policy.check_key(scheme, bits)
+        except SettingsError as error:
+            raise Refused(Reason.BAD_KEY, str(error)) from error
+
+    # -------------------------------------------------------------------------------- the list
+
+    def sign_list(self, order: ListOrder) -> bytes:
+        """Check every commitment and what it answers, write the ledger, then sign. Raises Refused."""
+        verified = self._verify(order)
+        id, certificate = verified.description.id, verified.description.certificate
+        if earlier := self.ledger.signed_list(id):
+            self._require_same_list(id, earlier[0], verified.statement)
+            if earlier[0] == verified.statement:
+                return earlier[1]
+        if not self.shares.has(certificate):
+            raise Refused(Reason.UNKNOWN_KEY, f"there is no share of the key {certificate.serial} here (any more)")
+        signature = self.identity.signing.sign(signing.LIST, verified.statement)
+        if not earlier:
+            self.ledger.record_list(id, certificate.serial, verified.statement, signature)
+        return signature
+
+    def _require_same_list(self, id: AttemptId, signed: bytes, statement: bytes) -> None:
+        self._checks.require(signed == statement, Reason.LIST_CHANGED, f"another list of {id} was signed before")
+
+    def _verify(self, order: ListOrder) -> VerifiedList:
+        trust = self.trust
+        description = trust.verify_round(order.round)
+        trust.verify_key(description.signed_certificate, self._today())
+        self._agree_to_key(description.key.scheme, description.key.bits)
+        task = _task(description.task)
+        trust.verify_encoding(description, task, len(initial_model(task, 0)))
+        trust.verify_lineage(description, task, order.lineage)
+        description_digest = digest(order.round.body)
+        needed = max(self._policy.min_cohort, description.min_cohort)
+        commitments = trust.verify_commitments(order.commitments, description, description_digest, needed)
+        digests = tuple(digest(signed.body) for signed in order.commitments)
+        return VerifiedList(
+            description=description,
+            task=task,
+            statement=list_statement(description_digest, digests),
+            commitment_digests=digests,
+            commitments={commitment.client: commitment for commitment in commitments},
+        )
+
+    # -------------------------------------------------------------------------------- the sum
 
     def open_sum(self, order: ReleaseOrder, fetch: Fetch) -> Release:
-        """Check everything, add up again, write the ledger, then give the sum.
+        """Check everything, add up again, write the ledger, then give this holder's share of the opening.
 
-        Raises Refused, and opens nothing, if any check fails.
+        Raises Refused, and gives nothing, if any check fails.
         """
-        id = order.description.id
-        if earlier := self._ledger.earlier_answer(id, order.request_digest):
-            return Release(earlier, 0.0)
-        decryptor = self._key_of(order.description)
-        self._check_cohort(order)
-        total = self._recompute(order, fetch)
         started = time.perf_counter()
-        plaintexts = decryptor.decrypt(total)
-        seconds = time.perf_counter() - started
-        # Counters and slots are those of exactly this cohort, or nothing leaves.
-        order.description.encoding.unpack(plaintexts, len(order.contributions))
-        answer = join_payload(plaintexts, order.description.key.plaintext_bytes)
-        self._ledger.record(id, order.request_digest, answer, len(order.contributions))
-        del self._keys[id]
-        return Release(answer, seconds)
+        verified = self._verify_release(order)
+        description = verified.description
+        id, certificate = description.id, description.certificate
+        if earlier := self._earlier_answer(id, order.digest):
+            return Release(earlier.partial, time.perf_counter() - started, earlier.exposure)
+        share = self.shares.open(certificate)
+        exposure = self._check_difference(order)
+        total = self._recompute(order, verified, fetch)
+        answer = Answer(share.partial(total), exposure)
+        self._record_release(id, certificate.serial, order, answer)
+        self.shares.destroy(certificate.serial)
+        return Release(answer.partial, time.perf_counter() - started, exposure)
 
-    def _key_of(self, description: RoundDescription) -> Decryptor:
-        decryptor = self._keys.get(description.id)
-        if decryptor is None or decryptor.public_key != description.key:
-            raise Refused(Reason.UNKNOWN_KEY, f"the key of {description.id} is not here (any more)")
-        return decryptor
+    def _verify_release(self, order: ReleaseOrder) -> VerifiedList:
+        verified = self._verify(order.list)
+        description = verified.description
+        self.trust.verify_list(digest(order.list.round.body), verified.commitment_digests, order.signatures)
+        if signed := self.ledger.signed_list(description.id):
+            self._require_same_list(description.id, signed[0], verified.statement)
+        contributors = set(order.contributors)
+        self._checks.require(
+            len(contributors) == len(order.contributors), Reason.DUPLICATE, "a client is among the contributors twice"
+        )
+        for client in order.contributors:
+            if client not in verified.commitments:
+                raise Refused(Reason.NOT_IN_LIST, f"{client[:64]!r} is not on the closed list of {description.id}")
+        needed = max(self._policy.min_cohort, description.min_cohort)
+        self._checks.require(
+            len(contributors) >= needed,
+            Reason.COHORT_TOO_SMALL,
+            f"{len(contributors)} contributors; sums of fewer than {needed} are not opened",
+        )
+        return verified
 
-    def _check_cohort(self, order: ReleaseOrder) -> None:
-        clients = {contribution.client for contribution in order.contributions}
-        digests = {contribution.digest for contribution in order.contributions}
-        if len(clients) != len(order.contributions):
-            raise Refused(Reason.DUPLICATE, "a client is in the list of contributors twice")
-        # Fresh randomness makes equal ciphertexts impossible; without encryption, equal mailboxes send equal updates.
-        if len(digests) != len(order.contributions) and order.description.key.scheme != "plain":
-            raise Refused(Reason.DUPLICATE, "two contributors sent the same ciphertexts")
-        needed = max(self._policy.min_cohort, order.description.min_cohort)
-        if len(clients) < needed:
-            raise Refused(
-                Reason.COHORT_TOO_SMALL, f"{len(clients)} contributors; sums of fewer than {needed} are not opened"
-            )
+    def _earlier_answer(self, id: AttemptId, request: bytes) -> Answer | None:
+        try:
+            return self.ledger.earlier_answer(id, request)
+        except Refused as refusal:
+            self._checks.require(False, refusal.reason, str(refusal))
+            return None
 
-    def _recompute(self, order: ReleaseOrder, fetch: Fetch) -> bytes:
-        description = order.description
+    def _record_release(self, id: AttemptId, serial: int, order: ReleaseOrder, answer: Answer) -> None:
+        try:
+            self.ledger.record_release(id, serial, order.digest, answer, list(order.contributors))
+        except Refused as refusal:
+            self._checks.require(False, refusal.reason, str(refusal))
+
+    def _check_difference(self, order: ReleaseOrder) -> str:
+        """What the rule says to this sum. Raises Refused(TOO_SIMILAR) where it is enforced."""
+        if self._rule is DifferenceRule.OFF:
+            return ""
+        earlier = self.ledger.latest_cohorts(WINDOW)
+        exposure = exposed_by(frozenset(order.contributors), earlier, self._policy.min_cohort)
+        if exposure and self._rule is DifferenceRule.ENFORCE:
+            self._checks.require(False, Reason.TOO_SIMILAR, exposure)
+        return exposure
+
+    def _recompute(self, order: ReleaseOrder, verified: VerifiedList, fetch: Fetch) -> bytes:
+        if self._total is not None and self._total[0] == order.digest:
+            return self._total[1]
+        description = verified.description
         count = description.encoding.plaintexts
-        adder = adder_for(description.key, count)
-        length = payload_bytes(description.key, count)
-        for contribution in order.contributions:
-            payload = fetch(description.id, contribution.client, length)
-            if digest(payload) != contribution.digest:
-                sentence = f"the update of {contribution.client!r} is not the one in the list of contributors"
-                raise Refused(Reason.WRONG_DIGEST, sentence)
+        adder, length = adder_for(description.key, count), payload_bytes(description.key, count)
+        for client in order.contributors:
+            payload = fetch(description.id, client, length)
+            self._checks.require(
+                digest(payload) == verified.commitments[client].digest,
+                Reason.WRONG_DIGEST,
+                f"the update of {client!r} is not the one it committed to",
+            )
             adder.check(payload)
             adder.add(payload)
         total = adder.payload()
         if digest(total) != order.sum_digest:
-            raise Refused(Reason.WRONG_DIGEST, "the aggregator's sum is not the sum of the contributions")
+            raise Refused(Reason.WRONG_SUM, "the aggregator's sum is not the sum of the contributions")
+        self._total = (order.digest, total)
         return total
+
+    # -------------------------------------------------------------------------------- the model
+
+    def endorse(
+        self, order: ReleaseOrder, model_digest: bytes, fetch: Fetch, fetch_opened: FetchOpened, fetch_model: FetchModel
+    ) -> bytes:
+        """Check the opened sum, compute the model that follows from it, and sign that. Raises Refused.
+
+        A holder that lent no share can endorse too: everything is checked from the raw bytes again.
+        """
+        verified = self._verify_release(order)
+        description = verified.description
+        id = description.id
+        released = self.ledger.released_request(id.run, id.round)
+        self._checks.require(
+            released in (None, order.digest), Reason.ALREADY_RELEASED, f"{id} was opened here for another request"
+        )
+        expected = digest(model_bytes(self._next_model(order, verified, fetch, fetch_opened, fetch_model)))
+        self._checks.require(
+            model_digest == expected, Reason.WRONG_MODEL, f"the model after {id} does not follow from the opened sum"
+        )
+        return self._signed_model(id, model_digest)
+
+    def _signed_model(self, id: AttemptId, model_digest: bytes) -> bytes:
+        if earlier := self.ledger.endorsed_model(id.run, id.round):
+            same = earlier[0] == model_digest
+            self._checks.require(same, Reason.WRONG_MODEL, f"another model of round {id.round} was endorsed before")
+            if same:
+                return earlier[1]
+        statement = model_statement(self.identity.federation, id.run, id.round, model_digest)
+        signature = self.identity.signing.sign(signing.MODEL, statement)
+        if not earlier:
+            self.ledger.record_model(id, model_digest, signature)
+        return signature
+
+    def _next_model(
+        self,
+        order: ReleaseOrder,
+        verified: VerifiedList,
+        fetch: Fetch,
+        fetch_opened: FetchOpened,
+        fetch_model: FetchModel,
+    ) -> FloatArray:
+        description = verified.description
+        key, encoding, roster = description.key, description.encoding, self.trust.roster
+        total = self._recompute(order, verified, fetch)
+        count = encoding.plaintexts
+        opened = OpenedSum.from_bytes(key, count, fetch_opened(description.id, count * 2 * key.plaintext_bytes))
+        verify_opened(key, roster.threshold, len(roster.holders), total, opened)
+        cohort = encoding.decode(opened.plaintexts, len(order.contributors))
+        model = fetch_model(description.id.round - 1, encoding.values)
+        if digest(model_bytes(model)) != description.model_digest:
+            raise Refused(Reason.WRONG_DIGEST, "the model is not the one that the round's description names")
+        return next_model(model, cohort)
+
+
+def _task(name: str) -> Task:
+    try:
+        return get_task(name)
+    except SettingsError as error:
+        raise Refused(Reason.WRONG_TASK, str(error)) from error

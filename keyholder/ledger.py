@@ -1,69 +1,203 @@
-"""What the key holder must not forget: which sums it has opened. One SQLite file, written before any answer leaves.
+"""What a key holder must not forget: which lists it signed, which sums it helped to open, which models it endorsed.
 
-A round's sum is opened once. The same request again gets the same answer, from here, because the key is gone by then.
+One SQLite file. Every entry is on the disk before an answer leaves, and each carries the hash of the one before it, so
+that nobody can take one out or change one later without the rest showing it. An attempt has one list, a round one
+release and one model, a key one attempt: the database's unique constraints say so, not the code above them.
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from core.database import Database
 from core.errors import Reason, Refused, StorageError
-from core.protocol import AttemptId
+from core.protocol import AttemptId, digest
 
+SCHEMA_VERSION = 2
 SCHEMA = """
+CREATE TABLE IF NOT EXISTS entries (
+    number INTEGER PRIMARY KEY, kind TEXT NOT NULL, content TEXT NOT NULL, previous BLOB NOT NULL, hash BLOB NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS lists (
+    run TEXT NOT NULL, round INTEGER NOT NULL, attempt INTEGER NOT NULL,
+    key_serial INTEGER NOT NULL UNIQUE, statement BLOB NOT NULL, signature BLOB NOT NULL,
+    PRIMARY KEY (run, round, attempt)
+) STRICT;
 CREATE TABLE IF NOT EXISTS releases (
     run TEXT NOT NULL, round INTEGER NOT NULL, attempt INTEGER NOT NULL,
-    request_sha256 BLOB NOT NULL, answer BLOB NOT NULL, contributors INTEGER NOT NULL,
+    key_serial INTEGER NOT NULL UNIQUE, request_sha256 BLOB NOT NULL, answer BLOB,
+    contributors TEXT NOT NULL, exposure TEXT NOT NULL,
+    PRIMARY KEY (run, round)
+) STRICT;
+CREATE TABLE IF NOT EXISTS models (
+    run TEXT NOT NULL, round INTEGER NOT NULL, sha256 BLOB NOT NULL, signature BLOB NOT NULL,
     PRIMARY KEY (run, round)
 ) STRICT;
 """
+ANSWERS_KEPT = 2
+"""Answers of so many latest releases are kept for whoever asks again; older rounds are over."""
+GENESIS = bytes(32)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was given out for a release: the share of the opening, and what the difference rule said to it."""
+
+    partial: bytes
+    exposure: str
 
 
 class Ledger:
-    """The releases in `folder`/keyholder.sqlite. Raises StorageError when it cannot be used."""
+    """The ledger in `folder`/keyholder.sqlite. Raises StorageError when it cannot be used or its chain is broken."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "keyholder.sqlite"
+        self._database = Database(folder / "keyholder.sqlite", SCHEMA, SCHEMA_VERSION, owner="key holder")
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(self._path, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.executescript(SCHEMA)
-        except (OSError, sqlite3.Error) as error:
-            raise StorageError(f"the key holder's ledger {self._path} cannot be used: {error}") from error
+            self._last = self._verified_chain()
+        except BaseException:
+            self._database.close()
+            raise
 
     def close(self) -> None:
-        self._db.close()
+        self._database.close()
 
-    def earlier_answer(self, id: AttemptId, request_digest: bytes) -> bytes | None:
-        """The answer already given to this very request, or None if this round was never opened.
+    # -------------------------------------------------------------------------------- lists
 
-        Raises Refused(ALREADY_RELEASED) if it was opened for another request.
-        """
-        query = "SELECT request_sha256, answer FROM releases WHERE run = ? AND round = ?"
+    def signed_list(self, id: AttemptId) -> tuple[bytes, bytes] | None:
+        """The statement this holder signed for an attempt's list, and the signature; None if it signed none."""
+        query = "SELECT statement, signature FROM lists WHERE run = ? AND round = ? AND attempt = ?"
+        row = self._database.first(query, id.run, id.round, id.attempt)
+        return (row[0], row[1]) if row else None
+
+    def record_list(self, id: AttemptId, key_serial: int, statement: bytes, signature: bytes) -> None:
+        """Write down a list before its signature leaves. Raises Refused(KEY_USED) if the key served another attempt."""
+        content = {"key": key_serial, "statement": digest(statement).hex()}
+        row = (id.run, id.round, id.attempt, key_serial, statement, signature)
         try:
-            row = self._db.execute(query, (id.run, id.round)).fetchone()
-        except sqlite3.Error as error:
-            raise StorageError(f"the key holder's ledger {self._path} cannot be read: {error}") from error
+            self._append("list", id, content, "INSERT INTO lists VALUES (?, ?, ?, ?, ?, ?)", row)
+        except sqlite3.IntegrityError as error:
+            raise Refused(Reason.KEY_USED, f"the key {key_serial} served another attempt before") from error
+
+    # -------------------------------------------------------------------------------- releases
+
+    def earlier_answer(self, id: AttemptId, request_digest: bytes) -> Answer | None:
+        """The answer already given to this very request, or None if this round was never released.
+
+        Raises Refused(ALREADY_RELEASED) if it was released for another request, or too long ago.
+        """
+        query = "SELECT request_sha256, answer, exposure FROM releases WHERE run = ? AND round = ?"
+        row = self._database.first(query, id.run, id.round)
         if row is None:
             return None
         if row[0] != request_digest:
-            raise Refused(
-                Reason.ALREADY_RELEASED, f"the sum of round {id.round} was opened before, for another request"
-            )
-        answer: bytes = row[1]
-        return answer
+            sentence = f"the sum of round {id.round} was opened before, for another request"
+            raise Refused(Reason.ALREADY_RELEASED, sentence)
+        if row[1] is None:
+            sentence = f"the sum of round {id.round} was opened before, and the answer is no longer kept"
+            raise Refused(Reason.ALREADY_RELEASED, sentence)
+        return Answer(row[1], row[2])
 
-    def record(self, id: AttemptId, request_digest: bytes, answer: bytes, contributors: int) -> None:
-        """Write a release down, durably, before it happens."""
+    def released_request(self, run: str, round_number: int) -> bytes | None:
+        """Digest of the request this holder answered for a round, if it did."""
+        row = self._database.first(
+            "SELECT request_sha256 FROM releases WHERE run = ? AND round = ?", run, round_number
+        )
+        return row[0] if row else None
+
+    def record_release(
+        self, id: AttemptId, key_serial: int, request_digest: bytes, answer: Answer, contributors: list[str]
+    ) -> None:
+        """Write a release down, durably, before it happens.
+
+        Raises Refused(ALREADY_RELEASED) if this round was released before, or with this key another one was.
+        """
+        content = {"key": key_serial, "request": request_digest.hex(), "contributors": contributors}
+        row = (
+            *(id.run, id.round, id.attempt, key_serial, request_digest, answer.partial),
+            *(json.dumps(contributors), answer.exposure),
+        )
         try:
-            self._db.execute(
-                "INSERT INTO releases VALUES (?, ?, ?, ?, ?, ?)",
-                (id.run, id.round, id.attempt, request_digest, answer, contributors),
-            )
+            self._append("release", id, content, "INSERT INTO releases VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
         except sqlite3.IntegrityError as error:
             raise Refused(Reason.ALREADY_RELEASED, f"the sum of round {id.round} was opened before") from error
-        except sqlite3.Error as error:
-            raise StorageError(f"the key holder's ledger {self._path} cannot be written: {error}") from error
+
+    def latest_cohorts(self, count: int) -> list[tuple[str, int, frozenset[str]]]:
+        """Run, round and contributors of the latest releases, of whatever run."""
+        rows = self._database.all(
+            "SELECT run, round, contributors FROM releases ORDER BY rowid DESC LIMIT ?", count
+        )
+        return [(run, round_number, frozenset(json.loads(names))) for run, round_number, names in rows]
+
+    def used_keys(self) -> frozenset[int]:
+        """Serial numbers of keys that must not be used any more: a share of them was used, or a list is bound to them."""
+        rows = self._database.all("SELECT key_serial FROM releases UNION SELECT key_serial FROM lists")
+        return frozenset(row[0] for row in rows)
+
+    def spent_keys(self) -> frozenset[int]:
+        """Serial numbers of the keys whose share was used."""
+        return frozenset(row[0] for row in self._database.all("SELECT key_serial FROM releases"))
+
+    # -------------------------------------------------------------------------------- models
+
+    def endorsed_model(self, run: str, round_number: int) -> tuple[bytes, bytes] | None:
+        """Digest of the model this holder endorsed for a round, and its signature; None if it endorsed none."""
+        query = "SELECT sha256, signature FROM models WHERE run = ? AND round = ?"
+        row = self._database.first(query, run, round_number)
+        return (row[0], row[1]) if row else None
+
+    def record_model(self, id: AttemptId, model_digest: bytes, signature: bytes) -> None:
+        """Write down which model of a round is endorsed, before the signature leaves."""
+        row = (id.run, id.round, model_digest, signature)
+        try:
+            self._append("model", id, {"model": model_digest.hex()}, "INSERT INTO models VALUES (?, ?, ?, ?)", row)
+        except sqlite3.IntegrityError as error:
+            raise Refused(Reason.WRONG_MODEL, f"another model of round {id.round} was endorsed before") from error
+
+    # -------------------------------------------------------------------------------- the chain
+
+    def entries(self) -> list[tuple[int, str, str]]:
+        """Number, kind and content of every entry, in order."""
+        rows = self._database.all("SELECT number, kind, content FROM entries ORDER BY number")
+        return [(row[0], row[1], row[2]) for row in rows]
+
+    def _append(self, kind: str, id: AttemptId, content: dict[str, Any], insert: str, row: tuple[object, ...]) -> None:
+        number, previous = self._last
+        text = json.dumps({"run": id.run, "round": id.round, "attempt": id.attempt, **content}, sort_keys=True)
+        chained = _hash(number + 1, kind, text, previous)
+        refused: sqlite3.IntegrityError | None = None
+        with self._database.commit() as db:
+            try:
+                db.execute(insert, row)
+            except sqlite3.IntegrityError as error:
+                refused = error
+            else:
+                db.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?)", (number + 1, kind, text, previous, chained))
+                db.execute(
+                    "UPDATE releases SET answer = NULL WHERE rowid <= (SELECT max(rowid) FROM releases) - ?",
+                    (ANSWERS_KEPT,),
+                )
+        if refused is not None:
+            raise refused
+        self._last = (number + 1, chained)
+
+    def _verified_chain(self) -> tuple[int, bytes]:
+        """The last entry's number and hash, after checking every one. Raises StorageError where the chain breaks."""
+        expected = (0, GENESIS)
+        rows = self._database.all("SELECT number, kind, content, previous, hash FROM entries ORDER BY number")
+        for number, kind, content, previous, found in rows:
+            chained = _hash(number, kind, content, previous)
+            if (number - 1, previous) != expected or chained != found:
+                raise StorageError(
+                    f"entry {number} of {self._database.path} does not follow from the one before: "
+                    "the ledger was changed or damaged, and nothing is opened with it"
+                )
+            expected = (number, found)
+        return expected
+
+
+def _hash(number: int, kind: str, content: str, previous: bytes) -> bytes:
+    return digest(b"\0".join((str(number).encode(), kind.encode(), content.encode(), previous)))

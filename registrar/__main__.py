@@ -22,7 +22,7 @@ from core.identity import certificates
 from core.identity.members import Roster
 from registrar import federation as registry
 from registrar.federation import DEFAULT_ADDRESS, THIS_MACHINE, WHO_GETS_WHAT, Federation
-from registrar.home import home_of, read_own_roster
+from core.identity.home import home_of, read_own_roster
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__)
 

@@ -26,8 +26,8 @@ from core.identity.party import ROSTER, Card, PrivateKeys, write_folder
 from core.identity.roster import sign_roster
 from core.identity.sealing import SealingKey
 from core.identity.signing import SigningKey
-from registrar.home import NAME as REGISTRAR
-from registrar.home import Registrar, load_registrar, make_folder, write_home
+from core.identity.home import NAME as REGISTRAR
+from core.identity.home import Registrar, load_registrar, make_folder, write_home
 from registrar.words import read_me, who_gets_what
 
 __all__ = ["Federation", "Registrar", "add_client", "load_registrar", "make_federation", "revoke"]

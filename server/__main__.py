@@ -1,7 +1,7 @@
 """Run the aggregator: it leads the rounds and adds updates that it cannot read.
 
-python -m server --clients 5
-python -m server healthy --server 127.0.0.1:50551
+python -m server --identity runs/federation/server --clients 5
+python -m server healthy --identity runs/federation/server
 """
 
 from __future__ import annotations
@@ -18,22 +18,34 @@ from typing import Annotated
 import grpc
 import structlog
 import typer
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from rich.console import Console
 
-from core.console import INSECURE_DEMO_KEYS, INSECURE_STAMP, PLAINTEXT_STAMP, configure_log, sentences
-from core.errors import GrokfedError, RunFailedError
+from core.checks import Checks
+from core.console import (
+    Identity,
+    InsecureDemoKeys,
+    InsecurePlaintext,
+    PassphraseFile,
+    SkipChecks,
+    configure_log,
+    sentences,
+    stamp,
+)
+from core.errors import RunFailedError
 from core.federated import encoding_for, initial_model
+from core.identity.members import Role
+from core.identity.party import PartyIdentity, load_identity
 from core.secagg.scheme import PublicKey
 from core.tasks import get_task
 from core.tasks.task import Task
 from core.training import Dataset
-from core.wire.dialing import check_address
+from core.wire.health import check_health
 from core.wire.streams import model_from_bytes
+from server import metrics
 from server.coordinator import Coordinator
 from server.results import table, write_results
-from server.rounds import RoundRules
-from server.service import KEY_HOLDING, listen
+from server.rules import RoundRules
+from server.service import listen
 from server.settings import RunSettings
 from server.store import Store
 
@@ -51,95 +63,130 @@ class Places:
     state: Path
     out: Path | None
     keep_serving: bool
+    plaintext: bool
 
 
 @app.callback(invoke_without_command=True)
 def serve(
     context: typer.Context,
+    identity: Identity = Path("runs/federation/server"),
+    passphrase_file: PassphraseFile = None,
     listen_at: Annotated[str, typer.Option("--listen", help="HOST:PORT; port 0 lets the system choose.")] = (
         DEFAULT_ADDRESS
     ),
     state: Annotated[Path, typer.Option(help="Folder of the database; an unfinished run there goes on.")] = Path(
         "runs/server"
     ),
-    out: Annotated[Path | None, typer.Option(help="Folder for history.csv, .jsonl, .png and model.npz.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for history.csv, .jsonl, .png, report.md and model.npz.")] = (
+        None
+    ),
     task: Annotated[str, typer.Option(help="What to learn.")] = "spam",
     rounds: Annotated[int, typer.Option(help="How many rounds.")] = 5,
     clients: Annotated[int | None, typer.Option(help="Begin as soon as this many clients are here.")] = None,
     min_cohort: Annotated[int, typer.Option(help="Open no sum of fewer contributors.")] = 2,
     max_cohort: Annotated[int, typer.Option(help="Slots are wide enough for this many contributors.")] = 64,
+    cohort: Annotated[
+        int | None, typer.Option(help="Updates wanted a round, of clients chosen at random; without it, everyone's.")
+    ] = None,
+    over_selection: Annotated[
+        float, typer.Option(help="Clients chosen for each update wanted (with --cohort), because some drop out.")
+    ] = 1.3,
     scheme: Annotated[
         str, typer.Option(help="paillier, damgard-jurik, or plain, which encrypts nothing.")
     ] = "paillier",
-    key_bits: Annotated[int, typer.Option(help="Size of the Paillier key.")] = 2048,
+    key_bits: Annotated[int, typer.Option(help="Size of the Paillier key, in bits.")] = 2048,
     count_cap: Annotated[
         int, typer.Option(min=0, help="Clients count by their examples, up to this many; 0: all alike.")
     ] = 0,
     seed: Annotated[int, typer.Option(help="Of the starting model and all shuffling.")] = 0,
     test: Annotated[str | None, typer.Option(help="Mailbox to judge each model on, or `generated`.")] = None,
-    gather_seconds: Annotated[float, typer.Option(help="Begin when nobody new came for so long.")] = 5.0,
-    round_seconds: Annotated[float, typer.Option(help="From the opening of a round to its deadline.")] = 120.0,
-    patience: Annotated[float, typer.Option(help="Longest wait, in seconds, for clients or the key holder.")] = 600.0,
+    gather_seconds: Annotated[float, typer.Option(help="Begin when nobody new came for so many seconds.")] = 5.0,
+    round_seconds: Annotated[
+        float, typer.Option(help="Seconds from the opening of a round to the last commitment.")
+    ] = 120.0,
+    upload_seconds: Annotated[float, typer.Option(help="Seconds from the closed list to the last update.")] = 60.0,
+    answer_seconds: Annotated[
+        float, typer.Option(help="Seconds after which other key holders are asked too.")
+    ] = 20.0,
+    patience: Annotated[float, typer.Option(help="Longest wait, in seconds, for clients or key holders.")] = 600.0,
     keep_serving: Annotated[bool, typer.Option(help="Stay after the last round and hand out the model.")] = False,
-    insecure_demo_keys: Annotated[
-        bool, typer.Option(envvar=INSECURE_DEMO_KEYS, help="Allow keys below 2048 bits, and cohorts of one.")
-    ] = False,
+    metrics_at: Annotated[
+        str | None, typer.Option("--metrics", help="HOST:PORT for Prometheus to read /metrics at.")
+    ] = None,
+    insecure_demo_keys: InsecureDemoKeys = False,
+    insecure_plaintext: InsecurePlaintext = False,
+    insecure_skip_check: SkipChecks = None,
 ) -> None:
     """Lead the rounds and add updates that cannot be read here."""
     if context.invoked_subcommand is not None:
         return
     configure_log()
     with sentences():
+        party = load_identity(identity, passphrase_file, Role.SERVER)
+        roster = party.roster.current()
         rules = RoundRules(
             rounds=rounds,
             min_cohort=min_cohort,
             max_cohort=max_cohort,
             target=clients,
+            cohort=cohort,
+            over_selection=over_selection,
+            threshold=roster.threshold,
+            quorum=roster.quorum,
+            holders=len(roster.holders),
             gather_seconds=gather_seconds,
             round_seconds=round_seconds,
+            upload_seconds=upload_seconds,
+            answer_seconds=answer_seconds,
             patience_seconds=patience,
         )
         settings = RunSettings(task, scheme, key_bits, seed, rules, insecure_demo_keys, count_cap)
-        places = Places(listen_at, state, out, keep_serving)
+        places = Places(listen_at, state, out, keep_serving, insecure_plaintext)
         the_task = get_task(task)
         plaintext_bits = PublicKey(scheme, key_bits).plaintext_bits
         values = len(initial_model(the_task, seed))
         encoding_for(the_task, values, plaintext_bits, max_cohort, count_cap)  # or say now why not
         test_data = the_task.load_test(test, seed, clients) if test is not None else None
-        if not asyncio.run(_serve(settings, places, the_task, test_data)):
+        skipped = frozenset(insecure_skip_check or ())
+        stamp(insecure_demo_keys=insecure_demo_keys, insecure_plaintext=insecure_plaintext, skipped=skipped)
+        if metrics_at is not None:
+            print(f"metrics at port {metrics.serve(metrics_at)}", flush=True)
+        if not asyncio.run(_serve(settings, places, party, the_task, test_data, Checks(skipped))):
             raise KeyboardInterrupt
 
 
 @app.command()
 def healthy(
-    server: Annotated[str, typer.Option(help="The aggregator's address, HOST:PORT.")] = DEFAULT_ADDRESS,
-    key_holder: Annotated[bool, typer.Option(help="Ask whether the key holder is attending.")] = False,
+    identity: Identity = Path("runs/federation/server"),
+    passphrase_file: PassphraseFile = None,
+    server: Annotated[str | None, typer.Option(help="HOST:PORT; if none is given, as in the party's folder.")] = None,
+    insecure_plaintext: InsecurePlaintext = False,
 ) -> None:
-    """Exit 0 if an aggregator answers (or its key holder attends), else 1."""
+    """Exit 0 if the aggregator answers and says it serves, else 1."""
     with sentences():
-        check_address(server)
-        request = health_pb2.HealthCheckRequest(service=KEY_HOLDING if key_holder else "")
-        with grpc.insecure_channel(server) as channel:
-            try:
-                answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=3)
-            except grpc.RpcError as error:
-                raise GrokfedError(f"no aggregator answers at {server}") from error
-        if answer.status != health_pb2.HealthCheckResponse.SERVING:
-            raise GrokfedError(f"the {'key holder' if key_holder else 'aggregator'} at {server} is not ready")
+        party = load_identity(identity, passphrase_file)
+        check_health(server or party.address, party, plaintext=insecure_plaintext)
         print("healthy")
 
 
-async def _serve(settings: RunSettings, places: Places, task: Task, test_data: Dataset | None) -> bool:
+async def _serve(
+    settings: RunSettings,
+    places: Places,
+    identity: PartyIdentity,
+    task: Task,
+    test_data: Dataset | None,
+    checks: Checks,
+) -> bool:
     """Run to the end; False if a signal ended it before (an unfinished run goes on at the next start)."""
     store = Store(places.state)
     run = _begin_or_resume(store, settings, task, places.state)
-    coordinator = Coordinator(run, settings, task, store, test_data)
+    coordinator = Coordinator(run, settings, task, store, identity, test_data, checks=checks)
     server: grpc.aio.Server | None = None
     _end_on_signals(asyncio.current_task())
     try:
         await coordinator.start()
-        server, port = await listen(coordinator, places.listen)
-        _announce(settings, places.listen, port)
+        server, port = await listen(coordinator, places.listen, plaintext=places.plaintext)
+        print(f"listening on {places.listen.rpartition(':')[0]}:{port}", flush=True)
         await coordinator.keep_time()
         ended = await coordinator.ended
         await _farewell(coordinator)
@@ -172,7 +219,7 @@ async def _close(server: grpc.aio.Server | None, coordinator: Coordinator) -> No
 
 async def _show_results(settings: RunSettings, places: Places, coordinator: Coordinator, *, tested: bool) -> None:
     if places.out is not None:
-        _, raw = await coordinator.model(None)
+        _, raw, _ = await coordinator.model(None)
         model = model_from_bytes(raw, len(raw) // 8)
         write_results(places.out, coordinator.results, coordinator.task, model)
     _print_table(settings, coordinator, tested)
@@ -188,15 +235,6 @@ def _begin_or_resume(store: Store, settings: RunSettings, task: Task, folder: Pa
     run = secrets.token_hex(8)
     store.begin_run(run, settings.to_json(), initial_model(task, settings.seed))
     return run
-
-
-def _announce(settings: RunSettings, address: str, port: int) -> None:
-    host = address.rpartition(":")[0]
-    print(f"listening on {host}:{port}", flush=True)
-    if settings.insecure_demo_keys:
-        print(INSECURE_STAMP, flush=True)
-    if host not in ("127.0.0.1", "localhost", "[::1]"):
-        print(PLAINTEXT_STAMP, flush=True)
 
 
 async def _farewell(coordinator: Coordinator) -> None:

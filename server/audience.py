@@ -46,45 +46,35 @@ class Outbox(Generic[M]):
 
 
 class Audience:
-    """All open streams: clients by name, one key holder, any number of watchers."""
+    """All open streams: clients and key holders by name, any number of watchers."""
 
     def __init__(self) -> None:
         self.clients: dict[str, Outbox[pb.Notice]] = {}
-        self.holder: Outbox[pb.HolderTask] | None = None
+        self.holders: dict[str, Outbox[pb.HolderTask]] = {}
         self.watchers: dict[Outbox[pb.Progress], int] = {}
         """Each with the number of results it has been told."""
         self._gone = asyncio.Condition()
 
     def seat_client(self, name: str, outbox: Outbox[pb.Notice]) -> None:
         """Register a client's stream. A reconnection takes its old one's place; another process is refused."""
-        old = self.clients.get(name)
-        if old is not None and old.instance != outbox.instance:
-            raise Refused(Reason.NAME_TAKEN, f"a client named {name!r} is already here; give this one another --name")
-        if old is not None:
-            old.close()
-        self.clients[name] = outbox
+        _seat(self.clients, name, outbox)
 
-    def seat_holder(self, outbox: Outbox[pb.HolderTask]) -> None:
-        """Register the key holder's stream, under the same rule."""
-        if self.holder is not None and self.holder.instance != outbox.instance:
-            raise Refused(Reason.HOLDER_TAKEN, "a key holder is already here; a run has one")
-        if self.holder is not None:
-            self.holder.close()
-        self.holder = outbox
+    def seat_holder(self, name: str, outbox: Outbox[pb.HolderTask]) -> None:
+        """Register a key holder's stream, under the same rule."""
+        _seat(self.holders, name, outbox)
 
     async def unseat_client(self, name: str, outbox: Outbox[pb.Notice]) -> bool:
         """Forget a stream that ended; False if another has taken its place."""
-        if self.clients.get(name) is not outbox:
-            return False
-        del self.clients[name]
-        await self._tell_gone()
-        return True
+        return await self._unseat(self.clients, name, outbox)
 
-    async def unseat_holder(self, outbox: Outbox[pb.HolderTask]) -> bool:
-        """The same for the key holder."""
-        if self.holder is not outbox:
+    async def unseat_holder(self, name: str, outbox: Outbox[pb.HolderTask]) -> bool:
+        """The same for a key holder."""
+        return await self._unseat(self.holders, name, outbox)
+
+    async def _unseat(self, seats: dict[str, Outbox[M]], name: str, outbox: Outbox[M]) -> bool:
+        if seats.get(name) is not outbox:
             return False
-        self.holder = None
+        del seats[name]
         await self._tell_gone()
         return True
 
@@ -97,18 +87,27 @@ class Audience:
             outbox.push(notice)
 
     def end(self, ended: pb.RunEnded) -> None:
-        """Tell everyone that the run is over. Clients and holder hang up themselves when they have all they want."""
+        """Tell everyone that the run is over. Clients and holders hang up themselves when they have all they want."""
         self.notify_clients(pb.Notice(run_ended=ended))
-        if self.holder is not None:
-            self.holder.push(pb.HolderTask(run_ended=ended))
+        for outbox in self.holders.values():
+            outbox.push(pb.HolderTask(run_ended=ended))
         for watcher in self.watchers:
             watcher.close()
 
     async def until_empty(self) -> None:
         """Return when nobody is connected any more."""
         async with self._gone:
-            await self._gone.wait_for(lambda: not (self.clients or self.holder or self.watchers))
+            await self._gone.wait_for(lambda: not (self.clients or self.holders or self.watchers))
 
     async def _tell_gone(self) -> None:
         async with self._gone:
             self._gone.notify_all()
+
+
+def _seat(seats: dict[str, Outbox[M]], name: str, outbox: Outbox[M]) -> None:
+    old = seats.get(name)
+    if old is not None and old.instance != outbox.instance:
+        raise Refused(Reason.NAME_TAKEN, f"{name!r} is here already, as another process")
+    if old is not None:
+        old.close()
+    seats[name] = outbox

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import Callable, Coroutine
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, closing
 from typing import Any, BinaryIO, ParamSpec, TypeVar
@@ -18,34 +19,38 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
+from core.checks import Checks, Trust, check_same_task
+from core.console import today
 from core.errors import Reason, Refused, StorageError
-from core.federated import encoding_for, evaluate_model, initial_model, next_model, task_digest
+from core.federated import encoding_for, evaluate_model, initial_model
+from core.identity import signing
+from core.identity.party import PartyIdentity
+from core.identity.roster import Member
 from core.protocol import (
     AttemptId,
+    HolderSignature,
     RoundDescription,
     RoundResult,
+    Signed,
     SubmissionHeader,
-    check_client_name,
+    Timings,
     digest,
 )
-from core.secagg.roles import check_key
-from core.secagg.scheme import PublicKey, split_payload
 from core.tasks.task import Task
 from core.training import Dataset
 from core.wire import federation_pb2 as pb
-from core.wire.messages import description_from_bytes, description_to_bytes
+from core.wire.messages import certificate_from_bytes, description_to_bytes, list_statement, model_statement
 from core.wire.streams import Assembly, model_bytes
-from server import notices, rounds
-from server.aggregation import Aggregation
+from server import notices, rounds, states
+from server.attempt import Attempt, names_of, signatures_of
 from server.audience import Audience, Outbox
+from server.offers import KeyOffers
 from server.settings import RunSettings
 from server.store import Store
 
 log = structlog.get_logger()
 T = TypeVar("T")
 P = ParamSpec("P")
-SAY_WAITING_SECONDS = 10.0
-"""How often the log says what is waited for while nothing happens."""
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -74,35 +79,48 @@ class Coordinator:
         settings: RunSettings,
         task: Task,
         store: Store,
+        identity: PartyIdentity,
         test_data: Dataset | None = None,
         clock: Callable[[], float] = time.monotonic,
+        checks: Checks | None = None,
     ) -> None:
         self.run = run
         self.settings = settings
         self.task = task
+        self.identity = identity
         self.audience = Audience()
-        self.ended: asyncio.Future[rounds.EndRun] = asyncio.get_running_loop().create_future()
+        self.ended: asyncio.Future[states.EndRun] = asyncio.get_running_loop().create_future()
         self.ended_before_start = False
         """Whether the run was over already when this process took it up."""
+        self.refusals: Counter[Reason] = Counter()
+        """What was refused since it was last written down."""
         self._store = store
         self._test_data = test_data
         self._clock = clock
+        self._checks = checks or Checks()
         self._lock = asyncio.Lock()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="aggregator")
         self._wakeup = asyncio.Event()
-        self._key: PublicKey | None = None
-        self._aggregation: Aggregation | None = None
-        self._task_digest = task_digest(task)
+        self._offers = KeyOffers(store.used_keys)
+        self._key: Signed | None = None
+        self._attempt: Attempt | None = None
+        self._opened_at: float | None = None
         self._values = len(initial_model(task, settings.seed))
         self._uploads: dict[str, asyncio.Lock] = {}
-        self._model: tuple[int, bytes] | None = None
+        self._model: tuple[int, bytes, tuple[HolderSignature, ...]] | None = None
         self._loading = asyncio.Lock()
+        self._said = ""
         self.results: list[RoundResult] = []
-        self._state: rounds.Run
+        self._state: states.Run
 
     @property
-    def phase(self) -> rounds.Phase:
+    def phase(self) -> states.Phase:
         return self._state.phase
+
+    @property
+    def trust(self) -> Trust:
+        """The roster of this moment, and what follows from it."""
+        return Trust(self.identity.roster.current(), self.identity.registrar, self._checks)
 
     # -------------------------------------------------------------------------------- life
 
@@ -116,19 +134,25 @@ class Coordinator:
 
     async def keep_time(self) -> None:
         """Let time pass for the rules until the run ends."""
+        said_at = self._clock()
         while not self.ended.done():
             self._wakeup.clear()
             due = rounds.next_wakeup(self._state, self.settings.rules)
+            pause = rounds.longest_pause(self._state)
             try:
-                seconds = SAY_WAITING_SECONDS if due is None else max(0.0, due - self._clock())
-                await asyncio.wait_for(self._wakeup.wait(), min(seconds, SAY_WAITING_SECONDS))
+                seconds = pause if due is None else min(pause, max(0.0, due - self._clock()))
+                await asyncio.wait_for(self._wakeup.wait(), seconds)
             except TimeoutError:
-                log.info(rounds.waiting_for(self._state, self.settings.rules))
-                await self._happened(rounds.Tick())
+                if self._clock() - said_at >= rounds.LONGEST_PAUSE_SECONDS:
+                    log.info(rounds.waiting_for(self._state, self.settings.rules))
+                    said_at = self._clock()
+                await self._happened(states.Tick())
+                await self._write_refusals()
 
     async def conclude(self) -> None:
         """Mark the run as ended, once its results are written; before that, a restart ends it again."""
         ended = self.ended.result()
+        await self._write_refusals()
         await self._work(lambda: self._store.end_run(self.run, completed=ended.completed, sentence=ended.sentence))
 
     async def close(self) -> None:
@@ -136,212 +160,246 @@ class Coordinator:
             await self._work(self._store.close)
         self._worker.shutdown()
 
-    def _recover(self) -> rounds.Step:
+    async def _write_refusals(self) -> None:
+        counted, self.refusals = self.refusals, Counter()
+        if counted:
+            await self._work(self._store.count_refusals, self.run, counted)
+
+    def _recover(self) -> states.Step:
         now, rules = self._clock(), self.settings.rules
         last = self._store.last_attempt(self.run)
         if last is None:
-            return rounds.start(1, 1, now)
+            return rounds.start(1, 1, now), ()
         id = last.id
         if last.state == "completed":
             if id.round == rules.rounds:
-                return rounds.Run(rounds.Finished()), (rounds.EndRun(True, "all rounds are completed"),)
-            return rounds.start(id.round + 1, 1, now)
+                return states.Run(states.Finished()), (states.EndRun(True, "all rounds are completed"),)
+            return rounds.start(id.round + 1, 1, now), ()
         if last.state == "abandoned":
-            return rounds.start(id.round, id.attempt + 1, now)
-        self._aggregation = Aggregation(description_from_bytes(last.description), last.description, self._store)
-        self._key = self._aggregation.description.key
-        received = frozenset(contribution.client for contribution in self._store.contributions(id))
+            return rounds.start(id.round, id.attempt + 1, now), ()
+        self._attempt = Attempt(last.description, self._store)
+        self._attempt.list_signatures = {each.holder: each.signature for each in last.list_signatures}
+        committed = names_of(self._attempt.listed())
+        received = frozenset(self._attempt.contributors())
         log.info("resumed", round=id.round, attempt=id.attempt, updates=len(received), state=last.state)
-        if last.state == "collecting":
-            return rounds.resume_collecting(id.round, id.attempt, last.expected, received, now, rules)
-        return rounds.resume_releasing(id.round, id.attempt, len(received), now)
+        match last.state:
+            case "committing":
+                return rounds.resume_committing(id.round, id.attempt, last.expected, committed, now, rules)
+            case "closing":
+                return rounds.resume_closing(id.round, id.attempt, committed, now)
+            case "uploading":
+                return rounds.resume_uploading(id.round, id.attempt, committed, received, now, rules)
+            case "releasing":
+                return rounds.resume_releasing(id.round, id.attempt, len(received), now)
+        assert last.opened is not None
+        self._attempt.restore_opened(last.opened)
+        return rounds.resume_endorsing(id.round, id.attempt, now)
 
     # -------------------------------------------------------------------------------- what clients do
 
     @undisturbed
-    async def join(self, request: pb.JoinRequest, outbox: Outbox[pb.Notice]) -> None:
+    async def join(self, caller: Member, request: pb.JoinRequest, outbox: Outbox[pb.Notice]) -> None:
         """Enrol a client and begin its stream with its welcome."""
-        check_client_name(request.client)
-        if request.task != self.task.name:
-            sentence = f"this federation trains {self.task.name!r}, not {request.task[:80]!r}"
-            raise Refused(Reason.WRONG_TASK, sentence)
-        if request.task_digest != self._task_digest:
-            sentence = f"the client's {self.task.name!r} has other weights or another encoding; use the same version"
-            raise Refused(Reason.WRONG_TASK, sentence)
+        check_same_task(request.task, request.task_digest, self.task)
         async with self._lock:
-            largest = self.settings.rules.max_cohort
-            number = await self._work(self._store.enrol, self.run, request.client, request.number, largest)
-            self.audience.seat_client(request.client, outbox)
-            outbox.push(notices.welcome(self.run, number, self.settings))
-            log.info("joined", client=request.client, number=number)
-            await self._apply(rounds.ClientJoined(request.client))
+            await self._work(self._store.enrol, self.run, caller.name)
+            self.audience.seat_client(caller.name, outbox)
+            outbox.push(notices.welcome(self.run, self.settings))
+            log.info("joined", client=caller.name, number=caller.number)
+            await self._apply(states.ClientJoined(caller.name))
 
     @undisturbed
     async def leave(self, client: str, outbox: Outbox[pb.Notice]) -> None:
         """A client's stream ended; nothing happens if it was never seated, or another has taken its place."""
         async with self._lock:
             if await self.audience.unseat_client(client, outbox):
-                await self._apply(rounds.ClientLeft(client))
+                await self._apply(states.ClientLeft(client))
+
+    @undisturbed
+    async def commit(self, caller: Member, signed: Signed, timings: Timings) -> pb.Receipt:
+        """Take a client's commitment; the receipt means that it is on disk."""
+        async with self._lock:
+            attempt = await self._open_attempt(caller.name)
+            commitment, new = await self._work(attempt.commit, caller.name, signed, timings, self.trust)
+            log.info("commitment", client=caller.name, round=attempt.id.round, attempt=attempt.id.attempt, new=new)
+            await self._apply(states.CommitmentStored(attempt.id.round, attempt.id.attempt, caller.name))
+        return pb.Receipt(sha256=commitment.digest, repeated=not new)
 
     def upload_of(self, client: str) -> AbstractAsyncContextManager[None]:
         """Take in one upload of a client at a time: more would be memory for nothing."""
         return self._uploads.setdefault(client, asyncio.Lock())
 
-    async def announce(self, header: SubmissionHeader) -> pb.Receipt | int:
+    async def announce(self, caller: Member, header: SubmissionHeader) -> pb.Receipt | int:
         """Before the payload is sent: its receipt if it is on disk already, else the length it must have."""
         async with self._lock:
-            if await self._work(self._store.stored_digest, header.id, header.client) == header.digest:
+            if await self._work(self._store.has_payload, header.id, caller.name, header.digest):
                 return pb.Receipt(sha256=header.digest, repeated=True)
-            return (await self._open_aggregation(header)).payload_bytes
+            attempt = await self._open_attempt(caller.name)
+            attempt.check_header(header)
+            return attempt.payload_bytes
 
     def spool(self) -> BinaryIO:
         """Open a nameless file for an update while it arrives: however many send at once, memory holds one update."""
         return self._store.spool()
 
     @undisturbed
-    async def submit(self, header: SubmissionHeader, update: Assembly, bytes_up: int) -> pb.Receipt:
+    async def submit(self, caller: Member, header: SubmissionHeader, update: Assembly, bytes_up: int) -> pb.Receipt:
         """Take one update that has arrived whole, and close it; the receipt means that it is on disk."""
         with closing(update):
-            return await self._submit(header, update, bytes_up)
+            async with self._lock:
+                attempt = await self._open_attempt(caller.name)
+                new = await self._work(lambda: attempt.submit(header, caller.name, update.whole(), bytes_up))
+                log.info("update", client=caller.name, round=header.id.round, attempt=header.id.attempt, new=new)
+                await self._apply(states.SubmissionStored(header.id.round, header.id.attempt, caller.name))
+            return pb.Receipt(sha256=header.digest, repeated=not new)
 
-    async def _submit(self, header: SubmissionHeader, update: Assembly, bytes_up: int) -> pb.Receipt:
-        async with self._lock:
-            aggregation = await self._open_aggregation(header)
-            new = await self._work(lambda: aggregation.submit(header, update.whole(), bytes_up))
-            log.info("update", client=header.client, round=header.id.round, attempt=header.id.attempt, new=new)
-            await self._apply(rounds.SubmissionStored(header.id.round, header.id.attempt, header.client))
-        return pb.Receipt(sha256=header.digest, repeated=not new)
-
-    async def model(self, round_number: int | None) -> tuple[int, bytes]:
-        """A round's model (without a round: the newest) as (round, its bytes); one copy serves all who ask."""
+    async def model(self, round_number: int | None) -> tuple[int, bytes, tuple[HolderSignature, ...]]:
+        """A round's model (without a round: the newest) as (round, its bytes, its endorsements), one copy for all."""
         newest = len(self.results)
         async with self._loading:
             if self._model is None or self._model[0] != (newest if round_number is None else round_number):
                 found, vector = await self._work(self._store.model, self.run, round_number)
-                self._model = (found, model_bytes(vector))
+                endorsements = await self._work(self._store.endorsements, self.run, found)
+                self._model = (found, model_bytes(vector), endorsements)
             return self._model
 
-    async def _open_aggregation(self, header: SubmissionHeader) -> Aggregation:
-        if not await self._work(self._store.is_enrolled, self.run, header.client):
-            raise Refused(Reason.NOT_ENROLLED, f"{header.client!r} has not joined; join before submitting")
-        if self._aggregation is None:
-            raise Refused(Reason.ROUND_NOT_OPEN, f"{header.id} is not open for updates")
-        self._aggregation.check_header(header)
-        return self._aggregation
+    async def _open_attempt(self, client: str) -> Attempt:
+        if not await self._work(self._store.is_enrolled, self.run, client):
+            raise Refused(Reason.NOT_ENROLLED, f"{client!r} has not joined; join before taking part")
+        if self._attempt is None:
+            raise Refused(Reason.ROUND_NOT_OPEN, "no round is open")
+        return self._attempt
 
-    # -------------------------------------------------------------------------------- what the key holder does
-
-    @undisturbed
-    async def attend(self, outbox: Outbox[pb.HolderTask]) -> None:
-        async with self._lock:
-            self.audience.seat_holder(outbox)
-            log.info("key holder came")
-            await self._apply(rounds.HolderCame())
+    # -------------------------------------------------------------------------------- what key holders do
 
     @undisturbed
-    async def unattend(self, outbox: Outbox[pb.HolderTask]) -> bool:
-        """The key holder's stream ended; False if another has taken its place (or it never had one)."""
+    async def attend(self, caller: Member, outbox: Outbox[pb.HolderTask]) -> None:
         async with self._lock:
-            left = await self.audience.unseat_holder(outbox)
+            self.audience.seat_holder(caller.name, outbox)
+            log.info("key holder came", holder=caller.name)
+            await self._apply(states.HolderCame(caller.name))
+
+    @undisturbed
+    async def unattend(self, holder: str, outbox: Outbox[pb.HolderTask]) -> bool:
+        """A key holder's stream ended; False if another has taken its place (or it never had one)."""
+        async with self._lock:
+            left = await self.audience.unseat_holder(holder, outbox)
             if left:
-                log.info("key holder left")
-                await self._apply(rounds.HolderLeft())
+                log.info("key holder left", holder=holder)
+                await self._apply(states.HolderLeft(holder))
             return left
 
     @undisturbed
-    async def offer_key(self, id: AttemptId, key: PublicKey) -> None:
-        """Take the public key of an attempt; offering it again changes nothing."""
+    async def offer_keys(self, caller: Member, id: AttemptId, keys: Sequence[Signed]) -> None:
+        """Take note of the keys a holder has unused shares of, and choose one that enough of them have."""
         self._check_run(id)
-        wanted = (self.settings.scheme, self.settings.key_bits)
-        if (key.scheme, key.bits) != wanted:
-            raise Refused(Reason.BAD_KEY, f"the key is {key.scheme} with {key.bits} bits; expected {wanted}")
         async with self._lock:
-            await self._work(check_key, key)
             phase = self._state.phase
-            if isinstance(phase, rounds.Waiting) and (phase.round, phase.attempt) == (id.round, id.attempt):
-                self._key = key
-            await self._apply(rounds.KeyOffered(id.round, id.attempt, known=key == self._key))
-
-    async def payload(self, id: AttemptId, client: str) -> bytes:
-        """One stored update, for the key holder to check and add by itself."""
-        return await self._work(self._store.payload, id, client)
-
-    def release_bytes(self) -> int:
-        """The length that an opened sum has: one plaintext a ciphertext."""
-        if self._aggregation is None:
-            raise Refused(Reason.ROUND_NOT_OPEN, "no sum is being opened")
-        description = self._aggregation.description
-        return description.encoding.plaintexts * description.key.plaintext_bytes
+            waiting = isinstance(phase, states.Waiting) and not phase.key_ready
+            if not waiting or not self._is_current(id):
+                return
+            self._offers.take(caller.name, keys)
+            settings = self.settings
+            chosen = await self._work(
+                self._offers.choose, settings.rules.quorum, settings.scheme, settings.key_bits, self.trust, today()
+            )
+            if chosen is not None:
+                self._key = chosen
+                await self._apply(states.KeyChosen(id.round, id.attempt))
 
     @undisturbed
-    async def release(self, id: AttemptId, payload: bytes, decrypt_seconds: float) -> None:
-        """Take the opened sum, check it, and make the new model."""
-        self._check_run(id)
+    async def list_signed(self, caller: Member, id: AttemptId, signature: bytes) -> None:
+        """Take a holder's signature under the closed list."""
         async with self._lock:
-            if not self.is_releasing(id):
-                return  # a repeated answer: the round is over
+            if not self._is_current(id) or not isinstance(self.phase, states.Closing):
+                return
+            attempt = self._current_attempt()
+            digests = (await self._work(attempt.closed_list)).commitment_digests
+            self._check_signature(caller, signing.LIST, list_statement(attempt.digest, digests), signature)
+            attempt.list_signatures[caller.name] = signature
+            await self._apply(states.ListSigned(id.round, id.attempt, caller.name))
+
+    async def payload(self, id: AttemptId, client: str) -> bytes:
+        """One stored update, for a key holder to check and add by itself."""
+        return await self._work(self._store.payload, id, client)
+
+    def partial_bytes(self, id: AttemptId) -> int | None:
+        """The length that a share of the opening has; None if this sum is not (any more) being opened."""
+        if not self._is_current(id) or not isinstance(self.phase, states.Releasing):
+            return None
+        return self._current_attempt().partial_bytes
+
+    @undisturbed
+    async def release(self, caller: Member, id: AttemptId, partial: bytes, seconds: float, exposure: str) -> None:
+        """Take a holder's share of the opening; with enough of them the sum is opened."""
+        async with self._lock:
+            if self.partial_bytes(id) is None:
+                return  # a repeated answer, or one more than was needed
+            attempt, rules = self._current_attempt(), self.settings.rules
+            attempt.exposure = attempt.exposure or exposure
+            take = functools.partial(attempt.take_partial, caller.number, partial, seconds)
             try:
-                result = await self._work(self._complete, id, payload, decrypt_seconds)
+                opened = await self._work(take, rules.threshold, rules.holders)
             except Refused as refusal:
-                await self._apply(rounds.ReleaseDeclined(id.round, id.attempt, str(refusal)))
+                await self._unopened(id, refusal)
                 raise
             except StorageError as error:
                 self._halt(error)
                 raise
-            self.results.append(result)
-            log.info("completed", round=id.round, contributors=result.contributors, accuracy=round(result.accuracy, 4))
-            self.audience.notify_clients(notices.round_closed(id, completed=True))
-            await self._apply(rounds.SumOpened(id.round, id.attempt))
+            if opened:
+                await self._apply(states.SumOpened(id.round, id.attempt))
+
+    async def _unopened(self, id: AttemptId, refusal: Refused) -> None:
+        log.warning("not opened", round=id.round, attempt=id.attempt, reason=refusal.reason.value, why=str(refusal))
+        if refusal.reason is Reason.WRONG_SHARE:
+            await self._apply(states.SharesUnfit(id.round, id.attempt))
+        else:
+            await self._apply(states.SumRejected(id.round, id.attempt, str(refusal)))
+
+    async def opened_sum(self, id: AttemptId) -> bytes:
+        """The combined sum of the attempt that is being endorsed."""
+        attempt = self._attempt
+        if attempt is None or attempt.id != id or attempt.opened is None:
+            raise Refused(Reason.ROUND_NOT_OPEN, f"there is no opened sum of {id} to check")
+        return attempt.opened.to_bytes(attempt.description.key)
 
     @undisturbed
-    async def decline(self, id: AttemptId, sentence: str) -> None:
-        """The key holder will not open this sum."""
+    async def endorsed(self, caller: Member, id: AttemptId, signature: bytes) -> None:
+        """Take a holder's signature under the next model."""
+        async with self._lock:
+            if not self._is_current(id) or not isinstance(self.phase, states.Endorsing):
+                return
+            attempt = self._current_attempt()
+            model_digest = digest(model_bytes(await self._next_model()))
+            statement = model_statement(self.identity.federation, self.run, id.round, model_digest)
+            self._check_signature(caller, signing.MODEL, statement, signature)
+            attempt.endorsements[caller.name] = signature
+            await self._apply(states.ModelEndorsed(id.round, id.attempt, caller.name))
+
+    @undisturbed
+    async def decline(self, caller: Member, id: AttemptId, reason: Reason, sentence: str) -> None:
+        """A key holder turned down what it was asked."""
         self._check_run(id)
         async with self._lock:
-            log.warning("release declined", round=id.round, attempt=id.attempt, sentence=sentence)
-            await self._apply(rounds.ReleaseDeclined(id.round, id.attempt, sentence))
+            log.warning("declined", holder=caller.name, round=id.round, reason=reason.value, sentence=sentence)
+            await self._apply(states.TaskDeclined(id.round, id.attempt, caller.name, sentence))
 
     def _check_run(self, id: AttemptId) -> None:
         if id.run != self.run:
             raise Refused(Reason.ROUND_NOT_OPEN, f"the run here is {self.run}, not {id.run}")
 
-    def is_releasing(self, id: AttemptId) -> bool:
-        """Whether the sum of this attempt is what the run waits for."""
+    def _check_signature(self, caller: Member, domain: str, statement: bytes, signature: bytes) -> None:
+        if not signing.verify(caller.signing_key, domain, statement, signature):
+            raise Refused(Reason.BAD_SIGNATURE, f"the signature of {caller.name!r} does not fit what is to be signed")
+
+    def _is_current(self, id: AttemptId) -> bool:
         phase = self._state.phase
-        return isinstance(phase, rounds.Releasing) and (phase.round, phase.attempt) == (id.round, id.attempt)
+        ongoing = isinstance(phase, states.Attempted) and (phase.round, phase.attempt) == (id.round, id.attempt)
+        return ongoing and id.run == self.run
 
-    def _complete(self, id: AttemptId, payload: bytes, decrypt_seconds: float) -> RoundResult:
-        assert self._aggregation is not None
-        description = self._aggregation.description
-        plaintexts = split_payload(payload, description.encoding.plaintexts, description.key.plaintext_bytes)
-        contributors = len(self._store.contributions(id))
-        cohort = description.encoding.decode(plaintexts, contributors)
-        _, model = self._store.model(self.run, id.round - 1)
-        model = next_model(model, cohort)
-        accuracy, loss = self._judge(model, cohort.accuracy, cohort.mean_loss)
-        costs = self._store.costs(id)
-        result = RoundResult(
-            round=id.round,
-            contributors=contributors,
-            accuracy=accuracy,
-            loss=loss,
-            bytes_up_per_client=costs.bytes_up,
-            train_seconds=costs.train_seconds,
-            encrypt_seconds=costs.encrypt_seconds,
-            add_seconds=self._aggregation.seconds,
-            decrypt_seconds=decrypt_seconds,
-            cohort_accuracy=cohort.accuracy,
-            cohort_loss=cohort.mean_loss,
-        )
-        self._store.complete_attempt(id, model, result)
-        return result
-
-    def _judge(self, model: FloatArray, cohort_accuracy: float, cohort_loss: float) -> tuple[float, float]:
-        """Accuracy and loss on the test data; without any, the cohort's own."""
-        if self._test_data is None:
-            return cohort_accuracy, cohort_loss
-        sums = evaluate_model(self.task, model, self._test_data)
-        return sums.accuracy, sums.mean_loss
+    def _current_attempt(self) -> Attempt:
+        assert self._attempt is not None
+        return self._attempt
 
     # -------------------------------------------------------------------------------- looking on
 
@@ -362,16 +420,16 @@ class Coordinator:
     # -------------------------------------------------------------------------------- rules -> store -> streams
 
     @undisturbed
-    async def _happened(self, event: rounds.Event) -> None:
+    async def _happened(self, event: states.Event) -> None:
         async with self._lock:
             await self._apply(event)
 
-    async def _apply(self, event: rounds.Event) -> None:
+    async def _apply(self, event: states.Event) -> None:
         """One step of the rules and its commands. Call with the lock held."""
         state, commands = rounds.advance(self._state, event, self._clock(), self.settings.rules)
         await self._carry_out(state, commands)
 
-    async def _carry_out(self, state: rounds.Run, commands: tuple[rounds.Command, ...]) -> None:
+    async def _carry_out(self, state: states.Run, commands: tuple[states.Command, ...]) -> None:
         self._state = state
         try:
             for command in commands:
@@ -385,73 +443,155 @@ class Coordinator:
             self.audience.end(pb.RunEnded(completed=ended.completed, sentence=ended.sentence))
         self._wakeup.set()
 
-    async def _command(self, command: rounds.Command) -> None:
+    async def _command(self, command: states.Command) -> None:
         match command:
-            case rounds.RequestKey(round_number, attempt):
-                self._ask_holder(notices.make_key(AttemptId(self.run, round_number, attempt), self.settings))
-            case rounds.OpenRound(round_number, attempt, expected):
+            case states.RequestKey(round_number, attempt, holders):
+                self._ask(holders, notices.need_key(AttemptId(self.run, round_number, attempt), self.settings))
+            case states.OpenRound(round_number, attempt, expected):
                 await self._open(AttemptId(self.run, round_number, attempt), expected)
-            case rounds.InviteClient(_, _, client):
+            case states.InviteClient(client=client):
                 await self._invite(client)
-            case rounds.RequestRelease(round_number, attempt):
-                await self._request_release(AttemptId(self.run, round_number, attempt))
-            case rounds.AbandonAttempt(round_number, attempt, sentence):
+            case states.RequestList(holders=holders):
+                await self._request_list(holders)
+            case states.AnnounceList():
+                await self._announce_list()
+            case states.RequestRelease(holders=holders):
+                await self._request_release(holders)
+            case states.RequestEndorsement(holders=holders):
+                await self._request_endorsement(holders)
+            case states.CompleteRound(round_number, attempt):
+                await self._complete(AttemptId(self.run, round_number, attempt))
+            case states.AbandonAttempt(round_number, attempt, sentence):
                 await self._abandon(AttemptId(self.run, round_number, attempt), sentence)
-            case rounds.EndRun(completed, sentence):
+            case states.EndRun(completed, sentence):
                 log.info("ended", completed=completed, sentence=sentence)
                 self.ended.set_result(command)
 
     async def _open(self, id: AttemptId, expected: frozenset[str]) -> None:
         assert self._key is not None
         description = await self._work(self._describe, id, self._key)
-        raw = description_to_bytes(description)
-        await self._work(self._store.open_attempt, id, raw, expected)
-        self._aggregation = await self._work(Aggregation, description, raw, self._store)
+        body = description_to_bytes(description)
+        signed = Signed(body, self.identity.signing.sign(signing.ROUND, body))
+        await self._work(self._store.open_attempt, id, description.certificate.serial, signed, expected)
+        self._attempt = await self._work(Attempt, signed, self._store)
+        self._opened_at = self._clock()
+        self._offers.clear()
+        self._key = None
         log.info("opened", round=id.round, attempt=id.attempt, clients=len(expected))
         for client in expected:
-            self._send_description(client, already_submitted=False)
+            self._push(client, notices.round_opened(signed, committed=False))
 
-    def _describe(self, id: AttemptId, key: PublicKey) -> RoundDescription:
+    def _describe(self, id: AttemptId, key: Signed) -> RoundDescription:
         rules = self.settings.rules
+        certificate = certificate_from_bytes(key.body)
         _, model = self._store.model(self.run, id.round - 1)
+        bits = certificate.key.plaintext_bits
         return RoundDescription(
+            federation=self.identity.federation,
             id=id,
             task=self.task.name,
+            seed=self.settings.seed,
             model_digest=digest(model_bytes(model)),
-            key=key,
-            encoding=encoding_for(
-                self.task, self._values, key.plaintext_bits, rules.max_cohort, self.settings.count_cap
-            ),
+            certificate=certificate,
+            signed_certificate=key,
+            encoding=encoding_for(self.task, self._values, bits, rules.max_cohort, self.settings.count_cap),
             min_cohort=rules.min_cohort,
             deadline_seconds=rules.round_seconds,
         )
 
     async def _invite(self, client: str) -> None:
-        phase = self._state.phase
-        assert isinstance(phase, rounds.Collecting)
-        assert self._aggregation is not None
-        await self._work(self._store.widen_attempt, self._aggregation.description.id, phase.expected)
-        self._send_description(client, already_submitted=client in phase.received)
+        attempt, phase = self._current_attempt(), self._state.phase
+        if isinstance(phase, states.Committing):
+            await self._work(self._store.widen_attempt, attempt.id, phase.expected)
+            self._push(client, notices.round_opened(attempt.signed, committed=client in phase.committed))
+        else:
+            self._push(client, notices.list_closed(await self._work(attempt.closed_list)))
 
-    def _send_description(self, client: str, *, already_submitted: bool) -> None:
-        assert self._aggregation is not None
+    def _push(self, client: str, notice: pb.Notice) -> None:
         if client in self.audience.clients:
-            raw = self._aggregation.raw_description
-            self.audience.clients[client].push(notices.round_opened(raw, already_submitted=already_submitted))
+            self.audience.clients[client].push(notice)
 
-    async def _request_release(self, id: AttemptId) -> None:
-        assert self._aggregation is not None
-        await self._work(self._store.close_attempt, id)
-        contributions = await self._work(self._store.contributions, id)
-        sum_digest = await self._work(self._aggregation.sum_digest)
-        log.info("closed", round=id.round, attempt=id.attempt, contributors=len(contributions))
-        self._ask_holder(notices.open_sum(self._aggregation.raw_description, contributions, sum_digest))
+    async def _request_list(self, holders: frozenset[str]) -> None:
+        attempt = self._current_attempt()
+        await self._work(self._store.set_state, attempt.id, "closing")
+        task = await self._work(lambda: notices.close_list(attempt, self._lineage(attempt.id)))
+        log.info("list closed", round=attempt.id.round, attempt=attempt.id.attempt, clients=len(task.commitments))
+        self._ask(holders, pb.HolderTask(close_list=task))
+
+    def _lineage(self, id: AttemptId) -> tuple[HolderSignature, ...]:
+        return self._store.endorsements(self.run, id.round - 1)
+
+    async def _announce_list(self) -> None:
+        attempt = self._current_attempt()
+        await self._work(self._store.announce_list, attempt.id, signatures_of(attempt.list_signatures))
+        notice = notices.list_closed(await self._work(attempt.closed_list))
+        for part in await self._work(attempt.listed):
+            self._push(part.client, notice)
+
+    async def _request_release(self, holders: frozenset[str]) -> None:
+        attempt = self._current_attempt()
+        await self._work(self._store.set_state, attempt.id, "releasing")
+        order = await self._work(lambda: notices.open_sum(attempt, self._lineage(attempt.id)))
+        log.info("opening", round=attempt.id.round, contributors=len(order.contributors), holders=sorted(holders))
+        self._ask(holders, pb.HolderTask(open_sum=order))
+
+    async def _request_endorsement(self, holders: frozenset[str]) -> None:
+        attempt = self._current_attempt()
+        model_digest = digest(model_bytes(await self._next_model()))
+        order = await self._work(lambda: notices.open_sum(attempt, self._lineage(attempt.id)))
+        self._ask(holders, notices.endorse(order, model_digest))
+
+    async def _next_model(self) -> FloatArray:
+        return await self._work(self._computed_model)
+
+    def _computed_model(self) -> FloatArray:
+        attempt = self._current_attempt()
+        _, model = self._store.model(self.run, attempt.id.round - 1)
+        return attempt.next_model(model)
+
+    async def _complete(self, id: AttemptId) -> None:
+        result = await self._work(self._completed, id)
+        self.results.append(result)
+        log.info("completed", round=id.round, contributors=result.contributors, accuracy=round(result.accuracy, 4))
+        self.audience.notify_clients(notices.round_closed(id, completed=True))
+        self._attempt = None
+        await self._apply(states.ModelStored(id.round, id.attempt))
+
+    def _completed(self, id: AttemptId) -> RoundResult:
+        attempt, model = self._current_attempt(), self._computed_model()
+        assert attempt.opened is not None
+        cohort = attempt.cohort(attempt.opened)
+        accuracy, loss = self._judge(model, cohort.accuracy, cohort.mean_loss)
+        costs = self._store.costs(id)
+        result = RoundResult(
+            round=id.round,
+            contributors=cohort.contributors,
+            accuracy=accuracy,
+            loss=loss,
+            bytes_up_per_client=costs.bytes_up,
+            train_seconds=costs.train_seconds,
+            encrypt_seconds=costs.encrypt_seconds,
+            add_seconds=attempt.add_seconds,
+            decrypt_seconds=attempt.open_seconds,
+            cohort_accuracy=cohort.accuracy,
+            cohort_loss=cohort.mean_loss,
+            seconds=0.0 if self._opened_at is None else self._clock() - self._opened_at,
+            exposure=attempt.exposure,
+        )
+        self._store.complete_attempt(id, model, signatures_of(attempt.endorsements), result)
+        return result
+
+    def _judge(self, model: FloatArray, cohort_accuracy: float, cohort_loss: float) -> tuple[float, float]:
+        """Accuracy and loss on the test data; without any, the cohort's own."""
+        if self._test_data is None:
+            return cohort_accuracy, cohort_loss
+        sums = evaluate_model(self.task, model, self._test_data)
+        return sums.accuracy, sums.mean_loss
 
     async def _abandon(self, id: AttemptId, sentence: str) -> None:
         log.warning("abandoned", round=id.round, attempt=id.attempt, sentence=sentence)
-        await self._work(self._store.abandon_attempt, id)
-        self._aggregation = None
-        self._key = None
+        await self._work(self._store.abandon_attempt, id, sentence)
+        self._attempt = None
         self.audience.notify_clients(notices.round_closed(id, completed=False, sentence=sentence))
 
     def _halt(self, error: StorageError) -> None:
@@ -461,10 +601,11 @@ class Coordinator:
             self.ended.set_exception(StorageError(f"{error}; start the aggregator again when this is mended"))
             self._wakeup.set()
 
-    def _ask_holder(self, task: pb.HolderTask) -> None:
-        """Push a task if the key holder is there; when it comes (back), the rules ask again."""
-        if self.audience.holder is not None:
-            self.audience.holder.push(task)
+    def _ask(self, holders: Iterable[str], task: pb.HolderTask) -> None:
+        """Push a task to holders that are there; when one comes (back), the rules ask again."""
+        for holder in holders:
+            if holder in self.audience.holders:
+                self.audience.holders[holder].push(task)
 
     async def _work(self, function: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._worker, function, *arguments)

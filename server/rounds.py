@@ -1,279 +1,130 @@
 """The rules of a run, as a pure state machine: what happened and what time it is go in, the next state and commands
 come out. No sockets, threads, files or clock; everything that can arrive twice, late or never is decided here.
 
-    Waiting ──(enough clients, and a key)──> Collecting ──(all came, or deadline)──> Releasing ──(sum opened)─┐
-      ^  ^                                       │                                       │                    │
-      │  └──(abandoned: too few at the deadline, key lost, opening declined)─────────────┘                    │
-      └──────────────────────────────────(next round)─────────────────────────────────────────────────────────┤
-                                                                                                              v
-                   Failed <──(waited too long, or too many attempts)                            Finished <──(last round)
+    Waiting ──(key, clients, holders)──> Committing ──(all, or deadline)──> Closing ──(quorum signed)──> Uploading
+       ^ ^                                    │                                │                            │
+       │ └──────(abandoned: too few, or too many holders decline) <────────────┴────────────────────────────┤
+       │                                                                                                    v
+       └──(next round)── Endorsing <──(t shares fit)── Releasing <──(all, enough, or deadline with the minimum)
 
-Times are seconds on any clock that never runs backwards. After a restart the machine is built anew from the store and
-waits its full times again, so a wrong wall clock changes nothing.
+    Failed <── (waited too long, too many attempts, or a sum that no honest cohort has)     Finished <── (last round)
+
+After a restart the machine is built anew from the store and waits its full times again, so a wrong wall clock changes
+nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import random
+from dataclasses import replace
 
-from core.errors import SettingsError
-
-LONGEST_SECONDS = 1e6
-LARGEST = 1_000_000
-"""Rounds of a run, and clients of a round."""
-
-
-@dataclass(frozen=True)
-class RoundRules:
-    """How rounds are run. Raises SettingsError when made with values that contradict each other."""
-
-    rounds: int = 5
-    min_cohort: int = 3
-    max_cohort: int = 64
-    target: int | None = None
-    """Clients to wait for before the first round, as long as patience lasts; without it, whoever has come when
-    `gather_seconds` passed without another arrival. Later rounds begin with whoever is there."""
-    gather_seconds: float = 5.0
-    round_seconds: float = 120.0
-    """From the opening of a round to its deadline."""
-    patience_seconds: float = 600.0
-    """Longest wait for clients, for a key, or for the opening of a sum."""
-    max_attempts: int = 3
-    """Attempts at one round before the run fails."""
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.rounds <= LARGEST:
-            raise SettingsError(f"the number of rounds is {self.rounds}; it must be at least 1 and at most {LARGEST}")
-        if self.max_cohort > LARGEST:
-            raise SettingsError(f"the largest cohort is {self.max_cohort}; at most {LARGEST} are supported")
-        if not 1 <= self.min_cohort <= self.max_cohort:
-            raise SettingsError(
-                f"the minimum cohort is {self.min_cohort}; "
-                f"it must lie between 1 and the largest cohort, {self.max_cohort}"
-            )
-        if self.target is not None and not self.min_cohort <= self.target <= self.max_cohort:
-            raise SettingsError(
-                f"{self.target} clients are expected; that must lie between the minimum cohort, {self.min_cohort}, "
-                f"and the largest, {self.max_cohort}"
-            )
-        for name in ("round_seconds", "patience_seconds", "gather_seconds"):
-            if not 0 < getattr(self, name) <= LONGEST_SECONDS:
-                raise SettingsError(f"{name} is {getattr(self, name)}; expected seconds, up to {LONGEST_SECONDS:g}")
-
-
-# ------------------------------------------------------------------------------------------------ states
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """No round is open. Left when a key is there and enough clients are; fails when patience is over."""
-
-    round: int
-    attempt: int
-    since: float
-    key_ready: bool = False
-
-
-@dataclass(frozen=True)
-class Collecting:
-    """The round is open for updates. Left when every expected client's is stored, or at the deadline."""
-
-    round: int
-    attempt: int
-    deadline: float
-    expected: frozenset[str]
-    received: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class Releasing:
-    """The list of contributors is closed; the key holder is asked for their sum."""
-
-    round: int
-    attempt: int
-    since: float
-    contributors: int
-
-
-@dataclass(frozen=True)
-class Finished:
-    """All rounds are completed. Final."""
-
-
-@dataclass(frozen=True)
-class Failed:
-    """The run cannot go on. Final."""
-
-    sentence: str
-
-
-Phase = Waiting | Collecting | Releasing | Finished | Failed
-
-
-@dataclass(frozen=True)
-class Run:
-    """The whole state: the phase, and who is there."""
-
-    phase: Phase
-    present: frozenset[str] = field(default_factory=frozenset)
-    holder_present: bool = False
-    last_arrival: float = 0.0
-    begun: bool = False
-    """Whether a round was opened since the process started."""
-
-
-# ------------------------------------------------------------------------------------------------ events
-
-
-@dataclass(frozen=True)
-class ClientJoined:
-    client: str
-
-
-@dataclass(frozen=True)
-class ClientLeft:
-    client: str
-
-
-@dataclass(frozen=True)
-class HolderCame:
-    pass
-
-
-@dataclass(frozen=True)
-class HolderLeft:
-    pass
-
-
-@dataclass(frozen=True)
-class KeyOffered:
-    """The key holder has a key for this attempt. `known` is false if it is another than the round was opened with."""
-
-    round: int
-    attempt: int
-    known: bool = True
-
-
-@dataclass(frozen=True)
-class SubmissionStored:
-    round: int
-    attempt: int
-    client: str
-
-
-@dataclass(frozen=True)
-class SumOpened:
-    """The sum is opened, checked, and the new model is stored."""
-
-    round: int
-    attempt: int
-
-
-@dataclass(frozen=True)
-class ReleaseDeclined:
-    round: int
-    attempt: int
-    sentence: str
-
-
-@dataclass(frozen=True)
-class Tick:
-    """Nothing happened but time."""
-
-
-Event = (
-    ClientJoined
-    | ClientLeft
-    | HolderCame
-    | HolderLeft
-    | KeyOffered
-    | SubmissionStored
-    | SumOpened
-    | ReleaseDeclined
-    | Tick
+from server.rules import RoundRules
+from server.states import (
+    AbandonAttempt,
+    AnnounceList,
+    Attempted,
+    ClientJoined,
+    ClientLeft,
+    Closing,
+    Command,
+    CommitmentStored,
+    Committing,
+    CompleteRound,
+    Endorsing,
+    EndRun,
+    Event,
+    Failed,
+    Finished,
+    HolderCame,
+    HolderLeft,
+    InviteClient,
+    KeyChosen,
+    ListSigned,
+    ModelEndorsed,
+    ModelStored,
+    OpenRound,
+    Releasing,
+    RequestEndorsement,
+    RequestKey,
+    RequestList,
+    RequestRelease,
+    Run,
+    SharesUnfit,
+    Step,
+    SubmissionStored,
+    SumOpened,
+    SumRejected,
+    TaskDeclined,
+    Tick,
+    Uploading,
+    Waiting,
 )
 
-# ------------------------------------------------------------------------------------------------ commands
+KEY_SECONDS = 0.5
+"""While no key is there that enough holders have a share of, they are asked again so often: one may be being dealt."""
+
+LONGEST_PAUSE_SECONDS = 10.0
+
+# ------------------------------------------------------------------------------------------------ beginnings
 
 
-@dataclass(frozen=True)
-class RequestKey:
-    round: int
-    attempt: int
+def start(round_number: int, attempt: int, now: float) -> Run:
+    """The state before a round that has never been opened."""
+    return Run(Waiting(round_number, attempt, since=now), last_arrival=now)
 
 
-@dataclass(frozen=True)
-class OpenRound:
-    round: int
-    attempt: int
-    expected: frozenset[str]
-
-
-@dataclass(frozen=True)
-class InviteClient:
-    """Tell one client, who came late or came back, about the open round."""
-
-    round: int
-    attempt: int
-    client: str
-
-
-@dataclass(frozen=True)
-class RequestRelease:
-    """Close the list of contributors (if it is still open) and ask the key holder for their sum."""
-
-    round: int
-    attempt: int
-
-
-@dataclass(frozen=True)
-class AbandonAttempt:
-    round: int
-    attempt: int
-    sentence: str
-
-
-@dataclass(frozen=True)
-class EndRun:
-    completed: bool
-    sentence: str
-
-
-Command = RequestKey | OpenRound | InviteClient | RequestRelease | AbandonAttempt | EndRun
-Step = tuple[Run, tuple[Command, ...]]
-
-# ------------------------------------------------------------------------------------------------ transitions
-
-
-def start(round_number: int, attempt: int, now: float) -> Step:
-    """The state before a round that has never been opened, and the first commands."""
-    return Run(Waiting(round_number, attempt, since=now), last_arrival=now), (RequestKey(round_number, attempt),)
-
-
-def resume_collecting(
-    round_number: int, attempt: int, expected: frozenset[str], received: frozenset[str], now: float, rules: RoundRules
+def resume_committing(
+    round_number: int, attempt: int, expected: frozenset[str], committed: frozenset[str], now: float, rules: RoundRules
 ) -> Step:
-    """The state after a restart in the middle of collecting: the full time again, nothing received is forgotten."""
-    phase = Collecting(round_number, attempt, now + rules.round_seconds, expected, received)
-    return _closed_if_complete(Run(phase, last_arrival=now), now)
+    """The state after a restart while clients committed: the full time again, nothing received is forgotten."""
+    phase = Committing(round_number, attempt, now + rules.round_seconds, expected, committed)
+    return _closed_if_complete(Run(phase, last_arrival=now, begun=True), phase, now)
+
+
+def resume_closing(round_number: int, attempt: int, listed: frozenset[str], now: float) -> Step:
+    """The state after a restart while the list was being signed: whoever comes is asked again."""
+    return Run(Closing(round_number, attempt, now, listed), last_arrival=now, begun=True), ()
+
+
+def resume_uploading(
+    round_number: int, attempt: int, listed: frozenset[str], received: frozenset[str], now: float, rules: RoundRules
+) -> Step:
+    """The state after a restart while updates came in."""
+    phase = Uploading(round_number, attempt, now + rules.upload_seconds, listed, received)
+    return _fixed_if_complete(Run(phase, last_arrival=now, begun=True), phase, now, rules)
 
 
 def resume_releasing(round_number: int, attempt: int, contributors: int, now: float) -> Step:
-    """The state after a restart while a sum was being opened: ask again, the answer is the same."""
-    phase = Releasing(round_number, attempt, since=now, contributors=contributors)
-    return Run(phase, last_arrival=now), (RequestRelease(round_number, attempt),)
+    """The state after a restart while a sum was being opened: ask again, the answers are the same."""
+    return Run(Releasing(round_number, attempt, now, contributors), last_arrival=now, begun=True), ()
+
+
+def resume_endorsing(round_number: int, attempt: int, now: float) -> Step:
+    """The state after a restart while the next model was being checked."""
+    return Run(Endorsing(round_number, attempt, now), last_arrival=now, begun=True), ()
+
+
+# ------------------------------------------------------------------------------------------------ one step
 
 
 def advance(run: Run, event: Event, now: float, rules: RoundRules) -> Step:
     """One step. An event that does not fit the phase (late, repeated, of another attempt) changes nothing."""
     run = _who_is_there(run, event, now)
+    if not _of_this_attempt(run, event):
+        event = Tick()
     match run.phase:
         case Waiting():
             return _in_waiting(run, run.phase, event, now, rules)
-        case Collecting():
-            return _in_collecting(run, run.phase, event, now, rules)
+        case Committing():
+            return _in_committing(run, run.phase, event, now, rules)
+        case Closing():
+            return _in_closing(run, run.phase, event, now, rules)
+        case Uploading():
+            return _in_uploading(run, run.phase, event, now, rules)
         case Releasing():
             return _in_releasing(run, run.phase, event, now, rules)
+        case Endorsing():
+            return _in_endorsing(run, run.phase, event, now, rules)
         case Finished() | Failed():
             return run, ()
 
@@ -286,28 +137,43 @@ def next_wakeup(run: Run, rules: RoundRules) -> float | None:
             if rules.target is None and _could_open(run, run.phase, rules):
                 return min(run.last_arrival + rules.gather_seconds, patience_over)
             return patience_over
-        case Collecting(deadline=deadline):
+        case Committing(deadline=deadline) | Uploading(deadline=deadline):
             return deadline
-        case Releasing(since=since):
+        case Closing(since=since):
             return since + rules.patience_seconds
+        case Releasing(since=since) | Endorsing(since=since):
+            asked_all = run.holders <= run.phase.asked
+            return since + (rules.patience_seconds if asked_all else rules.answer_seconds)
         case _:
             return None
+
+
+def longest_pause(run: Run) -> float:
+    """Seconds after which a Tick is due even if nothing is."""
+    waits_for_key = isinstance(run.phase, Waiting) and not run.phase.key_ready and bool(run.holders)
+    return KEY_SECONDS if waits_for_key else LONGEST_PAUSE_SECONDS
 
 
 def waiting_for(run: Run, rules: RoundRules) -> str:
     """What the run waits for, in words."""
     match run.phase:
         case Waiting(key_ready=key_ready):
-            if not run.holder_present:
-                return "waiting for the key holder"
+            if len(run.holders) < rules.quorum:
+                return f"waiting for key holders: {len(run.holders)} here, {rules.quorum} needed"
             if not key_ready:
-                return "waiting for a fresh key"
+                return "waiting for a fresh key that enough key holders have a share of"
             wanted = rules.target or f"at least {rules.min_cohort}"
             return f"waiting for clients: {len(run.present)} here, {wanted} wanted"
-        case Collecting(expected=expected, received=received):
-            return f"waiting for updates: {len(received)} of {len(expected)} here"
+        case Committing(expected=expected, committed=committed):
+            return f"waiting for updates: {len(committed)} of {len(expected)} ready"
+        case Closing(signed=signed):
+            return f"waiting for key holders to sign the list: {len(signed)} of {rules.quorum}"
+        case Uploading(listed=listed, received=received):
+            return f"waiting for updates: {len(received)} of {len(listed)} here"
         case Releasing():
-            return "waiting for the key holder to open the sum"
+            return f"waiting for {rules.threshold} key holders to open the sum"
+        case Endorsing(endorsed=endorsed):
+            return f"waiting for key holders to check the new model: {len(endorsed)} of {rules.threshold}"
         case Finished():
             return "all rounds are completed"
         case Failed(sentence=sentence):
@@ -320,67 +186,53 @@ def _who_is_there(run: Run, event: Event, now: float) -> Run:
             return replace(run, present=run.present | {client}, last_arrival=now)
         case ClientLeft(client):
             return replace(run, present=run.present - {client})
-        case HolderCame():
-            return replace(run, holder_present=True)
-        case HolderLeft():
-            return replace(run, holder_present=False)
+        case HolderCame(holder):
+            return replace(run, holders=run.holders | {holder})
+        case HolderLeft(holder):
+            return replace(run, holders=run.holders - {holder})
     return run
+
+
+def _of_this_attempt(run: Run, event: Event) -> bool:
+    """False for an event about another attempt than the one that is going on."""
+    if not isinstance(run.phase, Attempted) or not hasattr(event, "attempt"):
+        return True
+    return (event.round, event.attempt) == (run.phase.round, run.phase.attempt)
+
+
+# ------------------------------------------------------------------------------------------------ Waiting
 
 
 def _in_waiting(run: Run, phase: Waiting, event: Event, now: float, rules: RoundRules) -> Step:
     commands: tuple[Command, ...] = ()
-    if isinstance(event, KeyOffered) and (event.round, event.attempt) == (phase.round, phase.attempt):
-        phase = replace(phase, key_ready=True)
-    if isinstance(event, HolderCame):
-        # A holder that came back as a new process has lost the key it offered: ask again.
-        phase = replace(phase, key_ready=False)
-        commands = (RequestKey(phase.round, phase.attempt),)
-    if isinstance(event, HolderLeft):
-        phase = replace(phase, key_ready=False)
+    match event:
+        case KeyChosen():
+            phase = replace(phase, key_ready=True)
+        case HolderLeft() if len(run.holders) < rules.quorum:
+            phase = replace(phase, key_ready=False)
+        case HolderCame(holder) if not phase.key_ready:
+            commands = (RequestKey(phase.round, phase.attempt, frozenset({holder})),)
+        case Tick() if not phase.key_ready and run.holders:
+            commands = (RequestKey(phase.round, phase.attempt, run.holders),)
     run = replace(run, phase=phase)
     if _may_open(run, phase, now, rules):
-        expected = frozenset(sorted(run.present)[: rules.max_cohort])
-        opened = Collecting(phase.round, phase.attempt, now + rules.round_seconds, expected)
+        expected = select(run.present, phase.round, phase.attempt, rules.selected)
+        opened = Committing(phase.round, phase.attempt, now + rules.round_seconds, expected)
         return replace(run, phase=opened, begun=True), (*commands, OpenRound(phase.round, phase.attempt, expected))
     if now >= phase.since + rules.patience_seconds:
         return _fail(run, _why_waiting_failed(run, phase, rules))
     return run, commands
 
 
-def _in_collecting(run: Run, phase: Collecting, event: Event, now: float, rules: RoundRules) -> Step:
-    match event:
-        case SubmissionStored(round_number, attempt, client) if _current(phase, round_number, attempt):
-            return _closed_if_complete(replace(run, phase=replace(phase, received=phase.received | {client})), now)
-        case ClientJoined(client) if client in phase.expected or len(phase.expected) < rules.max_cohort:
-            widened = replace(phase, expected=phase.expected | {client})
-            return replace(run, phase=widened), (InviteClient(phase.round, phase.attempt, client),)
-        case HolderCame():
-            # Asking again is how one learns whether it still has the key.
-            return run, (RequestKey(phase.round, phase.attempt),)
-        case KeyOffered(round_number, attempt, known=False) if _current(phase, round_number, attempt):
-            return _abandon(run, phase, "the key holder came back without the round's key", now, rules)
-    if now < phase.deadline:
-        return run, ()
-    if len(phase.received) >= rules.min_cohort:
-        return _close(run, phase, now)
-    sentence = f"{len(phase.received)} updates came before the deadline, {rules.min_cohort} are needed"
-    return _abandon(run, phase, sentence, now, rules)
+def select(present: frozenset[str], round_number: int, attempt: int, most: int) -> frozenset[str]:
+    """The clients of one attempt: everyone, or so many at random. The choice can be repeated from the names alone.
 
-
-def _in_releasing(run: Run, phase: Releasing, event: Event, now: float, rules: RoundRules) -> Step:
-    match event:
-        case SumOpened(round_number, attempt) if _current(phase, round_number, attempt):
-            if phase.round == rules.rounds:
-                return replace(run, phase=Finished()), (EndRun(True, "all rounds are completed"),)
-            following = Waiting(phase.round + 1, 1, since=now)
-            return replace(run, phase=following), (RequestKey(following.round, 1),)
-        case ReleaseDeclined(round_number, attempt, sentence) if _current(phase, round_number, attempt):
-            return _abandon(run, phase, sentence, now, rules)
-        case HolderCame():
-            return run, (RequestRelease(phase.round, phase.attempt),)
-    if now >= phase.since + rules.patience_seconds:
-        return _fail(run, f"the key holder did not open the sum within {rules.patience_seconds:g} seconds")
-    return run, ()
+    It spreads the work, it protects nobody: which clients take part is the aggregator's to say (N5 of the threat model).
+    """
+    names = sorted(present)
+    if len(names) <= most:
+        return frozenset(names)
+    return frozenset(random.Random(f"{round_number}.{attempt}").sample(names, most))  # noqa: S311  no secret
 
 
 def _may_open(run: Run, phase: Waiting, now: float, rules: RoundRules) -> bool:
@@ -394,44 +246,228 @@ def _may_open(run: Run, phase: Waiting, now: float, rules: RoundRules) -> bool:
 
 
 def _could_open(run: Run, phase: Waiting, rules: RoundRules) -> bool:
-    return phase.key_ready and len(run.present) >= rules.min_cohort
+    return phase.key_ready and len(run.present) >= rules.min_cohort and len(run.holders) >= rules.quorum
 
 
-def _closed_if_complete(run: Run, now: float) -> Step:
-    phase = run.phase
-    if isinstance(phase, Collecting) and phase.expected and phase.expected <= phase.received:
+def _why_waiting_failed(run: Run, phase: Waiting, rules: RoundRules) -> str:
+    seconds = f"{rules.patience_seconds:g} seconds"
+    if len(run.holders) < rules.quorum:
+        return f"{len(run.holders)} key holders are here after {seconds}, {rules.quorum} are needed"
+    if not phase.key_ready:
+        return (
+            f"the key holders had no unused round key in common within {seconds}; "
+            "deal more with python -m keyholder deal"
+        )
+    return f"{len(run.present)} clients are here after {seconds}, {rules.min_cohort} are needed"
+
+
+# ------------------------------------------------------------------------------------------------ Committing
+
+
+def _in_committing(run: Run, phase: Committing, event: Event, now: float, rules: RoundRules) -> Step:
+    match event:
+        case CommitmentStored(client=client):
+            phase = replace(phase, committed=phase.committed | {client})
+            return _closed_if_complete(replace(run, phase=phase), phase, now)
+        case ClientJoined(client) if client in phase.expected or _room_for_more(phase, rules):
+            widened = replace(phase, expected=phase.expected | {client})
+            return replace(run, phase=widened), (InviteClient(phase.round, phase.attempt, client),)
+    if now < phase.deadline:
+        return run, ()
+    if len(phase.committed) >= rules.min_cohort:
+        return _close(run, phase, now)
+    sentence = f"{len(phase.committed)} updates were ready before the deadline, {rules.min_cohort} are needed"
+    return _abandon(run, phase, sentence, now, rules)
+
+
+def _room_for_more(phase: Committing, rules: RoundRules) -> bool:
+    """Late clients are taken in, but where clients are chosen at random only the chosen ones count."""
+    return rules.cohort is None and len(phase.expected) < rules.max_cohort
+
+
+def _closed_if_complete(run: Run, phase: Committing, now: float) -> Step:
+    if phase.expected and phase.expected <= phase.committed:
         return _close(run, phase, now)
     return run, ()
 
 
-def _close(run: Run, phase: Collecting, now: float) -> Step:
+def _close(run: Run, phase: Committing, now: float) -> Step:
+    closing = Closing(phase.round, phase.attempt, since=now, listed=phase.committed)
+    return replace(run, phase=closing), (RequestList(phase.round, phase.attempt, run.holders),)
+
+
+# ------------------------------------------------------------------------------------------------ Closing
+
+
+def _in_closing(run: Run, phase: Closing, event: Event, now: float, rules: RoundRules) -> Step:
+    match event:
+        case ListSigned(holder=holder):
+            phase = replace(phase, signed=phase.signed | {holder})
+            if len(phase.signed) >= rules.quorum:
+                uploading = Uploading(phase.round, phase.attempt, now + rules.upload_seconds, phase.listed)
+                return replace(run, phase=uploading), (AnnounceList(phase.round, phase.attempt),)
+            return replace(run, phase=phase), ()
+        case HolderCame(holder):
+            return run, (RequestList(phase.round, phase.attempt, frozenset({holder})),)
+        case TaskDeclined(holder=holder, sentence=sentence):
+            phase = replace(phase, declined=phase.declined | {holder})
+            run = replace(run, phase=phase)
+            if rules.holders - len(phase.declined) < rules.quorum:
+                return _abandon(run, phase, f"{holder} does not sign the list: {sentence}", now, rules)
+            return run, ()
+    if now >= phase.since + rules.patience_seconds:
+        return _fail(run, f"the key holders did not sign the list within {rules.patience_seconds:g} seconds")
+    return run, ()
+
+
+# ------------------------------------------------------------------------------------------------ Uploading
+
+
+def _in_uploading(run: Run, phase: Uploading, event: Event, now: float, rules: RoundRules) -> Step:
+    match event:
+        case SubmissionStored(client=client):
+            phase = replace(phase, received=phase.received | {client})
+            return _fixed_if_complete(replace(run, phase=phase), phase, now, rules)
+        case ClientJoined(client) if client in phase.listed - phase.received:
+            return run, (InviteClient(phase.round, phase.attempt, client),)
+    if now < phase.deadline:
+        return run, ()
+    if len(phase.received) >= rules.min_cohort:
+        return _fix(run, phase, now, rules)
+    sentence = f"{len(phase.received)} updates came before the deadline, {rules.min_cohort} are needed"
+    return _abandon(run, phase, sentence, now, rules)
+
+
+def _fixed_if_complete(run: Run, phase: Uploading, now: float, rules: RoundRules) -> Step:
+    enough = rules.cohort is not None and len(phase.received) >= rules.cohort
+    if phase.listed <= phase.received or enough:
+        return _fix(run, phase, now, rules)
+    return run, ()
+
+
+def _fix(run: Run, phase: Uploading, now: float, rules: RoundRules) -> Step:
     releasing = Releasing(phase.round, phase.attempt, since=now, contributors=len(phase.received))
-    return replace(run, phase=releasing), (RequestRelease(phase.round, phase.attempt),)
+    return _ask_to_release(replace(run, phase=releasing), releasing, rules.threshold, rules)
 
 
-def _abandon(run: Run, phase: Collecting | Releasing, sentence: str, now: float, rules: RoundRules) -> Step:
+# ------------------------------------------------------------------------------------------------ Releasing
+
+
+def _in_releasing(run: Run, phase: Releasing, event: Event, now: float, rules: RoundRules) -> Step:
+    match event:
+        case SumOpened():
+            endorsing = Endorsing(phase.round, phase.attempt, since=now)
+            # Those who opened the sum have it at hand; they check the model with the least work.
+            first = run.holders & phase.asked - phase.declined
+            return _ask_to_endorse(replace(run, phase=endorsing), endorsing, first, rules.threshold, rules)
+        case SumRejected(sentence=sentence):
+            return _fail(run, f"round {phase.round} was opened and cannot be used, nor opened again: {sentence}")
+        case SharesUnfit():
+            return _ask_to_release(run, phase, rules.holders, rules)
+        case HolderCame(holder) if holder in phase.asked or len(_working(run, phase)) < rules.threshold:
+            phase = replace(phase, asked=phase.asked | {holder})
+            return replace(run, phase=phase), (RequestRelease(phase.round, phase.attempt, frozenset({holder})),)
+        case HolderLeft(holder) if holder in phase.asked:
+            return _ask_to_release(run, phase, 1, rules)
+        case TaskDeclined(holder=holder, sentence=sentence):
+            phase = replace(phase, declined=phase.declined | {holder})
+            run = replace(run, phase=phase)
+            if rules.holders - len(phase.declined) < rules.threshold:
+                return _abandon(run, phase, f"{holder} does not open the sum: {sentence}", now, rules)
+            return _ask_to_release(run, phase, 1, rules)
+    if now >= phase.since + rules.patience_seconds:
+        sentence = f"the key holders did not open the sum within {rules.patience_seconds:g} seconds"
+        return _fail(run, sentence)
+    if now >= phase.since + rules.answer_seconds:
+        return _ask_to_release(run, phase, rules.holders, rules)
+    return run, ()
+
+
+def _ask_to_release(run: Run, phase: Releasing, more: int, rules: RoundRules) -> Step:
+    """Ask so many holders who are there and were not asked yet, each round beginning with another one."""
+    chosen = _next_holders(run, phase.asked, phase.round, more)
+    if not chosen:
+        return run, ()
+    asked = replace(phase, asked=phase.asked | chosen)
+    return replace(run, phase=asked), (RequestRelease(phase.round, phase.attempt, chosen),)
+
+
+def _working(run: Run, phase: Releasing | Endorsing) -> frozenset[str]:
+    """Holders that were asked, are there, and have not declined."""
+    return phase.asked & run.holders - phase.declined
+
+
+def _next_holders(run: Run, asked: frozenset[str], round_number: int, more: int) -> frozenset[str]:
+    names = sorted(run.holders)
+    turn = round_number % len(names) if names else 0
+    waiting = [name for name in names[turn:] + names[:turn] if name not in asked]
+    return frozenset(waiting[:more])
+
+
+# ------------------------------------------------------------------------------------------------ Endorsing
+
+
+def _in_endorsing(run: Run, phase: Endorsing, event: Event, now: float, rules: RoundRules) -> Step:
+    match event:
+        case ModelEndorsed(holder=holder):
+            phase = replace(phase, endorsed=phase.endorsed | {holder})
+            run = replace(run, phase=phase)
+            # Asked again by ModelStored only: until then the model is not on disk.
+            enough = len(phase.endorsed) == rules.threshold
+            return run, (CompleteRound(phase.round, phase.attempt),) if enough else ()
+        case ModelStored():
+            return _next_round(run, phase, now, rules)
+        case HolderCame(holder) if holder in phase.asked or len(_working(run, phase)) < rules.threshold:
+            phase = replace(phase, asked=phase.asked | {holder})
+            return replace(run, phase=phase), (RequestEndorsement(phase.round, phase.attempt, frozenset({holder})),)
+        case HolderLeft(holder) if holder in phase.asked:
+            return _ask_to_endorse(run, phase, frozenset(), 1, rules)
+        case TaskDeclined(holder=holder, sentence=sentence):
+            phase = replace(phase, declined=phase.declined | {holder})
+            run = replace(run, phase=phase)
+            if rules.holders - len(phase.declined) < rules.threshold:
+                return _fail(run, f"round {phase.round} was opened, but {holder} does not endorse it: {sentence}")
+            return _ask_to_endorse(run, phase, frozenset(), 1, rules)
+    if now >= phase.since + rules.patience_seconds:
+        return _fail(run, f"the key holders did not endorse the model within {rules.patience_seconds:g} seconds")
+    if now >= phase.since + rules.answer_seconds:
+        return _ask_to_endorse(run, phase, frozenset(), rules.holders, rules)
+    return run, ()
+
+
+def _ask_to_endorse(run: Run, phase: Endorsing, first: frozenset[str], more: int, rules: RoundRules) -> Step:
+    chosen = frozenset(sorted(first - phase.asked)[:more])
+    chosen |= _next_holders(run, phase.asked | chosen, phase.round, more - len(chosen))
+    if not chosen:
+        return run, ()
+    asked = replace(phase, asked=phase.asked | chosen)
+    return replace(run, phase=asked), (RequestEndorsement(phase.round, phase.attempt, chosen),)
+
+
+def _next_round(run: Run, phase: Endorsing, now: float, rules: RoundRules) -> Step:
+    if phase.round == rules.rounds:
+        return replace(run, phase=Finished()), (EndRun(True, "all rounds are completed"),)
+    return _wait(run, phase.round + 1, 1, now)
+
+
+# ------------------------------------------------------------------------------------------------ ends
+
+
+def _wait(run: Run, round_number: int, attempt: int, now: float) -> Step:
+    run = replace(run, phase=Waiting(round_number, attempt, since=now))
+    return run, (RequestKey(round_number, attempt, run.holders),)
+
+
+def _abandon(run: Run, phase: Attempted, sentence: str, now: float, rules: RoundRules) -> Step:
     abandoned = AbandonAttempt(phase.round, phase.attempt, sentence)
     if phase.attempt >= rules.max_attempts:
         run, commands = _fail(
             run, f"round {phase.round} was abandoned {phase.attempt} times, the last time because {sentence}"
         )
         return run, (abandoned, *commands)
-    again = Waiting(phase.round, phase.attempt + 1, since=now)
-    return replace(run, phase=again), (abandoned, RequestKey(again.round, again.attempt))
+    run, commands = _wait(run, phase.round, phase.attempt + 1, now)
+    return run, (abandoned, *commands)
 
 
 def _fail(run: Run, sentence: str) -> Step:
     return replace(run, phase=Failed(sentence)), (EndRun(False, sentence),)
-
-
-def _why_waiting_failed(run: Run, phase: Waiting, rules: RoundRules) -> str:
-    seconds = f"{rules.patience_seconds:g} seconds"
-    if not run.holder_present:
-        return f"no key holder came within {seconds}"
-    if not phase.key_ready:
-        return f"the key holder offered no key within {seconds}"
-    return f"{len(run.present)} clients are here after {seconds}, {rules.min_cohort} are needed"
-
-
-def _current(phase: Collecting | Releasing, round_number: int, attempt: int) -> bool:
-    return (phase.round, phase.attempt) == (round_number, attempt)

@@ -6,7 +6,7 @@ import asyncio
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
-from typing import Any, TypeVar
+from typing import Protocol, TypeVar
 
 import grpc
 import structlog
@@ -15,20 +15,33 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from core.errors import Reason, Refused, SettingsError, StorageError
+from core.identity.party import PartyIdentity
+from core.identity.roster import Member
+from core.protocol import AttemptId
 from core.wire import federation_pb2 as pb
 from core.wire import federation_pb2_grpc as rpc
 from core.wire.dialing import TRANSFER_SECONDS
-from core.wire.messages import attempt_id, checked_seconds, key_from_wire, submission_header_from_wire
+from core.wire.messages import (
+    attempt_id,
+    checked_seconds,
+    signed_commitment_from_wire,
+    signed_key_from_wire,
+    submission_header_from_wire,
+    timings_from_wire,
+)
 from core.wire.status import REASON_KEY, STATUS
-from core.wire.streams import Assembly, model_chunks, payload_chunks, read_pieces
+from core.wire.streams import model_chunks, payload_chunks, read_pieces
+from server import metrics
+from server.admission import Context, admit
 from server.audience import NotListeningError, Outbox
 from server.coordinator import Coordinator
 
 log = structlog.get_logger()
 M = TypeVar("M")
-Context = grpc.aio.ServicerContext[Any, Any]
+T = TypeVar("T")
 SERVICES = [service.full_name for service in pb.DESCRIPTOR.services_by_name.values()]
-KEY_HOLDING = "grokfed.v1.KeyHolding"
+MOST_OFFERED = 16
+MOST_CHARACTERS = 500
 
 _OPTIONS = (
     ("grpc.so_reuseport", 0),  # else a second server on a taken port would start and get half of the calls
@@ -39,47 +52,53 @@ _OPTIONS = (
 )
 
 
-async def _refuse(context: Context, refusal: Refused) -> None:
-    log.info("refused", reason=refusal.reason.value, sentence=str(refusal))
-    context.set_trailing_metadata(((REASON_KEY, refusal.reason.value),))
-    await context.abort(STATUS[refusal.reason], str(refusal))
-
-
-async def _refuse_for_now(context: Context, error: StorageError) -> None:
-    """The disk may have room again in a moment, so the sender is asked to try again; the path is nobody's business."""
-    log.error("storage", sentence=str(error))
-    await _refuse(context, Refused(Reason.STORAGE, "the aggregator cannot use its disk at the moment"))
-
-
-async def _fail(context: Context, call: str) -> None:
-    log.exception("internal", call=call)
-    await context.abort(grpc.StatusCode.INTERNAL, "an unexpected error; the aggregator's log has more")
-
-
 @asynccontextmanager
-async def _as_status(context: Context, call: str) -> AsyncIterator[None]:
+async def _as_status(coordinator: Coordinator, context: Context, call: str) -> AsyncIterator[None]:
     """Turn what a handler raises into a gRPC status."""
     try:
         yield
     except Refused as refusal:
-        await _refuse(context, refusal)
+        await _refuse(coordinator, context, call, refusal)
     except StorageError as error:
-        await _refuse_for_now(context, error)
+        # The disk may have room again in a moment, so the sender is asked to try again; the path is nobody's business.
+        log.error("storage", sentence=str(error))
+        sentence = "the aggregator cannot use its disk at the moment"
+        await _refuse(coordinator, context, call, Refused(Reason.STORAGE, sentence))
     except NotListeningError as error:
         await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
     except grpc.aio.AbortError:
         raise
     except Exception:
-        await _fail(context, call)
+        log.exception("internal", call=call)
+        await context.abort(grpc.StatusCode.INTERNAL, "an unexpected error; the aggregator's log has more")
+
+
+async def _refuse(coordinator: Coordinator, context: Context, call: str, refusal: Refused) -> None:
+    log.info("refused", call=call, reason=refusal.reason.value, sentence=str(refusal))
+    coordinator.refusals[refusal.reason] += 1
+    metrics.REFUSALS.labels(refusal.reason.value).inc()
+    context.set_trailing_metadata(((REASON_KEY, refusal.reason.value),))
+    await context.abort(STATUS[refusal.reason], str(refusal))
+
+
+class Service:
+    """What the three services have in common: the coordinator, and how a caller is known."""
+
+    def __init__(self, coordinator: Coordinator, *, plaintext: bool) -> None:
+        self.coordinator = coordinator
+        self._plaintext = plaintext
+
+    def caller(self, context: Context, call: str) -> Member:
+        return admit(context, call, self.coordinator.trust.roster, plaintext=self._plaintext)
 
 
 def _answers(handler: Callable[..., Awaitable[M]]) -> Callable[..., Awaitable[M]]:
-    """For a handler with one answer."""
+    """For a handler with one answer. It is given the caller, once that is known and may make this call."""
 
     @functools.wraps(handler)
-    async def wrapped(self: object, request: object, context: Context) -> M:
-        async with _as_status(context, handler.__name__):
-            return await handler(self, request, context)
+    async def wrapped(self: Service, request: object, context: Context) -> M:
+        async with _as_status(self.coordinator, context, handler.__name__):
+            return await handler(self, request, self.caller(context, handler.__name__))
         raise AssertionError("a status always ends the call")
 
     return wrapped
@@ -89,127 +108,157 @@ def _streams(handler: Callable[..., AsyncIterator[M]]) -> Callable[..., AsyncIte
     """For a handler that streams its answer."""
 
     @functools.wraps(handler)
-    async def wrapped(self: object, request: object, context: Context) -> AsyncIterator[M]:
-        async with _as_status(context, handler.__name__):
-            async for message in handler(self, request, context):
+    async def wrapped(self: Service, request: object, context: Context) -> AsyncIterator[M]:
+        async with _as_status(self.coordinator, context, handler.__name__):
+            async for message in handler(self, request, self.caller(context, handler.__name__)):
                 yield message
 
     return wrapped
 
 
-class FederationService(rpc.FederationServicer):
+class FederationService(Service, rpc.FederationServicer):
     """What data owners call."""
 
-    def __init__(self, coordinator: Coordinator) -> None:
-        self._coordinator = coordinator
-
     @_streams
-    async def Join(self, request: pb.JoinRequest, context: Context) -> AsyncIterator[pb.Notice]:
+    async def Join(self, request: pb.JoinRequest, caller: Member) -> AsyncIterator[pb.Notice]:
         outbox = Outbox[pb.Notice](request.instance)
         try:
-            await self._coordinator.join(request, outbox)
+            await self.coordinator.join(caller, request, outbox)
             async for notice in outbox.messages():
                 yield notice
         finally:
-            await self._coordinator.leave(request.client, outbox)
+            await self.coordinator.leave(caller.name, outbox)
 
     @_streams
-    async def FetchModel(self, request: pb.ModelRequest, context: Context) -> AsyncIterator[pb.Chunk]:
+    async def FetchModel(self, request: pb.ModelRequest, caller: Member) -> AsyncIterator[pb.Chunk]:
         wanted = request.round if request.HasField("round") else None
-        round_number, payload = await self._coordinator.model(wanted)
-        for chunk in model_chunks(payload, round_number):
+        round_number, payload, endorsements = await self.coordinator.model(wanted)
+        for chunk in model_chunks(payload, self.coordinator.run, round_number, endorsements):
             yield chunk
 
     @_answers
-    async def Submit(self, requests: AsyncIterator[pb.SubmitRequest], context: Context) -> pb.Receipt:
-        first = await _header(requests)
+    async def Commit(self, request: pb.CommitRequest, caller: Member) -> pb.Receipt:
+        signed = signed_commitment_from_wire(request.commitment)
+        return await self.coordinator.commit(caller, signed, timings_from_wire(request))
+
+    @_answers
+    async def Submit(self, requests: AsyncIterator[pb.SubmitRequest], caller: Member) -> pb.Receipt:
+        first = await _in_time(_header(requests))
         header = submission_header_from_wire(first.header)
-        announced = await self._coordinator.announce(header)  # only who is enrolled comes further
-        async with self._coordinator.upload_of(header.client):
+        announced = await self.coordinator.announce(caller, header)  # only who has committed comes further
+        async with self.coordinator.upload_of(caller.name):
             if not isinstance(announced, pb.Receipt):
-                announced = await self._coordinator.announce(header)
+                announced = await self.coordinator.announce(caller, header)
             if isinstance(announced, pb.Receipt):
                 return announced
-            file = self._coordinator.spool()
+            file = self.coordinator.spool()
             try:
                 update = await _in_time(read_pieces(requests, header.length, header.digest, announced, into=file))
             except BaseException:
                 with suppress(OSError):  # a full disk was the reason already
                     file.close()
                 raise
-            return await self._coordinator.submit(header, update, header.length + first.ByteSize())
+            return await self.coordinator.submit(caller, header, update, header.length + first.ByteSize())
 
 
-class KeyHoldingService(rpc.KeyHoldingServicer):
-    """What the key holder calls."""
+class KeyHoldingService(Service, rpc.KeyHoldingServicer):
+    """What key holders call. Whether one attends is told by the health service, under the holder's name."""
 
-    def __init__(self, coordinator: Coordinator, health_of: health.aio.HealthServicer) -> None:
-        self._coordinator = coordinator
+    def __init__(self, coordinator: Coordinator, health_of: health.aio.HealthServicer, *, plaintext: bool) -> None:
+        super().__init__(coordinator, plaintext=plaintext)
         self._health = health_of
 
     @_streams
-    async def Attend(self, request: pb.AttendRequest, context: Context) -> AsyncIterator[pb.HolderTask]:
+    async def Attend(self, request: pb.AttendRequest, caller: Member) -> AsyncIterator[pb.HolderTask]:
         outbox = Outbox[pb.HolderTask](request.instance)
         try:
-            await self._coordinator.attend(outbox)
-            await self._health.set(KEY_HOLDING, health_pb2.HealthCheckResponse.SERVING)
+            await self.coordinator.attend(caller, outbox)
+            await self._health.set(caller.name, health_pb2.HealthCheckResponse.SERVING)
             async for task in outbox.messages():
                 yield task
         finally:
-            if await self._coordinator.unattend(outbox):
-                await self._health.set(KEY_HOLDING, health_pb2.HealthCheckResponse.NOT_SERVING)
+            if await self.coordinator.unattend(caller.name, outbox):
+                await self._health.set(caller.name, health_pb2.HealthCheckResponse.NOT_SERVING)
 
     @_answers
-    async def OfferKey(self, request: pb.KeyOffer, context: Context) -> pb.Accepted:
-        id = attempt_id(request.run, request.round, request.attempt)
-        await self._coordinator.offer_key(id, key_from_wire(request.key))
+    async def OfferKeys(self, request: pb.KeyOffer, caller: Member) -> pb.Accepted:
+        if len(request.keys) > MOST_OFFERED:
+            raise Refused(Reason.MALFORMED, f"{len(request.keys)} keys are offered; at most {MOST_OFFERED} at a time")
+        keys = [signed_key_from_wire(key) for key in request.keys]
+        await self.coordinator.offer_keys(caller, _attempt_of(request), keys)
+        return pb.Accepted()
+
+    @_answers
+    async def SignList(self, request: pb.ListSignature, caller: Member) -> pb.Accepted:
+        await self.coordinator.list_signed(caller, _attempt_of(request), request.signature)
         return pb.Accepted()
 
     @_streams
-    async def FetchSubmission(self, request: pb.SubmissionRequest, context: Context) -> AsyncIterator[pb.Chunk]:
-        id = attempt_id(request.run, request.round, request.attempt)
-        for chunk in payload_chunks(await self._coordinator.payload(id, request.client)):
+    async def FetchSubmission(self, request: pb.SubmissionRequest, caller: Member) -> AsyncIterator[pb.Chunk]:
+        for chunk in payload_chunks(await self.coordinator.payload(_attempt_of(request), request.client)):
             yield chunk
 
     @_answers
-    async def Release(self, requests: AsyncIterator[pb.ReleaseRequest], context: Context) -> pb.Accepted:
-        header = (await _header(requests)).header
-        id = attempt_id(header.run, header.round, header.attempt)
-        seconds = checked_seconds(header.decrypt_seconds, "decrypt_seconds")
-        if not self._coordinator.is_releasing(id):
-            return pb.Accepted()  # a repeated answer: the round is over
-        limit = self._coordinator.release_bytes()
+    async def Release(self, requests: AsyncIterator[pb.ReleaseRequest], caller: Member) -> pb.Accepted:
+        header = (await _in_time(_header(requests))).header
+        id = _attempt_of(header)
+        seconds = checked_seconds(header.seconds, "seconds")
+        limit = self.coordinator.partial_bytes(id)
+        if limit is None:
+            return pb.Accepted()  # a repeated answer: the sum is open
+        if header.length != limit:
+            sentence = f"the share of the opening has {header.length} bytes; expected {limit}"
+            raise Refused(Reason.WRONG_LENGTH, sentence)
         payload = await _in_time(read_pieces(requests, header.length, header.sha256, limit))
-        await self._coordinator.release(id, payload.whole(), seconds)
+        await self.coordinator.release(caller, id, payload.whole(), seconds, header.exposure[:MOST_CHARACTERS])
+        return pb.Accepted()
+
+    @_streams
+    async def FetchOpenedSum(self, request: pb.OpenedSumRequest, caller: Member) -> AsyncIterator[pb.Chunk]:
+        for chunk in payload_chunks(await self.coordinator.opened_sum(_attempt_of(request))):
+            yield chunk
+
+    @_answers
+    async def EndorseModel(self, request: pb.ModelEndorsement, caller: Member) -> pb.Accepted:
+        await self.coordinator.endorsed(caller, _attempt_of(request), request.signature)
         return pb.Accepted()
 
     @_answers
-    async def DeclineRelease(self, request: pb.Decline, context: Context) -> pb.Accepted:
-        id = attempt_id(request.run, request.round, request.attempt)
+    async def DeclineTask(self, request: pb.Decline, caller: Member) -> pb.Accepted:
         if request.reason not in set(Reason):
             raise Refused(Reason.MALFORMED, f"{request.reason[:40]!r} is not the name of a reason")
-        await self._coordinator.decline(id, request.sentence[:500])
+        sentence = request.sentence[:MOST_CHARACTERS]
+        await self.coordinator.decline(caller, _attempt_of(request), Reason(request.reason), sentence)
         return pb.Accepted()
 
 
-class ObservationService(rpc.ObservationServicer):
+class ObservationService(Service, rpc.ObservationServicer):
     """For whoever looks on."""
 
-    def __init__(self, coordinator: Coordinator) -> None:
-        self._coordinator = coordinator
-
     @_streams
-    async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.Progress]:
-        outbox = self._coordinator.watch()
+    async def Watch(self, request: pb.WatchRequest, caller: Member) -> AsyncIterator[pb.Progress]:
+        outbox = self.coordinator.watch()
         try:
             async for progress in outbox.messages():
                 yield progress
         finally:
-            await self._coordinator.audience.unseat_watcher(outbox)
+            await self.coordinator.audience.unseat_watcher(outbox)
 
 
-async def _in_time(payload: Awaitable[Assembly]) -> Assembly:
-    """The payload, if it comes within the time that a transfer may take: a silent sender must not block others."""
+class NamesAttempt(Protocol):
+    """A message that says which attempt it is about."""
+
+    run: str
+    round: int
+    attempt: int
+
+
+def _attempt_of(message: NamesAttempt) -> AttemptId:
+    return attempt_id(message.run, message.round, message.attempt)
+
+
+async def _in_time(payload: Awaitable[T]) -> T:
+    """The payload (or its header), if it comes within the time that a transfer may take: a silent sender must not block others."""
     try:
         async with asyncio.timeout(TRANSFER_SECONDS):
             return await payload
@@ -227,26 +276,37 @@ async def _header(requests: AsyncIterator[M]) -> M:
     raise Refused(Reason.MALFORMED, "a stream must begin with its header")
 
 
-async def listen(coordinator: Coordinator, address: str) -> tuple[grpc.aio.Server, int]:
+async def listen(
+    coordinator: Coordinator, address: str, *, plaintext: bool = False
+) -> tuple[grpc.aio.Server, int]:
     """Start serving at `address` and give the port, chosen by the system where the address ends in :0.
 
     Raises SettingsError if the address is in use or not this machine's.
     """
     server = grpc.aio.server(options=_OPTIONS)
     health_service = health.aio.HealthServicer()
-    rpc.add_FederationServicer_to_server(FederationService(coordinator), server)
-    rpc.add_KeyHoldingServicer_to_server(KeyHoldingService(coordinator, health_service), server)
-    rpc.add_ObservationServicer_to_server(ObservationService(coordinator), server)
+    rpc.add_FederationServicer_to_server(FederationService(coordinator, plaintext=plaintext), server)
+    rpc.add_KeyHoldingServicer_to_server(KeyHoldingService(coordinator, health_service, plaintext=plaintext), server)
+    rpc.add_ObservationServicer_to_server(ObservationService(coordinator, plaintext=plaintext), server)
     health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
     reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     try:
-        port = server.add_insecure_port(address)
+        port = server.add_insecure_port(address) if plaintext else _secure_port(server, coordinator.identity, address)
     except RuntimeError as error:
         raise SettingsError(f"cannot listen on {address}; it is in use or not an address of this machine") from error
     await server.start()
     await _set_healthy(health_service, ["", *SERVICES])
-    await health_service.set(KEY_HOLDING, health_pb2.HealthCheckResponse.NOT_SERVING)
     return server, port
+
+
+def _secure_port(server: grpc.aio.Server, identity: PartyIdentity, address: str) -> int:
+    """Take connections only from holders of a certificate of this federation's authority (mutual TLS)."""
+    credentials = grpc.ssl_server_credentials(
+        [(identity.tls_key_pem, identity.certificate_pem)],
+        root_certificates=identity.authority_pem,
+        require_client_auth=True,
+    )
+    return server.add_secure_port(address, credentials)
 
 
 async def _set_healthy(service: health.aio.HealthServicer, names: Iterable[str]) -> None:

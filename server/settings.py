@@ -7,7 +7,7 @@ from typing import Any
 
 from core.errors import SettingsError
 from core.secagg.scheme import PAILLIER, PLAIN, SAFE_KEY_BITS, check_key_bits
-from server.rounds import RoundRules
+from server.rules import RoundRules
 
 
 @dataclass(frozen=True)

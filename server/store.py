@@ -7,48 +7,52 @@ when the disk is full or the file is not ours.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import sqlite3
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
+from core.database import Database
 from core.errors import Reason, Refused, StorageError
-from core.protocol import AttemptId, Contribution, RoundResult, SubmissionHeader, digest
+from core.protocol import AttemptId, Commitment, HolderSignature, RoundResult, Signed, SubmissionHeader, Timings, digest
 from core.wire.streams import model_bytes, model_from_bytes
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
     run TEXT PRIMARY KEY, settings TEXT NOT NULL,
     status TEXT NOT NULL DEFAULT 'running', sentence TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE TABLE IF NOT EXISTS clients (
-    run TEXT NOT NULL, client TEXT NOT NULL, number INTEGER NOT NULL,
-    PRIMARY KEY (run, client), UNIQUE (run, number)
+    run TEXT NOT NULL, client TEXT NOT NULL,
+    PRIMARY KEY (run, client)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS attempts (
     run TEXT NOT NULL, round INTEGER NOT NULL, attempt INTEGER NOT NULL,
-    description BLOB NOT NULL, expected TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('collecting', 'releasing', 'completed', 'abandoned')),
+    key_serial INTEGER NOT NULL, description BLOB NOT NULL, signature BLOB NOT NULL, expected TEXT NOT NULL,
+    list_signatures TEXT NOT NULL DEFAULT '[]', opened BLOB, sentence TEXT NOT NULL DEFAULT '',
+    state TEXT NOT NULL CHECK (state IN
+        ('committing', 'closing', 'uploading', 'releasing', 'endorsing', 'completed', 'abandoned')),
     PRIMARY KEY (run, round, attempt)
 ) STRICT;
 CREATE UNIQUE INDEX IF NOT EXISTS one_completed_attempt ON attempts (run, round) WHERE state = 'completed';
+CREATE UNIQUE INDEX IF NOT EXISTS one_attempt_a_key ON attempts (key_serial);
 CREATE TABLE IF NOT EXISTS submissions (
     run TEXT NOT NULL, round INTEGER NOT NULL, attempt INTEGER NOT NULL, client TEXT NOT NULL,
-    sha256 BLOB NOT NULL, payload BLOB, bytes_up INTEGER NOT NULL,
+    commitment BLOB NOT NULL, signature BLOB NOT NULL, sha256 BLOB NOT NULL,
     train_seconds REAL NOT NULL, encrypt_seconds REAL NOT NULL,
+    payload BLOB, bytes_up INTEGER,
     PRIMARY KEY (run, round, attempt, client)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS models (
     run TEXT NOT NULL, round INTEGER NOT NULL, vector BLOB NOT NULL, sha256 BLOB NOT NULL,
+    endorsements TEXT NOT NULL DEFAULT '[]',
     PRIMARY KEY (run, round)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS history (
@@ -56,11 +60,17 @@ CREATE TABLE IF NOT EXISTS history (
     accuracy REAL NOT NULL, loss REAL NOT NULL,
     bytes_up_per_client REAL NOT NULL, train_seconds REAL NOT NULL, encrypt_seconds REAL NOT NULL,
     add_seconds REAL NOT NULL, decrypt_seconds REAL NOT NULL, cohort_accuracy REAL NOT NULL, cohort_loss REAL NOT NULL,
+    seconds REAL NOT NULL, exposure TEXT NOT NULL,
     PRIMARY KEY (run, round)
+) STRICT;
+CREATE TABLE IF NOT EXISTS refusals (
+    run TEXT NOT NULL, reason TEXT NOT NULL, count INTEGER NOT NULL,
+    PRIMARY KEY (run, reason)
 ) STRICT;
 """
 
 FloatArray = npt.NDArray[np.float64]
+HERE = "run = ? AND round = ? AND attempt = ?"
 
 
 @dataclass(frozen=True)
@@ -73,12 +83,24 @@ class StoredRun:
 
 @dataclass(frozen=True)
 class StoredAttempt:
-    """One attempt at a round; `state` is collecting, releasing, completed or abandoned."""
+    """One attempt at a round; `state` is the name of its phase, completed or abandoned."""
 
     id: AttemptId
-    description: bytes
+    description: Signed
     expected: frozenset[str]
     state: str
+    list_signatures: tuple[HolderSignature, ...]
+    opened: bytes | None
+
+
+@dataclass(frozen=True)
+class StoredSubmission:
+    """One client's part in an attempt: its signed commitment, and whether its ciphertexts are here."""
+
+    client: str
+    commitment: Signed
+    digest: bytes
+    uploaded: bool
 
 
 @dataclass(frozen=True)
@@ -95,60 +117,17 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "aggregator.sqlite"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(folder)
-            self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-        except (OSError, sqlite3.Error) as error:
-            raise StorageError(f"the state folder {folder} cannot be used: {error}") from error
-        try:
-            self._prepare()
-        except BaseException:
-            self.close()
-            raise
-
-    def _prepare(self) -> None:
-        with _explained(self.path):
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute("PRAGMA secure_delete = ON")  # deleted ciphertexts do not stay in free pages
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, SCHEMA_VERSION):
-                raise StorageError(f"{self.path} has layout {version}; this program knows {SCHEMA_VERSION}")
-            self._db.executescript(SCHEMA)
-            self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        self._database = Database(self.path, SCHEMA, SCHEMA_VERSION, owner="aggregator")
+        self._commit = self._database.commit
+        self._all = self._database.all
+        self._first = self._database.first
 
     def spool(self) -> BinaryIO:
         """Open a file without a name beside the database; closed, it is gone. Raises StorageError."""
-        try:
-            return tempfile.TemporaryFile(dir=self.path.parent)
-        except OSError as error:
-            raise StorageError(f"the state folder {self.path.parent} cannot be used: {error}") from error
+        return self._database.spool()
 
     def close(self) -> None:
-        self._db.close()
-        self._lock.close()
-
-    @contextmanager
-    def _commit(self) -> Iterator[sqlite3.Connection]:
-        """One durable transaction: all of it or nothing."""
-        with _explained(self.path):
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-
-    def _all(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        with _explained(self.path):
-            return self._db.execute(query, values).fetchall()
-
-    def _first(self, query: str, *values: object) -> tuple[Any, ...] | None:
-        rows = self._all(query, *values)
-        return rows[0] if rows else None
+        self._database.close()
 
     # -------------------------------------------------------------------------------- runs and clients
 
@@ -164,7 +143,7 @@ class Store:
         """Store a new run with its starting model as round 0."""
         with self._commit() as db:
             db.execute("INSERT INTO runs (run, settings) VALUES (?, ?)", (run, json.dumps(settings, sort_keys=True)))
-            _insert_model(db, run, 0, model)
+            _insert_model(db, run, 0, model, ())
 
     def end_run(self, run: str, *, completed: bool, sentence: str) -> None:
         with self._commit() as db:
@@ -172,157 +151,182 @@ class Store:
             db.execute("UPDATE runs SET status = ?, sentence = ? WHERE run = ?", (status, sentence, run))
             db.execute("UPDATE submissions SET payload = NULL WHERE run = ?", (run,))
 
-    def enrol(self, run: str, client: str, wanted_number: int, largest: int) -> int:
-        """The client's number: its earlier one, the wanted one, or (wanted 0) the lowest that is free.
-
-        Raises Refused(NUMBER_TAKEN) or Refused(FEDERATION_FULL).
-        """
-        with self._commit() as db:
-            rows = db.execute("SELECT client, number FROM clients WHERE run = ?", (run,)).fetchall()
-            numbers: dict[str, int] = dict(rows)
-            if client in numbers:
-                return self._same_number(client, numbers[client], wanted_number)
-            if wanted_number in numbers.values():
-                raise Refused(Reason.NUMBER_TAKEN, f"number {wanted_number} belongs to another client of this run")
-            number = wanted_number or next(n for n in range(1, len(numbers) + 2) if n not in numbers.values())
-            if wanted_number > largest:
-                raise Refused(
-                    Reason.FEDERATION_FULL, f"number {number} is too high; this federation takes {largest} clients"
-                )
-            if len(numbers) >= largest:
-                raise Refused(Reason.FEDERATION_FULL, f"this federation takes {largest} clients and is full")
-            db.execute("INSERT INTO clients VALUES (?, ?, ?)", (run, client, number))
-            return number
+    def enrol(self, run: str, client: str) -> None:
+        """Remember that a client has joined; joining again changes nothing."""
+        if not self.is_enrolled(run, client):
+            with self._commit() as db:
+                db.execute("INSERT OR IGNORE INTO clients VALUES (?, ?)", (run, client))
 
     def is_enrolled(self, run: str, client: str) -> bool:
         return self._first("SELECT 1 FROM clients WHERE run = ? AND client = ?", run, client) is not None
 
-    @staticmethod
-    def _same_number(client: str, number: int, wanted_number: int) -> int:
-        if wanted_number not in (0, number):
-            sentence = f"{client!r} is enrolled as number {number} and cannot become {wanted_number}"
-            raise Refused(Reason.NUMBER_TAKEN, sentence)
-        return number
+    def count_refusals(self, run: str, refusals: Counter[Reason]) -> None:
+        """Add to the counts of what was refused, by name."""
+        with self._commit() as db:
+            db.executemany(
+                "INSERT INTO refusals VALUES (?, ?, ?) "
+                "ON CONFLICT (run, reason) DO UPDATE SET count = count + excluded.count",
+                [(run, reason.value, count) for reason, count in refusals.items()],
+            )
 
     # -------------------------------------------------------------------------------- attempts and updates
 
     def last_attempt(self, run: str) -> StoredAttempt | None:
         row = self._first(
-            "SELECT round, attempt, description, expected, state FROM attempts WHERE run = ? "
-            "ORDER BY round DESC, attempt DESC LIMIT 1",
+            "SELECT round, attempt, description, signature, expected, state, list_signatures, opened FROM attempts "
+            "WHERE run = ? ORDER BY round DESC, attempt DESC LIMIT 1",
             run,
         )
         if row is None:
             return None
-        round_number, attempt, description, expected, state = row
-        return StoredAttempt(AttemptId(run, round_number, attempt), description, frozenset(json.loads(expected)), state)
+        round_number, attempt, description, signature, expected, state, signatures, opened = row
+        return StoredAttempt(
+            id=AttemptId(run, round_number, attempt),
+            description=Signed(description, signature),
+            expected=frozenset(json.loads(expected)),
+            state=state,
+            list_signatures=_signatures_from_json(signatures),
+            opened=opened,
+        )
 
-    def open_attempt(self, id: AttemptId, description: bytes, expected: frozenset[str]) -> None:
+    def used_keys(self) -> frozenset[int]:
+        """Serial numbers of all round keys that an attempt was ever opened with."""
+        return frozenset(row[0] for row in self._all("SELECT key_serial FROM attempts"))
+
+    def open_attempt(self, id: AttemptId, key_serial: int, description: Signed, expected: frozenset[str]) -> None:
         with self._commit() as db:
             db.execute(
-                "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, 'collecting')",
-                (id.run, id.round, id.attempt, description, json.dumps(sorted(expected))),
+                "INSERT INTO attempts (run, round, attempt, key_serial, description, signature, expected, state) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, 'committing')",
+                (
+                    *(id.run, id.round, id.attempt, key_serial),
+                    *(description.body, description.signature, json.dumps(sorted(expected))),
+                ),
             )
 
     def widen_attempt(self, id: AttemptId, expected: frozenset[str]) -> None:
         """Remember who else is expected, so that a restart waits for them too."""
         with self._commit() as db:
             db.execute(
-                "UPDATE attempts SET expected = ? WHERE run = ? AND round = ? AND attempt = ?",
+                f"UPDATE attempts SET expected = ? WHERE {HERE}",  # noqa: S608  a constant
                 (json.dumps(sorted(expected)), id.run, id.round, id.attempt),
             )
 
-    def add_submission(self, header: SubmissionHeader, payload: bytes, bytes_up: int) -> bool:
-        """Store one update durably. False if this very update was there already.
+    def add_commitment(self, commitment: Commitment, signed: Signed, timings: Timings) -> bool:
+        """Store one commitment durably. False if this very one was there already.
 
-        Raises Refused(DUPLICATE) if the client has another one in this attempt, Refused(ROUND_NOT_OPEN) if the list of
-        contributors is closed.
+        Raises Refused(DUPLICATE) if the client has another one in this attempt, Refused(ROUND_NOT_OPEN) if the list is
+        closed.
         """
-        id = header.id
+        id = commitment.id
         with self._commit() as db:
-            there = self.stored_digest(id, header.client)
-            if there == header.digest:
+            there = self.commitment_of(id, commitment.client)
+            if there == signed.body:
                 return False
             if there is not None:
-                raise Refused(Reason.DUPLICATE, f"another update of {header.client!r} is already in {id}")
-            if self._state(id) != "collecting":
-                raise Refused(Reason.ROUND_NOT_OPEN, f"{id} is not open for updates")
+                raise Refused(Reason.DUPLICATE, f"{commitment.client!r} has committed to another update of {id}")
+            if self._state(id) != "committing":
+                raise Refused(Reason.ROUND_NOT_OPEN, f"{id} is not open for commitments (any more)")
             db.execute(
-                "INSERT INTO submissions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO submissions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
                 (
-                    id.run,
-                    id.round,
-                    id.attempt,
-                    header.client,
-                    header.digest,
-                    payload,
-                    bytes_up,
-                    header.train_seconds,
-                    header.encrypt_seconds,
+                    *(id.run, id.round, id.attempt, commitment.client),
+                    *(signed.body, signed.signature, commitment.digest),
+                    *(timings.train_seconds, timings.encrypt_seconds),
                 ),
             )
         return True
 
-    def stored_digest(self, id: AttemptId, client: str) -> bytes | None:
-        """Digest of what the client has in this attempt, if anything."""
-        row = self._first(
-            "SELECT sha256 FROM submissions WHERE run = ? AND round = ? AND attempt = ? AND client = ?",
-            id.run,
-            id.round,
-            id.attempt,
-            client,
-        )
+    def commitment_of(self, id: AttemptId, client: str) -> bytes | None:
+        """The commitment the client has in this attempt, if any."""
+        row = self._submission("commitment", id, client)
         return row[0] if row else None
 
-    def close_attempt(self, id: AttemptId) -> None:
-        """Close the list of contributors: from here on no update is taken."""
-        self._set_state(id, "releasing")
+    def add_payload(self, header: SubmissionHeader, client: str, payload: bytes, bytes_up: int) -> bool:
+        """Store the ciphertexts of a listed client durably. False if they were there already.
 
-    def abandon_attempt(self, id: AttemptId) -> None:
+        Raises Refused(NOT_COMMITTED or WRONG_DIGEST) unless the client committed to them, Refused(ROUND_NOT_OPEN) if
+        the contributors are fixed.
+        """
+        id = header.id
         with self._commit() as db:
-            self._update_state(db, id, "abandoned")
-            self._forget_payloads(db, id)
+            if self.has_payload(id, client, header.digest):
+                return False
+            if self._state(id) != "uploading":
+                raise Refused(Reason.ROUND_NOT_OPEN, f"{id} is not open for updates")
+            db.execute(
+                f"UPDATE submissions SET payload = ?, bytes_up = ? WHERE {HERE} AND client = ?",  # noqa: S608
+                (payload, bytes_up, id.run, id.round, id.attempt, client),
+            )
+        return True
 
-    def complete_attempt(self, id: AttemptId, model: FloatArray, result: RoundResult) -> None:
-        """Store the new model, the history's row and the end of the attempt, together; forget the ciphertexts."""
-        with self._commit() as db:
-            self._update_state(db, id, "completed")
-            self._forget_payloads(db, id)
-            _insert_model(db, id.run, id.round, model)
-            values = [getattr(result, field.name) for field in fields(RoundResult)]
-            db.execute(f"INSERT INTO history VALUES (?{', ?' * len(values)})", (id.run, *values))  # noqa: S608  only "?"
+    def has_payload(self, id: AttemptId, client: str, sha256: bytes) -> bool:
+        """Whether these ciphertexts of the client were taken in already.
 
-    def contributions(self, id: AttemptId) -> list[Contribution]:
-        """Who is in the attempt, in the order of names, each with the digest of what it sent."""
+        Raises Refused(NOT_COMMITTED or WRONG_DIGEST) unless they are what the client committed to.
+        """
+        row = self._submission("sha256, bytes_up IS NOT NULL", id, client)
+        if row is None:
+            raise Refused(Reason.NOT_COMMITTED, f"{client!r} has not committed to an update of {id}")
+        if row[0] != sha256:
+            raise Refused(Reason.WRONG_DIGEST, f"the update is not the one that {client!r} committed to")
+        return bool(row[1])
+
+    def submissions(self, id: AttemptId) -> list[StoredSubmission]:
+        """Who has committed in the attempt, in the order of names."""
         rows = self._all(
-            "SELECT client, sha256 FROM submissions WHERE run = ? AND round = ? AND attempt = ? ORDER BY client",
-            id.run,
-            id.round,
-            id.attempt,
+            "SELECT client, commitment, signature, sha256, bytes_up IS NOT NULL FROM submissions "
+            f"WHERE {HERE} ORDER BY client",  # noqa: S608
+            *(id.run, id.round, id.attempt),
         )
-        return [Contribution(client, sha256) for client, sha256 in rows]
+        return [StoredSubmission(row[0], Signed(row[1], row[2]), row[3], bool(row[4])) for row in rows]
 
     def payload(self, id: AttemptId, client: str) -> bytes:
         """The ciphertexts of one update. Raises Refused(ROUND_NOT_OPEN) when there are none (any more)."""
-        row = self._first(
-            "SELECT payload FROM submissions WHERE run = ? AND round = ? AND attempt = ? AND client = ?",
-            id.run,
-            id.round,
-            id.attempt,
-            client,
-        )
+        row = self._submission("payload", id, client)
         if row is None or row[0] is None:
             raise Refused(Reason.ROUND_NOT_OPEN, f"there is no update of {client!r} in {id}")
         stored: bytes = row[0]
         return stored
 
+    def set_state(self, id: AttemptId, state: str) -> None:
+        """Note that the attempt has come to its next phase."""
+        with self._commit() as db:
+            self._update(db, id, state=state)
+
+    def announce_list(self, id: AttemptId, signatures: Sequence[HolderSignature]) -> None:
+        """The list has its quorum: from here on ciphertexts are taken."""
+        with self._commit() as db:
+            self._update(db, id, state="uploading", list_signatures=_signatures_to_json(signatures))
+
+    def keep_opened(self, id: AttemptId, opened: bytes) -> None:
+        """Store the opened sum, whose model is not endorsed yet."""
+        with self._commit() as db:
+            self._update(db, id, state="endorsing", opened=opened)
+
+    def abandon_attempt(self, id: AttemptId, sentence: str) -> None:
+        with self._commit() as db:
+            self._update(db, id, state="abandoned", sentence=sentence)
+            self._forget_payloads(db, id)
+
+    def complete_attempt(
+        self, id: AttemptId, model: FloatArray, endorsements: Sequence[HolderSignature], result: RoundResult
+    ) -> None:
+        """Store the new model, the history's row and the end of the attempt, together; forget the ciphertexts."""
+        with self._commit() as db:
+            self._update(db, id, state="completed", opened=None)
+            self._forget_payloads(db, id)
+            _insert_model(db, id.run, id.round, model, endorsements)
+            values = [getattr(result, field.name) for field in fields(RoundResult)]
+            columns = ", ".join(field.name for field in fields(RoundResult))
+            marks = ", ?" * len(values)
+            db.execute(f"INSERT INTO history (run, {columns}) VALUES (?{marks})", (id.run, *values))  # noqa: S608
+
     def costs(self, id: AttemptId) -> Costs:
         rows = self._all(
             "SELECT avg(bytes_up), avg(train_seconds), avg(encrypt_seconds) FROM submissions "
-            "WHERE run = ? AND round = ? AND attempt = ?",
-            id.run,
-            id.round,
-            id.attempt,
+            f"WHERE {HERE} AND bytes_up IS NOT NULL",  # noqa: S608
+            *(id.run, id.round, id.attempt),
         )
         return Costs(*rows[0])
 
@@ -342,6 +346,11 @@ class Store:
             raise StorageError(f"the model of round {row[0]} in {self.path} is damaged")
         return row[0], model_from_bytes(row[1], len(row[1]) // 8)
 
+    def endorsements(self, run: str, round_number: int) -> tuple[HolderSignature, ...]:
+        """The key holders' signatures under a round's model; none for round 0."""
+        row = self._first("SELECT endorsements FROM models WHERE run = ? AND round = ?", run, round_number)
+        return _signatures_from_json(row[0]) if row else ()
+
     def history(self, run: str) -> list[RoundResult]:
         """The completed rounds in order."""
         columns = ", ".join(field.name for field in fields(RoundResult))
@@ -350,53 +359,41 @@ class Store:
 
     # -------------------------------------------------------------------------------- helpers
 
-    def _state(self, id: AttemptId) -> str | None:
-        row = self._first(
-            "SELECT state FROM attempts WHERE run = ? AND round = ? AND attempt = ?", id.run, id.round, id.attempt
+    def _submission(self, columns: str, id: AttemptId, client: str) -> tuple[Any, ...] | None:
+        return self._first(
+            f"SELECT {columns} FROM submissions WHERE {HERE} AND client = ?",  # noqa: S608
+            *(id.run, id.round, id.attempt, client),
         )
+
+    def _state(self, id: AttemptId) -> str | None:
+        row = self._first(f"SELECT state FROM attempts WHERE {HERE}", id.run, id.round, id.attempt)  # noqa: S608
         return row[0] if row else None
 
-    def _set_state(self, id: AttemptId, state: str) -> None:
-        with self._commit() as db:
-            self._update_state(db, id, state)
-
     @staticmethod
-    def _update_state(db: sqlite3.Connection, id: AttemptId, state: str) -> None:
+    def _update(db: sqlite3.Connection, id: AttemptId, **columns: object) -> None:
+        assignments = ", ".join(f"{name} = ?" for name in columns)
         db.execute(
-            "UPDATE attempts SET state = ? WHERE run = ? AND round = ? AND attempt = ?",
-            (state, id.run, id.round, id.attempt),
+            f"UPDATE attempts SET {assignments} WHERE {HERE}",  # noqa: S608  names of our own columns
+            (*columns.values(), id.run, id.round, id.attempt),
         )
 
     @staticmethod
     def _forget_payloads(db: sqlite3.Connection, id: AttemptId) -> None:
         """Ciphertexts are kept no longer than needed; the digests stay."""
-        db.execute(
-            "UPDATE submissions SET payload = NULL WHERE run = ? AND round = ? AND attempt = ?",
-            (id.run, id.round, id.attempt),
-        )
+        db.execute(f"UPDATE submissions SET payload = NULL WHERE {HERE}", (id.run, id.round, id.attempt))  # noqa: S608
 
 
-def _insert_model(db: sqlite3.Connection, run: str, round_number: int, model: FloatArray) -> None:
+def _insert_model(
+    db: sqlite3.Connection, run: str, round_number: int, model: FloatArray, endorsements: Sequence[HolderSignature]
+) -> None:
     raw = model_bytes(model)
-    db.execute("INSERT INTO models VALUES (?, ?, ?, ?)", (run, round_number, raw, digest(raw)))
+    row = (run, round_number, raw, digest(raw), _signatures_to_json(endorsements))
+    db.execute("INSERT INTO models VALUES (?, ?, ?, ?, ?)", row)
 
 
-def _lock(folder: Path) -> TextIO:
-    """Keep a second aggregator out; the operating system lets go of it however this process ends."""
-    lock = (folder / "lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        lock.close()
-        raise StorageError(f"{folder} is in use by another aggregator; stop it or give another --state") from error
-    return lock
+def _signatures_to_json(signatures: Sequence[HolderSignature]) -> str:
+    return json.dumps([[each.holder, each.signature.hex()] for each in signatures])
 
 
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise StorageError(f"{path} cannot be used: {error}") from error
-    except sqlite3.DatabaseError as error:
-        raise StorageError(f"{path} is not a file of this program or is damaged: {error}") from error
+def _signatures_from_json(text: str) -> tuple[HolderSignature, ...]:
+    return tuple(HolderSignature(holder, bytes.fromhex(signature)) for holder, signature in json.loads(text))

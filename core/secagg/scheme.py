@@ -38,6 +38,10 @@ class PublicKey:
     def __repr__(self) -> str:
         return f"PublicKey({self.scheme}, {self.bits} bits)"
 
+    def is_of(self, scheme: str, bits: int) -> bool:
+        """Whether the key is of this scheme and size."""
+        return (self.scheme, self.bits) == (scheme, bits)
+
     @property
     def degree(self) -> int:
         """How many times as long as the modulus a plaintext is: s of Damgård and Jurik (PKC 2001)."""

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import Protocol, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import grpc
 import structlog
 import tenacity
 
 from core.errors import ConnectionLostError, GrokfedError, Reason, SettingsError
+from core.identity.certificates import server_name
+from core.identity.party import PartyIdentity
 from core.wire.status import refusal_of
 
 CALL_SECONDS = 30.0
@@ -34,6 +36,8 @@ _OPTIONS = (
 _WORTH_REPEATING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 
 SAY_AFTER_ATTEMPTS = 3
+PARTY_KEY = "grokfed-party"
+"""Metadata that names the caller where there is no certificate."""
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -49,13 +53,16 @@ class Call(Protocol[T_co]):
 class Line:
     """A party's connection to the aggregator at `address` (host:port).
 
-    `patience` is how many seconds an outage may last before ConnectionLostError.
+    Args:
+        patience: how many seconds an outage may last before ConnectionLostError.
+        identity: who calls; the aggregator must prove that it is the one of the same federation.
+        plaintext: no TLS; nobody proves anything. For demonstrations.
     """
 
-    def __init__(self, address: str, patience: float) -> None:
+    def __init__(self, address: str, patience: float, identity: PartyIdentity, *, plaintext: bool = False) -> None:
         check_address(address)
         self.address = address
-        self.channel = grpc.insecure_channel(address, options=_OPTIONS)
+        self.channel = _plaintext_channel(address, identity) if plaintext else _secure_channel(address, identity)
         self._patience = patience
 
     def __enter__(self) -> Line:
@@ -104,6 +111,56 @@ class Line:
         if _worth_repeating(error):
             return ConnectionLostError(f"no answer from {self.address} for {self._patience:g} seconds ({details})")
         return GrokfedError(f"the aggregator at {self.address} failed: {code.name} {details}")
+
+
+def channel_options(identity: PartyIdentity) -> tuple[tuple[str, str | int], ...]:
+    """Options of every channel to this federation's aggregator, wherever it runs."""
+    return (*_OPTIONS, ("grpc.ssl_target_name_override", server_name(identity.federation)))
+
+
+def channel_credentials(identity: PartyIdentity) -> grpc.ChannelCredentials:
+    """Mutual TLS: only the federation's own authority is believed, and the caller shows its certificate."""
+    return grpc.ssl_channel_credentials(identity.authority_pem, identity.tls_key_pem, identity.certificate_pem)
+
+
+def plaintext_metadata(identity: PartyIdentity) -> tuple[tuple[str, str], ...]:
+    """Who calls, where nobody can prove it."""
+    return ((PARTY_KEY, f"{identity.role.value}/{identity.name}"),)
+
+
+def _secure_channel(address: str, identity: PartyIdentity) -> grpc.Channel:
+    return grpc.secure_channel(address, channel_credentials(identity), options=channel_options(identity))
+
+
+def _plaintext_channel(address: str, identity: PartyIdentity) -> grpc.Channel:
+    return grpc.intercept_channel(grpc.insecure_channel(address, options=_OPTIONS), _Claim(plaintext_metadata(identity)))
+
+
+class _Claim(
+    grpc.UnaryUnaryClientInterceptor[Any, Any],
+    grpc.UnaryStreamClientInterceptor[Any, Any],
+    grpc.StreamUnaryClientInterceptor[Any, Any],
+):
+    """Adds the caller's name to every call."""
+
+    def __init__(self, metadata: tuple[tuple[str, str], ...]) -> None:
+        self._metadata = metadata
+
+    def _with_name(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
+        return continuation(_Details(details.method, details.timeout, self._metadata), request)
+
+    intercept_unary_unary = intercept_unary_stream = intercept_stream_unary = _with_name
+
+
+class _Details(NamedTuple):
+    """What gRPC wants to know of a call. (Its own class is abstract.)"""
+
+    method: str
+    timeout: float | None
+    metadata: tuple[tuple[str, str], ...]
+    credentials: None = None
+    wait_for_ready: bool | None = None
+    compression: None = None
 
 
 def check_address(address: str) -> None:

@@ -3,23 +3,36 @@
 isort:skip_file
 The contract between the parties, in the order in which a round happens.
 
-Three parties: data owners (clients), one aggregator (the server of every call below) and the key holder. Only the
-aggregator listens; everyone else dials out, opens one stream on which the aggregator pushes, and answers by calls.
+Three kinds of parties: data owners (clients), one aggregator (the server of every call below) and n key holders, of
+whom t together can open a sum. Only the aggregator listens; everyone else dials out, opens one stream on which the
+aggregator pushes, and answers by calls. (A fourth party, the registrar, made the certificates, the roster and the
+round keys beforehand; it is never on the network.)
 
-  client                     aggregator                      key holder
+  client                     aggregator                      key holder (each of n)
     | Join ------------------->|<---------------------- Attend |
-    |<-- Welcome               |                  MakeKey ---->|
-    |                          |<-------------------- OfferKey |
+    |<-- Welcome               |                  NeedKey ---->|
+    |                          |<------------------- OfferKeys |
     |<-- RoundOpened           |                               |
     | FetchModel ------------->|                               |
-    | (trains, encrypts)       |                               |
-    | Submit ----------------->| stores, then acknowledges     |
-    |                          |                OpenSum ------>|
-    |                          |<------------- FetchSubmission | (checks all, recomputes the sum)
-    |                          |<--------------------- Release |
+    | (checks, trains,         |                               |
+    |  encrypts, signs)        |                               |
+    | Commit: signed digest -->| stores, then acknowledges     |
+    |                          |                CloseList ---->| (checks all, once only)
+    |                          |<-------------------- SignList |
+    |<-- ListClosed            |                               |
+    | Submit: ciphertexts ---->| stores, then acknowledges     |
+    |                          |                  OpenSum ---->|
+    |                          |<------------- FetchSubmission | (checks all again, recomputes the sum, once only)
+    |                          |<--------------------- Release | (its share of the opening)
+    |                          | combines t of them            |
+    |                          |                  Endorse ---->|
+    |                          |<-------------- FetchOpenedSum | (checks the opening, recomputes the model)
+    |                          |<---------------- EndorseModel |
     |<-- RoundClosed           | new model                     |
 
 Rules that hold everywhere:
+  * who calls is known from the certificate of the connection, never from a field;
+  * a signature is Ed25519 over "grokfed <what> v1", a zero byte, and exactly the bytes that travel;
   * integers are unsigned and big numbers are fixed-length big-endian bytes;
   * whatever can be long travels as a stream: one header that declares length and SHA-256, then pieces of at most
     256 KiB. Nothing relies on raising gRPC's limit of 4 MiB a message;
@@ -78,6 +91,8 @@ class PayloadHeader(_message.Message):
     DTYPE_FIELD_NUMBER: _builtins.int
     SHAPE_FIELD_NUMBER: _builtins.int
     ROUND_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    ENDORSEMENTS_FIELD_NUMBER: _builtins.int
     length: _builtins.int
     """bytes that follow"""
     sha256: _builtins.bytes
@@ -86,9 +101,15 @@ class PayloadHeader(_message.Message):
     """arrays only: NumPy's name with byte order, "<f8" """
     round: _builtins.int
     """models only: the round that made it, 0 for the start"""
+    run: _builtins.str
+    """models only"""
     @_builtins.property
     def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """arrays only"""
+
+    @_builtins.property
+    def endorsements(self) -> _containers.RepeatedCompositeFieldContainer[Global___HolderSignature]:
+        """models only: "model" signatures of at least t holders, none for round 0"""
 
     def __init__(
         self,
@@ -98,14 +119,39 @@ class PayloadHeader(_message.Message):
         dtype: _builtins.str = ...,
         shape: _abc.Iterable[_builtins.int] | None = ...,
         round: _builtins.int = ...,
+        run: _builtins.str = ...,
+        endorsements: _abc.Iterable[Global___HolderSignature] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dtype", b"dtype", "length", b"length", "round", b"round", "sha256", b"sha256", "shape", b"shape"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dtype", b"dtype", "endorsements", b"endorsements", "length", b"length", "round", b"round", "run", b"run", "sha256", b"sha256", "shape", b"shape"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PayloadHeader: _TypeAlias = PayloadHeader  # noqa: Y015
+
+@_typing.final
+class HolderSignature(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLDER_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    holder: _builtins.str
+    """name in the roster"""
+    signature: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        holder: _builtins.str = ...,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holder", b"holder", "signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HolderSignature: _TypeAlias = HolderSignature  # noqa: Y015
 
 @_typing.final
 class JoinRequest(_message.Message):
@@ -113,33 +159,25 @@ class JoinRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    CLIENT_FIELD_NUMBER: _builtins.int
     TASK_FIELD_NUMBER: _builtins.int
     TASK_DIGEST_FIELD_NUMBER: _builtins.int
-    NUMBER_FIELD_NUMBER: _builtins.int
     INSTANCE_FIELD_NUMBER: _builtins.int
-    client: _builtins.str
-    """a name, 1 to 64 of A-Z a-z 0-9 . _ -"""
     task: _builtins.str
     """what the client means to train"""
     task_digest: _builtins.bytes
     """of names and shapes of all weights and of the encoding's settings"""
-    number: _builtins.int
-    """the enrolment number it would like, from 1; 0: the next free one"""
     instance: _builtins.bytes
-    """16 random bytes of this process: tells a reconnection from a second client of that name"""
+    """16 random bytes of this process: tells a reconnection from a second process of that name"""
     def __init__(
         self,
         *,
-        client: _builtins.str = ...,
         task: _builtins.str = ...,
         task_digest: _builtins.bytes = ...,
-        number: _builtins.int = ...,
         instance: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "instance", b"instance", "number", b"number", "task", b"task", "task_digest", b"task_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance", b"instance", "task", b"task", "task_digest", b"task_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -151,12 +189,15 @@ class Notice(_message.Message):
 
     WELCOME_FIELD_NUMBER: _builtins.int
     ROUND_OPENED_FIELD_NUMBER: _builtins.int
+    LIST_CLOSED_FIELD_NUMBER: _builtins.int
     ROUND_CLOSED_FIELD_NUMBER: _builtins.int
     RUN_ENDED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome: ...
     @_builtins.property
     def round_opened(self) -> Global___RoundOpened: ...
+    @_builtins.property
+    def list_closed(self) -> Global___ListClosed: ...
     @_builtins.property
     def round_closed(self) -> Global___RoundClosed: ...
     @_builtins.property
@@ -166,14 +207,15 @@ class Notice(_message.Message):
         *,
         welcome: Global___Welcome | None = ...,
         round_opened: Global___RoundOpened | None = ...,
+        list_closed: Global___ListClosed | None = ...,
         round_closed: Global___RoundClosed | None = ...,
         run_ended: Global___RunEnded | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["notice", b"notice", "round_closed", b"round_closed", "round_opened", b"round_opened", "run_ended", b"run_ended", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["list_closed", b"list_closed", "notice", b"notice", "round_closed", b"round_closed", "round_opened", b"round_opened", "run_ended", b"run_ended", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["notice", b"notice", "round_closed", b"round_closed", "round_opened", b"round_opened", "run_ended", b"run_ended", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["list_closed", b"list_closed", "notice", b"notice", "round_closed", b"round_closed", "round_opened", b"round_opened", "run_ended", b"run_ended", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_notice: _TypeAlias = _typing.Literal["welcome", "round_opened", "round_closed", "run_ended"]  # noqa: Y015
+    _WhichOneofReturnType_notice: _TypeAlias = _typing.Literal["welcome", "round_opened", "list_closed", "round_closed", "run_ended"]  # noqa: Y015
     _WhichOneofArgType_notice: _TypeAlias = _typing.Literal["notice", b"notice"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_notice) -> _WhichOneofReturnType_notice | None: ...
 
@@ -184,51 +226,68 @@ class Welcome(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_FIELD_NUMBER: _builtins.int
-    NUMBER_FIELD_NUMBER: _builtins.int
-    SEED_FIELD_NUMBER: _builtins.int
     ROUNDS_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     """16 hexadecimal digits, new for every training"""
-    number: _builtins.int
-    """this client's enrolment number"""
-    seed: _builtins.int
-    """of the whole training: with number and round it gives the client's shuffling"""
     rounds: _builtins.int
     def __init__(
         self,
         *,
         run: _builtins.str = ...,
-        number: _builtins.int = ...,
-        seed: _builtins.int = ...,
         rounds: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "rounds", b"rounds", "run", b"run", "seed", b"seed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rounds", b"rounds", "run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Welcome: _TypeAlias = Welcome  # noqa: Y015
 
 @_typing.final
-class RoundOpened(_message.Message):
+class SignedDescription(_message.Message):
+    """A round description with the aggregator's "round" signature."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     DESCRIPTION_FIELD_NUMBER: _builtins.int
-    ALREADY_SUBMITTED_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
     description: _builtins.bytes
-    """a serialised RoundDescription; digests cover exactly these bytes"""
-    already_submitted: _builtins.bool
-    """true after a reconnection, if the aggregator holds this client's update"""
+    """a serialised RoundDescription; digests and signatures cover exactly these bytes"""
+    signature: _builtins.bytes
     def __init__(
         self,
         *,
         description: _builtins.bytes = ...,
-        already_submitted: _builtins.bool = ...,
+        signature: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["already_submitted", b"already_submitted", "description", b"description"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignedDescription: _TypeAlias = SignedDescription  # noqa: Y015
+
+@_typing.final
+class RoundOpened(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUND_FIELD_NUMBER: _builtins.int
+    COMMITTED_FIELD_NUMBER: _builtins.int
+    committed: _builtins.bool
+    """true after a reconnection, if the aggregator holds this client's commitment"""
+    @_builtins.property
+    def round(self) -> Global___SignedDescription: ...
+    def __init__(
+        self,
+        *,
+        round: Global___SignedDescription | None = ...,
+        committed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["round", b"round"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed", b"committed", "round", b"round"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -238,8 +297,10 @@ Global___RoundOpened: _TypeAlias = RoundOpened  # noqa: Y015
 class RoundDescription(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    FEDERATION_FIELD_NUMBER: _builtins.int
     RUN_FIELD_NUMBER: _builtins.int
     TASK_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
     ROUND_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     MODEL_DIGEST_FIELD_NUMBER: _builtins.int
@@ -247,8 +308,12 @@ class RoundDescription(_message.Message):
     ENCODING_FIELD_NUMBER: _builtins.int
     MIN_COHORT_FIELD_NUMBER: _builtins.int
     DEADLINE_SECONDS_FIELD_NUMBER: _builtins.int
+    federation: _builtins.str
+    """16 hexadecimal digits"""
     run: _builtins.str
     task: _builtins.str
+    seed: _builtins.int
+    """of the whole training: with round and the client's number it gives its shuffling"""
     round: _builtins.int
     """from 1"""
     attempt: _builtins.int
@@ -258,31 +323,123 @@ class RoundDescription(_message.Message):
     min_cohort: _builtins.int
     """fewer contributors than this are never opened"""
     deadline_seconds: _builtins.float
-    """from the opening; informative, the aggregator's clock decides"""
+    """from the opening to the last commitment; the aggregator's clock decides"""
     @_builtins.property
-    def key(self) -> Global___PublicKey: ...
+    def key(self) -> Global___SignedKey: ...
     @_builtins.property
     def encoding(self) -> Global___Encoding: ...
     def __init__(
         self,
         *,
+        federation: _builtins.str = ...,
         run: _builtins.str = ...,
         task: _builtins.str = ...,
+        seed: _builtins.int = ...,
         round: _builtins.int = ...,
         attempt: _builtins.int = ...,
         model_digest: _builtins.bytes = ...,
-        key: Global___PublicKey | None = ...,
+        key: Global___SignedKey | None = ...,
         encoding: Global___Encoding | None = ...,
         min_cohort: _builtins.int = ...,
         deadline_seconds: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["encoding", b"encoding", "key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "deadline_seconds", b"deadline_seconds", "encoding", b"encoding", "key", b"key", "min_cohort", b"min_cohort", "model_digest", b"model_digest", "round", b"round", "run", b"run", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "deadline_seconds", b"deadline_seconds", "encoding", b"encoding", "federation", b"federation", "key", b"key", "min_cohort", b"min_cohort", "model_digest", b"model_digest", "round", b"round", "run", b"run", "seed", b"seed", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RoundDescription: _TypeAlias = RoundDescription  # noqa: Y015
+
+@_typing.final
+class SignedKey(_message.Message):
+    """A key certificate with the registrar's "round key" signature (with a single key holder, that holder's)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CERTIFICATE_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    certificate: _builtins.bytes
+    """a serialised KeyCertificate"""
+    signature: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        certificate: _builtins.bytes = ...,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignedKey: _TypeAlias = SignedKey  # noqa: Y015
+
+@_typing.final
+class KeyCertificate(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEDERATION_FIELD_NUMBER: _builtins.int
+    SERIAL_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    HOLDERS_FIELD_NUMBER: _builtins.int
+    EXPIRES_DAY_FIELD_NUMBER: _builtins.int
+    federation: _builtins.str
+    serial: _builtins.int
+    """from 1; a key serves one attempt"""
+    threshold: _builtins.int
+    """t"""
+    holders: _builtins.int
+    """n"""
+    expires_day: _builtins.int
+    """days since 1970-01-01; not used after that day"""
+    @_builtins.property
+    def key(self) -> Global___PublicKey: ...
+    def __init__(
+        self,
+        *,
+        federation: _builtins.str = ...,
+        serial: _builtins.int = ...,
+        key: Global___PublicKey | None = ...,
+        threshold: _builtins.int = ...,
+        holders: _builtins.int = ...,
+        expires_day: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_day", b"expires_day", "federation", b"federation", "holders", b"holders", "key", b"key", "serial", b"serial", "threshold", b"threshold"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeyCertificate: _TypeAlias = KeyCertificate  # noqa: Y015
+
+@_typing.final
+class DealtShare(_message.Message):
+    """A file in a key holder's folder `shares/`; it never travels on the network."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    SEALED_FIELD_NUMBER: _builtins.int
+    sealed: _builtins.bytes
+    """the holder's share, sealed to its X25519 key; the certificate is bound to it"""
+    @_builtins.property
+    def key(self) -> Global___SignedKey: ...
+    def __init__(
+        self,
+        *,
+        key: Global___SignedKey | None = ...,
+        sealed: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "sealed", b"sealed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DealtShare: _TypeAlias = DealtShare  # noqa: Y015
 
 @_typing.final
 class PublicKey(_message.Message):
@@ -425,9 +582,167 @@ class ModelRequest(_message.Message):
 Global___ModelRequest: _TypeAlias = ModelRequest  # noqa: Y015
 
 @_typing.final
-class SubmitRequest(_message.Message):
-    """---------------------------------------------------------------------------------------------- submitting"""
+class Commitment(_message.Message):
+    """---------------------------------------------------------------------------------------------- committing
 
+    What a client signs about its update ("commitment" signature), before it shows it to anybody.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    CLIENT_FIELD_NUMBER: _builtins.int
+    SUBMISSION_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_DIGEST_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    round: _builtins.int
+    attempt: _builtins.int
+    client: _builtins.str
+    """must be the name in the certificate of whoever brings it"""
+    submission: _builtins.bytes
+    """16 random bytes: no two submissions are the same"""
+    description_digest: _builtins.bytes
+    """SHA-256 of the description the client answers"""
+    sha256: _builtins.bytes
+    """of the ciphertexts"""
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        round: _builtins.int = ...,
+        attempt: _builtins.int = ...,
+        client: _builtins.str = ...,
+        submission: _builtins.bytes = ...,
+        description_digest: _builtins.bytes = ...,
+        sha256: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "client", b"client", "description_digest", b"description_digest", "round", b"round", "run", b"run", "sha256", b"sha256", "submission", b"submission"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Commitment: _TypeAlias = Commitment  # noqa: Y015
+
+@_typing.final
+class SignedCommitment(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMITMENT_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    commitment: _builtins.bytes
+    """a serialised Commitment"""
+    signature: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        commitment: _builtins.bytes = ...,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commitment", b"commitment", "signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignedCommitment: _TypeAlias = SignedCommitment  # noqa: Y015
+
+@_typing.final
+class CommitRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMITMENT_FIELD_NUMBER: _builtins.int
+    TRAIN_SECONDS_FIELD_NUMBER: _builtins.int
+    ENCRYPT_SECONDS_FIELD_NUMBER: _builtins.int
+    train_seconds: _builtins.float
+    """Seconds, for the table at the end. The aggregator sees when a commitment arrives anyway."""
+    encrypt_seconds: _builtins.float
+    @_builtins.property
+    def commitment(self) -> Global___SignedCommitment: ...
+    def __init__(
+        self,
+        *,
+        commitment: Global___SignedCommitment | None = ...,
+        train_seconds: _builtins.float = ...,
+        encrypt_seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["commitment", b"commitment"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commitment", b"commitment", "encrypt_seconds", b"encrypt_seconds", "train_seconds", b"train_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CommitRequest: _TypeAlias = CommitRequest  # noqa: Y015
+
+@_typing.final
+class ListClosed(_message.Message):
+    """The closed list of an attempt: from here on nobody can join it, nor change what it will send."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUND_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_DIGEST_FIELD_NUMBER: _builtins.int
+    COMMITMENTS_FIELD_NUMBER: _builtins.int
+    SIGNATURES_FIELD_NUMBER: _builtins.int
+    round: _builtins.int
+    attempt: _builtins.int
+    description_digest: _builtins.bytes
+    commitments: _builtins.bytes
+    """SHA-256 of each commitment, one after the other, in the order of the clients' names"""
+    @_builtins.property
+    def signatures(self) -> _containers.RepeatedCompositeFieldContainer[Global___HolderSignature]:
+        """"list" signatures over a serialised ListStatement"""
+
+    def __init__(
+        self,
+        *,
+        round: _builtins.int = ...,
+        attempt: _builtins.int = ...,
+        description_digest: _builtins.bytes = ...,
+        commitments: _builtins.bytes = ...,
+        signatures: _abc.Iterable[Global___HolderSignature] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "commitments", b"commitments", "description_digest", b"description_digest", "round", b"round", "signatures", b"signatures"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListClosed: _TypeAlias = ListClosed  # noqa: Y015
+
+@_typing.final
+class ListStatement(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DESCRIPTION_DIGEST_FIELD_NUMBER: _builtins.int
+    LIST_DIGEST_FIELD_NUMBER: _builtins.int
+    CLIENTS_FIELD_NUMBER: _builtins.int
+    description_digest: _builtins.bytes
+    list_digest: _builtins.bytes
+    """SHA-256 of ListClosed.commitments"""
+    clients: _builtins.int
+    """how many there are; each holder has verified every one of them"""
+    def __init__(
+        self,
+        *,
+        description_digest: _builtins.bytes = ...,
+        list_digest: _builtins.bytes = ...,
+        clients: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clients", b"clients", "description_digest", b"description_digest", "list_digest", b"list_digest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListStatement: _TypeAlias = ListStatement  # noqa: Y015
+
+@_typing.final
+class SubmitRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     HEADER_FIELD_NUMBER: _builtins.int
@@ -456,43 +771,29 @@ class SubmissionHeader(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_FIELD_NUMBER: _builtins.int
-    CLIENT_FIELD_NUMBER: _builtins.int
     ROUND_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
-    DESCRIPTION_DIGEST_FIELD_NUMBER: _builtins.int
     LENGTH_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
-    TRAIN_SECONDS_FIELD_NUMBER: _builtins.int
-    ENCRYPT_SECONDS_FIELD_NUMBER: _builtins.int
     run: _builtins.str
-    client: _builtins.str
     round: _builtins.int
     attempt: _builtins.int
-    description_digest: _builtins.bytes
-    """SHA-256 of the description the client answers"""
     length: _builtins.int
     """bytes of all ciphertexts"""
     sha256: _builtins.bytes
-    """of those bytes"""
-    train_seconds: _builtins.float
-    """Seconds, for the table at the end. The aggregator sees when an update arrives anyway."""
-    encrypt_seconds: _builtins.float
+    """of those bytes, as committed"""
     def __init__(
         self,
         *,
         run: _builtins.str = ...,
-        client: _builtins.str = ...,
         round: _builtins.int = ...,
         attempt: _builtins.int = ...,
-        description_digest: _builtins.bytes = ...,
         length: _builtins.int = ...,
         sha256: _builtins.bytes = ...,
-        train_seconds: _builtins.float = ...,
-        encrypt_seconds: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "client", b"client", "description_digest", b"description_digest", "encrypt_seconds", b"encrypt_seconds", "length", b"length", "round", b"round", "run", b"run", "sha256", b"sha256", "train_seconds", b"train_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "length", b"length", "round", b"round", "run", b"run", "sha256", b"sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -548,34 +849,42 @@ Global___AttendRequest: _TypeAlias = AttendRequest  # noqa: Y015
 class HolderTask(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
-    MAKE_KEY_FIELD_NUMBER: _builtins.int
+    NEED_KEY_FIELD_NUMBER: _builtins.int
+    CLOSE_LIST_FIELD_NUMBER: _builtins.int
     OPEN_SUM_FIELD_NUMBER: _builtins.int
+    ENDORSE_FIELD_NUMBER: _builtins.int
     RUN_ENDED_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def make_key(self) -> Global___MakeKey: ...
+    def need_key(self) -> Global___NeedKey: ...
+    @_builtins.property
+    def close_list(self) -> Global___CloseList: ...
     @_builtins.property
     def open_sum(self) -> Global___OpenSum: ...
+    @_builtins.property
+    def endorse(self) -> Global___Endorse: ...
     @_builtins.property
     def run_ended(self) -> Global___RunEnded: ...
     def __init__(
         self,
         *,
-        make_key: Global___MakeKey | None = ...,
+        need_key: Global___NeedKey | None = ...,
+        close_list: Global___CloseList | None = ...,
         open_sum: Global___OpenSum | None = ...,
+        endorse: Global___Endorse | None = ...,
         run_ended: Global___RunEnded | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["make_key", b"make_key", "open_sum", b"open_sum", "run_ended", b"run_ended", "task", b"task"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["close_list", b"close_list", "endorse", b"endorse", "need_key", b"need_key", "open_sum", b"open_sum", "run_ended", b"run_ended", "task", b"task"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["make_key", b"make_key", "open_sum", b"open_sum", "run_ended", b"run_ended", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["close_list", b"close_list", "endorse", b"endorse", "need_key", b"need_key", "open_sum", b"open_sum", "run_ended", b"run_ended", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_task: _TypeAlias = _typing.Literal["make_key", "open_sum", "run_ended"]  # noqa: Y015
+    _WhichOneofReturnType_task: _TypeAlias = _typing.Literal["need_key", "close_list", "open_sum", "endorse", "run_ended"]  # noqa: Y015
     _WhichOneofArgType_task: _TypeAlias = _typing.Literal["task", b"task"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_task) -> _WhichOneofReturnType_task | None: ...
 
 Global___HolderTask: _TypeAlias = HolderTask  # noqa: Y015
 
 @_typing.final
-class MakeKey(_message.Message):
+class NeedKey(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_FIELD_NUMBER: _builtins.int
@@ -603,86 +912,136 @@ class MakeKey(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___MakeKey: _TypeAlias = MakeKey  # noqa: Y015
+Global___NeedKey: _TypeAlias = NeedKey  # noqa: Y015
 
 @_typing.final
 class KeyOffer(_message.Message):
+    """The keys that a holder has unused shares of, the lowest serial numbers first, at most 16."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_FIELD_NUMBER: _builtins.int
     ROUND_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
-    KEY_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     round: _builtins.int
     attempt: _builtins.int
     @_builtins.property
-    def key(self) -> Global___PublicKey: ...
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___SignedKey]: ...
     def __init__(
         self,
         *,
         run: _builtins.str = ...,
         round: _builtins.int = ...,
         attempt: _builtins.int = ...,
-        key: Global___PublicKey | None = ...,
+        keys: _abc.Iterable[Global___SignedKey] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "key", b"key", "round", b"round", "run", b"run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "keys", b"keys", "round", b"round", "run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___KeyOffer: _TypeAlias = KeyOffer  # noqa: Y015
 
 @_typing.final
-class OpenSum(_message.Message):
+class CloseList(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
-    DESCRIPTION_FIELD_NUMBER: _builtins.int
-    CONTRIBUTIONS_FIELD_NUMBER: _builtins.int
-    SUM_DIGEST_FIELD_NUMBER: _builtins.int
-    description: _builtins.bytes
-    """the same bytes the clients answered"""
-    sum_digest: _builtins.bytes
-    """SHA-256 of the aggregator's own product; the holder's must be the same"""
+    ROUND_FIELD_NUMBER: _builtins.int
+    COMMITMENTS_FIELD_NUMBER: _builtins.int
+    ENDORSEMENTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def contributions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Contribution]: ...
+    def round(self) -> Global___SignedDescription: ...
+    @_builtins.property
+    def commitments(self) -> _containers.RepeatedCompositeFieldContainer[Global___SignedCommitment]:
+        """in the order of the clients' names"""
+
+    @_builtins.property
+    def endorsements(self) -> _containers.RepeatedCompositeFieldContainer[Global___HolderSignature]:
+        """of the model the round starts from; none in round 1"""
+
     def __init__(
         self,
         *,
-        description: _builtins.bytes = ...,
-        contributions: _abc.Iterable[Global___Contribution] | None = ...,
-        sum_digest: _builtins.bytes = ...,
+        round: Global___SignedDescription | None = ...,
+        commitments: _abc.Iterable[Global___SignedCommitment] | None = ...,
+        endorsements: _abc.Iterable[Global___HolderSignature] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["round", b"round"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commitments", b"commitments", "endorsements", b"endorsements", "round", b"round"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseList: _TypeAlias = CloseList  # noqa: Y015
+
+@_typing.final
+class ListSignature(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    round: _builtins.int
+    attempt: _builtins.int
+    signature: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        round: _builtins.int = ...,
+        attempt: _builtins.int = ...,
+        signature: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contributions", b"contributions", "description", b"description", "sum_digest", b"sum_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "round", b"round", "run", b"run", "signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSignature: _TypeAlias = ListSignature  # noqa: Y015
+
+@_typing.final
+class OpenSum(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIST_FIELD_NUMBER: _builtins.int
+    SIGNATURES_FIELD_NUMBER: _builtins.int
+    CONTRIBUTORS_FIELD_NUMBER: _builtins.int
+    SUM_DIGEST_FIELD_NUMBER: _builtins.int
+    sum_digest: _builtins.bytes
+    """SHA-256 of the aggregator's own product; the holder's must be the same"""
+    @_builtins.property
+    def list(self) -> Global___CloseList:
+        """as it was signed"""
+
+    @_builtins.property
+    def signatures(self) -> _containers.RepeatedCompositeFieldContainer[Global___HolderSignature]:
+        """"list" signatures of the quorum"""
+
+    @_builtins.property
+    def contributors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """those of the list whose ciphertexts came, in the order of their names"""
+
+    def __init__(
+        self,
+        *,
+        list: Global___CloseList | None = ...,
+        signatures: _abc.Iterable[Global___HolderSignature] | None = ...,
+        contributors: _abc.Iterable[_builtins.str] | None = ...,
+        sum_digest: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["list", b"list"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contributors", b"contributors", "list", b"list", "signatures", b"signatures", "sum_digest", b"sum_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OpenSum: _TypeAlias = OpenSum  # noqa: Y015
-
-@_typing.final
-class Contribution(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CLIENT_FIELD_NUMBER: _builtins.int
-    SHA256_FIELD_NUMBER: _builtins.int
-    client: _builtins.str
-    sha256: _builtins.bytes
-    def __init__(
-        self,
-        *,
-        client: _builtins.str = ...,
-        sha256: _builtins.bytes = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "sha256", b"sha256"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Contribution: _TypeAlias = Contribution  # noqa: Y015
 
 @_typing.final
 class SubmissionRequest(_message.Message):
@@ -746,13 +1105,17 @@ class ReleaseHeader(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     LENGTH_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
-    DECRYPT_SECONDS_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    EXPOSURE_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     round: _builtins.int
     attempt: _builtins.int
     length: _builtins.int
     sha256: _builtins.bytes
-    decrypt_seconds: _builtins.float
+    seconds: _builtins.float
+    """spent on checking, adding and opening"""
+    exposure: _builtins.str
+    """what the difference rule would have refused, if the holder only reports it"""
     def __init__(
         self,
         *,
@@ -761,15 +1124,125 @@ class ReleaseHeader(_message.Message):
         attempt: _builtins.int = ...,
         length: _builtins.int = ...,
         sha256: _builtins.bytes = ...,
-        decrypt_seconds: _builtins.float = ...,
+        seconds: _builtins.float = ...,
+        exposure: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "decrypt_seconds", b"decrypt_seconds", "length", b"length", "round", b"round", "run", b"run", "sha256", b"sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "exposure", b"exposure", "length", b"length", "round", b"round", "run", b"run", "seconds", b"seconds", "sha256", b"sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReleaseHeader: _TypeAlias = ReleaseHeader  # noqa: Y015
+
+@_typing.final
+class Endorse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_FIELD_NUMBER: _builtins.int
+    MODEL_DIGEST_FIELD_NUMBER: _builtins.int
+    model_digest: _builtins.bytes
+    """SHA-256 of the model that follows, as the aggregator computed it"""
+    @_builtins.property
+    def order(self) -> Global___OpenSum:
+        """what was opened, so that a holder that did not open it can check it too"""
+
+    def __init__(
+        self,
+        *,
+        order: Global___OpenSum | None = ...,
+        model_digest: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_digest", b"model_digest", "order", b"order"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Endorse: _TypeAlias = Endorse  # noqa: Y015
+
+@_typing.final
+class OpenedSumRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    round: _builtins.int
+    attempt: _builtins.int
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        round: _builtins.int = ...,
+        attempt: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "round", b"round", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenedSumRequest: _TypeAlias = OpenedSumRequest  # noqa: Y015
+
+@_typing.final
+class ModelEndorsement(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    round: _builtins.int
+    attempt: _builtins.int
+    signature: _builtins.bytes
+    """"model" signature over a serialised ModelStatement"""
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        round: _builtins.int = ...,
+        attempt: _builtins.int = ...,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "round", b"round", "run", b"run", "signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelEndorsement: _TypeAlias = ModelEndorsement  # noqa: Y015
+
+@_typing.final
+class ModelStatement(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEDERATION_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
+    MODEL_DIGEST_FIELD_NUMBER: _builtins.int
+    federation: _builtins.str
+    run: _builtins.str
+    round: _builtins.int
+    """the round that made the model"""
+    model_digest: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        federation: _builtins.str = ...,
+        run: _builtins.str = ...,
+        round: _builtins.int = ...,
+        model_digest: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["federation", b"federation", "model_digest", b"model_digest", "round", b"round", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelStatement: _TypeAlias = ModelStatement  # noqa: Y015
 
 @_typing.final
 class Decline(_message.Message):
@@ -848,8 +1321,9 @@ class Progress(_message.Message):
     EXPECTED_FIELD_NUMBER: _builtins.int
     RESULTS_FIELD_NUMBER: _builtins.int
     SENTENCE_FIELD_NUMBER: _builtins.int
+    HOLDERS_FIELD_NUMBER: _builtins.int
     phase: _builtins.str
-    """waiting, collecting, releasing, finished, failed"""
+    """waiting, committing, closing, uploading, releasing, endorsing, finished, failed"""
     round: _builtins.int
     """the round this is about, from 1"""
     rounds: _builtins.int
@@ -858,11 +1332,13 @@ class Progress(_message.Message):
     present: _builtins.int
     """clients with an open stream"""
     received: _builtins.int
-    """updates on disk for this attempt"""
+    """commitments, later updates, on disk for this attempt"""
     expected: _builtins.int
-    """clients the attempt was opened for"""
+    """clients the attempt was opened for, later clients on its closed list"""
     sentence: _builtins.str
     """what is waited for, or how it ended"""
+    holders: _builtins.int
+    """key holders with an open stream"""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___RoundResult]:
         """of the rounds completed since this watcher was last told"""
@@ -879,10 +1355,11 @@ class Progress(_message.Message):
         expected: _builtins.int = ...,
         results: _abc.Iterable[Global___RoundResult] | None = ...,
         sentence: _builtins.str = ...,
+        holders: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "expected", b"expected", "phase", b"phase", "present", b"present", "received", b"received", "results", b"results", "round", b"round", "rounds", b"rounds", "sentence", b"sentence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "expected", b"expected", "holders", b"holders", "phase", b"phase", "present", b"present", "received", b"received", "results", b"results", "round", b"round", "rounds", b"rounds", "sentence", b"sentence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -903,6 +1380,8 @@ class RoundResult(_message.Message):
     DECRYPT_SECONDS_FIELD_NUMBER: _builtins.int
     COHORT_ACCURACY_FIELD_NUMBER: _builtins.int
     COHORT_LOSS_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    EXPOSURE_FIELD_NUMBER: _builtins.int
     round: _builtins.int
     contributors: _builtins.int
     accuracy: _builtins.float
@@ -916,10 +1395,14 @@ class RoundResult(_message.Message):
     add_seconds: _builtins.float
     """all additions and checks at the aggregator"""
     decrypt_seconds: _builtins.float
-    """at the key holder"""
+    """the slowest of the t holders, and the aggregator's combining"""
     cohort_accuracy: _builtins.float
     """of the model the round started from, on the contributors' own data (from the encrypted sum)"""
     cohort_loss: _builtins.float
+    seconds: _builtins.float
+    """from the opening of the attempt to the new model"""
+    exposure: _builtins.str
+    """what the difference rule would have refused; empty if nothing"""
     def __init__(
         self,
         *,
@@ -934,10 +1417,12 @@ class RoundResult(_message.Message):
         decrypt_seconds: _builtins.float = ...,
         cohort_accuracy: _builtins.float = ...,
         cohort_loss: _builtins.float = ...,
+        seconds: _builtins.float = ...,
+        exposure: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "add_seconds", b"add_seconds", "bytes_up_per_client", b"bytes_up_per_client", "cohort_accuracy", b"cohort_accuracy", "cohort_loss", b"cohort_loss", "contributors", b"contributors", "decrypt_seconds", b"decrypt_seconds", "encrypt_seconds", b"encrypt_seconds", "loss", b"loss", "round", b"round", "train_seconds", b"train_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "add_seconds", b"add_seconds", "bytes_up_per_client", b"bytes_up_per_client", "cohort_accuracy", b"cohort_accuracy", "cohort_loss", b"cohort_loss", "contributors", b"contributors", "decrypt_seconds", b"decrypt_seconds", "encrypt_seconds", b"encrypt_seconds", "exposure", b"exposure", "loss", b"loss", "round", b"round", "seconds", b"seconds", "train_seconds", b"train_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

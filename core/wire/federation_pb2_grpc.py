@@ -45,6 +45,11 @@ class FederationStub:
                 request_serializer=core_dot_wire_dot_federation__pb2.ModelRequest.SerializeToString,
                 response_deserializer=core_dot_wire_dot_federation__pb2.Chunk.FromString,
                 _registered_method=True)
+        self.Commit = channel.unary_unary(
+                '/grokfed.v1.Federation/Commit',
+                request_serializer=core_dot_wire_dot_federation__pb2.CommitRequest.SerializeToString,
+                response_deserializer=core_dot_wire_dot_federation__pb2.Receipt.FromString,
+                _registered_method=True)
         self.Submit = channel.stream_unary(
                 '/grokfed.v1.Federation/Submit',
                 request_serializer=core_dot_wire_dot_federation__pb2.SubmitRequest.SerializeToString,
@@ -70,6 +75,13 @@ class FederationServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Commit(self, request, context):
+        """The signed digest of an update, before anybody can have seen the update itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Submit(self, request_iterator, context):
         """One encrypted update. The first message is the header, the rest are pieces of the ciphertexts.
         """
@@ -89,6 +101,11 @@ def add_FederationServicer_to_server(servicer, server):
                     servicer.FetchModel,
                     request_deserializer=core_dot_wire_dot_federation__pb2.ModelRequest.FromString,
                     response_serializer=core_dot_wire_dot_federation__pb2.Chunk.SerializeToString,
+            ),
+            'Commit': grpc.unary_unary_rpc_method_handler(
+                    servicer.Commit,
+                    request_deserializer=core_dot_wire_dot_federation__pb2.CommitRequest.FromString,
+                    response_serializer=core_dot_wire_dot_federation__pb2.Receipt.SerializeToString,
             ),
             'Submit': grpc.stream_unary_rpc_method_handler(
                     servicer.Submit,
@@ -162,6 +179,33 @@ class Federation:
             _registered_method=True)
 
     @staticmethod
+    def Commit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/grokfed.v1.Federation/Commit',
+            core_dot_wire_dot_federation__pb2.CommitRequest.SerializeToString,
+            core_dot_wire_dot_federation__pb2.Receipt.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def Submit(request_iterator,
             target,
             options=(),
@@ -190,7 +234,7 @@ class Federation:
 
 
 class KeyHoldingStub:
-    """What the key holder calls. It is the only party that can open a sum, and it opens nothing it has not checked itself.
+    """What a key holder calls. It signs and opens nothing that it has not checked itself.
     """
 
     def __init__(self, channel):
@@ -204,9 +248,14 @@ class KeyHoldingStub:
                 request_serializer=core_dot_wire_dot_federation__pb2.AttendRequest.SerializeToString,
                 response_deserializer=core_dot_wire_dot_federation__pb2.HolderTask.FromString,
                 _registered_method=True)
-        self.OfferKey = channel.unary_unary(
-                '/grokfed.v1.KeyHolding/OfferKey',
+        self.OfferKeys = channel.unary_unary(
+                '/grokfed.v1.KeyHolding/OfferKeys',
                 request_serializer=core_dot_wire_dot_federation__pb2.KeyOffer.SerializeToString,
+                response_deserializer=core_dot_wire_dot_federation__pb2.Accepted.FromString,
+                _registered_method=True)
+        self.SignList = channel.unary_unary(
+                '/grokfed.v1.KeyHolding/SignList',
+                request_serializer=core_dot_wire_dot_federation__pb2.ListSignature.SerializeToString,
                 response_deserializer=core_dot_wire_dot_federation__pb2.Accepted.FromString,
                 _registered_method=True)
         self.FetchSubmission = channel.unary_stream(
@@ -219,15 +268,25 @@ class KeyHoldingStub:
                 request_serializer=core_dot_wire_dot_federation__pb2.ReleaseRequest.SerializeToString,
                 response_deserializer=core_dot_wire_dot_federation__pb2.Accepted.FromString,
                 _registered_method=True)
-        self.DeclineRelease = channel.unary_unary(
-                '/grokfed.v1.KeyHolding/DeclineRelease',
+        self.FetchOpenedSum = channel.unary_stream(
+                '/grokfed.v1.KeyHolding/FetchOpenedSum',
+                request_serializer=core_dot_wire_dot_federation__pb2.OpenedSumRequest.SerializeToString,
+                response_deserializer=core_dot_wire_dot_federation__pb2.Chunk.FromString,
+                _registered_method=True)
+        self.EndorseModel = channel.unary_unary(
+                '/grokfed.v1.KeyHolding/EndorseModel',
+                request_serializer=core_dot_wire_dot_federation__pb2.ModelEndorsement.SerializeToString,
+                response_deserializer=core_dot_wire_dot_federation__pb2.Accepted.FromString,
+                _registered_method=True)
+        self.DeclineTask = channel.unary_unary(
+                '/grokfed.v1.KeyHolding/DeclineTask',
                 request_serializer=core_dot_wire_dot_federation__pb2.Decline.SerializeToString,
                 response_deserializer=core_dot_wire_dot_federation__pb2.Accepted.FromString,
                 _registered_method=True)
 
 
 class KeyHoldingServicer:
-    """What the key holder calls. It is the only party that can open a sum, and it opens nothing it has not checked itself.
+    """What a key holder calls. It signs and opens nothing that it has not checked itself.
     """
 
     def Attend(self, request, context):
@@ -236,7 +295,13 @@ class KeyHoldingServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def OfferKey(self, request, context):
+    def OfferKeys(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SignList(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -249,14 +314,28 @@ class KeyHoldingServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Release(self, request_iterator, context):
-        """The opened sum, as slots packed into plaintexts; the first message is the header.
+        """This holder's share of the opening: one number a ciphertext; the first message is the header.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def DeclineRelease(self, request, context):
+    def FetchOpenedSum(self, request, context):
+        """The sum as the aggregator combined it, for the holders to check.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndorseModel(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeclineTask(self, request, context):
+        """Any of the three tasks above, turned down.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -269,9 +348,14 @@ def add_KeyHoldingServicer_to_server(servicer, server):
                     request_deserializer=core_dot_wire_dot_federation__pb2.AttendRequest.FromString,
                     response_serializer=core_dot_wire_dot_federation__pb2.HolderTask.SerializeToString,
             ),
-            'OfferKey': grpc.unary_unary_rpc_method_handler(
-                    servicer.OfferKey,
+            'OfferKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.OfferKeys,
                     request_deserializer=core_dot_wire_dot_federation__pb2.KeyOffer.FromString,
+                    response_serializer=core_dot_wire_dot_federation__pb2.Accepted.SerializeToString,
+            ),
+            'SignList': grpc.unary_unary_rpc_method_handler(
+                    servicer.SignList,
+                    request_deserializer=core_dot_wire_dot_federation__pb2.ListSignature.FromString,
                     response_serializer=core_dot_wire_dot_federation__pb2.Accepted.SerializeToString,
             ),
             'FetchSubmission': grpc.unary_stream_rpc_method_handler(
@@ -284,8 +368,18 @@ def add_KeyHoldingServicer_to_server(servicer, server):
                     request_deserializer=core_dot_wire_dot_federation__pb2.ReleaseRequest.FromString,
                     response_serializer=core_dot_wire_dot_federation__pb2.Accepted.SerializeToString,
             ),
-            'DeclineRelease': grpc.unary_unary_rpc_method_handler(
-                    servicer.DeclineRelease,
+            'FetchOpenedSum': grpc.unary_stream_rpc_method_handler(
+                    servicer.FetchOpenedSum,
+                    request_deserializer=core_dot_wire_dot_federation__pb2.OpenedSumRequest.FromString,
+                    response_serializer=core_dot_wire_dot_federation__pb2.Chunk.SerializeToString,
+            ),
+            'EndorseModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndorseModel,
+                    request_deserializer=core_dot_wire_dot_federation__pb2.ModelEndorsement.FromString,
+                    response_serializer=core_dot_wire_dot_federation__pb2.Accepted.SerializeToString,
+            ),
+            'DeclineTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeclineTask,
                     request_deserializer=core_dot_wire_dot_federation__pb2.Decline.FromString,
                     response_serializer=core_dot_wire_dot_federation__pb2.Accepted.SerializeToString,
             ),
@@ -298,7 +392,7 @@ def add_KeyHoldingServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class KeyHolding:
-    """What the key holder calls. It is the only party that can open a sum, and it opens nothing it has not checked itself.
+    """What a key holder calls. It signs and opens nothing that it has not checked itself.
     """
 
     @staticmethod
@@ -329,7 +423,7 @@ class KeyHolding:
             _registered_method=True)
 
     @staticmethod
-    def OfferKey(request,
+    def OfferKeys(request,
             target,
             options=(),
             channel_credentials=None,
@@ -342,8 +436,35 @@ class KeyHolding:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/grokfed.v1.KeyHolding/OfferKey',
+            '/grokfed.v1.KeyHolding/OfferKeys',
             core_dot_wire_dot_federation__pb2.KeyOffer.SerializeToString,
+            core_dot_wire_dot_federation__pb2.Accepted.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SignList(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/grokfed.v1.KeyHolding/SignList',
+            core_dot_wire_dot_federation__pb2.ListSignature.SerializeToString,
             core_dot_wire_dot_federation__pb2.Accepted.FromString,
             options,
             channel_credentials,
@@ -410,7 +531,34 @@ class KeyHolding:
             _registered_method=True)
 
     @staticmethod
-    def DeclineRelease(request,
+    def FetchOpenedSum(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/grokfed.v1.KeyHolding/FetchOpenedSum',
+            core_dot_wire_dot_federation__pb2.OpenedSumRequest.SerializeToString,
+            core_dot_wire_dot_federation__pb2.Chunk.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndorseModel(request,
             target,
             options=(),
             channel_credentials=None,
@@ -423,7 +571,34 @@ class KeyHolding:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/grokfed.v1.KeyHolding/DeclineRelease',
+            '/grokfed.v1.KeyHolding/EndorseModel',
+            core_dot_wire_dot_federation__pb2.ModelEndorsement.SerializeToString,
+            core_dot_wire_dot_federation__pb2.Accepted.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeclineTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/grokfed.v1.KeyHolding/DeclineTask',
             core_dot_wire_dot_federation__pb2.Decline.SerializeToString,
             core_dot_wire_dot_federation__pb2.Accepted.FromString,
             options,
@@ -438,7 +613,7 @@ class KeyHolding:
 
 
 class ObservationStub:
-    """For whoever wants to look on: progress displays, scripts, people. Nothing here is secret.
+    """For whoever wants to look on: progress displays, scripts, people. Nothing here is secret among the parties.
     """
 
     def __init__(self, channel):
@@ -455,7 +630,7 @@ class ObservationStub:
 
 
 class ObservationServicer:
-    """For whoever wants to look on: progress displays, scripts, people. Nothing here is secret.
+    """For whoever wants to look on: progress displays, scripts, people. Nothing here is secret among the parties.
     """
 
     def Watch(self, request, context):
@@ -481,7 +656,7 @@ def add_ObservationServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Observation:
-    """For whoever wants to look on: progress displays, scripts, people. Nothing here is secret.
+    """For whoever wants to look on: progress displays, scripts, people. Nothing here is secret among the parties.
     """
 
     @staticmethod

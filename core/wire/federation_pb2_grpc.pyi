@@ -3,23 +3,36 @@
 isort:skip_file
 The contract between the parties, in the order in which a round happens.
 
-Three parties: data owners (clients), one aggregator (the server of every call below) and the key holder. Only the
-aggregator listens; everyone else dials out, opens one stream on which the aggregator pushes, and answers by calls.
+Three kinds of parties: data owners (clients), one aggregator (the server of every call below) and n key holders, of
+whom t together can open a sum. Only the aggregator listens; everyone else dials out, opens one stream on which the
+aggregator pushes, and answers by calls. (A fourth party, the registrar, made the certificates, the roster and the
+round keys beforehand; it is never on the network.)
 
-  client                     aggregator                      key holder
+  client                     aggregator                      key holder (each of n)
     | Join ------------------->|<---------------------- Attend |
-    |<-- Welcome               |                  MakeKey ---->|
-    |                          |<-------------------- OfferKey |
+    |<-- Welcome               |                  NeedKey ---->|
+    |                          |<------------------- OfferKeys |
     |<-- RoundOpened           |                               |
     | FetchModel ------------->|                               |
-    | (trains, encrypts)       |                               |
-    | Submit ----------------->| stores, then acknowledges     |
-    |                          |                OpenSum ------>|
-    |                          |<------------- FetchSubmission | (checks all, recomputes the sum)
-    |                          |<--------------------- Release |
+    | (checks, trains,         |                               |
+    |  encrypts, signs)        |                               |
+    | Commit: signed digest -->| stores, then acknowledges     |
+    |                          |                CloseList ---->| (checks all, once only)
+    |                          |<-------------------- SignList |
+    |<-- ListClosed            |                               |
+    | Submit: ciphertexts ---->| stores, then acknowledges     |
+    |                          |                  OpenSum ---->|
+    |                          |<------------- FetchSubmission | (checks all again, recomputes the sum, once only)
+    |                          |<--------------------- Release | (its share of the opening)
+    |                          | combines t of them            |
+    |                          |                  Endorse ---->|
+    |                          |<-------------- FetchOpenedSum | (checks the opening, recomputes the model)
+    |                          |<---------------- EndorseModel |
     |<-- RoundClosed           | new model                     |
 
 Rules that hold everywhere:
+  * who calls is known from the certificate of the connection, never from a field;
+  * a signature is Ed25519 over "grokfed <what> v1", a zero byte, and exactly the bytes that travel;
   * integers are unsigned and big numbers are fixed-length big-endian bytes;
   * whatever can be long travels as a stream: one header that declares length and SHA-256, then pieces of at most
     256 KiB. Nothing relies on raising gRPC's limit of 4 MiB a message;
@@ -61,6 +74,8 @@ class FederationStub:
     """Enrols the client (or finds its earlier enrolment again) and stays open; the aggregator pushes notices."""
     FetchModel: _grpc.UnaryStreamMultiCallable[_federation_pb2.ModelRequest, _federation_pb2.Chunk]
     """The global model after a round; without a round, the newest."""
+    Commit: _grpc.UnaryUnaryMultiCallable[_federation_pb2.CommitRequest, _federation_pb2.Receipt]
+    """The signed digest of an update, before anybody can have seen the update itself."""
     Submit: _grpc.StreamUnaryMultiCallable[_federation_pb2.SubmitRequest, _federation_pb2.Receipt]
     """One encrypted update. The first message is the header, the rest are pieces of the ciphertexts."""
 
@@ -73,6 +88,8 @@ class FederationAsyncStub(FederationStub):
     """Enrols the client (or finds its earlier enrolment again) and stays open; the aggregator pushes notices."""
     FetchModel: _aio.UnaryStreamMultiCallable[_federation_pb2.ModelRequest, _federation_pb2.Chunk]  # type: ignore[assignment]
     """The global model after a round; without a round, the newest."""
+    Commit: _aio.UnaryUnaryMultiCallable[_federation_pb2.CommitRequest, _federation_pb2.Receipt]  # type: ignore[assignment]
+    """The signed digest of an update, before anybody can have seen the update itself."""
     Submit: _aio.StreamUnaryMultiCallable[_federation_pb2.SubmitRequest, _federation_pb2.Receipt]  # type: ignore[assignment]
     """One encrypted update. The first message is the header, the rest are pieces of the ciphertexts."""
 
@@ -96,6 +113,14 @@ class FederationServicer(metaclass=_abc_1.ABCMeta):
         """The global model after a round; without a round, the newest."""
 
     @_abc_1.abstractmethod
+    def Commit(
+        self,
+        request: _federation_pb2.CommitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.Receipt, _abc.Awaitable[_federation_pb2.Receipt]]:
+        """The signed digest of an update, before anybody can have seen the update itself."""
+
+    @_abc_1.abstractmethod
     def Submit(
         self,
         request_iterator: _MaybeAsyncIterator[_federation_pb2.SubmitRequest],
@@ -106,33 +131,43 @@ class FederationServicer(metaclass=_abc_1.ABCMeta):
 def add_FederationServicer_to_server(servicer: FederationServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
 class KeyHoldingStub:
-    """What the key holder calls. It is the only party that can open a sum, and it opens nothing it has not checked itself."""
+    """What a key holder calls. It signs and opens nothing that it has not checked itself."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> KeyHoldingAsyncStub: ...
     Attend: _grpc.UnaryStreamMultiCallable[_federation_pb2.AttendRequest, _federation_pb2.HolderTask]
-    OfferKey: _grpc.UnaryUnaryMultiCallable[_federation_pb2.KeyOffer, _federation_pb2.Accepted]
+    OfferKeys: _grpc.UnaryUnaryMultiCallable[_federation_pb2.KeyOffer, _federation_pb2.Accepted]
+    SignList: _grpc.UnaryUnaryMultiCallable[_federation_pb2.ListSignature, _federation_pb2.Accepted]
     FetchSubmission: _grpc.UnaryStreamMultiCallable[_federation_pb2.SubmissionRequest, _federation_pb2.Chunk]
     Release: _grpc.StreamUnaryMultiCallable[_federation_pb2.ReleaseRequest, _federation_pb2.Accepted]
-    """The opened sum, as slots packed into plaintexts; the first message is the header."""
-    DeclineRelease: _grpc.UnaryUnaryMultiCallable[_federation_pb2.Decline, _federation_pb2.Accepted]
+    """This holder's share of the opening: one number a ciphertext; the first message is the header."""
+    FetchOpenedSum: _grpc.UnaryStreamMultiCallable[_federation_pb2.OpenedSumRequest, _federation_pb2.Chunk]
+    """The sum as the aggregator combined it, for the holders to check."""
+    EndorseModel: _grpc.UnaryUnaryMultiCallable[_federation_pb2.ModelEndorsement, _federation_pb2.Accepted]
+    DeclineTask: _grpc.UnaryUnaryMultiCallable[_federation_pb2.Decline, _federation_pb2.Accepted]
+    """Any of the three tasks above, turned down."""
 
 @_typing.type_check_only
 class KeyHoldingAsyncStub(KeyHoldingStub):
-    """What the key holder calls. It is the only party that can open a sum, and it opens nothing it has not checked itself."""
+    """What a key holder calls. It signs and opens nothing that it has not checked itself."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Attend: _aio.UnaryStreamMultiCallable[_federation_pb2.AttendRequest, _federation_pb2.HolderTask]  # type: ignore[assignment]
-    OfferKey: _aio.UnaryUnaryMultiCallable[_federation_pb2.KeyOffer, _federation_pb2.Accepted]  # type: ignore[assignment]
+    OfferKeys: _aio.UnaryUnaryMultiCallable[_federation_pb2.KeyOffer, _federation_pb2.Accepted]  # type: ignore[assignment]
+    SignList: _aio.UnaryUnaryMultiCallable[_federation_pb2.ListSignature, _federation_pb2.Accepted]  # type: ignore[assignment]
     FetchSubmission: _aio.UnaryStreamMultiCallable[_federation_pb2.SubmissionRequest, _federation_pb2.Chunk]  # type: ignore[assignment]
     Release: _aio.StreamUnaryMultiCallable[_federation_pb2.ReleaseRequest, _federation_pb2.Accepted]  # type: ignore[assignment]
-    """The opened sum, as slots packed into plaintexts; the first message is the header."""
-    DeclineRelease: _aio.UnaryUnaryMultiCallable[_federation_pb2.Decline, _federation_pb2.Accepted]  # type: ignore[assignment]
+    """This holder's share of the opening: one number a ciphertext; the first message is the header."""
+    FetchOpenedSum: _aio.UnaryStreamMultiCallable[_federation_pb2.OpenedSumRequest, _federation_pb2.Chunk]  # type: ignore[assignment]
+    """The sum as the aggregator combined it, for the holders to check."""
+    EndorseModel: _aio.UnaryUnaryMultiCallable[_federation_pb2.ModelEndorsement, _federation_pb2.Accepted]  # type: ignore[assignment]
+    DeclineTask: _aio.UnaryUnaryMultiCallable[_federation_pb2.Decline, _federation_pb2.Accepted]  # type: ignore[assignment]
+    """Any of the three tasks above, turned down."""
 
 class KeyHoldingServicer(metaclass=_abc_1.ABCMeta):
-    """What the key holder calls. It is the only party that can open a sum, and it opens nothing it has not checked itself."""
+    """What a key holder calls. It signs and opens nothing that it has not checked itself."""
 
     @_abc_1.abstractmethod
     def Attend(
@@ -142,9 +177,16 @@ class KeyHoldingServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_federation_pb2.HolderTask], _abc.AsyncIterator[_federation_pb2.HolderTask]]: ...
 
     @_abc_1.abstractmethod
-    def OfferKey(
+    def OfferKeys(
         self,
         request: _federation_pb2.KeyOffer,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.Accepted, _abc.Awaitable[_federation_pb2.Accepted]]: ...
+
+    @_abc_1.abstractmethod
+    def SignList(
+        self,
+        request: _federation_pb2.ListSignature,
         context: _ServicerContext,
     ) -> _typing.Union[_federation_pb2.Accepted, _abc.Awaitable[_federation_pb2.Accepted]]: ...
 
@@ -161,19 +203,35 @@ class KeyHoldingServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_federation_pb2.ReleaseRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_federation_pb2.Accepted, _abc.Awaitable[_federation_pb2.Accepted]]:
-        """The opened sum, as slots packed into plaintexts; the first message is the header."""
+        """This holder's share of the opening: one number a ciphertext; the first message is the header."""
 
     @_abc_1.abstractmethod
-    def DeclineRelease(
+    def FetchOpenedSum(
+        self,
+        request: _federation_pb2.OpenedSumRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_federation_pb2.Chunk], _abc.AsyncIterator[_federation_pb2.Chunk]]:
+        """The sum as the aggregator combined it, for the holders to check."""
+
+    @_abc_1.abstractmethod
+    def EndorseModel(
+        self,
+        request: _federation_pb2.ModelEndorsement,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.Accepted, _abc.Awaitable[_federation_pb2.Accepted]]: ...
+
+    @_abc_1.abstractmethod
+    def DeclineTask(
         self,
         request: _federation_pb2.Decline,
         context: _ServicerContext,
-    ) -> _typing.Union[_federation_pb2.Accepted, _abc.Awaitable[_federation_pb2.Accepted]]: ...
+    ) -> _typing.Union[_federation_pb2.Accepted, _abc.Awaitable[_federation_pb2.Accepted]]:
+        """Any of the three tasks above, turned down."""
 
 def add_KeyHoldingServicer_to_server(servicer: KeyHoldingServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
 class ObservationStub:
-    """For whoever wants to look on: progress displays, scripts, people. Nothing here is secret."""
+    """For whoever wants to look on: progress displays, scripts, people. Nothing here is secret among the parties."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -183,13 +241,13 @@ class ObservationStub:
 
 @_typing.type_check_only
 class ObservationAsyncStub(ObservationStub):
-    """For whoever wants to look on: progress displays, scripts, people. Nothing here is secret."""
+    """For whoever wants to look on: progress displays, scripts, people. Nothing here is secret among the parties."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Watch: _aio.UnaryStreamMultiCallable[_federation_pb2.WatchRequest, _federation_pb2.Progress]  # type: ignore[assignment]
 
 class ObservationServicer(metaclass=_abc_1.ABCMeta):
-    """For whoever wants to look on: progress displays, scripts, people. Nothing here is secret."""
+    """For whoever wants to look on: progress displays, scripts, people. Nothing here is secret among the parties."""
 
     @_abc_1.abstractmethod
     def Watch(

@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from core.errors import Reason, Refused, SettingsError
-from core.protocol import AttemptId, Contribution, RoundDescription, RoundResult, SubmissionHeader, check_client_name
+from core.protocol import (
+    AttemptId,
+    ClosedList,
+    Commitment,
+    HolderSignature,
+    KeyCertificate,
+    RoundDescription,
+    RoundResult,
+    Signed,
+    SubmissionHeader,
+    Timings,
+    check_client_name,
+    digest,
+)
 from core.secagg.encoding import Encoding
 from core.secagg.scheme import PublicKey
 from core.wire import federation_pb2 as pb
@@ -15,6 +31,11 @@ from core.wire import federation_pb2 as pb
 DIGEST_BYTES = 32
 LARGEST_KEY_BITS = 8192
 LONGEST_SECONDS = 1e7
+SIGNATURE_BYTES = 64
+SUBMISSION_BYTES = 16
+MOST_HOLDERS = 10
+
+M = TypeVar("M", bound=Message)
 
 
 def _malformed(sentence: str) -> Refused:
@@ -35,10 +56,23 @@ def checked_seconds(value: float, what: str) -> float:
     return value
 
 
+def _parsed(message: M, raw: bytes, what: str) -> M:
+    try:
+        message.ParseFromString(raw)
+    except DecodeError as error:
+        raise _malformed(f"{what} is not one") from error
+    return message
+
+
+def _hexadecimal(text: str, what: str) -> str:
+    if len(text) != 16 or any(c not in "0123456789abcdef" for c in text):
+        raise _malformed(f"{what} is {text[:80]!r}; expected 16 hexadecimal digits")
+    return text
+
+
 def attempt_id(run: str, round_number: int, attempt: int) -> AttemptId:
     """Check and join the three parts that name an attempt."""
-    if len(run) != 16 or any(c not in "0123456789abcdef" for c in run):
-        raise _malformed(f"the run is {run[:80]!r}; expected 16 hexadecimal digits")
+    _hexadecimal(run, "the run")
     if round_number < 1 or attempt < 1:
         raise _malformed(f"round {round_number}, attempt {attempt}; both count from 1")
     return AttemptId(run, round_number, attempt)
@@ -77,15 +111,51 @@ def encoding_from_wire(message: pb.Encoding) -> Encoding:
         raise _malformed(f"the encoding cannot work: {error}") from error
 
 
+def signed_from_wire(body: bytes, signature: bytes) -> Signed:
+    if len(signature) != SIGNATURE_BYTES:
+        raise _malformed(f"a signature has {len(signature)} bytes; Ed25519 signatures have {SIGNATURE_BYTES}")
+    return Signed(body, signature)
+
+
+def certificate_to_bytes(certificate: KeyCertificate) -> bytes:
+    """Serialise a key's certificate; the dealer's signature covers exactly these bytes."""
+    return pb.KeyCertificate(
+        federation=certificate.federation,
+        serial=certificate.serial,
+        key=key_to_wire(certificate.key),
+        threshold=certificate.threshold,
+        holders=certificate.holders,
+        expires_day=certificate.expires_day,
+    ).SerializeToString(deterministic=True)
+
+
+def certificate_from_bytes(raw: bytes) -> KeyCertificate:
+    message = _parsed(pb.KeyCertificate(), raw, "the key's certificate")
+    if not 1 <= message.threshold <= message.holders <= MOST_HOLDERS or not message.serial:
+        raise _malformed(
+            f"a key with serial number {message.serial} for {message.threshold} of {message.holders} holders"
+        )
+    return KeyCertificate(
+        federation=_hexadecimal(message.federation, "the federation"),
+        serial=message.serial,
+        key=key_from_wire(message.key),
+        threshold=message.threshold,
+        holders=message.holders,
+        expires_day=message.expires_day,
+    )
+
+
 def description_to_bytes(description: RoundDescription) -> bytes:
-    """Serialise a description; digests (and later signatures) cover exactly these bytes."""
+    """Serialise a description; digests and signatures cover exactly these bytes."""
     return pb.RoundDescription(
+        federation=description.federation,
         run=description.id.run,
         task=description.task,
+        seed=description.seed,
         round=description.id.round,
         attempt=description.id.attempt,
         model_digest=description.model_digest,
-        key=key_to_wire(description.key),
+        key=signed_key_to_wire(description.signed_certificate),
         encoding=encoding_to_wire(description.encoding),
         min_cohort=description.min_cohort,
         deadline_seconds=description.deadline_seconds,
@@ -93,52 +163,148 @@ def description_to_bytes(description: RoundDescription) -> bytes:
 
 
 def description_from_bytes(raw: bytes) -> RoundDescription:
-    message = pb.RoundDescription()
-    try:
-        message.ParseFromString(raw)
-    except DecodeError as error:
-        raise _malformed("the round description is not one") from error
+    message = _parsed(pb.RoundDescription(), raw, "the round description")
+    signed_key = signed_key_from_wire(message.key)
+    if message.seed >= 1 << 63:
+        raise _malformed(f"the seed is {message.seed}; expected 0 to 2^63 - 1")
     return RoundDescription(
+        federation=_hexadecimal(message.federation, "the federation"),
         id=attempt_id(message.run, message.round, message.attempt),
         task=message.task,
+        seed=message.seed,
         model_digest=checked_digest(message.model_digest, "the model's digest"),
-        key=key_from_wire(message.key),
+        certificate=certificate_from_bytes(signed_key.body),
+        signed_certificate=signed_key,
         encoding=encoding_from_wire(message.encoding),
         min_cohort=message.min_cohort,
         deadline_seconds=checked_seconds(message.deadline_seconds, "the deadline"),
     )
 
 
+def signed_key_to_wire(signed: Signed) -> pb.SignedKey:
+    return pb.SignedKey(certificate=signed.body, signature=signed.signature)
+
+
+def signed_key_from_wire(message: pb.SignedKey) -> Signed:
+    return signed_from_wire(message.certificate, message.signature)
+
+
+def round_to_wire(signed: Signed) -> pb.SignedDescription:
+    return pb.SignedDescription(description=signed.body, signature=signed.signature)
+
+
+def round_from_wire(message: pb.SignedDescription) -> Signed:
+    return signed_from_wire(message.description, message.signature)
+
+
+def commitment_to_bytes(commitment: Commitment) -> bytes:
+    """Serialise a commitment; digests and signatures cover exactly these bytes."""
+    return pb.Commitment(
+        run=commitment.id.run,
+        round=commitment.id.round,
+        attempt=commitment.id.attempt,
+        client=commitment.client,
+        submission=commitment.submission,
+        description_digest=commitment.description_digest,
+        sha256=commitment.digest,
+    ).SerializeToString(deterministic=True)
+
+
+def commitment_from_bytes(raw: bytes) -> Commitment:
+    message = _parsed(pb.Commitment(), raw, "the commitment")
+    check_client_name(message.client)
+    if len(message.submission) != SUBMISSION_BYTES:
+        raise _malformed(f"a submission's number has {len(message.submission)} bytes; expected {SUBMISSION_BYTES}")
+    return Commitment(
+        id=attempt_id(message.run, message.round, message.attempt),
+        client=message.client,
+        submission=message.submission,
+        description_digest=checked_digest(message.description_digest, "the description's digest"),
+        digest=checked_digest(message.sha256, "the update's digest"),
+    )
+
+
+def signed_commitment_to_wire(signed: Signed) -> pb.SignedCommitment:
+    return pb.SignedCommitment(commitment=signed.body, signature=signed.signature)
+
+
+def signed_commitment_from_wire(message: pb.SignedCommitment) -> Signed:
+    return signed_from_wire(message.commitment, message.signature)
+
+
+def timings_from_wire(message: pb.CommitRequest) -> Timings:
+    return Timings(
+        checked_seconds(message.train_seconds, "train_seconds"),
+        checked_seconds(message.encrypt_seconds, "encrypt_seconds"),
+    )
+
+
+def holder_signatures_to_wire(signatures: Iterable[HolderSignature]) -> list[pb.HolderSignature]:
+    return [pb.HolderSignature(holder=each.holder, signature=each.signature) for each in signatures]
+
+
+def holder_signatures_from_wire(messages: Iterable[pb.HolderSignature]) -> tuple[HolderSignature, ...]:
+    return tuple(
+        HolderSignature(each.holder, signed_from_wire(b"", each.signature).signature)
+        for each in itertools.islice(messages, MOST_HOLDERS)
+    )
+
+
+def list_statement(description_digest: bytes, commitment_digests: Sequence[bytes]) -> bytes:
+    """What a key holder signs under a closed list it has checked."""
+    return pb.ListStatement(
+        description_digest=description_digest,
+        list_digest=digest(b"".join(commitment_digests)),
+        clients=len(commitment_digests),
+    ).SerializeToString(deterministic=True)
+
+
+def model_statement(federation: str, run: str, round_number: int, model_digest: bytes) -> bytes:
+    """What a key holder signs under a model it has recomputed."""
+    return pb.ModelStatement(
+        federation=federation, run=run, round=round_number, model_digest=model_digest
+    ).SerializeToString(deterministic=True)
+
+
+def list_to_wire(closed: ClosedList) -> pb.ListClosed:
+    return pb.ListClosed(
+        round=closed.round,
+        attempt=closed.attempt,
+        description_digest=closed.description_digest,
+        commitments=b"".join(closed.commitment_digests),
+        signatures=holder_signatures_to_wire(closed.signatures),
+    )
+
+
+def list_from_wire(message: pb.ListClosed) -> ClosedList:
+    raw = message.commitments
+    if len(raw) % DIGEST_BYTES:
+        raise _malformed(f"the closed list has {len(raw)} bytes; expected a multiple of {DIGEST_BYTES}")
+    return ClosedList(
+        round=message.round,
+        attempt=message.attempt,
+        description_digest=checked_digest(message.description_digest, "the description's digest"),
+        commitment_digests=tuple(raw[start : start + DIGEST_BYTES] for start in range(0, len(raw), DIGEST_BYTES)),
+        signatures=holder_signatures_from_wire(message.signatures),
+    )
+
+
 def submission_header_to_wire(header: SubmissionHeader) -> pb.SubmissionHeader:
     return pb.SubmissionHeader(
         run=header.id.run,
-        client=header.client,
         round=header.id.round,
         attempt=header.id.attempt,
-        description_digest=header.description_digest,
         length=header.length,
         sha256=header.digest,
-        train_seconds=header.train_seconds,
-        encrypt_seconds=header.encrypt_seconds,
     )
 
 
 def submission_header_from_wire(message: pb.SubmissionHeader) -> SubmissionHeader:
-    check_client_name(message.client)
     return SubmissionHeader(
         id=attempt_id(message.run, message.round, message.attempt),
-        client=message.client,
-        description_digest=checked_digest(message.description_digest, "the description's digest"),
         length=message.length,
         digest=checked_digest(message.sha256, "the update's digest"),
-        train_seconds=checked_seconds(message.train_seconds, "train_seconds"),
-        encrypt_seconds=checked_seconds(message.encrypt_seconds, "encrypt_seconds"),
     )
-
-
-def contribution_from_wire(message: pb.Contribution) -> Contribution:
-    check_client_name(message.client)
-    return Contribution(message.client, checked_digest(message.sha256, "a contribution's digest"))
 
 
 def result_to_wire(result: RoundResult) -> pb.RoundResult:

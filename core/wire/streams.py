@@ -9,14 +9,16 @@ import hashlib
 import io
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from core.errors import Reason, Refused, StorageError
-from core.protocol import digest
+from core.protocol import HolderSignature, digest
 from core.wire import federation_pb2 as pb
+from core.wire.messages import holder_signatures_from_wire, holder_signatures_to_wire
 
 PIECE_BYTES = 256 * 1024
 MODEL_DTYPE = "<f8"
@@ -128,14 +130,32 @@ async def read_pieces(
     return assembly
 
 
-def model_chunks(payload: bytes, round_number: int) -> Iterator[pb.Chunk]:
+@dataclass(frozen=True)
+class Model:
+    """A model as it came: whose and which, the vector of shape (values,), and the key holders' signatures under it."""
+
+    run: str
+    round: int
+    vector: FloatArray
+    endorsements: tuple[HolderSignature, ...]
+
+
+def model_chunks(
+    payload: bytes, run: str, round_number: int, endorsements: Iterable[HolderSignature]
+) -> Iterator[pb.Chunk]:
     """A model, as model_bytes() gives it, as Chunk messages."""
-    header = pb.PayloadHeader(dtype=MODEL_DTYPE, shape=[len(payload) // 8], round=round_number)
+    header = pb.PayloadHeader(
+        dtype=MODEL_DTYPE,
+        shape=[len(payload) // 8],
+        run=run,
+        round=round_number,
+        endorsements=holder_signatures_to_wire(endorsements),
+    )
     return payload_chunks(payload, header)
 
 
-def read_model(chunks: Iterable[pb.Chunk], values: int) -> tuple[int, FloatArray]:
-    """The round and the vector, shape (values,): an array of our own, aligned and writable.
+def read_model(chunks: Iterable[pb.Chunk], values: int) -> Model:
+    """The model; its vector, shape (values,), is an array of our own, aligned and writable.
 
     Raises Refused unless it has the stated type, exactly `values` entries, and all of them finite.
     """
@@ -146,7 +166,8 @@ def read_model(chunks: Iterable[pb.Chunk], values: int) -> tuple[int, FloatArray
             f"the model is {header.dtype[:20]!r} of shape {list(header.shape)[:4]}; "
             f"expected '{MODEL_DTYPE}' of [{values}]",
         )
-    return header.round, model_from_bytes(payload, values)
+    endorsements = holder_signatures_from_wire(header.endorsements)
+    return Model(header.run, header.round, model_from_bytes(payload, values), endorsements)
 
 
 def model_bytes(vector: FloatArray) -> bytes:

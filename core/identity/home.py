@@ -4,6 +4,9 @@ registrar.json   federation, the registrar's public key, the server's address
 authority.pem    the authority's certificate
 roster.json      the newest roster
 keys.enc         both private keys
+serials          how many round keys were dealt
+
+Only the registrar's own commands and the dealing of keys read it.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from core.identity.signing import SigningKey
 
 NAME = "registrar"
 CARD = "registrar.json"
+SERIALS = "serials"
 _CARD_FIELDS = {"federation": str, "registrar": str, "address": str}
 
 
@@ -85,6 +89,22 @@ def read_own_roster(home: Path) -> Roster:
     if roster.federation != card["federation"]:
         raise DataError(f"{home / ROSTER} is of federation {roster.federation}; {CARD} of {card['federation'][:80]}")
     return roster
+
+
+def reserve_serials(registrar: Registrar, count: int) -> int:
+    """Take the next `count` serial numbers of round keys, durably, and give the first. No number is given twice.
+
+    Raises DataError or StorageError.
+    """
+    path = registrar.folder / SERIALS
+    dealt = 0
+    if path.exists():
+        text = read_file(path, LARGEST_SMALL_FILE).decode("ascii", "replace").strip()
+        if not text.isdecimal():
+            raise DataError(f"{path} holds {text[:40]!r}; expected the number of round keys dealt so far")
+        dealt = int(text)
+    write_file(path, f"{dealt + count}\n".encode(), PUBLIC)
+    return dealt + 1
 
 
 def make_folder(folder: Path) -> None:

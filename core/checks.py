@@ -1,0 +1,232 @@
+"""The checks that several parties make, each by itself and in the same words: who signed what, and does it fit.
+
+Each check has a name, the Reason it refuses with: the same name is on the wire, in the log, in the metrics, and in
+docs/threat-model.md. Parties hold no copy of one another's verdicts: a client and every key holder check the
+aggregator's round again from the raw bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from core.errors import Reason, Refused, SettingsError
+from core.federated import encoding_for, initial_model, task_digest
+from core.identity import signing
+from core.identity.roster import Role, Roster
+from core.protocol import (
+    Commitment,
+    HolderSignature,
+    KeyCertificate,
+    RoundDescription,
+    Signed,
+    digest,
+)
+from core.secagg.roles import check_key
+from core.tasks.task import Task
+from core.wire.messages import (
+    certificate_from_bytes,
+    commitment_from_bytes,
+    description_from_bytes,
+    list_statement,
+    model_statement,
+)
+from core.wire.streams import model_bytes
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Checks:
+    """How a party refuses: by the name of the check.
+
+    Attributes:
+        skipped: checks that are switched off, for experiments that show what each of them is good for.
+    """
+
+    skipped: frozenset[Reason] = frozenset()
+
+    def require(self, holds: bool, check: Reason, sentence: str) -> None:
+        """Raise Refused(check, sentence) unless it holds (or this check is switched off)."""
+        if holds:
+            return
+        if check not in self.skipped:
+            raise Refused(check, sentence)
+        log.warning("check skipped", check=check.value, sentence=sentence)
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Whom and what a party believes: its roster of the moment, the registrar's key, and its checks."""
+
+    roster: Roster
+    registrar: bytes
+    checks: Checks = Checks()  # noqa: RUF009  frozen and without content
+
+    # -------------------------------------------------------------------------------- rounds
+
+    def verify_round(self, signed: Signed) -> RoundDescription:
+        """The description, if this federation's aggregator signed it.
+
+        Raises Refused(WRONG_FEDERATION or DESCRIPTION_SIGNATURE).
+        """
+        description = description_from_bytes(signed.body)
+        self.checks.require(
+            description.federation == self.roster.federation,
+            Reason.WRONG_FEDERATION,
+            f"the round belongs to the federation {description.federation}, not {self.roster.federation}",
+        )
+        aggregator = self.roster.server.signing_key
+        self.checks.require(
+            signing.verify(aggregator, signing.ROUND, signed.body, signed.signature),
+            Reason.DESCRIPTION_SIGNATURE,
+            f"the description of {description.id} is not signed by the aggregator",
+        )
+        return description
+
+    def verify_key(self, signed: Signed, today: int) -> KeyCertificate:
+        """The certificate, if the registrar (with a single holder, also that holder) dealt this key to the roster's holders.
+
+        Raises Refused(KEY_CERTIFICATE, KEY_EXPIRED or BAD_KEY). `today` is days since 1970-01-01.
+        """
+        certificate = certificate_from_bytes(signed.body)
+        name = f"the key with serial number {certificate.serial}"
+        dealers = [self.registrar]
+        if len(self.roster.holders) == 1:
+            dealers.append(self.roster.holders[0].signing_key)
+        fits = (certificate.federation, certificate.threshold, certificate.holders) == (
+            self.roster.federation, self.roster.threshold, len(self.roster.holders)
+        )  # fmt: skip
+        self.checks.require(
+            fits and any(signing.verify(dealer, signing.KEY, signed.body, signed.signature) for dealer in dealers),
+            Reason.KEY_CERTIFICATE,
+            f"{name} is not one that the registrar dealt to this federation's key holders",
+        )
+        self.checks.require(
+            today <= certificate.expires_day,
+            Reason.KEY_EXPIRED,
+            f"{name} was good until day {certificate.expires_day}, and today is day {today} since 1970-01-01",
+        )
+        check_key(certificate.key)
+        return certificate
+
+    def verify_encoding(self, description: RoundDescription, task: Task, values: int) -> None:
+        """Refuse a round that does not encode as the task lays down. Raises Refused(WRONG_TASK or WRONG_DESCRIPTION)."""
+        if description.task != task.name:
+            raise Refused(Reason.WRONG_TASK, f"the round trains {description.task!r}, not {task.name!r}")
+        encoding = description.encoding
+        bits = description.key.plaintext_bits
+        try:
+            expected = encoding_for(task, values, bits, encoding.max_cohort, encoding.count_cap)
+        except SettingsError as error:
+            raise Refused(Reason.WRONG_DESCRIPTION, f"the round's encoding cannot work: {error}") from error
+        self.checks.require(
+            encoding == expected, Reason.WRONG_DESCRIPTION, f"the round's encoding is not that of the task {task.name!r}"
+        )
+
+    # -------------------------------------------------------------------------------- models
+
+    def verify_lineage(
+        self, description: RoundDescription, task: Task, endorsements: Sequence[HolderSignature]
+    ) -> None:
+        """Refuse a starting model that does not follow from the published rule.
+
+        Round 1 starts from the task's own model for the round's seed, which everyone can compute; every later one from
+        a model that t key holders have recomputed and signed. Raises Refused(MODEL_LINEAGE).
+        """
+        before = description.id.round - 1
+        if before == 0:
+            pinned = digest(model_bytes(initial_model(task, description.seed)))
+            self.checks.require(
+                description.model_digest == pinned,
+                Reason.MODEL_LINEAGE,
+                f"round 1 does not start from the model of {task.name!r} with seed {description.seed}",
+            )
+        else:
+            self.verify_endorsements(description.id.run, before, description.model_digest, endorsements)
+
+    def verify_endorsements(
+        self, run: str, round_number: int, model_digest: bytes, endorsements: Sequence[HolderSignature]
+    ) -> None:
+        """Refuse a model of a round that fewer than t key holders have signed. Raises Refused(MODEL_LINEAGE)."""
+        statement = model_statement(self.roster.federation, run, round_number, model_digest)
+        count = self._signers(signing.MODEL, statement, endorsements)
+        self.checks.require(
+            count >= self.roster.threshold,
+            Reason.MODEL_LINEAGE,
+            f"the model of round {round_number} is signed by {count} key holders; expected {self.roster.threshold}",
+        )
+
+    # -------------------------------------------------------------------------------- commitments and lists
+
+    def verify_commitment(self, signed: Signed, description: RoundDescription, description_digest: bytes) -> Commitment:
+        """The commitment, if an enrolled client made it for this very round description.
+
+        Raises Refused(NOT_IN_ROSTER, REVOKED, WRONG_ROLE, WRONG_DESCRIPTION or COMMITMENT_SIGNATURE).
+        """
+        commitment = commitment_from_bytes(signed.body)
+        member = self.roster.active(Role.CLIENT, commitment.client)
+        if commitment.id != description.id or commitment.description_digest != description_digest:
+            raise Refused(
+                Reason.WRONG_DESCRIPTION,
+                f"the commitment of {commitment.client!r} answers another description than that of {description.id}",
+            )
+        self.checks.require(
+            signing.verify(member.signing_key, signing.COMMITMENT, signed.body, signed.signature),
+            Reason.COMMITMENT_SIGNATURE,
+            f"the commitment of {commitment.client!r} is not signed by that client",
+        )
+        return commitment
+
+    def verify_commitments(
+        self, signed: Sequence[Signed], description: RoundDescription, description_digest: bytes, min_cohort: int
+    ) -> list[Commitment]:
+        """All commitments of a list, each verified; none twice, and at least so many of them.
+
+        Raises Refused with what verify_commitment() gives, or DUPLICATE, COPIED or COHORT_TOO_SMALL.
+        """
+        found = [self.verify_commitment(each, description, description_digest) for each in signed]
+        clients = {commitment.client for commitment in found}
+        self.checks.require(len(clients) == len(found), Reason.DUPLICATE, "a client is in the list twice")
+        # Fresh randomness makes equal ciphertexts impossible; without encryption, equal mailboxes send equal updates.
+        distinct = len({commitment.digest for commitment in found}) == len(found)
+        self.checks.require(
+            distinct or description.key.scheme == "plain", Reason.COPIED, "two clients commit to the same ciphertexts"
+        )
+        self.checks.require(
+            len(clients) >= min_cohort,
+            Reason.COHORT_TOO_SMALL,
+            f"{len(clients)} clients; a sum of fewer than {min_cohort} is not opened",
+        )
+        return found
+
+    def verify_list(
+        self, description_digest: bytes, commitment_digests: Sequence[bytes], signatures: Sequence[HolderSignature]
+    ) -> None:
+        """Refuse a closed list that fewer key holders than the quorum have signed. Raises Refused(LIST_SIGNATURES)."""
+        count = self._signers(signing.LIST, list_statement(description_digest, commitment_digests), signatures)
+        self.checks.require(
+            count >= self.roster.quorum,
+            Reason.LIST_SIGNATURES,
+            f"the closed list is signed by {count} key holders; expected {self.roster.quorum}",
+        )
+
+    def _signers(self, domain: str, statement: bytes, signatures: Sequence[HolderSignature]) -> int:
+        """How many different key holders of the roster have signed the statement."""
+        keys = {member.name: member.signing_key for member in self.roster.holders if not member.revoked}
+        return len({
+            each.holder
+            for each in signatures
+            if each.holder in keys and signing.verify(keys[each.holder], domain, statement, each.signature)
+        })  # fmt: skip
+
+
+def check_same_task(name: str, theirs: bytes, task: Task) -> None:
+    """Raise Refused(WRONG_TASK) unless a client trains the same weights with the same encoding."""
+    if name != task.name:
+        raise Refused(Reason.WRONG_TASK, f"this federation trains {task.name!r}, not {name[:80]!r}")
+    if theirs != task_digest(task):
+        sentence = f"the client's {task.name!r} has other weights or another encoding; use the same version"
+        raise Refused(Reason.WRONG_TASK, sentence)

@@ -1,0 +1,107 @@
+"""One SQLite file of a party: durable transactions, one process at a time, and sentences when the disk is full.
+
+WAL with synchronous=FULL: when a transaction has returned, it is on the disk. All methods are to be called from one
+thread.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+from core.errors import StorageError
+
+
+class Database:
+    """The file at `path` with the tables of `schema`, for this process alone.
+
+    Args:
+        version: of the schema; a file of another version is refused.
+        owner: the party, for sentences.
+
+    Raises StorageError, in a sentence, when the file cannot be used.
+    """
+
+    def __init__(self, path: Path, schema: str, version: int, owner: str) -> None:
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(path.parent, owner)
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        except (OSError, sqlite3.Error) as error:
+            raise StorageError(f"the state folder {path.parent} cannot be used: {error}") from error
+        try:
+            self._prepare(schema, version)
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self, schema: str, version: int) -> None:
+        with explained(self.path):
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute("PRAGMA secure_delete = ON")  # deleted ciphertexts do not stay in free pages
+            found = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if found not in (0, version):
+                raise StorageError(f"{self.path} has layout {found}; this program knows {version}")
+            self._db.executescript(schema)
+            self._db.execute(f"PRAGMA user_version = {version}")
+
+    def spool(self) -> BinaryIO:
+        """Open a file without a name beside the database; closed, it is gone. Raises StorageError."""
+        try:
+            return tempfile.TemporaryFile(dir=self.path.parent)
+        except OSError as error:
+            raise StorageError(f"the state folder {self.path.parent} cannot be used: {error}") from error
+
+    def close(self) -> None:
+        self._db.close()
+        self._lock.close()
+
+    @contextmanager
+    def commit(self) -> Iterator[sqlite3.Connection]:
+        """One durable transaction: all of it or nothing."""
+        with explained(self.path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def all(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        with explained(self.path):
+            return self._db.execute(query, values).fetchall()
+
+    def first(self, query: str, *values: object) -> tuple[Any, ...] | None:
+        rows = self.all(query, *values)
+        return rows[0] if rows else None
+
+
+def _lock(folder: Path, owner: str) -> TextIO:
+    """Keep a second process out; the operating system lets go of it however this process ends."""
+    lock = (folder / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.close()
+        raise StorageError(f"{folder} is in use by another {owner}; stop it or give another --state") from error
+    return lock
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what SQLite raises into StorageError."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise StorageError(f"{path} cannot be used: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise StorageError(f"{path} is not a file of this program or is damaged: {error}") from error

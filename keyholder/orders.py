@@ -1,0 +1,57 @@
+"""What the aggregator asks of a key holder, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.protocol import HolderSignature, Signed, digest
+from core.wire import federation_pb2 as pb
+from core.wire.messages import holder_signatures_from_wire, round_from_wire, signed_commitment_from_wire
+
+
+@dataclass(frozen=True)
+class ListOrder:
+    """Sign this list of commitments.
+
+    Attributes:
+        round: the description, signed by the aggregator.
+        lineage: signatures of key holders under the model that the round starts from.
+    """
+
+    round: Signed
+    commitments: tuple[Signed, ...]
+    lineage: tuple[HolderSignature, ...]
+
+
+@dataclass(frozen=True)
+class ReleaseOrder:
+    """Open the sum of these contributors, who are on this list, which these key holders have signed."""
+
+    list: ListOrder
+    signatures: tuple[HolderSignature, ...]
+    contributors: tuple[str, ...]
+    sum_digest: bytes
+
+    @property
+    def digest(self) -> bytes:
+        """To know the same request again, whoever's signatures it comes with."""
+        parts = [self.list.round.body, *(commitment.body for commitment in self.list.commitments)]
+        digests = b"".join(digest(part) for part in parts)
+        return digest(digests + "\n".join(self.contributors).encode() + b"\0" + self.sum_digest)
+
+
+def list_order(message: pb.CloseList) -> ListOrder:
+    return ListOrder(
+        round=round_from_wire(message.round),
+        commitments=tuple(map(signed_commitment_from_wire, message.commitments)),
+        lineage=holder_signatures_from_wire(message.endorsements),
+    )
+
+
+def release_order(message: pb.OpenSum) -> ReleaseOrder:
+    return ReleaseOrder(
+        list=list_order(message.list),
+        signatures=holder_signatures_from_wire(message.signatures),
+        contributors=tuple(message.contributors),
+        sum_digest=message.sum_digest,
+    )

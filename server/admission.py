@@ -1,0 +1,58 @@
+"""Who may call what. The caller is known from its certificate; every call not listed here is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+
+from core.errors import Reason, Refused
+from core.identity.certificates import PeerName, peer_from_uris
+from core.identity.roster import Member, Role, Roster
+from core.wire.dialing import PARTY_KEY
+
+CLIENT, KEYHOLDER, SERVER = frozenset({Role.CLIENT}), frozenset({Role.KEYHOLDER}), frozenset({Role.SERVER})
+ALLOWED = {
+    "Join": CLIENT,
+    "FetchModel": CLIENT | KEYHOLDER | SERVER,
+    "Commit": CLIENT,
+    "Submit": CLIENT,
+    "Attend": KEYHOLDER,
+    "OfferKeys": KEYHOLDER,
+    "SignList": KEYHOLDER,
+    "FetchSubmission": KEYHOLDER,
+    "Release": KEYHOLDER,
+    "FetchOpenedSum": KEYHOLDER,
+    "EndorseModel": KEYHOLDER,
+    "DeclineTask": KEYHOLDER,
+    "Watch": CLIENT | KEYHOLDER | SERVER,
+}
+"""Roles by call. (The aggregator itself may look on, for displays and health checks on its own machine.)"""
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+def admit(context: Context, call: str, roster: Roster, *, plaintext: bool) -> Member:
+    """The caller, if it is in the roster, not revoked, and in a role that may make this call.
+
+    Raises Refused(NOT_IN_ROSTER, REVOKED, WRONG_ROLE or WRONG_FEDERATION).
+    """
+    peer = _claimed(context, roster.federation) if plaintext else _certified(context)
+    if peer.federation != roster.federation:
+        raise Refused(Reason.WRONG_FEDERATION, f"the certificate is of the federation {peer.federation}")
+    member = roster.active(peer.role, peer.name)
+    if member.role not in ALLOWED[call]:
+        raise Refused(Reason.WRONG_ROLE, f"{member.name!r} is a {member.role.value}, which may not call {call}")
+    return member
+
+
+def _certified(context: Context) -> PeerName:
+    names = context.auth_context().get("x509_subject_alternative_name", ())
+    return peer_from_uris(name.decode("utf-8", "replace") for name in names)
+
+
+def _claimed(context: Context, federation: str) -> PeerName:
+    """Without TLS nobody proves anything: the name is what the caller says. Only behind the insecure flag."""
+    said = dict(context.invocation_metadata() or ()).get(PARTY_KEY, "")
+    role, _, name = str(said).partition("/")
+    return peer_from_uris([f"grokfed://{federation}/{role}/{name}"])

@@ -1,0 +1,183 @@
+"""One attempt at a round while it is open: check, store, add, combine, in that order, and nothing twice.
+
+Built again from the store after a restart. Everything here runs on the coordinator's worker thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import structlog
+
+from core.checks import Trust
+from core.errors import Reason, Refused
+from core.federated import next_model
+from core.protocol import (
+    AttemptId,
+    ClosedList,
+    Commitment,
+    HolderSignature,
+    RoundDescription,
+    Signed,
+    SubmissionHeader,
+    Timings,
+    digest,
+)
+from core.secagg.encoding import CohortSum
+from core.secagg.opening import OpenedSum, combine, partial_bytes, wrong_holders
+from core.secagg.roles import adder_for, payload_bytes
+from core.wire.messages import commitment_from_bytes, description_from_bytes
+from server.store import Store, StoredSubmission
+
+log = structlog.get_logger()
+FloatArray = npt.NDArray[np.float64]
+
+
+class Attempt:
+    """Takes commitments and updates, and opens their sum with the shares of enough key holders."""
+
+    def __init__(self, signed: Signed, store: Store) -> None:
+        self.signed = signed
+        self.description: RoundDescription = description_from_bytes(signed.body)
+        self.digest = digest(signed.body)
+        self.list_signatures: dict[str, bytes] = {}
+        self.endorsements: dict[str, bytes] = {}
+        self.exposure = ""
+        """What the difference rule of a holder that only reports would have refused."""
+        self.add_seconds = 0.0
+        """Spent on checking and adding."""
+        self.open_seconds = 0.0
+        """Spent by the slowest holder, and on combining."""
+        self.opened: OpenedSum | None = None
+        self._store = store
+        self._partials: dict[int, bytes] = {}
+        self._adder = adder_for(self.description.key, self.description.encoding.plaintexts)
+        for part in store.submissions(self.id):
+            if part.uploaded:
+                self._add(store.payload(self.id, part.client))
+
+    @property
+    def id(self) -> AttemptId:
+        return self.description.id
+
+    @property
+    def count(self) -> int:
+        """Ciphertexts of one update."""
+        return self.description.encoding.plaintexts
+
+    @property
+    def payload_bytes(self) -> int:
+        """The only length an update of this attempt can have."""
+        return payload_bytes(self.description.key, self.count)
+
+    @property
+    def partial_bytes(self) -> int:
+        """The only length a holder's share of the opening can have."""
+        return partial_bytes(self.description.key, self.count)
+
+    # -------------------------------------------------------------------------------- commitments and updates
+
+    def commit(self, client: str, signed: Signed, timings: Timings, trust: Trust) -> tuple[Commitment, bool]:
+        """Check and store a client's commitment; whether it is new is the second value."""
+        if (id := commitment_from_bytes(signed.body).id) != self.id:
+            raise Refused(Reason.ROUND_NOT_OPEN, f"{id} is not open for commitments; {self.id} is")
+        commitment = trust.verify_commitment(signed, self.description, self.digest)
+        if commitment.client != client:
+            raise Refused(
+                Reason.COMMITMENT_SIGNATURE, f"{client!r} brings a commitment in the name of {commitment.client!r}"
+            )
+        return commitment, self._store.add_commitment(commitment, signed, timings)
+
+    def check_header(self, header: SubmissionHeader) -> None:
+        """Refuse before the payload is taken in, if the header already says that it cannot be added."""
+        if header.id != self.id:
+            raise Refused(Reason.ROUND_NOT_OPEN, f"{header.id} is not open for updates; {self.id} is")
+        if header.length != self.payload_bytes:
+            sentence = f"the update has {header.length} bytes; every update of this round has {self.payload_bytes}"
+            raise Refused(Reason.WRONG_LENGTH, sentence)
+
+    def submit(self, header: SubmissionHeader, client: str, payload: bytes, bytes_up: int) -> bool:
+        """Check every ciphertext, store durably, then add. False if this very update was stored before."""
+        self.check_header(header)
+        started = time.perf_counter()
+        self._adder.check(payload)
+        self.add_seconds += time.perf_counter() - started
+        if not self._store.add_payload(header, client, payload, bytes_up):
+            return False
+        self._add(payload)
+        return True
+
+    def _add(self, payload: bytes) -> None:
+        started = time.perf_counter()
+        self._adder.add(payload)
+        self.add_seconds += time.perf_counter() - started
+
+    def listed(self) -> list[StoredSubmission]:
+        """Everyone who committed, in the order of names."""
+        return self._store.submissions(self.id)
+
+    def closed_list(self) -> ClosedList:
+        """The list as clients see it, with the signatures it has."""
+        return ClosedList(
+            round=self.id.round,
+            attempt=self.id.attempt,
+            description_digest=self.digest,
+            commitment_digests=tuple(digest(part.commitment.body) for part in self.listed()),
+            signatures=signatures_of(self.list_signatures),
+        )
+
+    # -------------------------------------------------------------------------------- the sum
+
+    def sum_digest(self) -> bytes:
+        """SHA-256 of the sum, which each key holder must arrive at by itself."""
+        return digest(self._adder.payload())
+
+    def take_partial(self, holder: int, partial: bytes, seconds: float, threshold: int, holders: int) -> bool:
+        """Take one holder's share of the opening; True when the sum is open.
+
+        Raises Refused(WRONG_SHARE) when enough shares are there and no t of them fit, Refused(BAD_SUM) when the opened
+        sum is not that of honest updates.
+        """
+        self._partials[holder] = partial
+        self.open_seconds = max(self.open_seconds, seconds)
+        if self.opened is not None or len(self._partials) < threshold:
+            return self.opened is not None
+        started = time.perf_counter()
+        key, total = self.description.key, self._adder.payload()
+        opened = combine(key, threshold, holders, total, self._partials)
+        if wrong := wrong_holders(key, threshold, holders, total, self._partials, opened):
+            log.error("wrong share", round=self.id.round, holders=sorted(wrong))
+        self.open_seconds += time.perf_counter() - started
+        self.cohort(opened)
+        self._store.keep_opened(self.id, opened.to_bytes(key))
+        self.opened = opened
+        return True
+
+    def contributors(self) -> list[str]:
+        """Those whose ciphertexts are in the sum, in the order of names."""
+        return [part.client for part in self.listed() if part.uploaded]
+
+    def cohort(self, opened: OpenedSum) -> CohortSum:
+        """The opened sum, decoded. Raises Refused(BAD_SUM)."""
+        return self.description.encoding.decode(opened.plaintexts, len(self.contributors()))
+
+    def restore_opened(self, raw: bytes) -> None:
+        """Take up a sum that was opened before a restart."""
+        self.opened = OpenedSum.from_bytes(self.description.key, self.count, raw)
+
+    def next_model(self, model: FloatArray) -> FloatArray:
+        """The model that follows from `model`, both of shape (values,), by the published rule."""
+        assert self.opened is not None
+        return next_model(model, self.cohort(self.opened))
+
+
+def signatures_of(found: dict[str, bytes]) -> tuple[HolderSignature, ...]:
+    """Signatures by holder, in the order of names."""
+    return tuple(HolderSignature(holder, found[holder]) for holder in sorted(found))
+
+
+def names_of(parts: Sequence[StoredSubmission]) -> frozenset[str]:
+    return frozenset(part.client for part in parts)
