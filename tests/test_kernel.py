@@ -68,6 +68,27 @@ class TestMontgomery:
         powers = modulo.leave(modulo.power(modulo.enter([number % modulus] * 9), exponent))
         assert powers == [gmpy2.powmod(number, exponent, modulus)] * 9
 
+    @settings(max_examples=20, deadline=None)
+    @given(modulus=moduli, number=st.integers(0, 2**701), exponent=st.integers(0, 2**300), more=st.integers(0, 12))
+    def test_leading_zeros_of_an_exponent_change_no_power(self, modulus, number, exponent, more):
+        modulo = kernel.Montgomery(modulus)
+        rows = modulo.enter([number % modulus])
+        power = modulo.leave(modulo.power(rows, exponent, exponent.bit_length() + more))
+        assert power == [gmpy2.powmod(number, exponent, modulus)]
+
+    @pytest.mark.parametrize("digit", range(32))
+    def test_every_digit_of_an_exponent_selects_its_own_power(self, digit):
+        modulo = kernel.Montgomery(2**103 - 1)
+        numbers = [mpz(number) for number in range(3, 12)]
+        powers = modulo.leave(modulo.power(modulo.enter(numbers), digit, bits=5))
+        assert powers == [number**digit % modulo.modulus for number in numbers]
+
+    @pytest.mark.parametrize("exponent", [32, -1])
+    def test_exponents_that_do_not_fit_are_refused(self, exponent):
+        modulo = kernel.Montgomery(77)
+        with pytest.raises(ValueError, match="more than 5"):
+            modulo.power(modulo.enter([2]), exponent, bits=5)
+
     def test_no_numbers_give_no_powers(self):
         modulo = kernel.Montgomery(77)
         assert modulo.leave(modulo.power(modulo.enter([]), 5)) == []

@@ -111,13 +111,18 @@ class Montgomery:
         )  # fmt: skip
         return out
 
-    def power(self, numbers: Rows, exponent: int) -> Rows:
+    def power(self, numbers: Rows, exponent: int, bits: int | None = None) -> Rows:
         """Raise numbers in Montgomery's form to one exponent, in steps that depend on its length only.
 
-        Raises MemoryError.
+        What is read from memory depends on the length only, too; with `bits` given, on that instead of the length.
+
+        Raises ValueError if the exponent is negative or has more bits than that, and MemoryError.
         """
         self._check_rows(numbers)
-        length = -(-exponent.bit_length() // WINDOW)
+        bits = exponent.bit_length() if bits is None else bits
+        if not 0 <= exponent < 1 << bits:
+            raise ValueError(f"an exponent of {exponent.bit_length()} bits is negative or has more than {bits}")
+        length = -(-bits // WINDOW)
         digits = bytes(exponent >> (WINDOW * place) & (1 << WINDOW) - 1 for place in reversed(range(length)))
         out = self._empty(len(numbers))
         done = self._functions.power_rows(

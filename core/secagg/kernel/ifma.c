@@ -3,7 +3,7 @@
  * A number is `limbs` words of 52 bits each, lowest first. Montgomery's product of a and b is a b / R mod n with
  * R = 2^(52 limbs) (Montgomery, Math. Comp. 44, 1985). Because R > 4 n, factors below 2 n give a product below 2 n, and
  * nothing need be subtracted (Walter, Electronics Letters 35, 1999). Each lane of a vector holds a limb of another
- * number. What is done, and when, depends on no number but the table rows looked up in multiply_rows.
+ * number. What is done, when, and where in memory depends on no number but the table rows looked up in multiply_rows.
  *
  * A word has 64 bits: room to add 4 * limbs halves of products before any carry.
  */
@@ -130,17 +130,31 @@ IFMA void multiply_rows(uint64_t *out, const uint64_t *table, const int64_t *row
     }
 }
 
+/* Copy powers[digit] without a trace of the digit: every power is read, and a mask takes the one that is wanted. */
+IFMA static void select_power(__m512i *restrict chosen, const __m512i *restrict powers, uint64_t digit,
+                              uint64_t limbs) {
+    __m512i masks[POWERS];
+    for (uint64_t p = 0; p < POWERS; p++) /* all ones where p is the digit: only then does p ^ digit less 1 wrap */
+        masks[p] = _mm512_set1_epi64(-(long long)(((p ^ digit) - 1) >> 63));
+    for (uint64_t j = 0; j < limbs; j++) {
+        __m512i word = _mm512_setzero_si512();
+        for (uint64_t p = 0; p < POWERS; p++)
+            word = _mm512_or_si512(word, _mm512_and_si512(powers[p * limbs + j], masks[p]));
+        chosen[j] = word;
+    }
+}
+
 /* out[k] <- numbers[k] to the power of one exponent, all in Montgomery's form; false if there is no memory for it.
  *
- * `digits` are the exponent's, of WINDOW bits each, the highest first; `one` is 1 in Montgomery's form. What is done
- * depends on how many digits there are; which power is read from memory depends on the digits too.
+ * `digits` are the exponent's, each below POWERS, the highest first; `one` is 1 in Montgomery's form. What is done and
+ * which memory is read depends on how many digits there are, not on what they are.
  */
 IFMA int power_rows(uint64_t *out, const uint64_t *numbers, uint64_t count, const uint8_t *digits, uint64_t length,
                     const uint64_t *one, const uint64_t *modulus, uint64_t inverse, uint64_t limbs) {
     __m512i *powers = aligned_alloc(64, (size_t)POWERS * limbs * sizeof(__m512i));
     if (!powers)
         return 0;
-    __m512i result[MOST_LIMBS];
+    __m512i result[MOST_LIMBS], factor[MOST_LIMBS];
     for (uint64_t first = 0; first < count; first += LANES) {
         const uint64_t used = count - first < LANES ? count - first : LANES;
         int64_t chosen[LANES];
@@ -157,7 +171,8 @@ IFMA int power_rows(uint64_t *out, const uint64_t *numbers, uint64_t count, cons
         for (uint64_t d = 0; d < length; d++) {
             for (int bit = 0; bit < WINDOW; bit++)
                 square_lanes(result, modulus, inverse, limbs);
-            multiply_lanes(result, powers + (digits[d] % POWERS) * limbs, modulus, inverse, limbs);
+            select_power(factor, powers, digits[d], limbs);
+            multiply_lanes(result, factor, modulus, inverse, limbs);
         }
         store(out + first * limbs, result, used, limbs);
     }
