@@ -8,9 +8,6 @@ works on those without Python's lock, so that several cores can share them.
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-
 import gmpy2
 from gmpy2 import mpz
 from phe import PaillierPrivateKey
@@ -18,8 +15,10 @@ from phe import PaillierPrivateKey
 from core.errors import SettingsError
 from core.secagg import kernel
 from core.secagg.key_generation import generate_private_key
+from core.secagg.logarithm import logarithm
 from core.secagg.paillier import ciphertext_bytes, split_ciphertexts
 from core.secagg.plain import PlainDecryptor
+from core.secagg.powers import in_threads
 from core.secagg.scheme import PAILLIER, PLAIN, SCHEMES, Decryptor, PublicKey
 
 
@@ -36,7 +35,7 @@ class PaillierDecryptor:
         modulus = int(private_key.public_key.n)
         self._private_key = private_key
         self._public_key = PublicKey(scheme, modulus.bit_length(), modulus)
-        self._threads = threads or len(os.sched_getaffinity(0))
+        self._threads = threads
 
     def __repr__(self) -> str:
         return f"PaillierDecryptor({self._public_key.bits} bits)"
@@ -48,23 +47,16 @@ class PaillierDecryptor:
     def decrypt(self, payload: bytes) -> list[int]:
         size = ciphertext_bytes(self._public_key)
         ciphertexts = split_ciphertexts(payload, len(payload) // size, size)
-        # Shares of a ciphertext or more, so that each thread has one list to work on.
-        shares = [ciphertexts[start :: self._threads] for start in range(min(self._threads, len(ciphertexts)))]
-        with ThreadPoolExecutor(self._threads) as pool:
-            opened = list(pool.map(self._open, shares))
-        plaintexts = [0] * len(ciphertexts)
-        for start, share in enumerate(opened):
-            plaintexts[start :: self._threads] = share
-        return plaintexts
+        return [int(plaintext) for plaintext in in_threads(self._open, ciphertexts, self._threads)]
 
-    def _open(self, ciphertexts: list[mpz]) -> list[int]:
+    def _open(self, ciphertexts: list[mpz]) -> list[mpz]:
         key = self._private_key
         p, q = mpz(key.p), mpz(key.q)
         degree = self._public_key.degree
         mod_p, mod_q = _plaintexts(ciphertexts, p, q, degree), _plaintexts(ciphertexts, q, p, degree)
         p, q = p**degree, q**degree
         p_inverse = gmpy2.invert(p, q)
-        return [int(low + (high - low) * p_inverse % q * p) for low, high in zip(mod_p, mod_q, strict=True)]
+        return [low + (high - low) * p_inverse % q * p for low, high in zip(mod_p, mod_q, strict=True)]
 
 
 def _plaintexts(ciphertexts: list[mpz], prime: mpz, other: mpz, degree: int) -> list[mpz]:
@@ -75,21 +67,7 @@ def _plaintexts(ciphertexts: list[mpz], prime: mpz, other: mpz, degree: int) -> 
     modulus = prime ** (degree + 1)
     powers = _powers([ciphertext % modulus for ciphertext in ciphertexts], prime - 1, modulus)
     inverse = gmpy2.invert(prime - 1, prime**degree)
-    return [_logarithm(power, prime, other, degree) * inverse % prime**degree for power in powers]
-
-
-def _logarithm(power: mpz, prime: mpz, other: mpz, degree: int) -> mpz:
-    """Return x modulo prime^degree from (1 + prime * other)^x modulo prime^(degree + 1).
-
-    (1 + p q)^x = 1 + x p q + x (x - 1) / 2 p² q² + ...: from the second term x modulo p, with that the third,
-    and with both x modulo p² (Damgård and Jurik 2001, section 3, for two terms).
-    """
-    terms = (power - 1) // prime
-    inverse = gmpy2.invert(other, prime**degree)
-    x = terms * inverse % prime
-    if degree == 2:
-        x = (terms - x * (x - 1) // 2 * prime * other * other) * inverse % prime**2
-    return x
+    return [logarithm(power, prime, other, degree) * inverse % prime**degree for power in powers]
 
 
 def _powers(bases: list[mpz], exponent: mpz, modulus: mpz) -> list[mpz]:

@@ -1,0 +1,108 @@
+"""Powers of many numbers at once: on all cores, with the kernel where there is one, and else with GMP."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import gmpy2
+import numpy as np
+from gmpy2 import mpz
+
+from core.secagg import kernel
+
+LANES = 8
+"""So many numbers the kernel takes at once, however few there are."""
+
+Work = Callable[[list[mpz]], list[mpz]]
+
+
+def in_threads(work: Work, numbers: Sequence[mpz], threads: int | None = None, least: int = 1) -> list[mpz]:
+    """Do the work in shares, one for each thread, and return all results in the order of the numbers.
+
+    Args:
+        work: gives a result for each number of a list; it helps only if it does so without Python's lock.
+        threads: as many as there are cores that this process may use, if left out.
+        least: what one thread does as fast as less.
+    """
+    wanted = min(threads or len(os.sched_getaffinity(0)), -(-len(numbers) // least))
+    if wanted < 2:
+        return work(list(numbers))
+    results = [mpz(0)] * len(numbers)
+    with ThreadPoolExecutor(wanted) as pool:
+        shares = pool.map(work, (list(numbers[start::wanted]) for start in range(wanted)))
+        for start, share in enumerate(shares):
+            results[start::wanted] = share
+    return results
+
+
+def powers(numbers: Sequence[mpz], exponent: mpz | int, modulus: mpz) -> list[mpz]:
+    """Raise units modulo an odd number to an exponent, at least 0, that everybody may know."""
+    if not kernel.available(modulus.bit_length()):
+        return in_threads(lambda some: gmpy2.powmod_base_list(some, exponent, modulus), numbers)
+    return _kernel_powers(numbers, int(exponent), int(exponent).bit_length(), modulus)
+
+
+def secret_powers(numbers: Sequence[mpz], exponent: int, bits: int, modulus: mpz) -> list[mpz]:
+    """Raise numbers modulo an odd number to a secret exponent, in steps that do not depend on it.
+
+    Neither the kernel nor GMP's powmod_sec branches, or chooses where to read, by what the digits are. How many steps
+    there are follows from `bits` with the kernel; GMP goes by the words of 64 bits that the exponent takes.
+
+    Args:
+        exponent: greater than 0.
+        bits: the most that any such exponent has.
+    """
+    if kernel.available(modulus.bit_length()):
+        return _kernel_powers(numbers, exponent, bits, modulus)
+
+    def work(some: list[mpz]) -> list[mpz]:
+        with gmpy2.context(gmpy2.get_context(), allow_release_gil=True):
+            return [gmpy2.powmod_sec(number, exponent, modulus) for number in some]
+
+    return in_threads(work, numbers)
+
+
+def _kernel_powers(numbers: Sequence[mpz], exponent: int, bits: int, modulus: mpz) -> list[mpz]:
+    modulo = kernel.Montgomery(modulus)
+
+    def work(some: list[mpz]) -> list[mpz]:
+        return modulo.leave(modulo.power(modulo.enter(some), exponent, bits))
+
+    return in_threads(work, numbers, least=LANES)
+
+
+def product_of_powers(numbers: Sequence[mpz], exponents: Sequence[int], modulus: mpz) -> mpz:
+    """Return the product of all number^exponent modulo an odd number, for short exponents that everybody may know.
+
+    All numbers share their squarings: for each bit of the exponents, from the highest, the product so far is squared
+    and multiplied by those numbers whose exponent has the bit (Straus, Amer. Math. Monthly 71, 1964).
+    """
+    length = max((exponent.bit_length() for exponent in exponents), default=0)
+    chosen = [[exponent >> bit & 1 for exponent in exponents] for bit in reversed(range(length))]
+    multiply = _kernel_products if kernel.available(modulus.bit_length()) else _gmp_products
+    result = mpz(1)
+    for product in multiply(numbers, chosen, modulus):
+        result = result * result % modulus * product % modulus
+    return result
+
+
+def _gmp_products(numbers: Sequence[mpz], chosen: list[list[int]], modulus: mpz) -> list[mpz]:
+    """Return a product for each row of `chosen`: of those numbers at whose place there is a 1."""
+    products = []
+    for row in chosen:
+        product = mpz(1)
+        for number, wanted in zip(numbers, row, strict=True):
+            if wanted:
+                product = product * number % modulus
+        products.append(product)
+    return products
+
+
+def _kernel_products(numbers: Sequence[mpz], chosen: list[list[int]], modulus: mpz) -> list[mpz]:
+    if not chosen:
+        return []
+    modulo = kernel.Montgomery(modulus)
+    places = np.where(np.array(chosen, bool), np.arange(len(numbers)), len(numbers))  # after the numbers stands a 1
+    return modulo.leave(modulo.multiply(modulo.enter([*numbers, mpz(1)]), places.T))
