@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import Reason, Refused, SettingsError
-from core.secagg import kernel, roots
+from core.secagg import kernel, opening, roots
 from core.secagg.dealing import DealtKey, deal, draw_polynomial, evaluate
 from core.secagg.encoding import Encoding, Update
 from core.secagg.key_share import KeyShare
@@ -224,6 +224,13 @@ class TestWrongAnswers:
         monkeypatch.setattr(roots, "_draw_weights", lambda count: [0] * count)  # a trial that everything passes
         assert this.combine(partials).plaintexts == (8, 0, 111)
 
+    def test_choices_that_do_not_fit_are_sorted_out_by_one_trial_each(self, monkeypatch):
+        this = case("paillier", 3, 5)  # of ten choices of three, six have holder 1
+        opened = []
+        monkeypatch.setattr(opening, "open_with", lambda *a: opened.append(a) or roots.open_with(*a))
+        this.combine({**this.partials, 1: times(this, this.partials[1], 2)})
+        assert len(opened) == 1
+
     @pytest.mark.parametrize("scheme", SCHEMES)
     def test_an_answer_for_another_sum_is_wrong(self, scheme):
         this = case(scheme, 2, 3)
@@ -311,6 +318,7 @@ FORGERIES_OF_ROOTS: dict[str, Callable[[Case, OpenedSum], OpenedSum]] = {
     "a root of 0": lambda this, o: OpenedSum(o.plaintexts, (0, *o.roots[1:])),
     "a root above n": lambda this, o: OpenedSum(o.plaintexts, (o.roots[0] + this.key.modulus, *o.roots[1:])),
     "n^s more": lambda this, o: OpenedSum((8 + this.key.modulus**this.key.degree, 0, 111), o.roots),
+    "n^s less": lambda this, o: OpenedSum((8 - this.key.modulus**this.key.degree, 0, 111), o.roots),
     "p^s more": lambda this, o: OpenedSum((8 + factor_of(this.key) ** this.key.degree, 0, 111), o.roots),
 }
 
