@@ -19,3 +19,10 @@ def parties(tmp_path: Path) -> Iterator[Parties]:
     parties = Parties(tmp_path)
     yield parties
     parties.close()
+
+
+@pytest.fixture
+def cheap_passphrases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Key files that open in no time, in this process only."""
+    monkeypatch.setattr("core.identity.key_file.SMALLEST_COST", 1)
+    monkeypatch.setattr("core.identity.key_file.COST", 1)
