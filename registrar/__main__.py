@@ -92,6 +92,8 @@ def show(folder: Folder) -> None:
     """Show who belongs to the federation. Needs no passphrase."""
     with sentences():
         roster = read_own_roster(home_of(folder))
+        opening = f"{roster.threshold} of {len(roster.holders)} key holders open a sum"
+        print(f"federation {roster.federation}, roster version {roster.version}; {opening}")
         Console(width=None if sys.stdout.isatty() else 100).print(_table(roster))
         for who, names in roster.operators().items():
             if len(names) > 1:
@@ -116,9 +118,7 @@ def _say_hand_out(federation: Federation) -> None:
 
 
 def _table(roster: Roster) -> Table:
-    opening = f"{roster.threshold} of {len(roster.holders)} key holders open a sum"
-    title = f"federation {roster.federation}, roster version {roster.version}; {opening}"
-    made = Table("name", "role", "number", "operator", "", title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    made = Table("name", "role", "number", "operator", "", box=box.SIMPLE_HEAD)
     for member in roster.members:
         state = "revoked" if member.revoked else ""
         made.add_row(member.name, member.role, str(member.number), member.operator, state)

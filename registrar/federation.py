@@ -226,11 +226,11 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
         folder.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     except OSError as error:
-        raise StorageError(f"{folder} cannot be made: {error.strerror}") from error
+        raise StorageError(f"{folder} cannot be made: {error.filename}: {error.strerror}") from error
     try:
         yield scratch
         scratch.rename(folder)
     except OSError as error:
-        raise StorageError(f"{folder} cannot be made: {error.strerror}") from error
+        raise StorageError(f"{folder} cannot be made: {error.filename}: {error.strerror}") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
