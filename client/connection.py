@@ -60,7 +60,7 @@ class ClientConnection:
         may be gone as soon as everyone has left.
 
         Raises RunFailedError if the run failed, ConnectionLostError if the aggregator stays away, Refused or
-        SettingsError if this client and the run do not fit together, or if the aggregator does not keep to the protocol.
+        SettingsError if this client and the run do not fit together, or the aggregator does not keep to the protocol.
         """
         for notice in self._line.follow(lambda: self._stub.Join(self._request, timeout=STREAM_SECONDS)):
             match notice.WhichOneof("notice"):

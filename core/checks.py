@@ -63,7 +63,7 @@ class Trust:
 
     roster: Roster
     registrar: bytes
-    checks: Checks = Checks()  # noqa: RUF009  frozen and without content
+    checks: Checks = Checks()
 
     # -------------------------------------------------------------------------------- rounds
 
@@ -87,7 +87,7 @@ class Trust:
         return description
 
     def verify_key(self, signed: Signed, today: int) -> KeyCertificate:
-        """The certificate, if the registrar (with a single holder, also that holder) dealt this key to the roster's holders.
+        """The certificate, if the registrar dealt this key to the holders; a single holder may have dealt it itself.
 
         Raises Refused(KEY_CERTIFICATE, KEY_EXPIRED or BAD_KEY). `today` is days since 1970-01-01.
         """
@@ -113,7 +113,7 @@ class Trust:
         return certificate
 
     def verify_encoding(self, description: RoundDescription, task: Task, values: int) -> None:
-        """Refuse a round that does not encode as the task lays down. Raises Refused(WRONG_TASK or WRONG_DESCRIPTION)."""
+        """Refuse a round that is not encoded as the task lays down: Refused(WRONG_TASK or WRONG_DESCRIPTION)."""
         if description.task != task.name:
             raise Refused(Reason.WRONG_TASK, f"the round trains {description.task!r}, not {task.name!r}")
         encoding = description.encoding
@@ -123,7 +123,9 @@ class Trust:
         except SettingsError as error:
             raise Refused(Reason.WRONG_DESCRIPTION, f"the round's encoding cannot work: {error}") from error
         self.checks.require(
-            encoding == expected, Reason.WRONG_DESCRIPTION, f"the round's encoding is not that of the task {task.name!r}"
+            encoding == expected,
+            Reason.WRONG_DESCRIPTION,
+            f"the round's encoding is not that of the task {task.name!r}",
         )
 
     # -------------------------------------------------------------------------------- models

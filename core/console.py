@@ -33,8 +33,10 @@ SKIP_STAMP = "INSECURE: checks are switched off for an experiment: "
 Identity = Annotated[Path, typer.Option(help="This party's folder, made by `python -m registrar init`.")]
 PassphraseFile = Annotated[
     Path | None,
-    typer.Option(help="File with the passphrase of the party's keys; if none is given, /run/secrets, the federation's "
-                 "folder, or the terminal is asked."),
+    typer.Option(
+        help="File with the passphrase of the party's keys; if none is given, /run/secrets, the federation's "
+        "folder, or the terminal is asked."
+    ),
 ]
 InsecureDemoKeys = Annotated[
     bool, typer.Option(envvar=INSECURE_DEMO_KEYS, help="Agree to keys below 2048 bits, and to cohorts of one.")

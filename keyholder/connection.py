@@ -101,9 +101,7 @@ class HolderConnection:
 
     def _endorse(self, id: AttemptId, task: pb.Endorse) -> None:
         order = release_order(task.order)
-        signature = self._holder.endorse(
-            order, task.model_digest, self._fetch, self._fetch_opened, self._fetch_model
-        )
+        signature = self._holder.endorse(order, task.model_digest, self._fetch, self._fetch_opened, self._fetch_model)
         endorsement = pb.ModelEndorsement(**_named(id), signature=signature)
         self._tell(lambda: self._stub.EndorseModel(endorsement, timeout=CALL_SECONDS))
         log.info("model endorsed", round=id.round)

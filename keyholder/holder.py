@@ -108,7 +108,7 @@ class KeyHolder:
         used = self.ledger.used_keys()
         found = [
             key.signed
-            for key in self.shares.keys()
+            for key in self.shares.dealt()
             if key.certificate.serial not in used and key.certificate.key.is_of(scheme, bits)
         ]
         return found[:MOST_OFFERED]

@@ -103,9 +103,7 @@ class Ledger:
 
     def released_request(self, run: str, round_number: int) -> bytes | None:
         """Digest of the request this holder answered for a round, if it did."""
-        row = self._database.first(
-            "SELECT request_sha256 FROM releases WHERE run = ? AND round = ?", run, round_number
-        )
+        row = self._database.first("SELECT request_sha256 FROM releases WHERE run = ? AND round = ?", run, round_number)
         return row[0] if row else None
 
     def record_release(
@@ -127,13 +125,11 @@ class Ledger:
 
     def latest_cohorts(self, count: int) -> list[tuple[str, int, frozenset[str]]]:
         """Run, round and contributors of the latest releases, of whatever run."""
-        rows = self._database.all(
-            "SELECT run, round, contributors FROM releases ORDER BY rowid DESC LIMIT ?", count
-        )
+        rows = self._database.all("SELECT run, round, contributors FROM releases ORDER BY rowid DESC LIMIT ?", count)
         return [(run, round_number, frozenset(json.loads(names))) for run, round_number, names in rows]
 
     def used_keys(self) -> frozenset[int]:
-        """Serial numbers of keys that must not be used any more: a share of them was used, or a list is bound to them."""
+        """Serial numbers of keys that no other attempt may use: a list is bound to them, or a share was lent."""
         rows = self._database.all("SELECT key_serial FROM releases UNION SELECT key_serial FROM lists")
         return frozenset(row[0] for row in rows)
 

@@ -50,7 +50,7 @@ class Shares:
         self._folder = identity.folder / SHARES
         self._seen: dict[str, DealtKey] = {}
 
-    def keys(self) -> list[DealtKey]:
+    def dealt(self) -> list[DealtKey]:
         """The keys of which there are shares, by serial number; new files are noticed."""
         names = sorted(path.name for path in self._folder.glob(f"*{ENDING}"))
         self._seen = {name: self._seen[name] for name in names if name in self._seen}
@@ -64,7 +64,7 @@ class Shares:
 
     def has(self, certificate: KeyCertificate) -> bool:
         """Whether there is a share of exactly this key."""
-        return any(key.certificate == certificate for key in self.keys())
+        return any(key.certificate == certificate for key in self.dealt())
 
     def open(self, certificate: KeyCertificate) -> KeyShare:
         """This holder's share of a key. Raises Refused(UNKNOWN_KEY) if it is not here or does not fit."""

@@ -19,10 +19,10 @@ from rich.table import Table
 from core.console import sentences
 from core.errors import SettingsError
 from core.identity import certificates
+from core.identity.home import home_of, read_own_roster
 from core.identity.members import Roster
 from registrar import federation as registry
 from registrar.federation import DEFAULT_ADDRESS, THIS_MACHINE, WHO_GETS_WHAT, Federation
-from core.identity.home import home_of, read_own_roster
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__)
 
@@ -38,6 +38,9 @@ def init(
     clients: Annotated[int, typer.Option(help="How many clients.")],
     holders: Annotated[int, typer.Option(help="How many key holders.")] = 3,
     threshold: Annotated[int, typer.Option(help="How many of them must agree to open a sum.")] = 2,
+    quorum: Annotated[
+        int | None, typer.Option(help="How many of them must sign a round's list; default: the threshold.")
+    ] = None,
     address: Annotated[str, typer.Option(help="Where the server will be, HOST:PORT.")] = DEFAULT_ADDRESS,
     operator: Annotated[
         list[str] | None, typer.Option(metavar="NAME=WHO", help="Who runs a party; may be repeated.")
@@ -53,6 +56,7 @@ def init(
             clients=clients,
             holders=holders,
             threshold=threshold,
+            quorum=quorum,
             address=address,
             operators=_operators(operator or []),
             client_prefix=client_prefix,

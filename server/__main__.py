@@ -105,9 +105,7 @@ def serve(
         float, typer.Option(help="Seconds from the opening of a round to the last commitment.")
     ] = 120.0,
     upload_seconds: Annotated[float, typer.Option(help="Seconds from the closed list to the last update.")] = 60.0,
-    answer_seconds: Annotated[
-        float, typer.Option(help="Seconds after which other key holders are asked too.")
-    ] = 20.0,
+    answer_seconds: Annotated[float, typer.Option(help="Seconds after which other key holders are asked too.")] = 20.0,
     patience: Annotated[float, typer.Option(help="Longest wait, in seconds, for clients or key holders.")] = 600.0,
     keep_serving: Annotated[bool, typer.Option(help="Stay after the last round and hand out the model.")] = False,
     metrics_at: Annotated[

@@ -51,4 +51,3 @@ class KeyOffers:
             log.warning("key not used", reason=refusal.reason.value, why=str(refusal))
             return False
         return certificate.key.is_of(scheme, bits)
-

@@ -42,6 +42,7 @@ from server.states import (
     ListSigned,
     ModelEndorsed,
     ModelStored,
+    OfAttempt,
     OpenRound,
     Releasing,
     RequestEndorsement,
@@ -195,7 +196,7 @@ def _who_is_there(run: Run, event: Event, now: float) -> Run:
 
 def _of_this_attempt(run: Run, event: Event) -> bool:
     """False for an event about another attempt than the one that is going on."""
-    if not isinstance(run.phase, Attempted) or not hasattr(event, "attempt"):
+    if not isinstance(run.phase, Attempted) or not isinstance(event, OfAttempt):
         return True
     return (event.round, event.attempt) == (run.phase.round, run.phase.attempt)
 
@@ -227,7 +228,7 @@ def _in_waiting(run: Run, phase: Waiting, event: Event, now: float, rules: Round
 def select(present: frozenset[str], round_number: int, attempt: int, most: int) -> frozenset[str]:
     """The clients of one attempt: everyone, or so many at random. The choice can be repeated from the names alone.
 
-    It spreads the work, it protects nobody: which clients take part is the aggregator's to say (N5 of the threat model).
+    It spreads the work and protects nobody: which clients take part is the aggregator's to say.
     """
     names = sorted(present)
     if len(names) <= most:
@@ -347,7 +348,7 @@ def _fixed_if_complete(run: Run, phase: Uploading, now: float, rules: RoundRules
 
 def _fix(run: Run, phase: Uploading, now: float, rules: RoundRules) -> Step:
     releasing = Releasing(phase.round, phase.attempt, since=now, contributors=len(phase.received))
-    return _ask_to_release(replace(run, phase=releasing), releasing, rules.threshold, rules)
+    return _ask_to_release(replace(run, phase=releasing), releasing, rules.threshold)
 
 
 # ------------------------------------------------------------------------------------------------ Releasing
@@ -359,31 +360,31 @@ def _in_releasing(run: Run, phase: Releasing, event: Event, now: float, rules: R
             endorsing = Endorsing(phase.round, phase.attempt, since=now)
             # Those who opened the sum have it at hand; they check the model with the least work.
             first = run.holders & phase.asked - phase.declined
-            return _ask_to_endorse(replace(run, phase=endorsing), endorsing, first, rules.threshold, rules)
+            return _ask_to_endorse(replace(run, phase=endorsing), endorsing, first, rules.threshold)
         case SumRejected(sentence=sentence):
             return _fail(run, f"round {phase.round} was opened and cannot be used, nor opened again: {sentence}")
         case SharesUnfit():
-            return _ask_to_release(run, phase, rules.holders, rules)
+            return _ask_to_release(run, phase, rules.holders)
         case HolderCame(holder) if holder in phase.asked or len(_working(run, phase)) < rules.threshold:
             phase = replace(phase, asked=phase.asked | {holder})
             return replace(run, phase=phase), (RequestRelease(phase.round, phase.attempt, frozenset({holder})),)
         case HolderLeft(holder) if holder in phase.asked:
-            return _ask_to_release(run, phase, 1, rules)
+            return _ask_to_release(run, phase, 1)
         case TaskDeclined(holder=holder, sentence=sentence):
             phase = replace(phase, declined=phase.declined | {holder})
             run = replace(run, phase=phase)
             if rules.holders - len(phase.declined) < rules.threshold:
                 return _abandon(run, phase, f"{holder} does not open the sum: {sentence}", now, rules)
-            return _ask_to_release(run, phase, 1, rules)
+            return _ask_to_release(run, phase, 1)
     if now >= phase.since + rules.patience_seconds:
         sentence = f"the key holders did not open the sum within {rules.patience_seconds:g} seconds"
         return _fail(run, sentence)
     if now >= phase.since + rules.answer_seconds:
-        return _ask_to_release(run, phase, rules.holders, rules)
+        return _ask_to_release(run, phase, rules.holders)
     return run, ()
 
 
-def _ask_to_release(run: Run, phase: Releasing, more: int, rules: RoundRules) -> Step:
+def _ask_to_release(run: Run, phase: Releasing, more: int) -> Step:
     """Ask so many holders who are there and were not asked yet, each round beginning with another one."""
     chosen = _next_holders(run, phase.asked, phase.round, more)
     if not chosen:
@@ -421,21 +422,21 @@ def _in_endorsing(run: Run, phase: Endorsing, event: Event, now: float, rules: R
             phase = replace(phase, asked=phase.asked | {holder})
             return replace(run, phase=phase), (RequestEndorsement(phase.round, phase.attempt, frozenset({holder})),)
         case HolderLeft(holder) if holder in phase.asked:
-            return _ask_to_endorse(run, phase, frozenset(), 1, rules)
+            return _ask_to_endorse(run, phase, frozenset(), 1)
         case TaskDeclined(holder=holder, sentence=sentence):
             phase = replace(phase, declined=phase.declined | {holder})
             run = replace(run, phase=phase)
             if rules.holders - len(phase.declined) < rules.threshold:
                 return _fail(run, f"round {phase.round} was opened, but {holder} does not endorse it: {sentence}")
-            return _ask_to_endorse(run, phase, frozenset(), 1, rules)
+            return _ask_to_endorse(run, phase, frozenset(), 1)
     if now >= phase.since + rules.patience_seconds:
         return _fail(run, f"the key holders did not endorse the model within {rules.patience_seconds:g} seconds")
     if now >= phase.since + rules.answer_seconds:
-        return _ask_to_endorse(run, phase, frozenset(), rules.holders, rules)
+        return _ask_to_endorse(run, phase, frozenset(), rules.holders)
     return run, ()
 
 
-def _ask_to_endorse(run: Run, phase: Endorsing, first: frozenset[str], more: int, rules: RoundRules) -> Step:
+def _ask_to_endorse(run: Run, phase: Endorsing, first: frozenset[str], more: int) -> Step:
     chosen = frozenset(sorted(first - phase.asked)[:more])
     chosen |= _next_holders(run, phase.asked | chosen, phase.round, more - len(chosen))
     if not chosen:

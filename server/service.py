@@ -34,7 +34,9 @@ from core.wire.streams import model_chunks, payload_chunks, read_pieces
 from server import metrics
 from server.admission import Context, admit
 from server.audience import NotListeningError, Outbox
+from server.client_calls import ClientCalls
 from server.coordinator import Coordinator
+from server.holder_calls import HolderCalls
 
 log = structlog.get_logger()
 M = TypeVar("M")
@@ -119,15 +121,19 @@ def _streams(handler: Callable[..., AsyncIterator[M]]) -> Callable[..., AsyncIte
 class FederationService(Service, rpc.FederationServicer):
     """What data owners call."""
 
+    def __init__(self, coordinator: Coordinator, *, plaintext: bool) -> None:
+        super().__init__(coordinator, plaintext=plaintext)
+        self._calls = ClientCalls(coordinator)
+
     @_streams
     async def Join(self, request: pb.JoinRequest, caller: Member) -> AsyncIterator[pb.Notice]:
         outbox = Outbox[pb.Notice](request.instance)
         try:
-            await self.coordinator.join(caller, request, outbox)
+            await self._calls.join(caller, request, outbox)
             async for notice in outbox.messages():
                 yield notice
         finally:
-            await self.coordinator.leave(caller.name, outbox)
+            await self._calls.leave(caller.name, outbox)
 
     @_streams
     async def FetchModel(self, request: pb.ModelRequest, caller: Member) -> AsyncIterator[pb.Chunk]:
@@ -139,26 +145,26 @@ class FederationService(Service, rpc.FederationServicer):
     @_answers
     async def Commit(self, request: pb.CommitRequest, caller: Member) -> pb.Receipt:
         signed = signed_commitment_from_wire(request.commitment)
-        return await self.coordinator.commit(caller, signed, timings_from_wire(request))
+        return await self._calls.commit(caller, signed, timings_from_wire(request))
 
     @_answers
     async def Submit(self, requests: AsyncIterator[pb.SubmitRequest], caller: Member) -> pb.Receipt:
         first = await _in_time(_header(requests))
         header = submission_header_from_wire(first.header)
-        announced = await self.coordinator.announce(caller, header)  # only who has committed comes further
-        async with self.coordinator.upload_of(caller.name):
+        announced = await self._calls.announce(caller, header)  # only who has committed comes further
+        async with self._calls.upload_of(caller.name):
             if not isinstance(announced, pb.Receipt):
-                announced = await self.coordinator.announce(caller, header)
+                announced = await self._calls.announce(caller, header)
             if isinstance(announced, pb.Receipt):
                 return announced
-            file = self.coordinator.spool()
+            file = self._calls.spool()
             try:
                 update = await _in_time(read_pieces(requests, header.length, header.digest, announced, into=file))
             except BaseException:
                 with suppress(OSError):  # a full disk was the reason already
                     file.close()
                 raise
-            return await self.coordinator.submit(caller, header, update, header.length + first.ByteSize())
+            return await self._calls.submit(caller, header, update, header.length + first.ByteSize())
 
 
 class KeyHoldingService(Service, rpc.KeyHoldingServicer):
@@ -166,18 +172,19 @@ class KeyHoldingService(Service, rpc.KeyHoldingServicer):
 
     def __init__(self, coordinator: Coordinator, health_of: health.aio.HealthServicer, *, plaintext: bool) -> None:
         super().__init__(coordinator, plaintext=plaintext)
+        self._calls = HolderCalls(coordinator)
         self._health = health_of
 
     @_streams
     async def Attend(self, request: pb.AttendRequest, caller: Member) -> AsyncIterator[pb.HolderTask]:
         outbox = Outbox[pb.HolderTask](request.instance)
         try:
-            await self.coordinator.attend(caller, outbox)
+            await self._calls.attend(caller, outbox)
             await self._health.set(caller.name, health_pb2.HealthCheckResponse.SERVING)
             async for task in outbox.messages():
                 yield task
         finally:
-            if await self.coordinator.unattend(caller.name, outbox):
+            if await self._calls.unattend(caller.name, outbox):
                 await self._health.set(caller.name, health_pb2.HealthCheckResponse.NOT_SERVING)
 
     @_answers
@@ -185,17 +192,17 @@ class KeyHoldingService(Service, rpc.KeyHoldingServicer):
         if len(request.keys) > MOST_OFFERED:
             raise Refused(Reason.MALFORMED, f"{len(request.keys)} keys are offered; at most {MOST_OFFERED} at a time")
         keys = [signed_key_from_wire(key) for key in request.keys]
-        await self.coordinator.offer_keys(caller, _attempt_of(request), keys)
+        await self._calls.offer_keys(caller, _attempt_of(request), keys)
         return pb.Accepted()
 
     @_answers
     async def SignList(self, request: pb.ListSignature, caller: Member) -> pb.Accepted:
-        await self.coordinator.list_signed(caller, _attempt_of(request), request.signature)
+        await self._calls.list_signed(caller, _attempt_of(request), request.signature)
         return pb.Accepted()
 
     @_streams
     async def FetchSubmission(self, request: pb.SubmissionRequest, caller: Member) -> AsyncIterator[pb.Chunk]:
-        for chunk in payload_chunks(await self.coordinator.payload(_attempt_of(request), request.client)):
+        for chunk in payload_chunks(await self._calls.payload(_attempt_of(request), request.client)):
             yield chunk
 
     @_answers
@@ -203,24 +210,24 @@ class KeyHoldingService(Service, rpc.KeyHoldingServicer):
         header = (await _in_time(_header(requests))).header
         id = _attempt_of(header)
         seconds = checked_seconds(header.seconds, "seconds")
-        limit = self.coordinator.partial_bytes(id)
+        limit = self._calls.partial_bytes(id)
         if limit is None:
             return pb.Accepted()  # a repeated answer: the sum is open
         if header.length != limit:
             sentence = f"the share of the opening has {header.length} bytes; expected {limit}"
             raise Refused(Reason.WRONG_LENGTH, sentence)
         payload = await _in_time(read_pieces(requests, header.length, header.sha256, limit))
-        await self.coordinator.release(caller, id, payload.whole(), seconds, header.exposure[:MOST_CHARACTERS])
+        await self._calls.release(caller, id, payload.whole(), seconds, header.exposure[:MOST_CHARACTERS])
         return pb.Accepted()
 
     @_streams
     async def FetchOpenedSum(self, request: pb.OpenedSumRequest, caller: Member) -> AsyncIterator[pb.Chunk]:
-        for chunk in payload_chunks(await self.coordinator.opened_sum(_attempt_of(request))):
+        for chunk in payload_chunks(await self._calls.opened_sum(_attempt_of(request))):
             yield chunk
 
     @_answers
     async def EndorseModel(self, request: pb.ModelEndorsement, caller: Member) -> pb.Accepted:
-        await self.coordinator.endorsed(caller, _attempt_of(request), request.signature)
+        await self._calls.endorsed(caller, _attempt_of(request), request.signature)
         return pb.Accepted()
 
     @_answers
@@ -228,7 +235,7 @@ class KeyHoldingService(Service, rpc.KeyHoldingServicer):
         if request.reason not in set(Reason):
             raise Refused(Reason.MALFORMED, f"{request.reason[:40]!r} is not the name of a reason")
         sentence = request.sentence[:MOST_CHARACTERS]
-        await self.coordinator.decline(caller, _attempt_of(request), Reason(request.reason), sentence)
+        await self._calls.decline(caller, _attempt_of(request), Reason(request.reason), sentence)
         return pb.Accepted()
 
 
@@ -258,7 +265,7 @@ def _attempt_of(message: NamesAttempt) -> AttemptId:
 
 
 async def _in_time(payload: Awaitable[T]) -> T:
-    """The payload (or its header), if it comes within the time that a transfer may take: a silent sender must not block others."""
+    """The payload (or its header), if it comes within the time of a transfer: a silent sender must not block others."""
     try:
         async with asyncio.timeout(TRANSFER_SECONDS):
             return await payload
@@ -276,9 +283,7 @@ async def _header(requests: AsyncIterator[M]) -> M:
     raise Refused(Reason.MALFORMED, "a stream must begin with its header")
 
 
-async def listen(
-    coordinator: Coordinator, address: str, *, plaintext: bool = False
-) -> tuple[grpc.aio.Server, int]:
+async def listen(coordinator: Coordinator, address: str, *, plaintext: bool = False) -> tuple[grpc.aio.Server, int]:
     """Start serving at `address` and give the port, chosen by the system where the address ends in :0.
 
     Raises SettingsError if the address is in use or not this machine's.

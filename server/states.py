@@ -7,6 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+
+@dataclass(frozen=True)
+class OfAttempt:
+    """An event or a command that is about one attempt at one round."""
+
+    round: int
+    attempt: int
+
+
 # ------------------------------------------------------------------------------------------------ states
 
 
@@ -131,80 +140,56 @@ class HolderLeft:
 
 
 @dataclass(frozen=True)
-class KeyChosen:
+class KeyChosen(OfAttempt):
     """Enough holders have an unused share of one and the same key for this attempt."""
-
-    round: int
-    attempt: int
 
 
 @dataclass(frozen=True)
-class CommitmentStored:
-    round: int
-    attempt: int
+class CommitmentStored(OfAttempt):
     client: str
 
 
 @dataclass(frozen=True)
-class ListSigned:
-    round: int
-    attempt: int
+class ListSigned(OfAttempt):
     holder: str
 
 
 @dataclass(frozen=True)
-class SubmissionStored:
-    round: int
-    attempt: int
+class SubmissionStored(OfAttempt):
     client: str
 
 
 @dataclass(frozen=True)
-class SharesUnfit:
+class SharesUnfit(OfAttempt):
     """As many shares as are needed are there, but one of them is wrong."""
 
-    round: int
-    attempt: int
-
 
 @dataclass(frozen=True)
-class SumOpened:
+class SumOpened(OfAttempt):
     """The sum is opened, checked and stored, and the model that follows is computed."""
 
-    round: int
-    attempt: int
-
 
 @dataclass(frozen=True)
-class SumRejected:
+class SumRejected(OfAttempt):
     """The sum was opened, and is not that of honest updates."""
 
-    round: int
-    attempt: int
     sentence: str
 
 
 @dataclass(frozen=True)
-class ModelEndorsed:
-    round: int
-    attempt: int
+class ModelEndorsed(OfAttempt):
     holder: str
 
 
 @dataclass(frozen=True)
-class ModelStored:
+class ModelStored(OfAttempt):
     """The endorsed model is on disk: the round is completed."""
-
-    round: int
-    attempt: int
 
 
 @dataclass(frozen=True)
-class TaskDeclined:
+class TaskDeclined(OfAttempt):
     """A holder turned down what it was asked last."""
 
-    round: int
-    attempt: int
     holder: str
     sentence: str
 
@@ -236,77 +221,57 @@ Event = (
 
 
 @dataclass(frozen=True)
-class RequestKey:
+class RequestKey(OfAttempt):
     """Ask these holders which keys they have unused shares of."""
 
-    round: int
-    attempt: int
     holders: frozenset[str]
 
 
 @dataclass(frozen=True)
-class OpenRound:
-    round: int
-    attempt: int
+class OpenRound(OfAttempt):
     expected: frozenset[str]
 
 
 @dataclass(frozen=True)
-class InviteClient:
+class InviteClient(OfAttempt):
     """Tell one client, who came late or came back, what it needs for the open round."""
 
-    round: int
-    attempt: int
     client: str
 
 
 @dataclass(frozen=True)
-class RequestList:
+class RequestList(OfAttempt):
     """Close the list of commitments (if it is still open) and ask these holders to sign it."""
 
-    round: int
-    attempt: int
     holders: frozenset[str]
 
 
 @dataclass(frozen=True)
-class AnnounceList:
+class AnnounceList(OfAttempt):
     """The list has its quorum: let the clients on it upload."""
 
-    round: int
-    attempt: int
-
 
 @dataclass(frozen=True)
-class RequestRelease:
+class RequestRelease(OfAttempt):
     """Fix the contributors (if they are not yet) and ask these holders for their shares of the opening."""
 
-    round: int
-    attempt: int
     holders: frozenset[str]
 
 
 @dataclass(frozen=True)
-class RequestEndorsement:
+class RequestEndorsement(OfAttempt):
     """Ask these holders to check the opened sum and to sign the model that follows."""
 
-    round: int
-    attempt: int
     holders: frozenset[str]
 
 
 @dataclass(frozen=True)
-class CompleteRound:
+class CompleteRound(OfAttempt):
     """Store the endorsed model and the history's row."""
-
-    round: int
-    attempt: int
 
 
 @dataclass(frozen=True)
-class AbandonAttempt:
-    round: int
-    attempt: int
+class AbandonAttempt(OfAttempt):
     sentence: str
 
 

@@ -70,7 +70,6 @@ CREATE TABLE IF NOT EXISTS refusals (
 """
 
 FloatArray = npt.NDArray[np.float64]
-HERE = "run = ? AND round = ? AND attempt = ?"
 
 
 @dataclass(frozen=True)
@@ -208,7 +207,7 @@ class Store:
         """Remember who else is expected, so that a restart waits for them too."""
         with self._commit() as db:
             db.execute(
-                f"UPDATE attempts SET expected = ? WHERE {HERE}",  # noqa: S608  a constant
+                "UPDATE attempts SET expected = ? WHERE run = ? AND round = ? AND attempt = ?",
                 (json.dumps(sorted(expected)), id.run, id.round, id.attempt),
             )
 
@@ -255,7 +254,8 @@ class Store:
             if self._state(id) != "uploading":
                 raise Refused(Reason.ROUND_NOT_OPEN, f"{id} is not open for updates")
             db.execute(
-                f"UPDATE submissions SET payload = ?, bytes_up = ? WHERE {HERE} AND client = ?",  # noqa: S608
+                "UPDATE submissions SET payload = ?, bytes_up = ? "
+                "WHERE run = ? AND round = ? AND attempt = ? AND client = ?",
                 (payload, bytes_up, id.run, id.round, id.attempt, client),
             )
         return True
@@ -276,7 +276,7 @@ class Store:
         """Who has committed in the attempt, in the order of names."""
         rows = self._all(
             "SELECT client, commitment, signature, sha256, bytes_up IS NOT NULL FROM submissions "
-            f"WHERE {HERE} ORDER BY client",  # noqa: S608
+            "WHERE run = ? AND round = ? AND attempt = ? ORDER BY client",
             *(id.run, id.round, id.attempt),
         )
         return [StoredSubmission(row[0], Signed(row[1], row[2]), row[3], bool(row[4])) for row in rows]
@@ -325,7 +325,7 @@ class Store:
     def costs(self, id: AttemptId) -> Costs:
         rows = self._all(
             "SELECT avg(bytes_up), avg(train_seconds), avg(encrypt_seconds) FROM submissions "
-            f"WHERE {HERE} AND bytes_up IS NOT NULL",  # noqa: S608
+            "WHERE run = ? AND round = ? AND attempt = ? AND bytes_up IS NOT NULL",
             *(id.run, id.round, id.attempt),
         )
         return Costs(*rows[0])
@@ -361,26 +361,31 @@ class Store:
 
     def _submission(self, columns: str, id: AttemptId, client: str) -> tuple[Any, ...] | None:
         return self._first(
-            f"SELECT {columns} FROM submissions WHERE {HERE} AND client = ?",  # noqa: S608
+            f"SELECT {columns} FROM submissions WHERE run = ? AND round = ? AND attempt = ? AND client = ?",  # noqa: S608
             *(id.run, id.round, id.attempt, client),
         )
 
     def _state(self, id: AttemptId) -> str | None:
-        row = self._first(f"SELECT state FROM attempts WHERE {HERE}", id.run, id.round, id.attempt)  # noqa: S608
+        row = self._first(
+            "SELECT state FROM attempts WHERE run = ? AND round = ? AND attempt = ?", id.run, id.round, id.attempt
+        )
         return row[0] if row else None
 
     @staticmethod
     def _update(db: sqlite3.Connection, id: AttemptId, **columns: object) -> None:
         assignments = ", ".join(f"{name} = ?" for name in columns)
         db.execute(
-            f"UPDATE attempts SET {assignments} WHERE {HERE}",  # noqa: S608  names of our own columns
+            f"UPDATE attempts SET {assignments} WHERE run = ? AND round = ? AND attempt = ?",  # noqa: S608  names of our own columns
             (*columns.values(), id.run, id.round, id.attempt),
         )
 
     @staticmethod
     def _forget_payloads(db: sqlite3.Connection, id: AttemptId) -> None:
         """Ciphertexts are kept no longer than needed; the digests stay."""
-        db.execute(f"UPDATE submissions SET payload = NULL WHERE {HERE}", (id.run, id.round, id.attempt))  # noqa: S608
+        db.execute(
+            "UPDATE submissions SET payload = NULL WHERE run = ? AND round = ? AND attempt = ?",
+            (id.run, id.round, id.attempt),
+        )
 
 
 def _insert_model(

@@ -1,4 +1,4 @@
-"""Run a whole federation on this machine: one aggregator, one key holder, several clients, real processes, real gRPC.
+"""Run a whole federation on this machine: aggregator, key holders and clients as real processes that talk real gRPC.
 
 python -m simulation
 python -m simulation --clients 10 --rounds 3 --scheme plain
@@ -18,11 +18,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from core.console import INSECURE_STAMP, sentences
+from core.console import INSECURE_STAMP, PLAINTEXT_STAMP, sentences
 from core.errors import SettingsError
 from core.tasks import get_task
+from keyholder.difference import DifferenceRule
 from server.results import table
-from server.rounds import RoundRules
+from server.rules import RoundRules
 from server.settings import RunSettings
 from simulation.central import train_in_one_place
 from simulation.display import Display
@@ -58,10 +59,18 @@ def main(
     ] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder for results; default runs/TASK-TIME.")] = None,
     min_cohort: Annotated[int | None, typer.Option(help="Open no sum of fewer; default half the clients.")] = None,
+    holders: Annotated[int, typer.Option(help="How many key holders; 1 is the book's single one.")] = 3,
+    threshold: Annotated[
+        int | None, typer.Option(help="How many of them open a sum together; default 2, or 1 of 1.")
+    ] = (None),
+    difference_rule: Annotated[
+        DifferenceRule, typer.Option(help="What key holders do with sums that are too similar to an earlier one.")
+    ] = DifferenceRule.REPORT,
     round_seconds: Annotated[float | None, typer.Option(help="Deadline of a round; default by size.")] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Where the aggregator listens; 0: any free port.")] = 0,
     central: Annotated[bool, typer.Option(help="Afterwards, train on all mail in one place, to compare.")] = False,
     insecure_demo_keys: Annotated[bool, typer.Option(help="Allow keys below 2048 bits.")] = False,
+    insecure_plaintext: Annotated[bool, typer.Option(help="No TLS between the parties.")] = False,
 ) -> None:
     """Run a whole federation on this machine and show what it learned, what it cost, and how long it took."""
     console = Console(width=None if sys.stdout.isatty() else 80)
@@ -73,17 +82,21 @@ def main(
             raise SettingsError(
                 f"there is {count} client; the sum of one is its update in clear, so at least 2 are needed"
             )
+        needed = min(2, holders) if threshold is None else threshold
         rules = RoundRules(
             rounds=rounds,
             min_cohort=min(count, max(2, (count + 1) // 2)) if min_cohort is None else min_cohort,
             max_cohort=count,
             target=count,
+            holders=holders,
+            threshold=needed,
+            quorum=needed,
             round_seconds=60 + 4 * count * (key_bits / 2048) ** 3 if round_seconds is None else round_seconds,
             patience_seconds=120.0 * max(1.0, (key_bits / 2048) ** 4),
         )
         settings = RunSettings(task, scheme.value, key_bits, seed, rules, insecure_demo_keys, count_cap)
         folder = out or Path("runs", time.strftime(f"{task}-%Y%m%d-%H%M%S"))
-        _simulate(console, Federation(settings, plan, folder, port))
+        _simulate(console, Federation(settings, plan, folder, port, difference_rule.value, insecure_plaintext))
         if central:
             sums = train_in_one_place(the_task, plan, rounds, seed)
             console.print(f"all mail in one place: {sums.accuracy:.2%} after {rounds} passes", highlight=False)
@@ -95,8 +108,12 @@ def _simulate(console: Console, federation: Federation) -> None:
     counted = f", counted by their examples up to {settings.count_cap}" * (settings.count_cap > 0)
     console.print(f"{plan.clients} clients{counted}, {rounds}, {settings.protection}", highlight=False)
     console.print(plan.sentence, highlight=False, soft_wrap=True)
-    if settings.insecure_demo_keys:
-        console.print(INSECURE_STAMP, style="bold")
+    for switched_off, sentence in (
+        (settings.insecure_demo_keys, INSECURE_STAMP),
+        (federation.plaintext, PLAINTEXT_STAMP),
+    ):
+        if switched_off:
+            console.print(sentence, style="bold", soft_wrap=True)
     started = time.monotonic()
     with Display(console, settings.rules.rounds) as display:
         asyncio.run(federation.run(display))

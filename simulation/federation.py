@@ -1,19 +1,25 @@
-"""One whole federation on this machine: aggregator, key holder and clients as processes that talk over loopback."""
+"""One whole federation on this machine: aggregator, key holders and clients as processes that talk over loopback."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
 
-from core.errors import RunFailedError
+from core.errors import RunFailedError, StorageError
+from core.identity.members import Role
+from core.identity.party import PartyIdentity, load_identity
 from core.wire import federation_pb2 as pb
 from core.wire import federation_pb2_grpc as rpc
-from core.wire.dialing import STREAM_SECONDS
+from core.wire.dialing import STREAM_SECONDS, channel_credentials, channel_options, plaintext_metadata
+from registrar.federation import Federation as Registered
+from registrar.federation import make_federation
 from server.settings import RunSettings
 from simulation import processes
 from simulation.display import Display
@@ -21,16 +27,24 @@ from simulation.plan import Plan
 from simulation.processes import Party
 
 ANSWER_SECONDS = 10.0
+SPARE_KEYS = 2
+"""Keys dealt beyond one a round, for rounds that are repeated."""
 
 
 @dataclass(frozen=True)
 class Federation:
-    """What to simulate. `out` receives results, logs and each party's state."""
+    """What to simulate. `out` receives results, logs, each party's folder and state.
+
+    Attributes:
+        difference_rule: what holders do with sums that are too similar: enforce, report or off.
+    """
 
     settings: RunSettings
     plan: Plan
     out: Path
     port: int = 0
+    difference_rule: str = "report"
+    plaintext: bool = False
 
     async def run(self, display: Display) -> None:
         """Run it to its end. Raises RunFailedError, with one sentence, if it does not end well.
@@ -38,18 +52,45 @@ class Federation:
         Whatever happens, no process is left behind.
         """
         parties: list[Party] = []
+        registered = self._registered()
         try:
+            dealing = await self._start_dealing(parties)
             server = await self._start_server(parties)
-            address = await processes.listening_address(server)
+            address = await processes.said(server, "listening on ")
             display.say(f"the aggregator listens on {address}; logs are in {self._logs}")
-            holder = await self._start(parties, "keyholder", "keyholder", self._holder_arguments(address))
+            await processes.said(dealing, "dealt key ")
+            holders = [
+                await self._start(parties, member.name, "keyholder", self._holder_arguments(address, member.name))
+                for member in registered.roster.holders
+            ]
             clients = [
                 await self._start(parties, f"client-{number}", "client", self._client_arguments(address, number))
                 for number in range(1, self.plan.clients + 1)
             ]
-            await self._until_ended(server, holder, clients, address, display)
+            await self._until_ended(server, holders, clients, address, display)
         finally:
             await processes.stop(parties)
+
+    @property
+    def _folder(self) -> Path:
+        return self.out / "federation"
+
+    def _registered(self) -> Registered:
+        """Make the federation's folder; one that is left from an earlier run in the same place is replaced."""
+        rules = self.settings.rules
+        if self._folder.exists() and not (self.out / "server").exists():
+            try:
+                shutil.rmtree(self._folder)
+            except OSError as error:
+                raise StorageError(f"{self._folder} cannot be replaced: {error.strerror}") from error
+        return make_federation(
+            self._folder,
+            clients=self.plan.clients,
+            holders=rules.holders,
+            threshold=rules.threshold,
+            quorum=rules.quorum,
+            now=datetime.now(UTC),
+        )
 
     @property
     def _logs(self) -> Path:
@@ -60,28 +101,48 @@ class Federation:
         parties.append(party)
         return party
 
+    async def _start_dealing(self, parties: list[Party]) -> Party:
+        settings = self.settings
+        keys = settings.rules.rounds + SPARE_KEYS
+        arguments = [
+            *("deal", str(self._folder), "--keys", str(keys), "--scheme", settings.scheme),
+            *("--key-bits", str(settings.key_bits), *self._insecure),
+        ]
+        return await self._start(parties, "dealer", "keyholder", arguments)
+
     async def _start_server(self, parties: list[Party]) -> Party:
         settings, rules = self.settings, self.settings.rules
         arguments = [
-            *("--listen", f"127.0.0.1:{self.port}", "--state", str(self.out / "server"), "--out", str(self.out)),
+            *("--identity", str(self._folder / "server"), "--listen", f"127.0.0.1:{self.port}"),
+            *("--state", str(self.out / "server"), "--out", str(self.out)),
             *("--task", settings.task, "--scheme", settings.scheme, "--key-bits", str(settings.key_bits)),
             *("--count-cap", str(settings.count_cap)),
             *("--seed", str(settings.seed), "--rounds", str(rules.rounds), "--clients", str(rules.target)),
             *("--min-cohort", str(rules.min_cohort), "--max-cohort", str(rules.max_cohort)),
-            *("--round-seconds", str(rules.round_seconds), "--patience", str(rules.patience_seconds)),
+            *(("--cohort", str(rules.cohort), "--over-selection", str(rules.over_selection)) if rules.cohort else ()),
+            *("--round-seconds", str(rules.round_seconds), "--upload-seconds", str(rules.upload_seconds)),
+            *("--answer-seconds", str(rules.answer_seconds), "--patience", str(rules.patience_seconds)),
             *("--gather-seconds", str(rules.gather_seconds), "--test", self.plan.test),
             *self._insecure,
+            *self._plaintext,
         ]
         return await self._start(parties, "server", "server", arguments)
 
-    def _holder_arguments(self, address: str) -> list[str]:
-        return ["--server", address, "--state", str(self.out / "keyholder"), *self._own_policy]
+    def _holder_arguments(self, address: str, name: str) -> list[str]:
+        return [
+            *("--identity", str(self._folder / name), "--server", address, "--state", str(self.out / name)),
+            *("--difference-rule", self.difference_rule, *self._own_policy),
+        ]
 
     def _client_arguments(self, address: str, number: int) -> list[str]:
         mail = self.plan.sources[number - 1]
-        identity = ["--name", f"client-{number}", "--number", str(number), "--task", self.settings.task]
+        identity = ["--identity", str(self._folder / f"client-{number}"), "--task", self.settings.task]
         # Dealt out unevenly, a small mailbox may well hold one class only; that is what one wants to see then.
         return ["--server", address, "--mail", mail, "--allow-one-class", *identity, *self._own_policy]
+
+    @property
+    def _plaintext(self) -> list[str]:
+        return ["--insecure-plaintext"] if self.plaintext else []
 
     @property
     def _insecure(self) -> list[str]:
@@ -90,31 +151,34 @@ class Federation:
     @property
     def _own_policy(self) -> list[str]:
         plain = ["--allow-plain"] if self.settings.scheme == "plain" else []
-        return ["--min-cohort", str(self.settings.rules.min_cohort), *plain, *self._insecure]
+        return ["--min-cohort", str(self.settings.rules.min_cohort), *plain, *self._insecure, *self._plaintext]
 
     async def _until_ended(
-        self, server: Party, holder: Party, clients: list[Party], address: str, display: Display
+        self, server: Party, holders: list[Party], clients: list[Party], address: str, display: Display
     ) -> None:
-        watching = asyncio.create_task(_watch(address, display))
-        losses = [asyncio.create_task(self._report_loss(client, display)) for client in clients]
+        rules = self.settings.rules
+        watching = asyncio.create_task(_watch(address, self._folder / "server", self.plaintext, display))
+        losses = [asyncio.create_task(self._report_loss(party, display)) for party in (*clients, *holders)]
         server_ended = asyncio.create_task(server.process.wait())
-        holder_failed = asyncio.create_task(processes.died(holder))
-        clients_gone = asyncio.create_task(self._too_few(clients))
-        tasks = [watching, *losses, server_ended, holder_failed, clients_gone]
+        holders_gone = asyncio.create_task(_too_few(holders, rules.quorum))
+        clients_gone = asyncio.create_task(_too_few(clients, rules.min_cohort))
+        tasks = [watching, *losses, server_ended, holders_gone, clients_gone]
         try:
-            await asyncio.wait({server_ended, holder_failed, clients_gone}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({server_ended, holders_gone, clients_gone}, return_when=asyncio.FIRST_COMPLETED)
             if not server_ended.done():
                 # Whoever learned from the aggregator that the run is over leaves before it does.
                 await asyncio.wait({server_ended}, timeout=ANSWER_SECONDS if display.complete else 0.5)
             if server_ended.done():
                 await asyncio.wait({watching}, timeout=1.0)
                 self._judge_server(server)
-            elif holder_failed.done():
-                raise RunFailedError(f"the key holder died, so no sum can be opened any more: {holder.last_words()}")
-            else:
-                left = sum(client.process.returncode is None for client in clients)
+            elif holders_gone.done():
                 raise RunFailedError(
-                    f"{left} of {len(clients)} clients are left; a round needs {self.settings.rules.min_cohort}"
+                    f"{_left(holders)} of {len(holders)} key holders are left, and {rules.quorum} are needed: "
+                    f"{holders_gone.result()}"
+                )
+            else:
+                raise RunFailedError(
+                    f"{_left(clients)} of {len(clients)} clients are left; a round needs {rules.min_cohort}"
                 )
         finally:
             for task in tasks:
@@ -129,29 +193,56 @@ class Federation:
         words = server.last_words()
         raise RunFailedError(words if code == 1 else f"the aggregator died: {words}")
 
-    async def _report_loss(self, client: Party, display: Display) -> None:
-        await processes.died(client)
-        display.say(f"{client.name} is gone: {client.last_words()}")
-
-    async def _too_few(self, clients: list[Party]) -> None:
-        """Return when fewer clients are left than a round needs, and not because the run is over."""
-        deaths = asyncio.as_completed([processes.died(client) for client in clients])
-        for left, death in zip(range(len(clients) - 1, -1, -1), deaths, strict=True):
-            await death
-            if left < self.settings.rules.min_cohort:
-                return
+    async def _report_loss(self, party: Party, display: Display) -> None:
+        await processes.died(party)
+        display.say(f"{party.name} is gone: {party.last_words()}")
 
 
-async def _watch(address: str, display: Display) -> None:
+def _left(parties: list[Party]) -> int:
+    return sum(party.process.returncode is None for party in parties)
+
+
+async def _too_few(parties: list[Party], needed: int) -> str:
+    """Return, with the last words, when fewer are left than a round needs, and not because the run is over."""
+    deaths = [asyncio.ensure_future(_last_words(party)) for party in parties]
+    left = len(parties)
+    try:
+        for death in asyncio.as_completed(deaths):
+            words = await death
+            left -= 1
+            if left < needed:
+                return words
+    finally:
+        for task in deaths:
+            task.cancel()
+    raise AssertionError("a round needs somebody")
+
+
+async def _last_words(party: Party) -> str:
+    await processes.died(party)
+    return party.last_words()
+
+
+async def _watch(address: str, folder: Path, plaintext: bool, display: Display) -> None:
     """Show what the aggregator tells those who look on; if the connection breaks, the processes say more."""
+    identity = await asyncio.to_thread(load_identity, folder, None, Role.SERVER)
+    request = pb.WatchRequest()
     with contextlib.suppress(grpc.aio.AioRpcError):
-        async with grpc.aio.insecure_channel(address) as channel:
+        async with _channel(address, identity, plaintext) as channel:
             while True:  # a stream that has reached its deadline is opened anew
                 try:
-                    async for progress in rpc.ObservationStub(channel).Watch(pb.WatchRequest(), timeout=STREAM_SECONDS):
+                    watch = rpc.ObservationStub(channel).Watch
+                    metadata = plaintext_metadata(identity) if plaintext else ()
+                    async for progress in watch(request, timeout=STREAM_SECONDS, metadata=metadata):
                         display.show(progress)
                 except grpc.aio.AioRpcError as error:
                     if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
                         raise
                 else:
                     return
+
+
+def _channel(address: str, identity: PartyIdentity, plaintext: bool) -> grpc.aio.Channel:
+    if plaintext:
+        return grpc.aio.insecure_channel(address)
+    return grpc.aio.secure_channel(address, channel_credentials(identity), options=channel_options(identity))

@@ -19,6 +19,7 @@ STOP_SECONDS = 5.0
 TOLD = "the run ended:"
 """How clients and key holder begin their last sentence when the aggregator told them that the run failed."""
 FULL_DISK_BYTES = 65536
+_THE = {"server": "the aggregator", "dealer": "the dealer of the round keys"}
 # Several small matrix products at once on few cores: more than one thread each makes all of them slower.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 ROOT = Path(__file__).resolve().parent.parent
@@ -77,17 +78,21 @@ async def start(name: str, module: str, arguments: Sequence[str], logs: Path) ->
     return Party(name, process, log)
 
 
-async def listening_address(server: Party) -> str:
-    """Wait until the aggregator says where it listens. Raises RunFailedError if it ends before."""
-    prefix = "listening on "
+async def said(party: Party, prefix: str) -> str:
+    """Wait until a party says a line that begins so, and give the rest of it.
+
+    Raises RunFailedError if it ends before.
+    """
     for _ in range(int(START_SECONDS / 0.05)):
-        for line in server.log.read_text(encoding="utf-8", errors="replace").splitlines():
+        ended = party.process.returncode is not None
+        for line in party.log.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith(prefix):
                 return line.removeprefix(prefix).strip()
+        if ended:
+            raise RunFailedError(f"{_THE[party.name]} did not start: {party.last_words()}")
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(server.process.wait(), 0.05)
-            raise RunFailedError(f"the aggregator did not start: {server.last_words()}")
-    raise RunFailedError(f"the aggregator was not ready within {START_SECONDS:g} seconds; its log is {server.log}")
+            await asyncio.wait_for(party.process.wait(), 0.05)
+    raise RunFailedError(f"{_THE[party.name]} was not ready within {START_SECONDS:g} seconds; its log is {party.log}")
 
 
 async def stop(parties: Iterable[Party]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from keyholder.spare import SpareKey
 
 from core.errors import Reason, Refused, SettingsError
 from core.protocol import AttemptId, Contribution, RoundDescription, digest
@@ -17,7 +18,6 @@ from core.secagg.roles import adder_for, encryptor_for
 from core.secagg.scheme import Decryptor, Policy, split_payload
 from keyholder.holder import KeyHolder, ReleaseOrder
 from keyholder.ledger import Ledger
-from keyholder.spare import SpareKey
 
 ID = AttemptId("0123456789abcdef", 1, 1)
 BITS = 256

@@ -87,14 +87,16 @@ def issue(
     names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(peer.uri)]
     if role is Role.SERVER:
         names.append(x509.DNSName(server_name(federation)))
-    usage = ExtendedKeyUsageOID.SERVER_AUTH if role is Role.SERVER else ExtendedKeyUsageOID.CLIENT_AUTH
+    usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
+    if role is Role.SERVER:
+        usages.append(ExtendedKeyUsageOID.SERVER_AUTH)  # and it may look at itself, for displays and health checks
     end = min(_end(now, years), issuer.not_valid_after_utc)
     issuer_id = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     certificate = (
         _builder(_distinguished(name), issuer.subject, key.public_key(), now, end)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([usage]), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=True)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_id), critical=False)
         .sign(authority.key, hashes.SHA256())

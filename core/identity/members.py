@@ -68,7 +68,12 @@ class Member:
 
 @dataclass(frozen=True)
 class Roster:
-    """One version of the list of members. `threshold` is how many key holders must agree to open a sum.
+    """One version of the list of members.
+
+    Attributes:
+        threshold: how many key holders must agree to open a sum, and to endorse a model.
+        quorum: how many must sign the closed list of a round before anybody uploads. If it is more than half of holders
+            plus threshold minus 1, no two lists of one round can both have it, unless threshold holders are dishonest.
 
     Raises SettingsError when made with what contradicts itself.
     """
@@ -76,6 +81,7 @@ class Roster:
     federation: str
     version: int
     threshold: int
+    quorum: int
     members: tuple[Member, ...]
 
     def __post_init__(self) -> None:
@@ -92,17 +98,18 @@ class Roster:
         if [holder.number for holder in self.holders] != list(range(1, holders + 1)):
             raise SettingsError(f"the {holders} key holders are not numbered 1 to {holders}")
         check_threshold(self.threshold, holders)
+        check_quorum(self.quorum, self.threshold, holders)
 
-    @property
+    @cached_property
     def server(self) -> Member:
         return self._in_role(Role.SERVER)[0]
 
-    @property
+    @cached_property
     def holders(self) -> tuple[Member, ...]:
         """All key holders by number, the revoked ones too: a sharing counts them all. `active` says who may act."""
         return self._in_role(Role.KEYHOLDER)
 
-    @property
+    @cached_property
     def clients(self) -> tuple[Member, ...]:
         """All clients by number, the revoked ones too. `active` says who may act."""
         return self._in_role(Role.CLIENT)
@@ -124,6 +131,11 @@ class Roster:
         if member.revoked:
             raise Refused(Reason.REVOKED, f"{name} was revoked by the registrar (roster version {self.version})")
         return member
+
+    @property
+    def lists_are_unique(self) -> bool:
+        """Whether any two quorums share an honest holder, as long as fewer than `threshold` are dishonest."""
+        return 2 * self.quorum > len(self.holders) + self.threshold - 1
 
     def operators(self) -> dict[str, tuple[str, ...]]:
         """Names of the members that each operator runs. Two roles in one hand guarantee nothing against that hand."""
@@ -161,6 +173,15 @@ def check_threshold(threshold: int, holders: int) -> None:
         raise SettingsError(
             f"the threshold is {threshold} of {holders} key holders; "
             f"expected 1 <= threshold <= key holders <= {MOST_HOLDERS}"
+        )
+
+
+def check_quorum(quorum: int, threshold: int, holders: int) -> None:
+    """Raise SettingsError unless so many of the key holders can be asked to sign every list."""
+    if not threshold <= quorum <= holders:
+        raise SettingsError(
+            f"the quorum is {quorum} of {holders} key holders; expected at least the threshold, {threshold}, "
+            f"and at most {holders}"
         )
 
 

@@ -133,23 +133,28 @@ def _secure_channel(address: str, identity: PartyIdentity) -> grpc.Channel:
 
 
 def _plaintext_channel(address: str, identity: PartyIdentity) -> grpc.Channel:
-    return grpc.intercept_channel(grpc.insecure_channel(address, options=_OPTIONS), _Claim(plaintext_metadata(identity)))
+    return grpc.intercept_channel(
+        grpc.insecure_channel(address, options=_OPTIONS), _Claim(plaintext_metadata(identity))
+    )
 
 
-class _Claim(
-    grpc.UnaryUnaryClientInterceptor[Any, Any],
-    grpc.UnaryStreamClientInterceptor[Any, Any],
-    grpc.StreamUnaryClientInterceptor[Any, Any],
-):
+class _Claim(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor, grpc.StreamUnaryClientInterceptor):
     """Adds the caller's name to every call."""
 
     def __init__(self, metadata: tuple[tuple[str, str], ...]) -> None:
         self._metadata = metadata
 
-    def _with_name(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
-        return continuation(_Details(details.method, details.timeout, self._metadata), request)
+    def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        return continuation(self._named(client_call_details), request)
 
-    intercept_unary_unary = intercept_unary_stream = intercept_stream_unary = _with_name
+    def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        return continuation(self._named(client_call_details), request)
+
+    def intercept_stream_unary(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
+        return continuation(self._named(client_call_details), request_iterator)
+
+    def _named(self, details: Any) -> _Details:
+        return _Details(details.method, details.timeout, self._metadata)
 
 
 class _Details(NamedTuple):
