@@ -28,7 +28,7 @@ def written(tmp_path: Path) -> Path:
     return path
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.binary(max_size=200), st.binary(min_size=1, max_size=40))
 def test_what_is_written_is_read(tmp_path: Path, content: bytes, passphrase: bytes) -> None:
     write_key_file(tmp_path / "k", content, passphrase)
@@ -62,7 +62,12 @@ def test_every_byte_of_the_file_counts(written: Path) -> None:
 
 @pytest.mark.parametrize(
     ("raw", "word"),
-    [(b"", "cut short"), (b"grokfed-keys\1", "cut short"), (b"-----BEGIN PRIVATE KEY-----" * 3, "not a key file")],
+    [
+        (b"", "cut short"),
+        (b"grokfed-keys\1", "cut short"),
+        (b"grokfed-keys\1\1" + b"\0" * 45, "cut short"),
+        (b"-----BEGIN PRIVATE KEY-----" * 3, "not a key file"),
+    ],
 )
 def test_what_is_no_key_file_is_said_to_be_none(written: Path, raw: bytes, word: str) -> None:
     written.write_bytes(raw)
@@ -125,6 +130,17 @@ def test_the_file_is_its_owners_from_its_making(tmp_path: Path, monkeypatch: pyt
     assert seen == [(os.O_EXCL, 0o600)]
     assert stat.S_IMODE((tmp_path / "k").stat().st_mode) == 0o600
     assert [path.name for path in tmp_path.iterdir()] == ["k"], "nothing is left beside it"
+
+
+def test_file_and_name_are_on_the_disk_before_it_counts_as_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[bool] = []
+    monkeypatch.setattr(
+        "core.identity.files.os.fsync", lambda number: synced.append(stat.S_ISDIR(os.fstat(number).st_mode))
+    )
+    write_key_file(tmp_path / "k", b"", PASSPHRASE)
+    assert synced == [False, True], "the file, then the folder"
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o644])

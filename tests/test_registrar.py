@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from core.errors import DataError, Reason, Refused, SettingsError, StorageError
 from core.identity.certificates import peer_from_certificate
+from core.identity.key_file import read_keys, write_keys
 from core.identity.party import load_identity
 from core.identity.roster import Role, read_roster
 from core.identity.signing import ROSTER, verify
@@ -171,6 +172,14 @@ def test_a_registrar_that_does_not_fit_together_is_one_sentence(made: Federation
         load_registrar(made.folder, other.passphrase_file("registrar"))
 
 
+def test_a_registrar_with_another_signing_key_is_refused(made: Federation) -> None:
+    path, passphrase = made.folder / "registrar" / "keys.enc", made.passphrase_file("registrar").read_bytes().strip()
+    keys = read_keys(path, ("authority", "signing"), passphrase)
+    write_keys(path, keys | {"signing": b"\1" * 32}, passphrase)
+    with pytest.raises(DataError, match=r"keys.enc are not those of authority.pem and registrar.json"):
+        load_registrar(made.folder)
+
+
 def test_a_new_client_gets_the_next_number_and_everybody_the_next_roster(made: Federation) -> None:
     changed = add_client(made.folder, "zoe", operator="Zoe", now=NOW)
     assert changed.roster.version == 2
@@ -205,7 +214,9 @@ def test_a_name_once_revoked_is_never_given_again(made: Federation) -> None:
     with pytest.raises(Refused, match="'nobody' is not in the roster"):
         revoke(made.folder, "nobody")
     assert add_client(made.folder, "client-3", now=NOW).roster.member("client-3").number == 3
-    assert load_registrar(made.folder).roster.version == 3
+    changed = revoke(made.folder, "client-3")
+    assert [client.revoked for client in changed.roster.clients] == [False, True, True]
+    assert load_registrar(made.folder).roster.version == 4
 
 
 @pytest.mark.parametrize("name", ["registrar", "Passphrases", "who-gets-what.txt", "../x", ""])
