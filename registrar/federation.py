@@ -24,7 +24,7 @@ from core.identity.files import PUBLIC, SECRET, write_file
 from core.identity.home import NAME as REGISTRAR
 from core.identity.home import Registrar, load_registrar, make_folder, write_home
 from core.identity.members import Member, Role, Roster, check_quorum, check_threshold
-from core.identity.party import ROSTER, Card, PrivateKeys, write_folder
+from core.identity.party import CARD, ROSTER, Card, PrivateKeys, write_folder
 from core.identity.roster import sign_roster
 from core.identity.sealing import SealingKey
 from core.identity.signing import SigningKey
@@ -57,7 +57,8 @@ class Federation:
     @property
     def parties_here(self) -> tuple[str, ...]:
         """Names of the parties whose folders are still here."""
-        return tuple(member.name for member in self.roster.members if self.party(member.name).is_dir())
+        names = (member.name for member in self.roster.members)
+        return tuple(name for name in names if (self.party(name) / CARD).is_file())
 
 
 def make_federation(

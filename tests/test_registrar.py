@@ -193,6 +193,8 @@ def test_a_new_client_gets_the_next_number_and_everybody_the_next_roster(made: F
 
 def test_a_revoked_party_is_revoked_for_everybody_whose_folder_is_here(made: Federation, tmp_path: Path) -> None:
     away = made.party("client-1").rename(tmp_path / "away")
+    made.party("client-1").mkdir()
+    (made.party("client-1") / "mine").touch()
     running = load_identity(made.party("server")).roster
     changed = revoke(made.folder, "client-2")
     assert changed.parties_here == ("server", "keyholder-1", "keyholder-2", "keyholder-3", "client-2")
@@ -200,6 +202,9 @@ def test_a_revoked_party_is_revoked_for_everybody_whose_folder_is_here(made: Fed
         running.current().active(Role.CLIENT, "client-2")
     assert caught.value.reason is Reason.REVOKED
     assert running.current().active(Role.CLIENT, "client-1").number == 1
+    assert [path.name for path in made.party("client-1").iterdir()] == ["mine"], (
+        "a folder that is nobody's is left alone"
+    )
     assert load_identity(away, made.passphrase_file("client-1")).roster.current().version == 1, (
         "until it gets the new one"
     )
