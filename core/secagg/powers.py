@@ -14,6 +14,8 @@ from core.secagg import kernel
 
 LANES = 8
 """So many numbers the kernel takes at once, however few there are."""
+KERNEL_PAYS_FROM = 3
+"""Numbers; eight with the kernel take as long as two with GMP (measured modulo 2048 to 6144 bits)."""
 
 Work = Callable[[list[mpz]], list[mpz]]
 
@@ -39,7 +41,7 @@ def in_threads(work: Work, numbers: Sequence[mpz], threads: int | None = None, l
 
 def powers(numbers: Sequence[mpz], exponent: mpz | int, modulus: mpz) -> list[mpz]:
     """Raise units modulo an odd number to an exponent, at least 0, that everybody may know."""
-    if not kernel.available(modulus.bit_length()):
+    if len(numbers) < KERNEL_PAYS_FROM or not kernel.available(modulus.bit_length()):
         return in_threads(lambda some: gmpy2.powmod_base_list(some, exponent, modulus), numbers)
     return _kernel_powers(numbers, int(exponent), int(exponent).bit_length(), modulus)
 
