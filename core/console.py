@@ -76,17 +76,22 @@ def today() -> int:
 
 
 def configure_log(*, quiet: bool = False) -> None:
-    """Log to standard error, one line an event, coloured on a terminal. Never log keys or payloads."""
+    """Log to standard error, one line an event: for people, or as JSON where GROKFED_LOG=json (as in containers).
+
+    Never log keys or payloads.
+    """
+    as_json = os.environ.get("GROKFED_LOG") == "json"
+    readable = structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(),
+        pad_event_to=0,
+        # The default shows local variables, and with them keys and payloads.
+        exception_formatter=structlog.dev.plain_traceback,
+    )
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(),
-                pad_event_to=0,
-                # The default shows local variables, and with them keys and payloads.
-                exception_formatter=structlog.dev.plain_traceback,
-            ),
+            structlog.processors.TimeStamper(fmt="iso" if as_json else "%H:%M:%S", utc=as_json),
+            *([structlog.processors.format_exc_info, structlog.processors.JSONRenderer()] if as_json else [readable]),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING if quiet else logging.INFO),
         logger_factory=_StandardError,

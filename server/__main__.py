@@ -1,6 +1,7 @@
 """Run the aggregator: it leads the rounds and adds updates that it cannot read.
 
 python -m server --identity runs/federation/server --clients 5
+python -m server status --state runs/server
 python -m server healthy --identity runs/federation/server
 """
 
@@ -43,10 +44,12 @@ from core.wire.health import check_health
 from core.wire.streams import model_from_bytes
 from server import metrics
 from server.coordinator import Coordinator
+from server.report import report
 from server.results import table, write_results
 from server.rules import RoundRules
 from server.service import listen
 from server.settings import RunSettings
+from server.status import show_status
 from server.store import Store
 
 DEFAULT_ADDRESS = "127.0.0.1:50551"
@@ -138,19 +141,31 @@ def serve(
             answer_seconds=answer_seconds,
             patience_seconds=patience,
         )
-        settings = RunSettings(task, scheme, key_bits, seed, rules, insecure_demo_keys, count_cap)
+        skipped = frozenset(insecure_skip_check or ())
+        settings = RunSettings(
+            *(task, scheme, key_bits, seed, rules, insecure_demo_keys, count_cap, insecure_plaintext),
+            tuple(sorted(skipped)),
+        )
         places = Places(listen_at, state, out, keep_serving, insecure_plaintext)
         the_task = get_task(task)
         plaintext_bits = PublicKey(scheme, key_bits).plaintext_bits
         values = len(initial_model(the_task, seed))
         encoding_for(the_task, values, plaintext_bits, max_cohort, count_cap)  # or say now why not
         test_data = the_task.load_test(test, seed, clients) if test is not None else None
-        skipped = frozenset(insecure_skip_check or ())
         stamp(insecure_demo_keys=insecure_demo_keys, insecure_plaintext=insecure_plaintext, skipped=skipped)
         if metrics_at is not None:
             print(f"metrics at port {metrics.serve(metrics_at)}", flush=True)
         if not asyncio.run(_serve(settings, places, party, the_task, test_data, Checks(skipped))):
             raise KeyboardInterrupt
+
+
+@app.command()
+def status(
+    state: Annotated[Path, typer.Option(help="Folder of the aggregator's database.")] = Path("runs/server"),
+) -> None:
+    """Show rounds, contributors and refusals of a running or stopped aggregator, from its database."""
+    with sentences():
+        show_status(state, Console(width=None if sys.stdout.isatty() else 100))
 
 
 @app.command()
@@ -219,7 +234,11 @@ async def _show_results(settings: RunSettings, places: Places, coordinator: Coor
     if places.out is not None:
         _, raw, _ = await coordinator.model(None)
         model = model_from_bytes(raw, len(raw) // 8)
-        write_results(places.out, coordinator.results, coordinator.task, model)
+        words = report(
+            *(coordinator.run, settings, coordinator.trust.roster, coordinator.results),
+            await coordinator.all_refusals(),
+        )
+        write_results(places.out, settings, coordinator.results, coordinator.task, model, words)
     _print_table(settings, coordinator, tested)
 
 

@@ -14,7 +14,7 @@ from core.identity.members import Member
 from core.protocol import Signed, SubmissionHeader, Timings
 from core.wire import federation_pb2 as pb
 from core.wire.streams import Assembly
-from server import notices, states
+from server import metrics, notices, states
 from server.attempt import Attempt
 from server.audience import Outbox
 from server.coordinator import Coordinator, undisturbed
@@ -53,6 +53,7 @@ class ClientCalls:
         async with self._run.lock:
             attempt = await self._open_attempt(caller.name)
             commitment, new = await self._run.work(attempt.commit, caller.name, signed, timings, self._run.trust)
+            metrics.COMMITMENTS.inc(new)
             log.info("commitment", client=caller.name, round=attempt.id.round, attempt=attempt.id.attempt, new=new)
             await self._run.apply(states.CommitmentStored(attempt.id.round, attempt.id.attempt, caller.name))
         return pb.Receipt(sha256=commitment.digest, repeated=not new)
@@ -81,6 +82,7 @@ class ClientCalls:
             async with self._run.lock:
                 attempt = await self._open_attempt(caller.name)
                 new = await self._run.work(lambda: attempt.submit(header, caller.name, update.whole(), bytes_up))
+                metrics.UPDATES.inc(new)
                 log.info("update", client=caller.name, round=header.id.round, attempt=header.id.attempt, new=new)
                 await self._run.apply(states.SubmissionStored(header.id.round, header.id.attempt, caller.name))
             return pb.Receipt(sha256=header.digest, repeated=not new)

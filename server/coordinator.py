@@ -36,7 +36,7 @@ from core.training import Dataset
 from core.wire import federation_pb2 as pb
 from core.wire.messages import certificate_from_bytes, description_to_bytes
 from core.wire.streams import model_bytes
-from server import notices, rounds, states
+from server import metrics, notices, rounds, states
 from server.attempt import Attempt, names_of, signatures_of
 from server.audience import Audience, Outbox
 from server.offers import KeyOffers
@@ -158,6 +158,11 @@ class Coordinator:
         if counted:
             await self.work(self.store.count_refusals, self.run, counted)
 
+    async def all_refusals(self) -> Counter[str]:
+        """How often messages of this run were refused, by the name of the check."""
+        await self._write_refusals()
+        return await self.work(self.store.refusals, self.run)
+
     def _recover(self) -> states.Step:
         now, rules = self._clock(), self.settings.rules
         last = self.store.last_attempt(self.run)
@@ -239,6 +244,8 @@ class Coordinator:
 
     async def _carry_out(self, state: states.Run, commands: tuple[states.Command, ...]) -> None:
         self.state = state
+        metrics.PRESENT.labels("client").set(len(state.present))
+        metrics.PRESENT.labels("keyholder").set(len(state.holders))
         try:
             for command in commands:
                 await self._command(command)
@@ -360,6 +367,9 @@ class Coordinator:
     async def _complete(self, id: AttemptId) -> None:
         result = await self.work(self._completed, id)
         self.results.append(result)
+        metrics.ROUNDS.labels("completed").inc()
+        metrics.ROUND_SECONDS.observe(result.seconds)
+        metrics.ACCURACY.set(result.accuracy)
         log.info("completed", round=id.round, contributors=result.contributors, accuracy=round(result.accuracy, 4))
         self.audience.notify_clients(notices.round_closed(id, completed=True))
         self.attempt = None
@@ -399,6 +409,7 @@ class Coordinator:
     async def _abandon(self, id: AttemptId, sentence: str) -> None:
         log.warning("abandoned", round=id.round, attempt=id.attempt, sentence=sentence)
         await self.work(self.store.abandon_attempt, id, sentence)
+        metrics.ROUNDS.labels("abandoned").inc()
         self.attempt = None
         self.audience.notify_clients(notices.round_closed(id, completed=False, sentence=sentence))
 

@@ -1,4 +1,5 @@
-"""What a run leaves behind: a table for people, history.csv and history.jsonl for programs, model.npz, history.png."""
+"""What a run leaves behind: a table for people, history.csv and history.jsonl for programs, model.npz, history.png,
+and report.md, which says who could have seen what."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from core.errors import StorageError
 from core.federated import save_model
 from core.protocol import RoundResult
 from core.tasks.task import Task
+from server.settings import RunSettings
 
 COLUMNS = (
     "round",
@@ -27,10 +29,13 @@ COLUMNS = (
     "encrypt_s",
     "add_s",
     "decrypt_s",
+    "round_s",
+    "exposure",
+    "insecure",
 )
 
 
-def row(result: RoundResult) -> dict[str, int | float]:
+def row(result: RoundResult, settings: RunSettings) -> dict[str, int | float | str]:
     """One completed round under the names of the columns. Seconds of training and encrypting are means per client."""
     values = (
         result.round,
@@ -42,6 +47,9 @@ def row(result: RoundResult) -> dict[str, int | float]:
         round(result.encrypt_seconds, 4),
         round(result.add_seconds, 4),
         round(result.decrypt_seconds, 4),
+        round(result.seconds, 4),
+        result.exposure,
+        "; ".join(settings.insecurities),
     )
     return dict(zip(COLUMNS, values, strict=True))
 
@@ -75,22 +83,30 @@ def table(results: Sequence[RoundResult], title: str) -> Table:
     return made
 
 
-def write_results(folder: Path, results: Sequence[RoundResult], task: Task, model: npt.NDArray[np.float64]) -> None:
-    """Write all four files. Raises StorageError if the folder cannot be written."""
+def write_results(
+    folder: Path,
+    settings: RunSettings,
+    results: Sequence[RoundResult],
+    task: Task,
+    model: npt.NDArray[np.float64],
+    report: str,
+) -> None:
+    """Write all five files. Raises StorageError if the folder cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write_csv(folder / "history.csv", results)
-        lines = [json.dumps(row(result)) + "\n" for result in results]
-        (folder / "history.jsonl").write_text("".join(lines), encoding="utf-8")
+        rows = [row(result, settings) for result in results]
+        _write_csv(folder / "history.csv", rows)
+        (folder / "history.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows), encoding="utf-8")
+        (folder / "report.md").write_text(report, encoding="utf-8")
         save_model(folder / "model.npz", task, model)
         if results:
-            draw_history(folder / "history.png", results)
+            draw_history(folder / "history.png", results, settings.insecurities)
     except OSError as error:
         raise StorageError(f"the results cannot be written to {folder}: {error}") from error
 
 
-def draw_history(path: Path, results: Sequence[RoundResult]) -> None:
-    """A picture of accuracy and of where the time went, round by round."""
+def draw_history(path: Path, results: Sequence[RoundResult], insecurities: Sequence[str] = ()) -> None:
+    """A picture of accuracy and of where the time went, round by round, stamped with what was switched off."""
     # Only here: importing matplotlib takes longer than most rounds.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -101,6 +117,8 @@ def draw_history(path: Path, results: Sequence[RoundResult]) -> None:
     numbers = [result.round for result in results]
     accuracy.plot(numbers, [100 * result.accuracy for result in results], "o-", color="#0072b2")
     accuracy.set(ylabel="accuracy of the global model, %", title="What each round learned, and what it cost")
+    if insecurities:
+        figure.suptitle(f"INSECURE: {'; '.join(insecurities)}", fontsize="small", wrap=True)
     accuracy.grid(alpha=0.3)
     bottom = np.zeros(len(results))
     parts = ("train", "encrypt", "add", "decrypt")
@@ -117,8 +135,8 @@ def draw_history(path: Path, results: Sequence[RoundResult]) -> None:
     figure.savefig(path, dpi=120)
 
 
-def _write_csv(path: Path, results: Sequence[RoundResult]) -> None:
+def _write_csv(path: Path, rows: Sequence[dict[str, int | float | str]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(row(result) for result in results)
+        writer.writerows(rows)

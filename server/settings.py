@@ -21,6 +21,8 @@ class RunSettings:
     rules: RoundRules = field(default_factory=RoundRules)
     insecure_demo_keys: bool = False
     count_cap: int = 0
+    insecure_plaintext: bool = False
+    skipped_checks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_key_bits(self.scheme, self.key_bits, insecure_demo_keys=self.insecure_demo_keys)
@@ -37,12 +39,26 @@ class RunSettings:
         """How updates are protected, for people."""
         if self.scheme == PLAIN:
             return "plain: NOTHING IS ENCRYPTED"
-        insecure = "" if self.key_bits >= SAFE_KEY_BITS else ": INSECURE"
-        return f"{'Paillier' if self.scheme == PAILLIER else 'Damgård-Jurik'}, {self.key_bits} bits{insecure}"
+        name = "Paillier" if self.scheme == PAILLIER else "Damgård-Jurik"
+        insecure = ": INSECURE" * bool(self.insecurities)
+        return f"{name}, {self.key_bits} bits, {self.rules.threshold} of {self.rules.holders} key holders{insecure}"
+
+    @property
+    def insecurities(self) -> list[str]:
+        """What was switched off, for the stamp on everything the run leaves behind."""
+        skipped = ", ".join(self.skipped_checks)
+        found = {
+            "nothing is encrypted": self.scheme == PLAIN,
+            f"keys of {self.key_bits} bits protect nothing": self.scheme != PLAIN and self.key_bits < SAFE_KEY_BITS,
+            f"sums of {self.rules.min_cohort} client": self.rules.min_cohort < 2,
+            "connections without TLS": self.insecure_plaintext,
+            f"checks switched off: {skipped}": bool(skipped),
+        }
+        return [sentence for sentence, holds in found.items() if holds]
 
     def to_json(self) -> dict[str, Any]:
         """As stored with the run."""
-        return asdict(self)
+        return asdict(self) | {"skipped_checks": list(self.skipped_checks)}
 
     def check_same(self, stored: dict[str, Any], where: str) -> None:
         """Raise SettingsError naming the first setting that an unfinished run was started with and that differs."""

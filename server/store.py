@@ -23,6 +23,7 @@ from core.errors import Reason, Refused, StorageError
 from core.protocol import AttemptId, Commitment, HolderSignature, RoundResult, Signed, SubmissionHeader, Timings, digest
 from core.wire.streams import model_bytes, model_from_bytes
 
+FILE = "aggregator.sqlite"
 SCHEMA_VERSION = 2
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -115,7 +116,7 @@ class Store:
     """The aggregator's memory in `folder`/aggregator.sqlite, for this process alone."""
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / "aggregator.sqlite"
+        self.path = folder / FILE
         self._database = Database(self.path, SCHEMA, SCHEMA_VERSION, owner="aggregator")
         self._commit = self._database.commit
         self._all = self._database.all
@@ -167,6 +168,10 @@ class Store:
                 "ON CONFLICT (run, reason) DO UPDATE SET count = count + excluded.count",
                 [(run, reason.value, count) for reason, count in refusals.items()],
             )
+
+    def refusals(self, run: str) -> Counter[str]:
+        """How often messages were refused, by the name of the check."""
+        return Counter(dict(self._all("SELECT reason, count FROM refusals WHERE run = ?", run)))
 
     # -------------------------------------------------------------------------------- attempts and updates
 

@@ -94,9 +94,11 @@ def main(
             round_seconds=60 + 4 * count * (key_bits / 2048) ** 3 if round_seconds is None else round_seconds,
             patience_seconds=120.0 * max(1.0, (key_bits / 2048) ** 4),
         )
-        settings = RunSettings(task, scheme.value, key_bits, seed, rules, insecure_demo_keys, count_cap)
+        settings = RunSettings(
+            task, scheme.value, key_bits, seed, rules, insecure_demo_keys, count_cap, insecure_plaintext
+        )
         folder = out or Path("runs", time.strftime(f"{task}-%Y%m%d-%H%M%S"))
-        _simulate(console, Federation(settings, plan, folder, port, difference_rule.value, insecure_plaintext))
+        _simulate(console, Federation(settings, plan, folder, port, difference_rule.value))
         if central:
             sums = train_in_one_place(the_task, plan, rounds, seed)
             console.print(f"all mail in one place: {sums.accuracy:.2%} after {rounds} passes", highlight=False)
@@ -110,7 +112,7 @@ def _simulate(console: Console, federation: Federation) -> None:
     console.print(plan.sentence, highlight=False, soft_wrap=True)
     for switched_off, sentence in (
         (settings.insecure_demo_keys, INSECURE_STAMP),
-        (federation.plaintext, PLAINTEXT_STAMP),
+        (settings.insecure_plaintext, PLAINTEXT_STAMP),
     ):
         if switched_off:
             console.print(sentence, style="bold", soft_wrap=True)

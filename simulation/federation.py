@@ -44,7 +44,6 @@ class Federation:
     out: Path
     port: int = 0
     difference_rule: str = "report"
-    plaintext: bool = False
 
     async def run(self, display: Display) -> None:
         """Run it to its end. Raises RunFailedError, with one sentence, if it does not end well.
@@ -142,7 +141,7 @@ class Federation:
 
     @property
     def _plaintext(self) -> list[str]:
-        return ["--insecure-plaintext"] if self.plaintext else []
+        return ["--insecure-plaintext"] if self.settings.insecure_plaintext else []
 
     @property
     def _insecure(self) -> list[str]:
@@ -157,7 +156,9 @@ class Federation:
         self, server: Party, holders: list[Party], clients: list[Party], address: str, display: Display
     ) -> None:
         rules = self.settings.rules
-        watching = asyncio.create_task(_watch(address, self._folder / "server", self.plaintext, display))
+        watching = asyncio.create_task(
+            _watch(address, self._folder / "server", self.settings.insecure_plaintext, display)
+        )
         losses = [asyncio.create_task(self._report_loss(party, display)) for party in (*clients, *holders)]
         server_ended = asyncio.create_task(server.process.wait())
         holders_gone = asyncio.create_task(_too_few(holders, rules.quorum))

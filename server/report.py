@@ -1,0 +1,73 @@
+"""report.md: what a run protected, from whom, and what it could not, as far as the aggregator knows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from core.identity.members import Roster
+from core.protocol import RoundResult
+from server.settings import RunSettings
+
+
+def report(
+    run: str, settings: RunSettings, roster: Roster, results: Sequence[RoundResult], refusals: Counter[str]
+) -> str:
+    """The report as Markdown."""
+    stamps = [f"**INSECURE: {sentence}.**" for sentence in settings.insecurities]
+    parts = [
+        f"# Run {run}: {settings.task}, {len(results)} of {settings.rules.rounds} rounds",
+        *stamps,
+        _protection(settings, roster),
+        _operators(roster),
+        _exposures(results),
+        _refusals(refusals),
+        "Encryption hides who contributed what to a sum, and not what the sum says: a word that anybody in the cohort "
+        "used can show in it.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _protection(settings: RunSettings, roster: Roster) -> str:
+    rules = settings.rules
+    return (
+        f"Updates: {settings.protection}. {rules.threshold} of {rules.holders} key holders open a sum of at least "
+        f"{rules.min_cohort} clients; {rules.quorum} sign each round's list. {_uniqueness(roster)}"
+    )
+
+
+def _uniqueness(roster: Roster) -> str:
+    if roster.threshold == 1:
+        return "**Each key holder could open single updates by itself, if it were dishonest.**"
+    if roster.lists_are_unique:
+        return (
+            f"Fewer than {roster.threshold} dishonest key holders can neither open anything nor have two sums opened."
+        )
+    return (
+        f"Fewer than {roster.threshold} dishonest key holders can open nothing; but together with the aggregator they "
+        "could have two sums of one round opened, with different contributors. A larger quorum prevents that."
+    )
+
+
+def _operators(roster: Roster) -> str:
+    several = {who: names for who, names in roster.operators().items() if len(names) > 1}
+    if not several:
+        return "As far as the roster says, every party has an operator of its own."
+    lines = [f"- {who or 'somebody unnamed'}: {', '.join(names)}" for who, names in several.items()]
+    return "Roles in one hand, of which none protects anybody from that hand (as the roster says):\n\n" + "\n".join(
+        lines
+    )
+
+
+def _exposures(results: Sequence[RoundResult]) -> str:
+    lines = [f"- round {result.round}: {result.exposure}" for result in results if result.exposure]
+    if not lines:
+        return "No two sums differed by fewer clients than the minimum cohort, as far as a key holder reported."
+    return "Sums that tell more together than each alone, which key holders only reported:\n\n" + "\n".join(lines)
+
+
+def _refusals(refusals: Counter[str]) -> str:
+    if not refusals:
+        return "Nothing was refused."
+    lines = [f"- {reason}: {count}" for reason, count in sorted(refusals.items())]
+    return "Refused messages, by the name of the check:\n\n" + "\n".join(lines)

@@ -1,0 +1,79 @@
+"""What an aggregator's database says of its runs; it is only read, so the aggregator may be running."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from core.database import explained
+from core.errors import StorageError
+from server.store import FILE, SCHEMA_VERSION
+
+ATTEMPTS = """
+SELECT a.round, a.attempt, a.state, a.key_serial, json_array_length(a.expected), count(s.client), count(s.bytes_up),
+       h.accuracy, coalesce(h.exposure, ''), a.sentence
+FROM attempts a
+LEFT JOIN submissions s ON (s.run, s.round, s.attempt) = (a.run, a.round, a.attempt)
+LEFT JOIN history h ON (h.run, h.round) = (a.run, a.round) AND a.state = 'completed'
+WHERE a.run = ? GROUP BY a.round, a.attempt ORDER BY a.round, a.attempt
+"""
+
+
+def show_status(folder: Path, console: Console) -> None:
+    """Print every run: its attempts, who contributed how often, and what was refused. Raises StorageError."""
+    path = folder / FILE
+    if not path.exists():
+        raise StorageError(f"{folder} has no database of an aggregator")
+    with explained(path), closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version != SCHEMA_VERSION:
+            raise StorageError(f"{path} has layout {version}; this program knows {SCHEMA_VERSION}")
+        for row in db.execute("SELECT run, settings, status, sentence FROM runs ORDER BY rowid").fetchall():
+            _show_run(db, console, *row)
+
+
+def _show_run(db: sqlite3.Connection, console: Console, run: str, settings: str, status: str, sentence: str) -> None:
+    known = json.loads(settings)
+    console.print(
+        f"run {run}: {known['task']}, {known['rules']['rounds']} rounds, {status}. {sentence}", highlight=False
+    )
+    console.print(_attempts(db.execute(ATTEMPTS, (run,)).fetchall()))
+    rows = db.execute(
+        "SELECT c.client, count(s.commitment), count(s.bytes_up) FROM clients c LEFT JOIN submissions s "
+        "ON (s.run, s.client) = (c.run, c.client) WHERE c.run = ? GROUP BY c.client ORDER BY c.client",
+        (run,),
+    ).fetchall()
+    console.print(_counts("clients", ("client", "committed", "uploaded"), rows))
+    refused = db.execute("SELECT reason, count FROM refusals WHERE run = ? ORDER BY reason", (run,)).fetchall()
+    if refused:
+        console.print(_counts("refused", ("reason", "times"), refused))
+
+
+def _attempts(rows: list[tuple[Any, ...]]) -> Table:
+    headings = ("round", "attempt", "state", "key", "expected", "committed", "uploaded", "accuracy", "remark")
+    table = _table("rounds", headings)
+    for *numbers, accuracy, exposure, sentence in rows:
+        shown = "" if accuracy is None else f"{accuracy:.2%}"
+        table.add_row(*map(str, numbers), shown, exposure or sentence)
+    return table
+
+
+def _counts(title: str, headings: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Table:
+    table = _table(title, headings)
+    for row in rows:
+        table.add_row(*map(str, row))
+    return table
+
+
+def _table(title: str, headings: tuple[str, ...]) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in ("state", "remark", "client", "reason") else "right")
+    return table
