@@ -52,6 +52,7 @@ class HolderConnection:
                 case "endorse":
                     self._answer(task.endorse.order.list, self._endorse, task.endorse)
                 case "run_ended":
+                    self._holder.destroy_old_shares()
                     if not task.run_ended.completed:
                         raise RunFailedError(f"the run ended: {task.run_ended.sentence}")
                     return task.run_ended.sentence

@@ -130,6 +130,11 @@ class KeyHolder:
         except SettingsError as error:
             raise Refused(Reason.BAD_KEY, str(error)) from error
 
+    def destroy_old_shares(self, but: int = 0) -> None:
+        """Destroy the shares of keys that a signed list is bound to, lent or not, but for one that is in use."""
+        for serial in self.ledger.bound_keys(but):
+            self.shares.destroy(serial)
+
     # -------------------------------------------------------------------------------- the list
 
     def sign_list(self, order: ListOrder) -> bytes:
@@ -145,6 +150,7 @@ class KeyHolder:
         signature = self.identity.signing.sign(signing.LIST, verified.statement)
         if not earlier:
             self.ledger.record_list(id, certificate.serial, verified.statement, signature)
+            self.destroy_old_shares(but=certificate.serial)  # a new list means that earlier attempts are over
         return signature
 
     def _require_same_list(self, id: AttemptId, signed: bytes, statement: bytes) -> None:
@@ -276,7 +282,9 @@ class KeyHolder:
         self._checks.require(
             model_digest == expected, Reason.WRONG_MODEL, f"the model after {id} does not follow from the opened sum"
         )
-        return self._signed_model(id, model_digest)
+        signature = self._signed_model(id, model_digest)
+        self.shares.destroy(description.certificate.serial)
+        return signature
 
     def _signed_model(self, id: AttemptId, model_digest: bytes) -> bytes:
         if earlier := self.ledger.endorsed_model(id.run, id.round):

@@ -133,6 +133,11 @@ class Ledger:
         rows = self._database.all("SELECT key_serial FROM releases UNION SELECT key_serial FROM lists")
         return frozenset(row[0] for row in rows)
 
+    def bound_keys(self, but: int = 0) -> frozenset[int]:
+        """Serial numbers of the keys of all lists that were signed, but one."""
+        rows = self._database.all("SELECT key_serial FROM lists WHERE key_serial != ?", but)
+        return frozenset(row[0] for row in rows)
+
     def spent_keys(self) -> frozenset[int]:
         """Serial numbers of the keys whose share was used."""
         return frozenset(row[0] for row in self._database.all("SELECT key_serial FROM releases"))

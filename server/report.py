@@ -31,8 +31,8 @@ def report(
 def _protection(settings: RunSettings, roster: Roster) -> str:
     rules = settings.rules
     return (
-        f"Updates: {settings.protection}. {rules.threshold} of {rules.holders} key holders open a sum of at least "
-        f"{rules.min_cohort} clients; {rules.quorum} sign each round's list. {_uniqueness(roster)}"
+        f"Updates: {settings.protection}; sums of at least {rules.min_cohort} clients are opened. "
+        f"{rules.quorum} holders sign each round's list. {_uniqueness(roster)}"
     )
 
 
