@@ -184,7 +184,7 @@ class Participant:
     # -------------------------------------------------------------------------------- before uploading
 
     def verify_list(self, closed: ClosedList, submission: Submission) -> None:
-        """Refuse to upload unless this client's commitment is on a list that the quorum of key holders has signed.
+        """Refuse to upload unless this client's commitment is on a list that t key holders have signed.
 
         Raises Refused(WRONG_DESCRIPTION, LIST_SIGNATURES, NOT_IN_LIST or COHORT_TOO_SMALL).
         """

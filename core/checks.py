@@ -207,12 +207,12 @@ class Trust:
     def verify_list(
         self, description_digest: bytes, commitment_digests: Sequence[bytes], signatures: Sequence[HolderSignature]
     ) -> None:
-        """Refuse a closed list that fewer key holders than the quorum have signed. Raises Refused(LIST_SIGNATURES)."""
+        """Refuse a closed list that fewer than t key holders have signed. Raises Refused(LIST_SIGNATURES)."""
         count = self._signers(signing.LIST, list_statement(description_digest, commitment_digests), signatures)
         self.checks.require(
-            count >= self.roster.quorum,
+            count >= self.roster.threshold,
             Reason.LIST_SIGNATURES,
-            f"the closed list is signed by {count} key holders; expected {self.roster.quorum}",
+            f"the closed list is signed by {count} key holders; expected {self.roster.threshold}",
         )
 
     def _signers(self, domain: str, statement: bytes, signatures: Sequence[HolderSignature]) -> int:

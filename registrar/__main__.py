@@ -38,9 +38,6 @@ def init(
     clients: Annotated[int, typer.Option(help="How many clients.")],
     holders: Annotated[int, typer.Option(help="How many key holders.")] = 3,
     threshold: Annotated[int, typer.Option(help="How many of them must agree to open a sum.")] = 2,
-    quorum: Annotated[
-        int | None, typer.Option(help="How many of them must sign a round's list; default: the threshold.")
-    ] = None,
     address: Annotated[str, typer.Option(help="Where the server will be, HOST:PORT.")] = DEFAULT_ADDRESS,
     operator: Annotated[
         list[str] | None, typer.Option(metavar="NAME=WHO", help="Who runs a party; may be repeated.")
@@ -56,7 +53,6 @@ def init(
             clients=clients,
             holders=holders,
             threshold=threshold,
-            quorum=quorum,
             address=address,
             operators=_operators(operator or []),
             client_prefix=client_prefix,

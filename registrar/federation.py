@@ -23,7 +23,7 @@ from core.identity import certificates
 from core.identity.files import PUBLIC, SECRET, write_file
 from core.identity.home import NAME as REGISTRAR
 from core.identity.home import Registrar, load_registrar, make_folder, write_home
-from core.identity.members import Member, Role, Roster, check_quorum, check_threshold
+from core.identity.members import Member, Role, Roster, check_threshold
 from core.identity.party import CARD, ROSTER, Card, PrivateKeys, write_folder
 from core.identity.roster import sign_roster
 from core.identity.sealing import SealingKey
@@ -67,7 +67,6 @@ def make_federation(
     clients: int,
     holders: int = 3,
     threshold: int = 2,
-    quorum: int | None = None,
     address: str = DEFAULT_ADDRESS,
     operators: Mapping[str, str] | None = None,
     client_prefix: str = "client",
@@ -77,7 +76,6 @@ def make_federation(
 ) -> Federation:
     """Make keys, certificates, roster, folders and passphrases of a new federation, all or nothing.
 
-    `quorum` is how many key holders must sign a round's list, the threshold if it is not given.
     `address` is where the server will be, HOST:PORT. `operators` says who runs whom, by the parties' names; whoever is
     not named is run by "this machine". Certificates are good for `years` from `now`.
 
@@ -88,8 +86,6 @@ def make_federation(
     if not 1 <= clients <= MOST_CLIENTS:
         raise SettingsError(f"the federation is to have {clients} clients; expected 1 to {MOST_CLIENTS}")
     check_threshold(threshold, holders)
-    quorum = threshold if quorum is None else quorum
-    check_quorum(quorum, threshold, holders)
     seats = [
         (Role.SERVER, "server", 1),
         *((Role.KEYHOLDER, f"{holder_prefix}-{number}", number) for number in range(1, holders + 1)),
@@ -99,7 +95,7 @@ def make_federation(
     _check_named(operators, {name for _, name, _ in seats})
     newcomers = [_newcomer(*seat, operators.get(seat[1], THIS_MACHINE)) for seat in seats]
     members = tuple(newcomer.member for newcomer in newcomers)
-    roster = Roster(secrets.token_hex(8), version=1, threshold=threshold, quorum=quorum, members=members)
+    roster = Roster(secrets.token_hex(8), version=1, threshold=threshold, members=members)
     authority = certificates.make_authority(roster.federation, years, now=now)
     with _whole_folder(folder) as scratch:
         registrar = Registrar(scratch / REGISTRAR, address, authority, SigningKey.generate(), roster)

@@ -49,7 +49,7 @@ can invent members and deal key shares.
 
 ONE HAND SHOULD NOT HAVE
   the server and {_count(roster.threshold, "key holder")}: it could open every client's own update;
-  {_count(roster.threshold, "key holder")} without the server: the same, of all updates they are shown;
+{_second_sum(roster)}  {_count(roster.threshold, "key holder")} without the server: the same, of all updates they are shown;
   the registrar and the server: it could invent clients around a victim, or deal the key shares to itself.
 Everything on one machine shows how it works, and protects nobody from the owner of that machine.
 {_shared(roster)}
@@ -70,6 +70,13 @@ def _shared(roster: Roster) -> str:
     return "".join(
         f"As is written here, {who or 'somebody unnamed'} runs {', '.join(n)}.\n" for who, n in several.items()
     )
+
+
+def _second_sum(roster: Roster) -> str:
+    enough = roster.opened_once_against + 1
+    if enough >= roster.threshold:
+        return ""
+    return f"  the server and {_count(enough, 'key holder')}: it could have two sums of one round opened, and subtract;\n"
 
 
 def _count(number: int, thing: str) -> str:

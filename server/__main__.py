@@ -133,7 +133,6 @@ def serve(
             cohort=cohort,
             over_selection=over_selection,
             threshold=roster.threshold,
-            quorum=roster.quorum,
             holders=len(roster.holders),
             gather_seconds=gather_seconds,
             round_seconds=round_seconds,

@@ -57,7 +57,7 @@ class HolderCalls:
                 return
             self._run.offers.take(caller.name, keys)
             settings, trust = self._run.settings, self._run.trust
-            wanted = (settings.rules.quorum, settings.scheme, settings.key_bits)
+            wanted = (settings.rules.threshold, settings.scheme, settings.key_bits)
             chosen = await self._run.work(self._run.offers.choose, *wanted, trust, today())
             if chosen is not None:
                 self._run.key = chosen

@@ -32,20 +32,19 @@ def _protection(settings: RunSettings, roster: Roster) -> str:
     rules = settings.rules
     return (
         f"Updates: {settings.protection}; sums of at least {rules.min_cohort} clients are opened. "
-        f"{rules.quorum} holders sign each round's list. {_uniqueness(roster)}"
+        f"{_dishonest_holders(roster)}"
     )
 
 
-def _uniqueness(roster: Roster) -> str:
+def _dishonest_holders(roster: Roster) -> str:
     if roster.threshold == 1:
         return "**Each key holder could open single updates by itself, if it were dishonest.**"
-    if roster.lists_are_unique:
-        return (
-            f"Fewer than {roster.threshold} dishonest key holders can neither open anything nor have two sums opened."
-        )
+    few, once = roster.threshold - 1, roster.opened_once_against
+    if once >= few:
+        return f"Up to {few} dishonest key holders can open nothing, and have no round opened twice."
     return (
-        f"Fewer than {roster.threshold} dishonest key holders can open nothing; but together with the aggregator they "
-        "could have two sums of one round opened, with different contributors. A larger quorum prevents that."
+        f"Up to {few} dishonest key holders can open nothing. Together with the aggregator, {once + 1} could have two "
+        "sums of one round opened, with different contributors."
     )
 
 

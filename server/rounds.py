@@ -1,7 +1,7 @@
 """The rules of a run, as a pure state machine: what happened and what time it is go in, the next state and commands
 come out. No sockets, threads, files or clock; everything that can arrive twice, late or never is decided here.
 
-    Waiting ──(key, clients, holders)──> Committing ──(all, or deadline)──> Closing ──(quorum signed)──> Uploading
+    Waiting ──(key, clients, holders)──> Committing ──(all, or deadline)──> Closing ──(t have signed)──> Uploading
        ^ ^                                    │                                │                            │
        │ └──────(abandoned: too few, or too many holders decline) <────────────┴────────────────────────────┤
        │                                                                                                    v
@@ -159,8 +159,8 @@ def waiting_for(run: Run, rules: RoundRules) -> str:
     """What the run waits for, in words."""
     match run.phase:
         case Waiting(key_ready=key_ready):
-            if len(run.holders) < rules.quorum:
-                return f"waiting for key holders: {len(run.holders)} here, {rules.quorum} needed"
+            if len(run.holders) < rules.threshold:
+                return f"waiting for key holders: {len(run.holders)} here, {rules.threshold} needed"
             if not key_ready:
                 return "waiting for a fresh key that enough key holders have a share of"
             wanted = rules.target or f"at least {rules.min_cohort}"
@@ -168,7 +168,7 @@ def waiting_for(run: Run, rules: RoundRules) -> str:
         case Committing(expected=expected, committed=committed):
             return f"waiting for updates: {len(committed)} of {len(expected)} ready"
         case Closing(signed=signed):
-            return f"waiting for key holders to sign the list: {len(signed)} of {rules.quorum}"
+            return f"waiting for key holders to sign the list: {len(signed)} of {rules.threshold}"
         case Uploading(listed=listed, received=received):
             return f"waiting for updates: {len(received)} of {len(listed)} here"
         case Releasing():
@@ -209,7 +209,7 @@ def _in_waiting(run: Run, phase: Waiting, event: Event, now: float, rules: Round
     match event:
         case KeyChosen():
             phase = replace(phase, key_ready=True)
-        case HolderLeft() if len(run.holders) < rules.quorum:
+        case HolderLeft() if len(run.holders) < rules.threshold:
             phase = replace(phase, key_ready=False)
         case HolderCame(holder) if not phase.key_ready:
             commands = (RequestKey(phase.round, phase.attempt, frozenset({holder})),)
@@ -247,13 +247,13 @@ def _may_open(run: Run, phase: Waiting, now: float, rules: RoundRules) -> bool:
 
 
 def _could_open(run: Run, phase: Waiting, rules: RoundRules) -> bool:
-    return phase.key_ready and len(run.present) >= rules.min_cohort and len(run.holders) >= rules.quorum
+    return phase.key_ready and len(run.present) >= rules.min_cohort and len(run.holders) >= rules.threshold
 
 
 def _why_waiting_failed(run: Run, phase: Waiting, rules: RoundRules) -> str:
     seconds = f"{rules.patience_seconds:g} seconds"
-    if len(run.holders) < rules.quorum:
-        return f"{len(run.holders)} key holders are here after {seconds}, {rules.quorum} are needed"
+    if len(run.holders) < rules.threshold:
+        return f"{len(run.holders)} key holders are here after {seconds}, {rules.threshold} are needed"
     if not phase.key_ready:
         return (
             f"the key holders had no unused round key in common within {seconds}; "
@@ -304,7 +304,7 @@ def _in_closing(run: Run, phase: Closing, event: Event, now: float, rules: Round
     match event:
         case ListSigned(holder=holder):
             phase = replace(phase, signed=phase.signed | {holder})
-            if len(phase.signed) >= rules.quorum:
+            if len(phase.signed) >= rules.threshold:
                 uploading = Uploading(phase.round, phase.attempt, now + rules.upload_seconds, phase.listed)
                 return replace(run, phase=uploading), (AnnounceList(phase.round, phase.attempt),)
             return replace(run, phase=phase), ()
@@ -313,7 +313,7 @@ def _in_closing(run: Run, phase: Closing, event: Event, now: float, rules: Round
         case TaskDeclined(holder=holder, sentence=sentence):
             phase = replace(phase, declined=phase.declined | {holder})
             run = replace(run, phase=phase)
-            if rules.holders - len(phase.declined) < rules.quorum:
+            if rules.holders - len(phase.declined) < rules.threshold:
                 return _abandon(run, phase, f"{holder} does not sign the list: {sentence}", now, rules)
             return run, ()
     if now >= phase.since + rules.patience_seconds:

@@ -28,9 +28,7 @@ class RoundRules:
     over_selection: float = 1.3
     """Clients chosen for each update that is wanted, because some drop out."""
     threshold: int = 2
-    """Key holders needed to open a sum and to endorse a model: t of the roster."""
-    quorum: int = 2
-    """Key holders whose signatures a closed list needs, from the roster."""
+    """Key holders needed to sign a list, to open a sum and to endorse a model: t of the roster."""
     holders: int = 3
     """Key holders there are."""
     gather_seconds: float = 5.0
@@ -61,11 +59,8 @@ class RoundRules:
                 f"and the largest, {self.max_cohort}"
             )
         self._check_cohort()
-        if not 1 <= self.threshold <= self.quorum <= self.holders:
-            raise SettingsError(
-                f"{self.threshold} of {self.holders} key holders open a sum and {self.quorum} sign a list; "
-                "expected 1 <= threshold <= quorum <= holders"
-            )
+        if not 1 <= self.threshold <= self.holders:
+            raise SettingsError(f"{self.threshold} of {self.holders} key holders are to open a sum; expected 1 or more")
         names = ("round_seconds", "upload_seconds", "answer_seconds", "patience_seconds", "gather_seconds")
         for name in names:
             if not 0 < getattr(self, name) <= LONGEST_SECONDS:

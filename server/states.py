@@ -42,7 +42,7 @@ class Committing:
 
 @dataclass(frozen=True)
 class Closing:
-    """The list of commitments is closed; key holders check and sign it. Left when the quorum has signed."""
+    """The list of commitments is closed; key holders check and sign it. Left when t have signed."""
 
     round: int
     attempt: int
@@ -248,7 +248,7 @@ class RequestList(OfAttempt):
 
 @dataclass(frozen=True)
 class AnnounceList(OfAttempt):
-    """The list has its quorum: let the clients on it upload."""
+    """Enough holders have signed the list: let the clients on it upload."""
 
 
 @dataclass(frozen=True)

@@ -300,7 +300,7 @@ class Store:
             self._update(db, id, state=state)
 
     def announce_list(self, id: AttemptId, signatures: Sequence[HolderSignature]) -> None:
-        """The list has its quorum: from here on ciphertexts are taken."""
+        """Enough holders have signed the list: from here on ciphertexts are taken."""
         with self._commit() as db:
             self._update(db, id, state="uploading", list_signatures=_signatures_to_json(signatures))
 

@@ -90,7 +90,6 @@ def main(
             target=count,
             holders=holders,
             threshold=needed,
-            quorum=needed,
             round_seconds=60 + 4 * count * (key_bits / 2048) ** 3 if round_seconds is None else round_seconds,
             patience_seconds=120.0 * max(1.0, (key_bits / 2048) ** 4),
         )

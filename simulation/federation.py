@@ -87,7 +87,6 @@ class Federation:
             clients=self.plan.clients,
             holders=rules.holders,
             threshold=rules.threshold,
-            quorum=rules.quorum,
             now=datetime.now(UTC),
         )
 
@@ -161,7 +160,7 @@ class Federation:
         )
         losses = [asyncio.create_task(self._report_loss(party, display)) for party in (*clients, *holders)]
         server_ended = asyncio.create_task(server.process.wait())
-        holders_gone = asyncio.create_task(_too_few(holders, rules.quorum))
+        holders_gone = asyncio.create_task(_too_few(holders, rules.threshold))
         clients_gone = asyncio.create_task(_too_few(clients, rules.min_cohort))
         tasks = [watching, *losses, server_ended, holders_gone, clients_gone]
         try:
@@ -174,7 +173,7 @@ class Federation:
                 self._judge_server(server)
             elif holders_gone.done():
                 raise RunFailedError(
-                    f"{_left(holders)} of {len(holders)} key holders are left, and {rules.quorum} are needed: "
+                    f"{_left(holders)} of {len(holders)} key holders are left, and {rules.threshold} are needed: "
                     f"{holders_gone.result()}"
                 )
             else:

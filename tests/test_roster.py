@@ -26,7 +26,7 @@ SERVER = Member("server", Role.SERVER, 1, KEYS[0])
 HOLDERS = tuple(Member(f"holder-{n}", Role.KEYHOLDER, n, KEYS[n], KEYS[10 + n]) for n in (1, 2, 3))
 ANNA = Member("anna", Role.CLIENT, 1, KEYS[4], operator="Ministry of Änderung")
 BELA = Member("bela", Role.CLIENT, 2, KEYS[5], revoked=True)
-FIRST = Roster(FEDERATION, 1, 2, 2, (SERVER, *HOLDERS, ANNA, BELA))
+FIRST = Roster(FEDERATION, 1, 2, (SERVER, *HOLDERS, ANNA, BELA))
 SECOND = replace(FIRST, version=2, members=(SERVER, *HOLDERS, replace(ANNA, revoked=True), BELA))
 
 
@@ -117,7 +117,7 @@ def test_no_key_is_in_a_members_repr() -> None:
 def test_what_is_signed_is_read(members: list[Member], version: int, threshold: int, operator: str) -> None:
     if operator.isprintable():
         members[0] = replace(members[0], operator=operator)
-    roster = Roster(FEDERATION, version, threshold, threshold, tuple(members))
+    roster = Roster(FEDERATION, version, threshold, tuple(members))
     assert read_roster(sign_roster(roster, REGISTRAR), REGISTRAR.public) == roster
 
 

@@ -71,9 +71,7 @@ class Roster:
     """One version of the list of members.
 
     Attributes:
-        threshold: how many key holders must agree to open a sum, and to endorse a model.
-        quorum: how many must sign the closed list of a round before anybody uploads. If it is more than half of holders
-            plus threshold minus 1, no two lists of one round can both have it, unless threshold holders are dishonest.
+        threshold: how many key holders must agree: to sign a round's list, open a sum, endorse a model.
 
     Raises SettingsError when made with what contradicts itself.
     """
@@ -81,7 +79,6 @@ class Roster:
     federation: str
     version: int
     threshold: int
-    quorum: int
     members: tuple[Member, ...]
 
     def __post_init__(self) -> None:
@@ -98,7 +95,6 @@ class Roster:
         if [holder.number for holder in self.holders] != list(range(1, holders + 1)):
             raise SettingsError(f"the {holders} key holders are not numbered 1 to {holders}")
         check_threshold(self.threshold, holders)
-        check_quorum(self.quorum, self.threshold, holders)
 
     @cached_property
     def server(self) -> Member:
@@ -133,9 +129,13 @@ class Roster:
         return member
 
     @property
-    def lists_are_unique(self) -> bool:
-        """Whether any two quorums share an honest holder, as long as fewer than `threshold` are dishonest."""
-        return 2 * self.quorum > len(self.holders) + self.threshold - 1
+    def opened_once_against(self) -> int:
+        """How many dishonest holders, with a dishonest aggregator, cannot have two sums of one round opened.
+
+        Any two groups of t holders have at least 2 t - n in common. Each honest one helps a round once only; so if more
+        are in common than are dishonest, there is one second sum too few.
+        """
+        return max(0, 2 * self.threshold - len(self.holders) - 1)
 
     def operators(self) -> dict[str, tuple[str, ...]]:
         """Names of the members that each operator runs. Two roles in one hand guarantee nothing against that hand."""
@@ -173,15 +173,6 @@ def check_threshold(threshold: int, holders: int) -> None:
         raise SettingsError(
             f"the threshold is {threshold} of {holders} key holders; "
             f"expected 1 <= threshold <= key holders <= {MOST_HOLDERS}"
-        )
-
-
-def check_quorum(quorum: int, threshold: int, holders: int) -> None:
-    """Raise SettingsError unless so many of the key holders can be asked to sign every list."""
-    if not threshold <= quorum <= holders:
-        raise SettingsError(
-            f"the quorum is {quorum} of {holders} key holders; expected at least the threshold, {threshold}, "
-            f"and at most {holders}"
         )
 
 

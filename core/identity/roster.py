@@ -126,7 +126,7 @@ def _state_of(path: Path) -> tuple[int, int, int] | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-_ROSTER_FIELDS = {"federation": str, "version": int, "threshold": int, "quorum": int, "members": list}
+_ROSTER_FIELDS = {"federation": str, "version": int, "threshold": int, "members": list}
 _MEMBER_FIELDS = {
     "name": str, "role": str, "number": int, "signing_key": str, "sealing_key": str, "operator": str, "revoked": bool,
 }  # fmt: skip
@@ -143,7 +143,7 @@ def _to_json(roster: Roster) -> dict[str, Any]:
 def _from_json(value: Any) -> Roster:
     content = strict_json.fields(value, "the roster", _ROSTER_FIELDS)
     members = tuple(_member_from_json(member) for member in content["members"])
-    return Roster(content["federation"], content["version"], content["threshold"], content["quorum"], members)
+    return Roster(content["federation"], content["version"], content["threshold"], members)
 
 
 def _member_from_json(value: Any) -> Member:

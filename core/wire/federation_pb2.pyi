@@ -1021,7 +1021,7 @@ class OpenSum(_message.Message):
 
     @_builtins.property
     def signatures(self) -> _containers.RepeatedCompositeFieldContainer[Global___HolderSignature]:
-        """"list" signatures of the quorum"""
+        """"list" signatures of at least t holders"""
 
     @_builtins.property
     def contributors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
