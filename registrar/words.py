@@ -49,7 +49,8 @@ can invent members and deal key shares.
 
 ONE HAND SHOULD NOT HAVE
   the server and {_count(roster.threshold, "key holder")}: it could open every client's own update;
-{_second_sum(roster)}  {_count(roster.threshold, "key holder")} without the server: the same, of all updates they are shown;
+{_second_sum(roster)}\
+  {_count(roster.threshold, "key holder")} without the server: the same, of all updates they are shown;
   the registrar and the server: it could invent clients around a victim, or deal the key shares to itself.
 Everything on one machine shows how it works, and protects nobody from the owner of that machine.
 {_shared(roster)}
@@ -76,7 +77,8 @@ def _second_sum(roster: Roster) -> str:
     enough = roster.opened_once_against + 1
     if enough >= roster.threshold:
         return ""
-    return f"  the server and {_count(enough, 'key holder')}: it could have two sums of one round opened, and subtract;\n"
+    few = _count(enough, "key holder")
+    return f"  the server and {few}: it could have two sums of one round opened, and subtract them;\n"
 
 
 def _count(number: int, thing: str) -> str:
