@@ -85,6 +85,8 @@ class Participant:
         self._data: Dataset | None = None
         self._run: str | None = None
         self._last: Submission | None = None
+        self._keys_seen: dict[int, bytes] = {}
+        """The description that each round key was first seen in, by the key's serial number."""
 
     @property
     def trust(self) -> Trust:
@@ -113,6 +115,12 @@ class Participant:
             raise Refused(Reason.WRONG_DESCRIPTION, "the round belongs to another run than this client joined")
         self._policy.check_key(description.key.scheme, description.key.bits)
         trust.verify_key(description.signed_certificate, self._today())
+        serial = description.certificate.serial
+        self._checks.require(
+            self._keys_seen.setdefault(serial, digest(signed.body)) == digest(signed.body),
+            Reason.KEY_USED,
+            f"the key {serial} served another attempt before",
+        )
         trust.verify_encoding(description, self.task, values)
         self._checks.require(
             description.min_cohort >= self._policy.min_cohort,

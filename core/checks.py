@@ -187,7 +187,7 @@ class Trust:
     ) -> list[Commitment]:
         """All commitments of a list, each verified; none twice, and at least so many of them.
 
-        Raises Refused with what verify_commitment() gives, or DUPLICATE, COPIED or COHORT_TOO_SMALL.
+        Raises Refused with what verify_commitment() gives, or DUPLICATE, COPIED, COHORT_TOO_SMALL or WRONG_DESCRIPTION.
         """
         found = [self.verify_commitment(each, description, description_digest) for each in signed]
         clients = {commitment.client for commitment in found}
@@ -202,6 +202,9 @@ class Trust:
             Reason.COHORT_TOO_SMALL,
             f"{len(clients)} clients; a sum of fewer than {min_cohort} is not opened",
         )
+        largest = description.encoding.max_cohort
+        if len(found) > largest:
+            raise Refused(Reason.WRONG_DESCRIPTION, f"{len(found)} clients; the slots are wide enough for {largest}")
         return found
 
     def verify_list(

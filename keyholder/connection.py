@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
-from core.errors import GrokfedError, Refused, RunFailedError
+from core.errors import GrokfedError, Reason, Refused, RunFailedError, StorageError
 from core.protocol import AttemptId, digest
 from core.wire import federation_pb2 as pb
 from core.wire import federation_pb2_grpc as rpc
@@ -60,13 +60,23 @@ class HolderConnection:
 
     def _answer(self, about: pb.CloseList, answer: Callable[[AttemptId, M], None], task: M) -> None:
         """Do what was asked, or decline it with the reason of what does not hold."""
-        id = description_from_bytes(about.round.description).id
+        try:
+            id = description_from_bytes(about.round.description).id
+        except Refused as refusal:
+            log.warning("a task that names no attempt", reason=refusal.reason.value, why=str(refusal))
+            return
         try:
             answer(id, task)
+        except StorageError as error:
+            log.error("storage", sentence=str(error))
+            self._decline(id, Refused(Reason.STORAGE, "the key holder cannot use its disk at the moment"))
         except Refused as refusal:
-            log.warning("declined", round=id.round, attempt=id.attempt, reason=refusal.reason.value, why=str(refusal))
-            decline = pb.Decline(**_named(id), reason=refusal.reason.value, sentence=str(refusal))
-            self._tell(lambda: self._stub.DeclineTask(decline, timeout=CALL_SECONDS))
+            self._decline(id, refusal)
+
+    def _decline(self, id: AttemptId, refusal: Refused) -> None:
+        log.warning("declined", round=id.round, attempt=id.attempt, reason=refusal.reason.value, why=str(refusal))
+        decline = pb.Decline(**_named(id), reason=refusal.reason.value, sentence=str(refusal))
+        self._tell(lambda: self._stub.DeclineTask(decline, timeout=CALL_SECONDS))
 
     def _tell(self, send: Callable[[], object]) -> None:
         """Give the aggregator an answer; if it does not take it, that is its own affair, and in its log too."""

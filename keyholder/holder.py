@@ -203,6 +203,12 @@ class KeyHolder:
         self.trust.verify_list(digest(order.list.round.body), verified.commitment_digests, order.signatures)
         if signed := self.ledger.signed_list(description.id):
             self._require_same_list(description.id, signed[0], verified.statement)
+        serial = description.certificate.serial
+        self._checks.require(
+            self.ledger.attempt_of_key(serial) in (None, description.id),
+            Reason.KEY_USED,
+            f"the key {serial} served another attempt before",
+        )
         contributors = set(order.contributors)
         self._checks.require(
             len(contributors) == len(order.contributors), Reason.DUPLICATE, "a client is among the contributors twice"

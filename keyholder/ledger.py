@@ -133,6 +133,11 @@ class Ledger:
         rows = self._database.all("SELECT key_serial FROM releases UNION SELECT key_serial FROM lists")
         return frozenset(row[0] for row in rows)
 
+    def attempt_of_key(self, serial: int) -> AttemptId | None:
+        """The attempt whose list this holder signed for a key; None if it signed none."""
+        row = self._database.first("SELECT run, round, attempt FROM lists WHERE key_serial = ?", serial)
+        return AttemptId(*row) if row else None
+
     def bound_keys(self, but: int = 0) -> frozenset[int]:
         """Serial numbers of the keys of all lists that were signed, but one."""
         rows = self._database.all("SELECT key_serial FROM lists WHERE key_serial != ?", but)

@@ -71,9 +71,13 @@ class Shares:
         name = share_name(certificate.serial)
         if not self.has(certificate) or self._identity.sealing is None:
             raise Refused(Reason.UNKNOWN_KEY, f"there is no share of the key {certificate.serial} here (any more)")
-        message = self._message(name)
-        raw = self._identity.sealing.open(message.sealed, message.key.certificate)
-        share = KeyShare.from_bytes(raw)
+        try:
+            message = self._message(name)
+            share = KeyShare.from_bytes(self._identity.sealing.open(message.sealed, message.key.certificate))
+        except DataError as error:
+            raise Refused(
+                Reason.UNKNOWN_KEY, f"the share of the key {certificate.serial} cannot be used: {error}"
+            ) from error
         expected = (certificate.key, certificate.threshold, certificate.holders, self._identity.number)
         if (share.public_key, share.threshold, share.holders, share.holder) != expected:
             raise Refused(Reason.UNKNOWN_KEY, f"the share in {name} is not this holder's of the certified key")
