@@ -1,6 +1,8 @@
 """Ask a question, get a table and pictures.
 
 python -m experiments
+python -m experiments word-leakage --quick
+python -m experiments all --quick
 python -m experiments chapter 9 --data ../shared/data
 python -m experiments chapter --quick
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -18,9 +21,12 @@ from rich.status import Status
 
 from core.console import sentences
 from core.errors import DataError
+from experiments import studies
 from experiments.chapters import get_chapter, numbers
 from experiments.report import Timed, summary, table, timed, write_csv
 from experiments.run import Chapter, Run
+from experiments.study import Study, table_of, write_files
+from experiments.web_page import Answered, write_page
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Ask a question, get a table and pictures.")
 
@@ -48,8 +54,7 @@ def chapter(
 ) -> None:
     """Run a chapter's programs and show their figures beside the book's."""
     with sentences():
-        if data is not None and not data.is_dir():
-            raise DataError(f"{data} is not a folder; expected one with the public files")
+        _check_data(data)
         folder = out or Path("runs", time.strftime("chapters-%Y%m%d-%H%M%S"))
         chosen = [get_chapter(number) for number in chapters or numbers()]
         if not chapters and not quick:
@@ -67,14 +72,65 @@ def chapter(
             sys.exit(1)
 
 
+@app.command("all")
+def run_all(data: Data = None, quick: Quick = False, seed: Seed = 1, out: Out = None) -> None:
+    """Run every study of leakage and privacy, and put them on one page, index.html."""
+    with sentences():
+        _check_data(data)
+        folder = out or Path("runs", time.strftime("experiments-%Y%m%d-%H%M%S"))
+        answered: list[Answered] = []
+        left_out: list[tuple[str, str]] = []
+        for name in studies.names():
+            try:
+                answered.append(_study(studies.get_study(name), data, quick, seed, folder / name))
+            except DataError as error:
+                left_out.append((name, str(error)))
+                print(f"{name} is left out: {error}", file=sys.stderr)
+        write_page(folder / "index.html", answered, left_out)
+        _console().print(f"one page with all of them: {folder / 'index.html'}", highlight=False, soft_wrap=True)
+
+
+def _add_study(name: str) -> None:
+    @app.command(name, hidden=True)  # listed by `python -m experiments` with their titles
+    def ask(data: Data = None, quick: Quick = False, seed: Seed = 1, out: Out = None) -> None:
+        with sentences():
+            _check_data(data)
+            _study(
+                studies.get_study(name), data, quick, seed, out or Path("runs", time.strftime(f"{name}-%Y%m%d-%H%M%S"))
+            )
+
+
+for _name in studies.names():
+    _add_study(_name)
+
+
+def _study(chosen: Study, data: Path | None, quick: bool, seed: int, out: Path) -> Answered:
+    console, started = _console(), time.monotonic()
+    with Status("starting ...", console=console) as status:
+        run = Run(out, data, quick, seed, _say(console), status.update)
+        rows = list(chosen.run(run))
+    write_files(chosen, rows, run)
+    console.print(table_of(chosen, rows), highlight=False)
+    console.print(chosen.conclude(rows), highlight=False)
+    console.print(f"{time.monotonic() - started:.1f} seconds; see {out}", highlight=False, soft_wrap=True)
+    return Answered(chosen, rows, run)
+
+
+def _say(console: Console) -> Callable[[str], None]:
+    return lambda line: console.print(line, highlight=False, soft_wrap=True)
+
+
+def _check_data(data: Path | None) -> None:
+    if data is not None and not data.is_dir():
+        raise DataError(f"{data} is not a folder; expected one with the public files")
+
+
 def _run(chosen: Chapter, data: Path | None, quick: bool, seed: int, out: Path) -> None:
     console = _console()
     found: list[Timed] = []
     started = time.monotonic()
     with Status("starting ...", console=console) as status:
-        run = Run(
-            out, data, quick, seed, lambda line: console.print(line, highlight=False, soft_wrap=True), status.update
-        )
+        run = Run(out, data, quick, seed, _say(console), status.update)
         found.extend(timed(chosen.run(run)))
     findings = [entry.finding for entry in found]
     write_csv(out / "table.csv", findings, run.comparable)
@@ -87,7 +143,10 @@ def _run(chosen: Chapter, data: Path | None, quick: bool, seed: int, out: Path) 
 
 
 def _listing() -> str:
-    lines = ["python -m experiments chapter NUMBER   a chapter's programs, their figures beside the book's:"]
+    lines = ["python -m experiments NAME [--quick]   what leaks, to whom, and what each defence buys:"]
+    lines += [f"  {name:22}  {studies.get_study(name).title}" for name in studies.names()]
+    lines += ["python -m experiments all [--quick]    all of these, on one page"]
+    lines += ["python -m experiments chapter NUMBER   a chapter's programs, their figures beside the book's:"]
     lines += [f"  {number:2}  {get_chapter(number).title}" for number in numbers()]
     return "\n".join(lines)
 

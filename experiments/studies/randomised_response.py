@@ -1,0 +1,90 @@
+"""Randomised response (chapter 15): a question nobody likes to answer, and answers that can be denied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import log
+
+import numpy as np
+
+from core.pictures.style import BLUE, VERMILLION, new_figure, style
+from experiments.intervals import over_seeds
+from experiments.run import Run
+from experiments.study import Row, Study
+
+TRUE_SHARE = 0.70
+"""The book's example: where 60 % say yes, about 70 % mean it."""
+PEOPLE = (10, 30, 100, 300, 1_000, 3_000, 10_000, 100_000)
+
+
+def answers(truth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Each person's answer, shape (people,): the truth if a first coin shows heads, else what a second coin shows."""
+    honest, coin = rng.random((2, len(truth))) < 0.5
+    return np.where(honest, truth, coin)
+
+
+def estimate(said_yes: float) -> float:
+    """The true share behind a share of yes: half tell the truth, a quarter say yes by chance."""
+    return 2 * said_yes - 0.5
+
+
+def study(run: Run) -> Iterator[Row]:
+    seeds = run.pick(200, 20)
+    rows = [_row(run, people, seeds) for people in PEOPLE]
+    yield from rows
+    draw(run, rows)
+
+
+def _row(run: Run, people: int, seeds: int) -> Row:
+    said, guessed = [], []
+    for seed in range(seeds):
+        rng = run.rng(people, seed)
+        truth = np.arange(people) < round(TRUE_SHARE * people)
+        said.append(answers(truth, rng).mean())
+        guessed.append(estimate(said[-1]))
+    found = over_seeds(guessed)
+    return {
+        "people": people,
+        "say yes": float(np.mean(said)),
+        "estimated share": found.mean,
+        "± (95 %)": found.half,
+        "typical error": float(np.std(guessed)),
+        "epsilon": log(3),
+    }
+
+
+@style()
+def draw(run: Run, rows: Sequence[Row]) -> None:
+    """The error of the estimate against the number of people."""
+    figure = new_figure(title="Everyone can deny, and the crowd can still be counted")
+    axes = figure.subplots()
+    people = [float(row["people"]) for row in rows]
+    axes.loglog(people, [float(row["typical error"]) for row in rows], "o-", color=BLUE, label="measured")
+    # The variance of one answer is s (1 - s), and the estimate doubles it: 2 sqrt(s (1 - s) / people).
+    axes.loglog(people, [2 * np.sqrt(0.6 * 0.4 / count) for count in people], "--", color=VERMILLION, label="computed")
+    axes.set(xlabel="people asked", ylabel="typical error of the share (1 = everyone)")
+    axes.legend()
+    run.save("error", figure)
+
+
+def conclude(rows: Sequence[Row]) -> str:
+    last = rows[-1]
+    return (
+        f"Of {last['people']:,} people {float(last['say yes']):.1%} say yes, from which {float(last['estimated share']):.1%} "
+        f"follows; the truth is {TRUE_SHARE:.0%}. With {rows[0]['people']} people the estimate is typically off by "
+        f"{float(rows[0]['typical error']):.0%}. Each answer has epsilon ln 3 = {log(3):.2f}, however many are asked."
+    )
+
+
+STUDY = Study(
+    name="randomised-response",
+    title="Randomised response: answers that can be denied",
+    question="Can a crowd be counted although no single answer says what its giver did?",
+    adversary="Whoever reads one person's answer, and knows how it was made.",
+    method="Each person tosses a coin: heads, tell the truth; tails, toss again and say what that coin shows. A yes is "
+    "three times as likely from somebody who did it as from somebody who did not (3/4 against 1/4), so one answer has "
+    "epsilon ln 3 (Warner 1965; chapter 15). The true share is twice the share of yes, less one half.",
+    limits="One question, asked once. Asked again and again with fresh coins, epsilon adds up.",
+    run=study,
+    conclude=conclude,
+)

@@ -1,0 +1,111 @@
+"""What a study of leakage or privacy is: a question, who attacks and sees what, and a way to get rows of numbers."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich import box
+from rich.table import Table
+
+from core.errors import StorageError
+from experiments.run import Run
+
+Value = str | int | float
+Row = Mapping[str, Value]
+"""One line of a study's table, by the names of its columns."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """One question, and how it is answered.
+
+    Attributes:
+        name: as it is typed; words joined by dashes.
+        title: one line for the list.
+        question: what a reader wants to know, as a question.
+        adversary: who attacks, and exactly what it sees.
+        method: what is done, in a few sentences, with its source.
+        limits: what the numbers do not say.
+        run: gives the rows as they come out, and saves pictures by run.save.
+        conclude: says in a few sentences what the rows show, for this run's numbers.
+    """
+
+    name: str
+    title: str
+    question: str
+    adversary: str
+    method: str
+    limits: str
+    run: Callable[[Run], Iterator[Row]]
+    conclude: Callable[[Sequence[Row]], str]
+
+
+def written(value: Value) -> str:
+    """A value for people and for files: four significant digits where there is a fraction."""
+    return format(value, ".4g") if isinstance(value, float) else str(value)
+
+
+def columns_of(rows: Sequence[Row]) -> list[str]:
+    """All columns that any row has, in the order in which they first come."""
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def table_of(study: Study, rows: Sequence[Row]) -> Table:
+    """Lay the rows out for people."""
+    made = Table(title=study.title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False, collapse_padding=True)
+    columns = columns_of(rows)
+    for name in columns:
+        numbers = all(not isinstance(row.get(name, 0), str) for row in rows)
+        made.add_column(name, justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(written(row.get(name, "")) for name in columns))
+    return made
+
+
+def write_files(study: Study, rows: Sequence[Row], run: Run) -> None:
+    """Write table.csv and page.md into the run's folder. Same seed and data, same bytes. Raises StorageError."""
+    try:
+        run.out.mkdir(parents=True, exist_ok=True)
+        with (run.out / "table.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns_of(rows), lineterminator="\n", restval="")
+            writer.writeheader()
+            writer.writerows({name: written(value) for name, value in row.items()} for row in rows)
+        (run.out / "page.md").write_text(page(study, rows, run), encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"the results cannot be written to {run.out}: {error}") from error
+
+
+def page(study: Study, rows: Sequence[Row], run: Run) -> str:
+    """The study as a short Markdown page."""
+    columns = columns_of(rows)
+    lines = [
+        f"# {study.title}",
+        f"    {command(study, run)}",
+        f"**Question.** {study.question}",
+        f"**Adversary.** {study.adversary}",
+        f"**Method.** {study.method}",
+        f"**Result.** {study.conclude(rows)}",
+        *(f"![{path.stem}]({path.name})" for path in pictures(run.out)),
+        "\n".join([
+            f"| {' | '.join(columns)} |",
+            f"|{' --- |' * len(columns)}",
+            *(f"| {' | '.join(written(row.get(name, '')) for name in columns)} |" for row in rows),
+        ]),
+        f"**Limits.** {study.limits}",
+    ]  # fmt: skip
+    return "\n\n".join(lines) + "\n"
+
+
+def command(study: Study, run: Run) -> str:
+    """The command that makes these numbers again."""
+    quick = " --quick" if run.quick else ""
+    data = " --data DATA" if run.data is not None else ""
+    return f"python -m experiments {study.name}{quick}{data} --seed {run.seed}"
+
+
+def pictures(folder: Path) -> list[Path]:
+    """The pictures of a run, by name."""
+    return sorted(folder.glob("*.png"))
