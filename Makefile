@@ -7,7 +7,7 @@ PEERS   := .venv/peers
 DATA    ?=
 ARGS    ?=
 
-.PHONY: simulate test notebooks test-torch bench bench-encryption setup-torch kernel check lint types imports stubs lock setup setup-dev containers clean help
+.PHONY: simulate test experiments notebooks test-torch bench bench-encryption setup-torch kernel check lint types imports stubs lock setup setup-dev containers clean help
 
 help:            ## say what can be done here
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -33,6 +33,9 @@ notebooks: runs/notebooks/ready ## open the notebooks of chapters 3 to 15 in Jup
 runs/notebooks/ready: $(wildcard notebooks/*.py) | $(NOTEBOOKS)/ready
 	@$(NOTEBOOKS)/bin/jupytext --quiet --to ../runs/notebooks//ipynb $?
 	@touch $@
+
+experiments: setup ## run every study of leakage and privacy, in seconds each, on one page   (ARGS="--data ../shared/data")
+	@OPENBLAS_NUM_THREADS=1 $(PY) -m experiments all --quick $(ARGS)
 
 check: lint types imports stubs  ## everything a reviewer would ask for before the tests
 lint: setup-dev

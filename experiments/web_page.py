@@ -13,7 +13,8 @@ from experiments.run import Run
 from experiments.study import Row, Study, columns_of, command, pictures, written
 
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 60rem; padding: 1rem; color: #111; background: #fff }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 60rem; padding: 1rem }
+body { color: #111; background: #fff }
 h1 { font-size: 1.6rem } h2 { font-size: 1.3rem; margin-top: 3rem; border-top: 1px solid #ccc; padding-top: 1.5rem }
 nav { columns: 18rem; font-size: .95rem } nav a { display: block }
 img { max-width: 100%; height: auto; display: block; margin: 1rem auto }
@@ -54,8 +55,8 @@ def _head() -> str:
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{title}</title><style>{STYLE}</style></head><body>\n<h1>{title}</h1>\n"
-        "<p>Each experiment attacks the very functions and messages that clients and servers use. Clipping, rounding and "
-        "secure aggregation are never called private here: what they hide, and what not, is what is measured.</p>"
+        "<p>Each experiment attacks the very functions and messages that clients and servers use. Clipping, rounding "
+        "and secure aggregation are never called private here: what they hide, and what not, is what is measured.</p>"
     )
 
 

@@ -1,4 +1,4 @@
-"""The studies: one question each about what leaks, to whom, and what a defence buys. A module is imported when asked for.
+"""The studies: one question each about what leaks, to whom, and what a defence buys. Imported when asked for.
 
 A study named word-leakage is the constant STUDY of word_leakage.py in this folder.
 """
