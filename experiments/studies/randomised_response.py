@@ -71,7 +71,8 @@ def conclude(rows: Sequence[Row]) -> str:
     last = rows[-1]
     said, guessed = float(last["say yes"]), float(last["estimated share"])
     return (
-        f"Of {last['people']:,} people {said:.1%} say yes, from which {guessed:.1%} follows; the truth is {TRUE_SHARE:.0%}. With {rows[0]['people']} people the estimate is typically off by "
+        f"Of {last['people']:,} people {said:.1%} say yes, from which {guessed:.1%} follows; "
+        f"the truth is {TRUE_SHARE:.0%}. With {rows[0]['people']} people the estimate is typically off by "
         f"{float(rows[0]['typical error']):.0%}. Each answer has epsilon ln 3 = {log(3):.2f}, however many are asked."
     )
 
