@@ -47,7 +47,11 @@ InsecurePlaintext = Annotated[
 ]
 SkipChecks = Annotated[
     list[Reason] | None,
-    typer.Option("--insecure-skip-check", help="Switch a check off, by its name, to see what it is good for."),
+    typer.Option(
+        "--insecure-skip-check",
+        metavar="CHECK",
+        help="Switch a check off, by its name, to see what it is good for; may be given several times.",
+    ),
 ]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 
 import pytest
+import typer
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -24,3 +26,12 @@ def test_every_target_of_make_that_a_page_names_exists():
     prose = {"a", "another", "it", "itself", "the", "that", "every", "them", "sure", "up"}
     assert named - prose <= known
     assert {"simulate", "test", "bench"} <= named
+
+
+@pytest.mark.parametrize("party", ["server", "keyholder", "client"])
+def test_every_setting_of_a_party_is_explained(party):
+    documented = (ROOT / "docs" / "operation.md").read_text()
+    command = typer.main.get_command(importlib.import_module(f"{party}.__main__").app)
+    options = {name for parameter in command.params for name in parameter.opts if name.startswith("--")}
+    assert {option for option in options if f"`{option}" not in documented} == set()
+    assert {"--identity", "--patience"} <= options
