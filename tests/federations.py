@@ -1,0 +1,274 @@
+"""A small federation with all its parties in this process, and one attempt at a round as honest parties would play it.
+
+    federation = SmallFederation(tmp_path / "federation")         # 3 clients, 2 of 3 key holders open a sum
+    attempt = HonestAttempt(federation, federation.deal()[0])     # client i changes weight i by 1
+    holder = federation.key_holder(1, tmp_path / "ledger")
+    holder.sign_list(attempt.list_order())
+    holder.open_sum(attempt.release_order(), attempt.fetch)
+    federation.close()
+
+Nothing here is checked; what is made is honest unless it is changed with `dataclasses.replace`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from client.participant import Participant
+from core.checks import Checks, Trust
+from core.console import today
+from core.federated import encoding_for, initial_model, next_model
+from core.identity import signing
+from core.identity.party import PartyIdentity, load_identity
+from core.identity.roster import Roster
+from core.protocol import AttemptId, Commitment, HolderSignature, RoundDescription, Signed, digest
+from core.secagg.encoding import Update
+from core.secagg.opening import OpenedSum, combine
+from core.secagg.roles import adder_for, encryptor_for
+from core.secagg.scheme import Policy
+from core.tasks import get_task
+from core.wire.messages import (
+    certificate_from_bytes,
+    commitment_to_bytes,
+    description_to_bytes,
+    list_statement,
+    model_statement,
+)
+from core.wire.streams import model_bytes
+from keyholder.dealer import Dealer, highest_serial
+from keyholder.difference import DifferenceRule
+from keyholder.holder import KeyHolder
+from keyholder.ledger import Ledger
+from keyholder.orders import ListOrder, ReleaseOrder
+from keyholder.shares import Shares
+from registrar.federation import load_registrar, make_federation, revoke
+
+FloatArray = npt.NDArray[np.float64]
+SPAM = get_task("spam")
+VALUES = len(initial_model(SPAM, 0))
+RUN = "0123456789abcdef"
+BITS = 256  # small, for speed: nothing is secret here
+POLICY = Policy(min_cohort=2, insecure_demo_keys=True, allow_plain=True)
+
+
+class SmallFederation:
+    """Party folders in `folder`, and everybody's identity loaded from them.
+
+    With `cheap`, key files open in no time, in this process only; without it, other processes can open them too.
+    """
+
+    def __init__(self, folder: Path, *, clients: int = 3, holders: int = 3, cheap: bool = True, **shape: Any) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            if cheap:
+                patch.setattr("core.identity.key_file.SMALLEST_COST", 1)
+                patch.setattr("core.identity.key_file.COST", 1)
+            made = make_federation(folder, clients=clients, holders=holders, now=datetime.now(UTC), **shape)
+            self.registrar = load_registrar(made.folder)
+            self.identities = {m.name: load_identity(made.party(m.name)) for m in made.roster.members}
+        self.made, self._cheap = made, cheap
+        self._ledgers: list[Ledger] = []
+
+    def close(self) -> None:
+        """Close the ledgers of all key holders that were made."""
+        for ledger in self._ledgers:
+            ledger.close()
+
+    def __getitem__(self, name: str) -> PartyIdentity:
+        return self.identities[name]
+
+    @property
+    def server(self) -> PartyIdentity:
+        return self["server"]
+
+    @property
+    def roster(self) -> Roster:
+        return self.server.roster.current()
+
+    @property
+    def clients(self) -> list[str]:
+        return [member.name for member in self.roster.clients]
+
+    @property
+    def holders(self) -> list[str]:
+        return [member.name for member in self.roster.holders]
+
+    def trust(self, checks: Checks | None = None) -> Trust:
+        return Trust(self.roster, self.registrar.signing.public, checks or Checks())
+
+    def revoke(self, name: str) -> None:
+        """Everybody's roster says so from now on."""
+        with pytest.MonkeyPatch.context() as patch:
+            if self._cheap:
+                patch.setattr("core.identity.key_file.SMALLEST_COST", 1)
+            revoke(self.made.folder, name)
+
+    def deal(self, count: int = 1, scheme: str = "paillier", bits: int = BITS) -> list[Signed]:
+        """The next round keys, certified; each holder has its share in its folder."""
+        first = max(highest_serial(self[name].folder) for name in self.holders) + 1
+        serials = set(self.dealer().deal(first, count, scheme, bits))
+        dealt = Shares(self[self.holders[0]]).dealt()
+        return [key.signed for key in dealt if key.certificate.serial in serials]
+
+    def dealer(self) -> Dealer:
+        return Dealer(self.roster, self.registrar.signing, self.made.party, today())
+
+    def key_holder(
+        self,
+        number: int,
+        state: Path,
+        *,
+        policy: Policy = POLICY,
+        rule: DifferenceRule = DifferenceRule.ENFORCE,
+        checks: Checks | None = None,
+        day: int | None = None,
+    ) -> KeyHolder:
+        """A key holder. To start it again, close its `ledger` and make another one in the same state folder."""
+        self._ledgers.append(Ledger(state))
+        identity, clock = self[self.holders[number - 1]], lambda: today() if day is None else day
+        return KeyHolder(identity, policy, self._ledgers[-1], rule, clock, checks)
+
+    def participant(
+        self, number: int, *, policy: Policy = POLICY, checks: Checks | None = None, day: int | None = None
+    ) -> Participant:
+        """A client with made-up mail, who has joined the run RUN."""
+        made = Participant(
+            self[self.clients[number - 1]],
+            SPAM,
+            policy,
+            lambda seed, number: SPAM.prepare(SPAM.generate(seed, number)),
+            lambda: today() if day is None else day,
+            checks=checks,
+        )
+        made.enrolled(RUN)
+        return made
+
+    def sign_round(self, description: RoundDescription) -> Signed:
+        body = description_to_bytes(description)
+        return Signed(body, self.server.signing.sign(signing.ROUND, body))
+
+    def sign_commitment(self, commitment: Commitment, by: str | None = None) -> Signed:
+        body = commitment_to_bytes(commitment)
+        return Signed(body, self[by or commitment.client].signing.sign(signing.COMMITMENT, body))
+
+    def signatures(self, domain: str, statement: bytes, holders: Iterable[str]) -> tuple[HolderSignature, ...]:
+        return tuple(HolderSignature(name, self[name].signing.sign(domain, statement)) for name in holders)
+
+    def endorsements(self, round_number: int, model: FloatArray, holders: int = 2) -> tuple[HolderSignature, ...]:
+        """Signatures of the first key holders under the model of a round of RUN."""
+        statement = model_statement(self.roster.federation, RUN, round_number, digest(model_bytes(model)))
+        return self.signatures(signing.MODEL, statement, self.holders[:holders])
+
+
+class HonestAttempt:
+    """One attempt at a round of RUN, from its description to the model that follows.
+
+    Attributes:
+        payloads: each client's ciphertexts; client i's update is 1 at weight i - 1, so that a client that is missing
+            in a sum, or in it twice, shows.
+        commitments: each client's signed commitment to them.
+        lineage: the endorsements of `model`, which the round starts from.
+    """
+
+    def __init__(
+        self,
+        federation: SmallFederation,
+        key: Signed,
+        *,
+        round_number: int = 1,
+        attempt: int = 1,
+        clients: Iterable[str] | None = None,
+        model: FloatArray | None = None,
+        **changes: Any,
+    ) -> None:
+        self.federation = federation
+        self.model = initial_model(SPAM, 0) if model is None else model
+        certificate = certificate_from_bytes(key.body)
+        description = RoundDescription(
+            federation=federation.roster.federation,
+            id=AttemptId(RUN, round_number, attempt),
+            task=SPAM.name,
+            seed=0,
+            model_digest=digest(model_bytes(self.model)),
+            certificate=certificate,
+            signed_certificate=key,
+            encoding=encoding_for(SPAM, VALUES, certificate.key.plaintext_bits, max_cohort=8),
+            min_cohort=2,
+            deadline_seconds=60.0,
+        )
+        self.description = replace(description, **changes)
+        self.signed = federation.sign_round(self.description)
+        self.lineage = () if round_number == 1 else federation.endorsements(round_number - 1, self.model)
+        names = federation.clients if clients is None else clients
+        self.payloads = {name: self.encrypt(federation[name].number) for name in names}
+        self.commitments = {name: federation.sign_commitment(self.commitment(name)) for name in names}
+
+    @property
+    def id(self) -> AttemptId:
+        return self.description.id
+
+    @property
+    def digest(self) -> bytes:
+        return digest(self.signed.body)
+
+    def encrypt(self, number: int) -> bytes:
+        encoding = self.description.encoding
+        update = Update(np.zeros(encoding.values), examples=10, loss=5.0, correct=8)
+        update.delta[number - 1] = 1.0
+        with closing(encryptor_for(self.description.key, encoding.plaintexts)) as encryptor:
+            return encryptor.encrypt(encoding.encode(update))
+
+    def commitment(self, client: str) -> Commitment:
+        number = self.federation[client].number
+        return Commitment(self.id, client, bytes([number]) * 16, self.digest, digest(self.payloads[client]))
+
+    def commitment_digests(self) -> tuple[bytes, ...]:
+        return tuple(digest(self.commitments[name].body) for name in sorted(self.commitments))
+
+    # -------------------------------------------------------------------------------- what holders are asked
+
+    def list_order(self) -> ListOrder:
+        return ListOrder(self.signed, tuple(self.commitments[name] for name in sorted(self.commitments)), self.lineage)
+
+    def list_signatures(self, holders: int = 2) -> tuple[HolderSignature, ...]:
+        statement = list_statement(self.digest, self.commitment_digests())
+        return self.federation.signatures(signing.LIST, statement, self.federation.holders[:holders])
+
+    def release_order(self, contributors: Iterable[str] | None = None) -> ReleaseOrder:
+        names = tuple(sorted(self.payloads if contributors is None else contributors))
+        return ReleaseOrder(self.list_order(), self.list_signatures(), names, digest(self.total(names)))
+
+    def fetch(self, _id: AttemptId, client: str, _length: int) -> bytes:
+        """What the aggregator gives a holder who asks for one client's ciphertexts."""
+        return self.payloads[client]
+
+    # -------------------------------------------------------------------------------- the sum
+
+    def total(self, contributors: Iterable[str] | None = None) -> bytes:
+        """The sum's ciphertexts."""
+        adder = adder_for(self.description.key, self.description.encoding.plaintexts)
+        for name in self.payloads if contributors is None else contributors:
+            adder.add(self.payloads[name])
+        return adder.payload()
+
+    def partial(self, number: int, contributors: Iterable[str] | None = None) -> bytes:
+        """Holder `number`'s share of the opening. Its share of the key must still be in its folder."""
+        identity = self.federation[self.federation.holders[number - 1]]
+        return Shares(identity).open(self.description.certificate).partial(self.total(contributors))
+
+    def opened(self, contributors: Iterable[str] | None = None) -> OpenedSum:
+        """The sum, opened with as many shares as are needed; before any holder has destroyed its own."""
+        roster, total = self.federation.roster, self.total(contributors)
+        partials = {number: self.partial(number, contributors) for number in range(1, roster.threshold + 1)}
+        return combine(self.description.key, roster.threshold, len(roster.holders), total, partials)
+
+    def next_model(self, opened: OpenedSum, contributors: int) -> FloatArray:
+        return next_model(self.model, self.description.encoding.decode(opened.plaintexts, contributors))
