@@ -59,6 +59,8 @@ class RoundRules:
                 f"and the largest, {self.max_cohort}"
             )
         self._check_cohort()
+        if self.max_attempts < 1:
+            raise SettingsError(f"the number of attempts at one round is {self.max_attempts}; it must be at least 1")
         if not 1 <= self.threshold <= self.holders:
             raise SettingsError(f"{self.threshold} of {self.holders} key holders are to open a sum; expected 1 or more")
         names = ("round_seconds", "upload_seconds", "answer_seconds", "patience_seconds", "gather_seconds")

@@ -1,0 +1,140 @@
+"""Settings of a run that contradict themselves cannot be made; each sentence names the setting and the value."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from core.errors import SettingsError
+from server.rules import RoundRules
+from server.settings import RunSettings
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"rounds": 0}, "number of rounds is 0"),
+        ({"rounds": 1_000_001}, "number of rounds is 1000001; .* at most 1000000"),
+        ({"max_cohort": 1_000_001}, "largest cohort is 1000001; at most 1000000"),
+        ({"min_cohort": 0}, "minimum cohort is 0; .* between 1 and the largest cohort, 64"),
+        ({"min_cohort": 5, "max_cohort": 4}, "minimum cohort is 5; .* between 1 and the largest cohort, 4"),
+        ({"target": 2}, "2 clients are expected; .* between the minimum cohort, 3, and the largest, 64"),
+        ({"target": 65}, "65 clients are expected"),
+        ({"cohort": 2}, "2 updates a round are wanted; .* between the minimum cohort, 3, and the largest, 64"),
+        ({"cohort": 65}, "65 updates a round are wanted"),
+        ({"over_selection": 0.9}, "over-selection is 0.9; expected a factor from 1 to 10"),
+        ({"over_selection": 10.1}, "over-selection is 10.1"),
+        ({"over_selection": float("nan")}, "over-selection is nan"),
+        ({"threshold": 0}, "0 of 3 key holders open a sum"),
+        ({"threshold": 4}, "4 of 3 key holders are to open a sum"),
+        ({"holders": 1}, "2 of 1 key holders"),
+        ({"round_seconds": 0}, "round_seconds is 0"),
+        ({"upload_seconds": -1.0}, "upload_seconds is -1.0"),
+        ({"answer_seconds": float("nan")}, "answer_seconds is nan"),
+        ({"patience_seconds": float("inf")}, "patience_seconds is inf"),
+        ({"gather_seconds": 1e6 + 1}, r"gather_seconds is 1000001.0; expected seconds, up to 1e\+06"),
+        ({"max_attempts": 0}, "number of attempts at one round is 0; it must be at least 1"),
+    ],
+)
+def test_rules_that_contradict_themselves_are_one_sentence(wrong: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(SettingsError, match=sentence) as caught:
+        RoundRules(**wrong)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        {},
+        {"rounds": 1_000_000, "max_cohort": 1_000_000},
+        {"min_cohort": 1, "max_cohort": 1},
+        {"target": 3},
+        {"target": 64},
+        {"cohort": 3, "over_selection": 1},
+        {"cohort": 64, "over_selection": 10},
+        {"threshold": 1, "holders": 1},
+        {"threshold": 3},
+        {"max_attempts": 1},
+    ],
+)
+def test_rules_at_the_edge_can_be_made(right: dict[str, Any]) -> None:
+    RoundRules(**right)
+
+
+@pytest.mark.parametrize(
+    ("cohort", "factor", "selected"),
+    [
+        (10, 1.3, 13),
+        (10, 1.0, 10),
+        (10, 1.25, 13),  # rounded up
+        (50, 1.1, 55),  # 50 * 1.1 is 55.00000000000001 in floating point
+        (60, 1.3, 64),  # not more than the slots have room for
+        (None, 1.3, 64),  # everyone
+    ],
+)
+def test_some_more_clients_are_selected_than_updates_are_wanted(
+    cohort: int | None, factor: float, selected: int
+) -> None:
+    assert RoundRules(cohort=cohort, over_selection=factor).selected == selected
+
+
+# ------------------------------------------------------------------------------------------------ a run's settings
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"key_bits": 1024}, "1024 bits can be broken"),
+        ({"key_bits": 2050}, "multiple of 16"),
+        ({"scheme": "rot13"}, "scheme is 'rot13'"),
+        ({"rules": RoundRules(min_cohort=1)}, "minimum cohort is 1; the sum of one client is that client's update"),
+        ({"seed": -1}, "seed is -1"),
+        ({"seed": 1 << 63}, "seed is 9223372036854775808"),
+    ],
+)
+def test_settings_that_cannot_work_are_one_sentence(wrong: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(SettingsError, match=sentence):
+        RunSettings(**wrong)
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        {"seed": (1 << 63) - 1},
+        {"key_bits": 256, "insecure_demo_keys": True},
+        {"rules": RoundRules(min_cohort=1), "insecure_demo_keys": True},
+        {"rules": RoundRules(min_cohort=1), "scheme": "plain"},
+    ],
+)
+def test_insecure_settings_need_to_be_asked_for(right: dict[str, Any]) -> None:
+    RunSettings(**right)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, "Paillier, 2048 bits"),
+        ({"scheme": "damgard-jurik", "key_bits": 3072}, "Damgård-Jurik, 3072 bits"),
+        ({"key_bits": 256, "insecure_demo_keys": True}, "Paillier, 256 bits: INSECURE"),
+        ({"scheme": "plain", "key_bits": 256}, "plain: NOTHING IS ENCRYPTED"),
+    ],
+)
+def test_how_updates_are_protected_is_said_in_words(settings: dict[str, Any], words: str) -> None:
+    assert RunSettings(**settings).protection == words
+
+
+def test_an_unfinished_run_goes_on_with_the_same_settings_only() -> None:
+    stored = RunSettings(seed=1, rules=RoundRules(rounds=3)).to_json()
+    RunSettings(seed=1, rules=RoundRules(rounds=3)).check_same(stored, "here")
+    with pytest.raises(SettingsError, match="here holds an unfinished run with seed = 1, not 2"):
+        RunSettings(seed=2, rules=RoundRules(rounds=3)).check_same(stored, "here")
+    with pytest.raises(SettingsError, match="unfinished run with rounds = 3, not 5"):
+        RunSettings(seed=1).check_same(stored, "here")
+
+
+def test_settings_are_stored_whole() -> None:
+    stored = RunSettings().to_json()
+    assert stored["rules"] == asdict(RoundRules())
+    assert set(stored) == {"task", "scheme", "key_bits", "seed", "rules", "insecure_demo_keys", "count_cap"}
