@@ -410,7 +410,7 @@ def _next_holders(run: Run, asked: frozenset[str], round_number: int, more: int)
 
 def _in_endorsing(run: Run, phase: Endorsing, event: Event, now: float, rules: RoundRules) -> Step:
     match event:
-        case ModelEndorsed(holder=holder):
+        case ModelEndorsed(holder=holder) if holder not in phase.endorsed:
             phase = replace(phase, endorsed=phase.endorsed | {holder})
             run = replace(run, phase=phase)
             # Asked again by ModelStored only: until then the model is not on disk.
