@@ -68,9 +68,9 @@ class Trust:
     # -------------------------------------------------------------------------------- rounds
 
     def verify_round(self, signed: Signed) -> RoundDescription:
-        """The description, if this federation's aggregator signed it.
+        """The description, if this federation's aggregator signed it and was not revoked.
 
-        Raises Refused(WRONG_FEDERATION or DESCRIPTION_SIGNATURE).
+        Raises Refused(WRONG_FEDERATION, REVOKED or DESCRIPTION_SIGNATURE).
         """
         description = description_from_bytes(signed.body)
         self.checks.require(
@@ -78,9 +78,9 @@ class Trust:
             Reason.WRONG_FEDERATION,
             f"the round belongs to the federation {description.federation}, not {self.roster.federation}",
         )
-        aggregator = self.roster.server.signing_key
+        aggregator = self.roster.active(Role.SERVER, self.roster.server.name)
         self.checks.require(
-            signing.verify(aggregator, signing.ROUND, signed.body, signed.signature),
+            signing.verify(aggregator.signing_key, signing.ROUND, signed.body, signed.signature),
             Reason.DESCRIPTION_SIGNATURE,
             f"the description of {description.id} is not signed by the aggregator",
         )

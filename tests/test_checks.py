@@ -1,0 +1,463 @@
+"""The checks that several parties make: each refuses by its own name what it is about, and lets the honest through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from federations import SPAM, VALUES, HonestAttempt, SmallFederation
+
+from core.checks import Checks, Trust, check_same_task
+from core.console import today
+from core.errors import Reason, Refused
+from core.federated import encoding_for, initial_model, task_digest
+from core.identity import signing
+from core.protocol import HolderSignature, KeyCertificate, Signed, digest
+from core.secagg.scheme import PublicKey
+from core.tasks import TASKS
+from core.wire.messages import certificate_from_bytes, certificate_to_bytes, list_statement, model_statement
+from core.wire.streams import model_bytes
+
+TODAY = today()
+
+
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallFederation]:
+    federation = SmallFederation(tmp_path_factory.mktemp("checks") / "federation")
+    yield federation
+    federation.close()
+
+
+@pytest.fixture(scope="module")
+def attempt(federation: SmallFederation) -> HonestAttempt:
+    return HonestAttempt(federation, federation.deal()[0])
+
+
+@pytest.fixture(scope="module")
+def trust(federation: SmallFederation) -> Trust:
+    return federation.trust()
+
+
+def reason(check: Callable[..., object], *arguments: object) -> Reason:
+    with pytest.raises(Refused) as caught:
+        check(*arguments)
+    assert "\n" not in str(caught.value)
+    return caught.value.reason
+
+
+def forged(signed: Signed) -> Signed:
+    return replace(signed, signature=bytes(64))
+
+
+# ------------------------------------------------------------------------------------------------ Checks
+
+
+def test_a_check_that_holds_says_nothing() -> None:
+    Checks().require(True, Reason.COPIED, "two are the same")
+
+
+def test_a_check_refuses_by_its_own_name() -> None:
+    with pytest.raises(Refused, match="two are the same") as caught:
+        Checks().require(False, Reason.COPIED, "two are the same")
+    assert caught.value.reason is Reason.COPIED
+
+
+def test_switched_off_is_only_the_check_that_was_named() -> None:
+    checks = Checks(frozenset({Reason.COPIED}))
+    checks.require(False, Reason.COPIED, "two are the same")
+    assert reason(checks.require, False, Reason.DUPLICATE, "twice") is Reason.DUPLICATE
+
+
+# ------------------------------------------------------------------------------------------------ the description
+
+
+def test_the_aggregators_description_is_believed(trust: Trust, attempt: HonestAttempt) -> None:
+    assert trust.verify_round(attempt.signed) == attempt.description
+
+
+def test_a_description_is_refused_unless_the_aggregator_signed_exactly_it_as_one(
+    trust: Trust, attempt: HonestAttempt, federation: SmallFederation
+) -> None:
+    other = federation.sign_round(replace(attempt.description, seed=1))
+    by_holder = federation["keyholder-1"].signing.sign(signing.ROUND, attempt.signed.body)
+    as_model = federation.server.signing.sign(signing.MODEL, attempt.signed.body)
+    for signature in (bytes(64), other.signature, by_holder, as_model):
+        signed = Signed(attempt.signed.body, signature)
+        assert reason(trust.verify_round, signed) is Reason.DESCRIPTION_SIGNATURE
+
+
+def test_a_description_of_another_federation_is_refused(
+    trust: Trust, attempt: HonestAttempt, federation: SmallFederation
+) -> None:
+    signed = federation.sign_round(replace(attempt.description, federation="f" * 16))
+    assert reason(trust.verify_round, signed) is Reason.WRONG_FEDERATION
+
+
+def test_nothing_of_a_revoked_aggregator_is_believed(tmp_path: Path) -> None:
+    federation = SmallFederation(tmp_path / "federation", clients=1, holders=1, threshold=1)
+    signed = HonestAttempt(federation, federation.deal()[0]).signed
+    federation.trust().verify_round(signed)
+    federation.revoke("server")
+    assert reason(federation.trust().verify_round, signed) is Reason.REVOKED
+
+
+# ------------------------------------------------------------------------------------------------ the key
+
+
+def certified(federation: SmallFederation, certificate: KeyCertificate, by: signing.SigningKey | None = None) -> Signed:
+    body = certificate_to_bytes(certificate)
+    return Signed(body, (by or federation.registrar.signing).sign(signing.KEY, body))
+
+
+def test_a_dealt_key_is_believed_until_the_end_of_its_last_day(trust: Trust, attempt: HonestAttempt) -> None:
+    signed, certificate = attempt.description.signed_certificate, attempt.description.certificate
+    assert trust.verify_key(signed, TODAY) == certificate
+    assert trust.verify_key(signed, certificate.expires_day) == certificate
+    assert reason(trust.verify_key, signed, certificate.expires_day + 1) is Reason.KEY_EXPIRED
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"federation": "f" * 16}, {"threshold": 1}, {"holders": 4}, {"threshold": 3}],
+    ids=["another federation", "a lower threshold", "more holders", "a higher threshold"],
+)
+def test_a_key_that_was_dealt_otherwise_is_refused_whoever_signed_it(
+    trust: Trust, attempt: HonestAttempt, federation: SmallFederation, change: dict[str, Any]
+) -> None:
+    signed = certified(federation, replace(attempt.description.certificate, **change))
+    assert reason(trust.verify_key, signed, TODAY) is Reason.KEY_CERTIFICATE
+
+
+def test_the_aggregators_own_key_is_refused(trust: Trust, attempt: HonestAttempt, federation: SmallFederation) -> None:
+    """The attack: whoever hands out a key of its own can read every update."""
+    for name in ("server", "keyholder-1", "client-1"):
+        signed = certified(federation, attempt.description.certificate, by=federation[name].signing)
+        assert reason(trust.verify_key, signed, TODAY) is Reason.KEY_CERTIFICATE
+    assert reason(trust.verify_key, forged(attempt.description.signed_certificate), TODAY) is Reason.KEY_CERTIFICATE
+
+
+def test_a_single_holder_deals_its_own_keys_and_one_of_several_does_not(tmp_path: Path) -> None:
+    for holders, accepted in ((1, True), (2, False)):
+        federation = SmallFederation(tmp_path / str(holders), clients=1, holders=holders, threshold=1)
+        certificate = certificate_from_bytes(federation.deal()[0].body)
+        signed = certified(federation, certificate, by=federation["keyholder-1"].signing)
+        if accepted:
+            assert federation.trust().verify_key(signed, TODAY) == certificate
+        else:
+            assert reason(federation.trust().verify_key, signed, TODAY) is Reason.KEY_CERTIFICATE
+
+
+@pytest.mark.parametrize(
+    ("modulus", "sentence"),
+    [
+        (lambda n: n >> 1, "255 bits; expected 256"),
+        (lambda n: n + 1, "factor below 2.20"),
+        (lambda n: (1 << 255) + 95, "prime number"),
+    ],
+    ids=["too short", "even", "prime"],
+)
+def test_a_key_that_no_honest_dealer_makes_is_refused_whoever_signed_it(
+    trust: Trust,
+    attempt: HonestAttempt,
+    federation: SmallFederation,
+    modulus: Callable[[int], int],
+    sentence: str,
+) -> None:
+    certificate = attempt.description.certificate
+    signed = certified(
+        federation, replace(certificate, key=PublicKey("paillier", 256, modulus(certificate.key.modulus)))
+    )
+    with pytest.raises(Refused, match=sentence) as caught:
+        trust.verify_key(signed, TODAY)
+    assert caught.value.reason is Reason.BAD_KEY
+
+
+# ------------------------------------------------------------------------------------------------ the encoding
+
+
+def test_the_tasks_own_encoding_is_accepted(trust: Trust, attempt: HonestAttempt) -> None:
+    trust.verify_encoding(attempt.description, SPAM, VALUES)
+
+
+def test_the_encoding_for_other_cohorts_and_counts_is_the_aggregators_to_choose(
+    trust: Trust, attempt: HonestAttempt
+) -> None:
+    for cohort, cap in ((2, 0), (100, 0), (8, 500)):
+        encoding = encoding_for(SPAM, VALUES, 224, cohort, cap)
+        trust.verify_encoding(replace(attempt.description, encoding=encoding), SPAM, VALUES)
+
+
+def test_a_round_of_another_task_is_refused(trust: Trust, attempt: HonestAttempt) -> None:
+    description = replace(attempt.description, task="babi")
+    assert reason(trust.verify_encoding, description, SPAM, VALUES) is Reason.WRONG_TASK
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"values": VALUES - 1}, {"value_bits": 15}, {"fraction_bits": 12}, {"plaintext_bits": 223}],
+)
+def test_an_encoding_that_the_task_does_not_lay_down_is_refused(
+    trust: Trust, attempt: HonestAttempt, change: dict[str, int]
+) -> None:
+    """More fraction bits, say, would show more of each weight; fewer plaintext bits take the headroom away."""
+    encoding = replace(attempt.description.encoding, **change)
+    description = replace(attempt.description, encoding=encoding)
+    assert reason(trust.verify_encoding, description, SPAM, VALUES) is Reason.WRONG_DESCRIPTION
+
+
+def test_an_encoding_that_cannot_work_with_this_key_is_refused(trust: Trust, attempt: HonestAttempt) -> None:
+    short = replace(attempt.description.certificate, key=PublicKey("paillier", 64))
+    description = replace(attempt.description, certificate=short)
+    with pytest.raises(Refused, match="encoding cannot work") as caught:
+        trust.verify_encoding(description, SPAM, VALUES)
+    assert caught.value.reason is Reason.WRONG_DESCRIPTION
+
+
+# ------------------------------------------------------------------------------------------------ the model
+
+
+def test_round_1_starts_from_the_model_that_everyone_can_compute(trust: Trust, attempt: HonestAttempt) -> None:
+    trust.verify_lineage(attempt.description, SPAM, ())
+    for change in ({"model_digest": digest(b"mine")}, {"model_digest": digest(model_bytes(np.ones(VALUES)))}):
+        description = replace(attempt.description, **change)
+        assert reason(trust.verify_lineage, description, SPAM, ()) is (Reason.MODEL_LINEAGE)
+
+
+def test_the_pinned_model_is_that_of_the_rounds_seed(trust: Trust, attempt: HonestAttempt) -> None:
+    babi = TASKS["babi"]
+    one = replace(attempt.description, seed=1, model_digest=digest(model_bytes(initial_model(babi, 1))))
+    trust.verify_lineage(one, babi, ())
+    assert reason(trust.verify_lineage, replace(one, seed=2), babi, ()) is Reason.MODEL_LINEAGE
+
+
+def test_a_later_model_needs_the_signatures_of_as_many_holders_as_open_a_sum(
+    trust: Trust, attempt: HonestAttempt, federation: SmallFederation
+) -> None:
+    model = np.ones(VALUES)
+    later = replace(attempt.description, id=replace(attempt.id, round=3), model_digest=digest(model_bytes(model)))
+    enough = federation.endorsements(2, model)
+    trust.verify_lineage(later, SPAM, enough)
+    trust.verify_lineage(later, SPAM, federation.endorsements(2, model, holders=3))
+    first, second = enough
+    wrong = {
+        "one": (first,),
+        "one of them twice": (first, first),
+        "none": (),
+        "of the round before": federation.endorsements(1, model),
+        "of another model": federation.endorsements(2, np.zeros(VALUES)),
+        "under each other's names": (
+            HolderSignature(second.holder, first.signature),
+            HolderSignature(first.holder, second.signature),
+        ),
+        "a client's among them": (
+            first,
+            *federation.signatures(
+                signing.MODEL, model_statement(federation.roster.federation, attempt.id.run, 2, digest(model_bytes(model))),
+                ["client-1"],
+            ),
+        ),
+        "signed as something else": (
+            first,
+            *federation.signatures(
+                signing.LIST, model_statement(federation.roster.federation, attempt.id.run, 2, digest(model_bytes(model))),
+                ["keyholder-2"],
+            ),
+        ),
+    }  # fmt: skip
+    for name, endorsements in wrong.items():
+        assert reason(trust.verify_lineage, later, SPAM, endorsements) is Reason.MODEL_LINEAGE, name
+
+
+def test_a_model_of_another_run_is_refused(trust: Trust, federation: SmallFederation) -> None:
+    model = np.ones(VALUES)
+    endorsements, sha256 = federation.endorsements(2, model), digest(model_bytes(model))
+    trust.verify_endorsements("0123456789abcdef", 2, sha256, endorsements)
+    assert reason(trust.verify_endorsements, "f" * 16, 2, sha256, endorsements) is Reason.MODEL_LINEAGE
+
+
+def test_signatures_of_a_revoked_holder_do_not_count(tmp_path: Path) -> None:
+    federation = SmallFederation(tmp_path / "federation", clients=1)
+    model = np.ones(VALUES)
+    endorsements, sha256 = federation.endorsements(1, model), digest(model_bytes(model))
+    statement = list_statement(digest(b"description"), [digest(b"a")])
+    signatures = federation.signatures(signing.LIST, statement, federation.holders[:2])
+    federation.trust().verify_endorsements("0123456789abcdef", 1, sha256, endorsements)
+    federation.trust().verify_list(digest(b"description"), [digest(b"a")], signatures)
+    federation.revoke("keyholder-1")
+    trust = federation.trust()
+    assert reason(trust.verify_endorsements, "0123456789abcdef", 1, sha256, endorsements) is Reason.MODEL_LINEAGE
+    assert reason(trust.verify_list, digest(b"description"), [digest(b"a")], signatures) is Reason.LIST_SIGNATURES
+
+
+# ------------------------------------------------------------------------------------------------ commitments
+
+
+def test_an_enrolled_clients_commitment_is_accepted(trust: Trust, attempt: HonestAttempt) -> None:
+    found = trust.verify_commitment(attempt.commitments["client-1"], attempt.description, attempt.digest)
+    assert found == attempt.commitment("client-1")
+
+
+@pytest.mark.parametrize(
+    ("change", "refused"),
+    [
+        ({"client": "nobody"}, Reason.NOT_IN_ROSTER),
+        ({"client": "keyholder-1"}, Reason.WRONG_ROLE),
+        ({"client": "client-2"}, Reason.COMMITMENT_SIGNATURE),
+        ({"digest": digest(b"another update")}, Reason.COMMITMENT_SIGNATURE),
+        ({"submission": bytes(16)}, Reason.COMMITMENT_SIGNATURE),
+        ({"description_digest": digest(b"another description")}, Reason.WRONG_DESCRIPTION),
+    ],
+    ids=["a stranger", "a holder", "another client", "changed on the way", "renumbered", "another description"],
+)
+def test_a_commitment_that_was_changed_or_answers_something_else_is_refused(
+    trust: Trust, attempt: HonestAttempt, federation: SmallFederation, change: dict[str, Any], refused: Reason
+) -> None:
+    honest = attempt.commitment("client-1")
+    changed = federation.sign_commitment(replace(honest, **change), by="client-1")
+    if refused is Reason.COMMITMENT_SIGNATURE:
+        changed = replace(changed, signature=attempt.commitments["client-1"].signature)
+    assert reason(trust.verify_commitment, changed, attempt.description, attempt.digest) is refused
+
+
+@pytest.mark.parametrize("change", [{"round": 2}, {"attempt": 2}, {"run": "f" * 16}])
+def test_a_commitment_of_another_round_is_refused(
+    trust: Trust, attempt: HonestAttempt, federation: SmallFederation, change: dict[str, Any]
+) -> None:
+    signed = federation.sign_commitment(replace(attempt.commitment("client-1"), id=replace(attempt.id, **change)))
+    assert reason(trust.verify_commitment, signed, attempt.description, attempt.digest) is (Reason.WRONG_DESCRIPTION)
+
+
+def test_a_revoked_clients_commitment_is_refused(tmp_path: Path) -> None:
+    federation = SmallFederation(tmp_path / "federation", clients=2, holders=1, threshold=1)
+    attempt = HonestAttempt(federation, federation.deal()[0])
+    federation.revoke("client-2")
+    trust = federation.trust()
+    trust.verify_commitment(attempt.commitments["client-1"], attempt.description, attempt.digest)
+    assert (
+        reason(trust.verify_commitment, attempt.commitments["client-2"], attempt.description, attempt.digest)
+        is Reason.REVOKED
+    )
+
+
+# ------------------------------------------------------------------------------------------------ lists
+
+
+def test_a_list_of_distinct_clients_is_accepted(trust: Trust, attempt: HonestAttempt) -> None:
+    signed = attempt.list_order().commitments
+    found = trust.verify_commitments(signed, attempt.description, attempt.digest, 3)
+    assert [commitment.client for commitment in found] == ["client-1", "client-2", "client-3"]
+
+
+def test_too_short_a_list_is_refused(trust: Trust, attempt: HonestAttempt) -> None:
+    signed = attempt.list_order().commitments[:2]
+    trust.verify_commitments(signed, attempt.description, attempt.digest, 2)
+    assert reason(trust.verify_commitments, signed, attempt.description, attempt.digest, 3) is Reason.COHORT_TOO_SMALL
+
+
+def test_a_client_twice_makes_no_cohort(trust: Trust, attempt: HonestAttempt, federation: SmallFederation) -> None:
+    again = federation.sign_commitment(replace(attempt.commitment("client-1"), digest=digest(b"another update")))
+    signed = (attempt.commitments["client-1"], again)
+    assert reason(trust.verify_commitments, signed, attempt.description, attempt.digest, 2) is Reason.DUPLICATE
+
+
+def test_two_clients_with_the_same_ciphertexts_are_refused(
+    trust: Trust, attempt: HonestAttempt, federation: SmallFederation
+) -> None:
+    copied = federation.sign_commitment(
+        replace(attempt.commitment("client-2"), digest=attempt.commitment("client-1").digest)
+    )
+    signed = (attempt.commitments["client-1"], copied)
+    assert reason(trust.verify_commitments, signed, attempt.description, attempt.digest, 2) is Reason.COPIED
+
+
+def test_where_nothing_is_encrypted_two_clients_may_well_send_the_same(federation: SmallFederation) -> None:
+    attempt = HonestAttempt(federation, federation.deal(scheme="plain")[0])
+    copied = federation.sign_commitment(
+        replace(attempt.commitment("client-2"), digest=attempt.commitment("client-1").digest)
+    )
+    signed = (attempt.commitments["client-1"], copied)
+    assert len(federation.trust().verify_commitments(signed, attempt.description, attempt.digest, 2)) == 2
+
+
+def test_a_list_needs_the_signatures_of_the_quorum(
+    trust: Trust, attempt: HonestAttempt, federation: SmallFederation
+) -> None:
+    digests, enough = attempt.commitment_digests(), attempt.list_signatures()
+    trust.verify_list(attempt.digest, digests, enough)
+    trust.verify_list(attempt.digest, digests, attempt.list_signatures(holders=3))
+    one = enough[0]
+    for given in ((one,), (one, one), (), (one, replace(enough[1], signature=bytes(64)))):
+        assert reason(trust.verify_list, attempt.digest, digests, given) is Reason.LIST_SIGNATURES
+    for changed in (digests[:2], digests[::-1], (*digests, digest(b"one more")), ()):
+        assert reason(trust.verify_list, attempt.digest, changed, enough) is Reason.LIST_SIGNATURES
+    assert reason(trust.verify_list, digest(b"other"), digests, enough) is Reason.LIST_SIGNATURES
+
+
+def test_the_quorum_may_be_more_than_the_threshold(tmp_path: Path) -> None:
+    federation = SmallFederation(tmp_path / "federation", quorum=3)
+    attempt = HonestAttempt(federation, federation.deal()[0])
+    trust, digests = federation.trust(), attempt.commitment_digests()
+    trust.verify_list(attempt.digest, digests, attempt.list_signatures(holders=3))
+    assert (
+        reason(trust.verify_list, attempt.digest, digests, attempt.list_signatures(holders=2)) is Reason.LIST_SIGNATURES
+    )
+
+
+# ------------------------------------------------------------------------------------------------ joining
+
+
+def test_a_client_of_the_same_task_is_let_in_and_one_of_another_is_not() -> None:
+    check_same_task("spam", task_digest(SPAM), SPAM)
+    assert reason(check_same_task, "babi", task_digest(SPAM), SPAM) is Reason.WRONG_TASK
+    with pytest.raises(Refused, match="other weights or another encoding; use the same version") as caught:
+        check_same_task("spam", task_digest(replace(SPAM, clip=8.0)), SPAM)
+    assert caught.value.reason is Reason.WRONG_TASK
+
+
+# ------------------------------------------------------------------------------------------------ switched off
+
+SWITCHED_OFF = {
+    Reason.DESCRIPTION_SIGNATURE: lambda trust, a: trust.verify_round(forged(a.signed)),
+    Reason.WRONG_FEDERATION: lambda trust, a: trust.verify_round(
+        a.federation.sign_round(replace(a.description, federation="f" * 16))
+    ),
+    Reason.KEY_CERTIFICATE: lambda trust, a: trust.verify_key(forged(a.description.signed_certificate), TODAY),
+    Reason.KEY_EXPIRED: lambda trust, a: trust.verify_key(a.description.signed_certificate, TODAY + 1000),
+    Reason.WRONG_DESCRIPTION: lambda trust, a: trust.verify_encoding(
+        replace(a.description, encoding=replace(a.description.encoding, fraction_bits=1)), SPAM, VALUES
+    ),
+    Reason.MODEL_LINEAGE: lambda trust, a: trust.verify_lineage(
+        replace(a.description, model_digest=digest(b"mine")), SPAM, ()
+    ),
+    Reason.COMMITMENT_SIGNATURE: lambda trust, a: trust.verify_commitment(
+        forged(a.commitments["client-1"]), a.description, a.digest
+    ),
+    Reason.DUPLICATE: lambda trust, a: trust.verify_commitments(
+        (a.commitments["client-1"], a.federation.sign_commitment(replace(a.commitment("client-1"), digest=bytes(32)))),
+        a.description, a.digest, 1,
+    ),
+    Reason.COPIED: lambda trust, a: trust.verify_commitments(
+        (
+            a.commitments["client-1"],
+            a.federation.sign_commitment(replace(a.commitment("client-2"), digest=a.commitment("client-1").digest)),
+        ),
+        a.description, a.digest, 2,
+    ),
+    Reason.COHORT_TOO_SMALL: lambda trust, a: trust.verify_commitments((), a.description, a.digest, 2),
+    Reason.LIST_SIGNATURES: lambda trust, a: trust.verify_list(a.digest, a.commitment_digests(), ()),
+}  # fmt: skip
+"""What each check is good for: refused while it is on, done when it alone is off."""
+
+
+@pytest.mark.parametrize("check", SWITCHED_OFF, ids=str)
+def test_each_check_is_the_one_that_stops_what_it_is_named_for(
+    federation: SmallFederation, attempt: HonestAttempt, check: Reason
+) -> None:
+    attack = SWITCHED_OFF[check]
+    assert reason(attack, federation.trust(), attempt) is check
+    assert reason(attack, federation.trust(Checks(frozenset(SWITCHED_OFF) - {check})), attempt) is check
+    attack(federation.trust(Checks(frozenset({check}))), attempt)
