@@ -1,14 +1,16 @@
 """What a key holder must not forget: which lists it signed, which sums it helped to open, which models it endorsed.
 
 One SQLite file. Every entry is on the disk before an answer leaves, and each carries the hash of the one before it, so
-that nobody can take one out or change one later without the rest showing it. An attempt has one list, a round one
-release and one model, a key one attempt: the database's unique constraints say so, not the code above them.
+that nobody can take one out or change one later without the rest showing it. (Of what is cut off at the end, nothing is
+left to show it.) The tables that are asked must hold what the entries say. An attempt has one list, a round one release
+and one model, a key one attempt: the database's unique constraints say so, not the code above them.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from core.database import Database
 from core.errors import Reason, Refused, StorageError
 from core.protocol import AttemptId, digest
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (
     number INTEGER PRIMARY KEY, kind TEXT NOT NULL, content TEXT NOT NULL, previous BLOB NOT NULL, hash BLOB NOT NULL
@@ -34,7 +36,7 @@ CREATE TABLE IF NOT EXISTS releases (
     PRIMARY KEY (run, round)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS models (
-    run TEXT NOT NULL, round INTEGER NOT NULL, sha256 BLOB NOT NULL, signature BLOB NOT NULL,
+    run TEXT NOT NULL, round INTEGER NOT NULL, attempt INTEGER NOT NULL, sha256 BLOB NOT NULL, signature BLOB NOT NULL,
     PRIMARY KEY (run, round)
 ) STRICT;
 """
@@ -58,6 +60,7 @@ class Ledger:
         self._database = Database(folder / "keyholder.sqlite", SCHEMA, SCHEMA_VERSION, owner="key holder")
         try:
             self._last = self._verified_chain()
+            self._check_tables()
         except BaseException:
             self._database.close()
             raise
@@ -157,9 +160,9 @@ class Ledger:
 
     def record_model(self, id: AttemptId, model_digest: bytes, signature: bytes) -> None:
         """Write down which model of a round is endorsed, before the signature leaves."""
-        row = (id.run, id.round, model_digest, signature)
+        row = (id.run, id.round, id.attempt, model_digest, signature)
         try:
-            self._append("model", id, {"model": model_digest.hex()}, "INSERT INTO models VALUES (?, ?, ?, ?)", row)
+            self._append("model", id, {"model": model_digest.hex()}, "INSERT INTO models VALUES (?, ?, ?, ?, ?)", row)
         except sqlite3.IntegrityError as error:
             raise Refused(Reason.WRONG_MODEL, f"another model of round {id.round} was endorsed before") from error
 
@@ -203,6 +206,33 @@ class Ledger:
                 )
             expected = (number, found)
         return expected
+
+    def _check_tables(self) -> None:
+        """Raise StorageError unless the tables hold what the entries say, no more and no less."""
+        entries = [[kind, json.loads(content)] for _, kind, content in self.entries()]
+        if sorted(map(_comparable, entries)) != sorted(map(_comparable, self._told())):
+            raise StorageError(
+                f"{self._database.path} does not hold what its entries say: "
+                "the ledger was changed or damaged, and nothing is opened with it"
+            )
+
+    def _told(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """What the tables say, in the words of the entries."""
+        for row in self._database.all("SELECT run, round, attempt, key_serial, statement FROM lists"):
+            yield "list", {**_named(row), "key": row[3], "statement": digest(row[4]).hex()}
+        query = "SELECT run, round, attempt, key_serial, request_sha256, contributors FROM releases"
+        for row in self._database.all(query):
+            yield "release", {**_named(row), "key": row[3], "request": row[4].hex(), "contributors": json.loads(row[5])}
+        for row in self._database.all("SELECT run, round, attempt, sha256 FROM models"):
+            yield "model", {**_named(row), "model": row[3].hex()}
+
+
+def _named(row: tuple[Any, ...]) -> dict[str, Any]:
+    return {"run": row[0], "round": row[1], "attempt": row[2]}
+
+
+def _comparable(told: Sequence[Any]) -> str:
+    return json.dumps(told, sort_keys=True)
 
 
 def _hash(number: int, kind: str, content: str, previous: bytes) -> bytes:

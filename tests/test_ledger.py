@@ -185,6 +185,31 @@ def test_a_ledger_that_was_changed_opens_nothing(tmp_path: Path, change: str, en
         Ledger(tmp_path)  # and did not keep the file locked
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM releases",
+        "DELETE FROM lists",
+        "DELETE FROM models",
+        "UPDATE releases SET request_sha256 = zeroblob(32)",
+        'UPDATE releases SET contributors = \'["a", "b"]\'',
+        "UPDATE releases SET key_serial = 8",
+        "UPDATE lists SET statement = x'00'",
+        "UPDATE models SET sha256 = zeroblob(32)",
+        "UPDATE releases SET round = 2",
+        "INSERT INTO releases SELECT run, 2, attempt, 8, request_sha256, answer, contributors, exposure FROM releases",
+    ],
+)
+def test_a_table_that_does_not_say_what_the_entries_say_opens_nothing(tmp_path: Path, change: str) -> None:
+    """Without the row of a release, the same sum could be opened a second time."""
+    path = filled(tmp_path)
+    with sqlite3.connect(path) as db:
+        assert db.execute(change).rowcount == 1
+    db.close()
+    with pytest.raises(StorageError, match="keyholder.sqlite does not hold what its entries say"):
+        Ledger(tmp_path)
+
+
 def test_a_full_disk_leaves_nothing_half_written_and_the_chain_whole(tmp_path: Path, ledger: Ledger) -> None:
     release(ledger)
     db = ledger._database._db
