@@ -73,11 +73,10 @@ class Shares:
             raise Refused(Reason.UNKNOWN_KEY, f"there is no share of the key {certificate.serial} here (any more)")
         try:
             message = self._message(name)
-            share = KeyShare.from_bytes(self._identity.sealing.open(message.sealed, message.key.certificate))
-        except DataError as error:
-            raise Refused(
-                Reason.UNKNOWN_KEY, f"the share of the key {certificate.serial} cannot be used: {error}"
-            ) from error
+            raw = self._identity.sealing.open(message.sealed, message.key.certificate)
+        except DataError as error:  # a reason to decline this sum, not to end
+            raise Refused(Reason.UNKNOWN_KEY, f"the share in {name} cannot be used: {error}") from error
+        share = KeyShare.from_bytes(raw)
         expected = (certificate.key, certificate.threshold, certificate.holders, self._identity.number)
         if (share.public_key, share.threshold, share.holders, share.holder) != expected:
             raise Refused(Reason.UNKNOWN_KEY, f"the share in {name} is not this holder's of the certified key")
