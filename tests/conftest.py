@@ -10,15 +10,30 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from parties import Parties
+from hands import Hands
+from parties import Parties, Templates
+
+
+@pytest.fixture(scope="session")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Templates:
+    """Federations to copy."""
+    return Templates(tmp_path_factory.mktemp("federations"))
 
 
 @pytest.fixture
-def parties(tmp_path: Path) -> Iterator[Parties]:
+def parties(tmp_path: Path, templates: Templates) -> Iterator[Parties]:
     """Real processes, all ended when the test is over."""
-    parties = Parties(tmp_path)
+    parties = Parties(tmp_path, templates)
     yield parties
     parties.close()
+
+
+@pytest.fixture
+def hands(parties: Parties) -> Iterator[Hands]:
+    """Clients and holders of the same federation that wait where the test wants them to."""
+    hands = Hands(parties)
+    yield hands
+    hands.close()
 
 
 @pytest.fixture

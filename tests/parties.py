@@ -4,14 +4,67 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+
+from core.console import today
+from core.identity.home import load_registrar, reserve_serials
+from keyholder.dealer import Dealer
+from registrar.federation import make_federation
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "COLUMNS": "100"}
 SMALL_KEYS = ("--insecure-demo-keys",)
+PATIENCE = ("--patience", "20")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A federation as a test wants it. A single holder deals its own keys, so none need be dealt ahead."""
+
+    clients: int = 3
+    holders: int = 3
+    threshold: int = 2
+    scheme: str = "paillier"
+    bits: int = 256
+    keys: int = 8
+
+
+class Templates:
+    """Federations, each made once a session and then copied: the passphrases of its key files take a second."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._made: dict[Shape, Path] = {}
+
+    def copy(self, shape: Shape, to: Path) -> None:
+        """Copy a federation of this shape, and deal its keys."""
+        members = Shape(shape.clients, shape.holders, shape.threshold)
+        if members not in self._made:
+            self._made[members] = self._folder / str(len(self._made))
+            make_federation(
+                self._made[members],
+                clients=members.clients,
+                holders=members.holders,
+                threshold=members.threshold,
+                now=datetime.now(UTC),
+            )
+        shutil.copytree(self._made[members], to)
+        deal(to, shape)
+
+
+def deal(federation: Path, shape: Shape, day: int | None = None) -> None:
+    """Deal the shape's keys in this process, as if `day` (days since 1970-01-01) were today."""
+    if shape.keys:
+        registrar = load_registrar(federation)
+        dealer = Dealer(registrar.roster, registrar.signing, lambda name: federation / name, day or today())
+        for _ in dealer.deal(reserve_serials(registrar, shape.keys), shape.keys, shape.scheme, shape.bits):
+            pass
 
 
 class Party:
@@ -44,6 +97,10 @@ class Party:
         self.said += self.process.stdout
         return self.process.wait(), "".join(self.said)
 
+    def stop(self) -> None:
+        """Stop it where it is: its connections stay, and it answers nothing any more."""
+        self.process.send_signal(signal.SIGSTOP)
+
     def kill(self) -> None:
         """kill -9: no clean-up of any kind."""
         self.process.send_signal(signal.SIGKILL)
@@ -57,42 +114,77 @@ class Party:
 
 
 class Parties:
-    """All processes of one test."""
+    """All processes of one test, and the federation they belong to, made when it is first needed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, templates: Templates | None = None) -> None:
         self.folder = folder
+        self.shape = Shape()
+        self.flags: tuple[str, ...] = ()
+        """What every party is given besides, such as --insecure-plaintext."""
         self.started: list[Party] = []
+        self._templates = templates
+
+    def found(self, **shape: object) -> Path:
+        """Make the federation of this shape, in `folder`/federation."""
+        self.shape = Shape(**shape)  # type: ignore[arg-type]
+        assert self._templates is not None
+        self._templates.copy(self.shape, self.folder / "federation")
+        return self.folder / "federation"
+
+    @property
+    def federation(self) -> Path:
+        made = self.folder / "federation"
+        return made if made.is_dir() else self.found()
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "server" / "aggregator.sqlite"
 
     def start(self, *arguments: str | Path) -> Party:
         self.started.append(Party(*arguments))
         return self.started[-1]
 
-    def server(self, *arguments: str, port: int = 0, bits: int = 256) -> tuple[Party, str]:
+    def server(self, *arguments: str, port: int = 0) -> tuple[Party, str]:
         """An aggregator with small keys and short patience, and its address."""
         party = self.start(
-            "server", "--listen", f"127.0.0.1:{port}", "--state", self.folder / "server", "--out", self.folder / "out",
-            "--key-bits", str(bits), *SMALL_KEYS, "--patience", "20", "--gather-seconds", "10", *arguments,
+            "server", "--identity", self.federation / "server", "--listen", f"127.0.0.1:{port}",
+            "--state", self.folder / "server", "--out", self.folder / "out", "--scheme", self.shape.scheme,
+            "--key-bits", str(self.shape.bits), "--gather-seconds", "10", *SMALL_KEYS, *PATIENCE, *self.flags,
+            *arguments,
         )  # fmt: skip
         return party, party.hear(r"listening on (\S+)").group(1)
 
-    def keyholder(self, address: str, *arguments: str) -> Party:
+    def restart(self, server: Party, address: str, *arguments: str) -> Party:
+        """Kill the aggregator and start it again at the same place."""
+        server.kill()
+        again, there = self.server(*arguments, port=int(address.rpartition(":")[2]))
+        assert there == address
+        return again
+
+    def keyholder(self, address: str, number: int, *arguments: str) -> Party:
+        name = f"keyholder-{number}"
         return self.start(
-            "keyholder",
-            "--server",
-            address,
-            "--state",
-            self.folder / "keyholder",
-            *SMALL_KEYS,
-            "--patience",
-            "20",
-            *arguments,
-        )
+            "keyholder", "--identity", self.federation / name, "--server", address, "--state", self.folder / name,
+            *SMALL_KEYS, *PATIENCE, *self._plain, *self.flags, *arguments,
+        )  # fmt: skip
+
+    def keyholders(self, address: str, *arguments: str) -> list[Party]:
+        """All that the federation has."""
+        return [self.keyholder(address, number, *arguments) for number in range(1, self.shape.holders + 1)]
 
     def client(self, address: str, number: int, *arguments: str, mail: str | Path = "generated") -> Party:
         return self.start(
-            "client", "--server", address, "--mail", mail, "--name", f"client-{number}", "--number", str(number),
-            *SMALL_KEYS, "--patience", "20", *arguments,
+            "client", "--identity", self.federation / f"client-{number}", "--server", address, "--mail", mail,
+            *SMALL_KEYS, *PATIENCE, *self._plain, *self.flags, *arguments,
         )  # fmt: skip
+
+    def clients(self, address: str, *arguments: str) -> list[Party]:
+        """All that the federation has."""
+        return [self.client(address, number, *arguments) for number in range(1, self.shape.clients + 1)]
+
+    @property
+    def _plain(self) -> tuple[str, ...]:
+        return ("--allow-plain",) if self.shape.scheme == "plain" else ()
 
     def close(self) -> None:
         for party in self.started:

@@ -1,11 +1,14 @@
-"""Parties started one by one, as people do it by hand: restarts, losses, refusals, and one client's own mail."""
+"""Parties started one by one, as people do it by hand: the whole way, refusals, and one client's own mail.
+
+What happens when parties are killed is in test_faults.py.
+"""
 
 from __future__ import annotations
 
-import csv
 import signal
 import socket
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
@@ -13,111 +16,26 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from parties import Parties
+from hands import HandClient, Hands, play
+from parties import Parties, deal
+from recomputation import SPAM, check_every_model, plain_models
 
-from client.connection import fetch_model
-from client.participant import Enrolment, Participant, Submission
+from client.participant import Submission
+from core.console import today
 from core.errors import Reason, Refused
-from core.federated import client_rng, client_update, encoding_for, evaluate_model, initial_model, next_model
-from core.protocol import RoundDescription, digest
-from core.secagg.encoding import CohortSum
-from core.secagg.scheme import Policy
-from core.tasks import get_task
+from core.federated import evaluate_model, load_model
+from core.identity import signing
+from core.identity.party import load_identity
+from core.protocol import Commitment, Signed, digest
 from core.wire import federation_pb2 as pb
-from core.wire import federation_pb2_grpc as rpc
 from core.wire.dialing import Line
-from core.wire.messages import description_from_bytes, description_to_bytes, submission_header_to_wire
+from core.wire.messages import commitment_from_bytes, commitment_to_bytes, submission_header_to_wire
 from core.wire.status import refusal_of
-from core.wire.streams import pieces
-
-SPAM = get_task("spam")
-VALUES = len(initial_model(SPAM, 0))
-
-
-def history(parties: Parties) -> list[dict[str, str]]:
-    with (parties.folder / "out" / "history.csv").open() as file:
-        return list(csv.DictReader(file))
+from registrar.federation import add_client, make_federation, revoke
 
 
 def model(parties: Parties) -> np.ndarray:
-    with np.load(parties.folder / "out" / "model.npz") as arrays:
-        return np.concatenate([arrays[name].reshape(-1) for name in arrays.files])
-
-
-def plain_recomputation(clients: list[int], rounds: int, seed: int = 0, count_cap: int = 0) -> np.ndarray:
-    """What the federation must arrive at, computed in this process without any server or ciphertext."""
-    vector = initial_model(SPAM, seed)
-    encoding = encoding_for(SPAM, VALUES, plaintext_bits=224, max_cohort=64)
-    for number in range(1, rounds + 1):
-        total, count = np.zeros(VALUES), 0.0
-        for client in clients:
-            data = SPAM.prepare(SPAM.generate(seed, client))
-            update = client_update(SPAM, vector, data, client_rng(seed, number, client))
-            share = min(len(data), count_cap) / count_cap if count_cap else 1.0
-            total += np.ldexp(encoding.quantise(update.delta * share).astype(float), -encoding.fraction_bits)
-            count += share
-        vector = next_model(vector, CohortSum(len(clients), total, 0, 0.0, 0, count))
-    return vector
-
-
-class HandClient:
-    """A client that does one thing at a time, when the test says so."""
-
-    def __init__(self, address: str, number: int) -> None:
-        self.line = Line(address, patience=20)
-        self.stub = rpc.FederationStub(self.line.channel)
-        self.participant = Participant(
-            f"client-{number}",
-            SPAM,
-            Policy(insecure_demo_keys=True),
-            lambda e: SPAM.prepare(SPAM.generate(e.seed, e.number)),
-        )
-        self.request = pb.JoinRequest(
-            client=self.participant.name,
-            task="spam",
-            task_digest=self.participant.task_digest,
-            number=number,
-            instance=b"x" * 16,
-        )
-        self.notices = iter(())  # type: ignore[var-annotated]
-
-    def join(self) -> pb.Welcome:
-        self.notices = self.stub.Join(self.request, timeout=60)
-        welcome = next(self.notices).welcome
-        self.participant.enrolled(Enrolment(welcome.run, welcome.number, welcome.seed, welcome.rounds))
-        return welcome
-
-    def next_round(self) -> tuple[RoundDescription, Submission]:
-        opened = next(self.notices).round_opened
-        assert opened.description, "expected a round to be opened"
-        description = description_from_bytes(opened.description)
-        _, vector = fetch_model(self.line, VALUES, description.id.round - 1)
-        return description, self.participant.answer(description, opened.description, vector)
-
-    def submit(self, submission: Submission) -> pb.Receipt:
-        def requests():  # type: ignore[no-untyped-def]
-            yield pb.SubmitRequest(header=submission_header_to_wire(submission.header))
-            for piece in pieces(submission.payload):
-                yield pb.SubmitRequest(data=piece)
-
-        return self.line.call(lambda: self.stub.Submit(requests(), timeout=30))
-
-    def close(self) -> None:
-        self.line.channel.close()
-
-
-@pytest.fixture
-def hands():  # type: ignore[no-untyped-def]
-    """Make hand-driven clients that are closed after the test."""
-    made: list[HandClient] = []
-
-    def make(address: str, number: int) -> HandClient:
-        made.append(HandClient(address, number))
-        return made[-1]
-
-    yield make
-    for client in made:
-        client.close()
+    return load_model(parties.folder / "out" / "model.npz", SPAM)
 
 
 # ------------------------------------------------------------------------------------------ the whole way
@@ -125,226 +43,287 @@ def hands():  # type: ignore[no-untyped-def]
 
 def test_separate_processes_arrive_at_exactly_the_model_of_a_plain_recomputation(parties: Parties) -> None:
     server, address = parties.server("--clients", "3", "--rounds", "2")
-    parties.keyholder(address)
-    for number in (1, 2, 3):
-        parties.client(address, number)
+    others = [*parties.keyholders(address), *parties.clients(address)]
     code, said = server.end()
     assert code == 0, said
-    assert np.array_equal(model(parties), plain_recomputation([1, 2, 3], rounds=2))
+    assert [party.end()[0] for party in others] == [0] * 6
+    assert check_every_model(parties.database) == [[1, 2, 3]] * 2
+    assert np.array_equal(model(parties), plain_models([[1, 2, 3]] * 2)[-1])
+
+
+@pytest.mark.parametrize("scheme", ["paillier", "damgard-jurik", "plain"])
+@pytest.mark.parametrize(("threshold", "holders"), [(1, 1), (2, 3), (3, 3)])
+def test_no_scheme_and_no_number_of_holders_changes_a_bit_of_the_model(
+    parties: Parties, hands: Hands, scheme: str, threshold: int, holders: int
+) -> None:
+    parties.found(holders=holders, threshold=threshold, scheme=scheme, keys=8 if holders > 1 else 0)
+    server, address = parties.server("--clients", "2", "--rounds", "2")
+    hands.holders(address)
+    clients = hands.clients(address, 1, 2)
+    play(clients)
+    for client in clients:
+        client.next("round_closed")
+    play(clients)
+    assert all(client.end().completed for client in clients)
+    assert server.end()[0] == 0
+    assert check_every_model(parties.database) == [[1, 2]] * 2
 
 
 def test_clients_that_count_by_their_examples_arrive_at_the_model_of_a_plain_recomputation(parties: Parties) -> None:
     server, address = parties.server("--clients", "2", "--rounds", "2", "--count-cap", "400")
-    parties.keyholder(address)
+    parties.keyholders(address)
     for number in (1, 2):
         parties.client(address, number)
     code, said = server.end()
     assert code == 0, said
-    assert np.array_equal(model(parties), plain_recomputation([1, 2], rounds=2, count_cap=400))
+    assert np.array_equal(model(parties), plain_models([[1, 2]] * 2, count_cap=400)[-1])
 
 
-def test_without_a_target_a_run_begins_when_nobody_else_comes(parties: Parties) -> None:
-    server, address = parties.server("--rounds", "1", "--gather-seconds", "3")
-    parties.keyholder(address)
-    for number in (1, 2, 3, 4):
-        parties.client(address, number)
-    assert server.end()[0] == 0
-    assert history(parties)[0]["contributors"] == "4"
+def test_without_a_target_a_run_begins_when_nobody_else_comes(parties: Parties, hands: Hands) -> None:
+    parties.found(clients=4)
+    _, address = parties.server("--rounds", "1", "--gather-seconds", "1")
+    hands.holders(address)
+    clients = hands.clients(address, 1, 2, 3, 4)
+    play(clients)
+    assert all(client.end().completed for client in clients)
+    assert check_every_model(parties.database) == [[1, 2, 3, 4]]
 
 
-# ------------------------------------------------------------------------------------------ restarts and losses
-
-
-def test_killed_in_the_middle_of_a_round_the_aggregator_goes_on_and_loses_nothing(parties: Parties, hands) -> None:  # type: ignore[no-untyped-def]
-    server, address = parties.server("--clients", "3", "--rounds", "1")
-    parties.keyholder(address)
-    clients = [hands(address, number) for number in (1, 2, 3)]
-    for client in clients:
-        client.join()
-    submissions = [client.next_round()[1] for client in clients]
-    receipts = [client.submit(submission) for client, submission in zip(clients[:2], submissions[:2], strict=True)]
-    assert [receipt.repeated for receipt in receipts] == [False, False]
-
-    server.kill()
-    server, again = parties.server("--clients", "3", "--rounds", "1", port=int(address.rpartition(":")[2]))
-    assert again == address
-    receipt = clients[0].submit(submissions[0])
-    assert receipt.repeated, "the first acknowledged update is still there"
-    assert receipt.sha256 == submissions[0].header.digest
-    clients[2].submit(submissions[2])
-
-    code, said = server.end()
-    assert code == 0, said
-    assert history(parties)[0]["contributors"] == "3"
-    assert np.array_equal(model(parties), plain_recomputation([1, 2, 3], rounds=1))
-
-
-def test_real_clients_and_holder_outlive_a_killed_aggregator(parties: Parties) -> None:
-    server, address = parties.server("--clients", "3", "--rounds", "6")
-    parties.keyholder(address)
-    for number in (1, 2, 3):
-        parties.client(address, number)
-    server.hear(r"update .*round=3")
-    server.kill()
-    server, _ = parties.server("--clients", "3", "--rounds", "6", port=int(address.rpartition(":")[2]))
-    code, said = server.end()
-    assert code == 0, said
-    assert "going on with the unfinished run" in "".join(server.said)
-    assert [row["contributors"] for row in history(parties)] == ["3"] * 6
-    assert np.array_equal(model(parties), plain_recomputation([1, 2, 3], rounds=6))
-
-
-def test_a_client_killed_in_the_middle_of_a_round_is_not_waited_for_after_the_deadline(parties: Parties, hands) -> None:  # type: ignore[no-untyped-def]
-    server, address = parties.server("--clients", "3", "--rounds", "1", "--round-seconds", "2")
-    parties.keyholder(address)
-    clients = [hands(address, number) for number in (1, 2, 3)]
-    for client in clients:
-        client.join()
-    submissions = [client.next_round()[1] for client in clients]
-    clients[2].close()
-    for client, submission in zip(clients[:2], submissions[:2], strict=True):
-        client.submit(submission)
-    assert server.end()[0] == 0
-    assert history(parties)[0]["contributors"] == "2"
-    assert np.array_equal(model(parties), plain_recomputation([1, 2], rounds=1))
-
-
-def test_under_the_minimum_cohort_the_round_is_abandoned_and_tried_again_with_a_fresh_key(
-    parties: Parties, hands
-) -> None:  # type: ignore[no-untyped-def]
-    server, address = parties.server("--clients", "2", "--rounds", "1", "--round-seconds", "1", "--patience", "3")
-    parties.keyholder(address)
-    clients = [hands(address, number) for number in (1, 2)]
-    for client in clients:
-        client.join()
-    first, submission = clients[0].next_round()
-    clients[0].submit(submission)
-    closed = next(clients[0].notices).round_closed
-    assert not closed.completed
-    assert "1 updates came before the deadline, 2 are needed" in closed.sentence
-    second, _ = clients[0].next_round()
-    assert (second.id.round, second.id.attempt) == (1, 2)
-    assert second.key != first.key
-    for client in clients:
-        client.close()
-    code, said = server.end()
-    assert code == 1
-    assert "error: the run failed: " in said
-    assert "Traceback" not in said
-
-
-def test_a_key_holder_that_lost_its_key_costs_one_attempt_and_no_update_is_mixed_up(parties: Parties, hands) -> None:  # type: ignore[no-untyped-def]
+def test_a_client_that_comes_late_is_taken_into_the_open_round(parties: Parties, hands: Hands) -> None:
     server, address = parties.server("--clients", "2", "--rounds", "1")
-    holder = parties.keyholder(address)
-    clients = [hands(address, number) for number in (1, 2)]
-    for client in clients:
-        client.join()
-    clients[0].submit(clients[0].next_round()[1])
-    clients[1].next_round()
-    holder.kill()
-    parties.keyholder(address)
-    for client in clients:
-        assert "without the round's key" in next(client.notices).round_closed.sentence
-    for client in clients:
-        description, submission = client.next_round()
-        assert description.id.attempt == 2
-        client.submit(submission)
+    hands.holders(address)
+    early = hands.clients(address, 1, 2)
+    early[0].commit()
+    late = hands.clients(address, 3)
+    for client in (early[1], *late):
+        client.commit()
+    for client in (*early, *late):
+        client.upload()
+    assert all(client.end().completed for client in (*early, *late))
     assert server.end()[0] == 0
-    assert np.array_equal(model(parties), plain_recomputation([1, 2], rounds=1))
+    assert check_every_model(parties.database) == [[1, 2, 3]]
 
 
 # ------------------------------------------------------------------------------------------ what is refused
 
 
 @pytest.fixture
-def open_round(parties: Parties, hands):  # type: ignore[no-untyped-def]
-    """A server with a round open for three clients, and the first client's honest answer."""
+def open_round(parties: Parties, hands: Hands) -> tuple[list[HandClient], list[Submission]]:
+    """Three clients of an open round, the first two of whom have committed; and their answers."""
     _, address = parties.server("--clients", "3", "--rounds", "1")
-    parties.keyholder(address)
-    clients = [hands(address, number) for number in (1, 2, 3)]
-    for client in clients:
-        client.join()
-    description, submission = clients[0].next_round()
-    return clients[0], description, submission
+    hands.holders(address)
+    clients = hands.clients(address, 1, 2, 3)
+    return clients, [clients[0].commit(), clients[1].commit(), clients[2].answer()]
 
 
-def altered(submission: Submission, payload: bytes | None = None, **changes: object) -> Submission:
-    if payload is not None:
-        changes |= {"length": len(payload), "digest": digest(payload)}
-    return Submission(replace(submission.header, **changes), payload or submission.payload)
+def signed(client: HandClient, commitment: Commitment) -> Signed:
+    body = commitment_to_bytes(commitment)
+    return Signed(body, client.identity.signing.sign(signing.COMMITMENT, body))
 
 
-def test_updates_that_do_not_fit_the_round_are_refused_by_name(open_round) -> None:  # type: ignore[no-untyped-def]
-    client, description, honest = open_round
-    raw_description = description_to_bytes(description)
-    one = (1).to_bytes(description.key.bits // 4, "big")
-    other_attempt = replace(description.id, attempt=2)
+def test_commitments_that_do_not_fit_the_round_are_refused_by_name(
+    open_round: tuple[list[HandClient], list[Submission]],
+) -> None:
+    clients, submissions = open_round
+    client, honest = clients[2], submissions[2]
+    true = commitment_from_bytes(honest.commitment.body)
+    refusals = [
+        (Reason.ROUND_NOT_OPEN, signed(client, replace(true, id=replace(true.id, attempt=2)))),
+        (Reason.WRONG_DESCRIPTION, signed(client, replace(true, description_digest=digest(b"another")))),
+        (Reason.COMMITMENT_SIGNATURE, Signed(honest.commitment.body, bytes(64))),
+        (Reason.COMMITMENT_SIGNATURE, signed(clients[0], true)),
+        (Reason.COMMITMENT_SIGNATURE, submissions[1].commitment),
+        (Reason.NOT_IN_ROSTER, signed(client, replace(true, client="client-9"))),
+        (Reason.MALFORMED, Signed(b"no commitment", honest.commitment.signature)),
+    ]
+    for reason, commitment in refusals:
+        with pytest.raises(Refused) as caught:
+            client.send_commitment(replace(honest, commitment=commitment))
+        assert caught.value.reason is reason, caught.value
+    assert not client.send_commitment(honest).repeated
+    assert client.send_commitment(honest).repeated
+
+
+def test_updates_that_do_not_fit_what_was_committed_to_are_refused_by_name(
+    open_round: tuple[list[HandClient], list[Submission]],
+) -> None:
+    clients, submissions = open_round
+    with pytest.raises(Refused) as caught:
+        clients[0].send(submissions[0])
+    assert caught.value.reason is Reason.ROUND_NOT_OPEN, "nobody uploads before the list is signed"
+    with pytest.raises(Refused) as caught:
+        clients[2].send(submissions[2])
+    assert caught.value.reason is Reason.NOT_COMMITTED
+    # The third commits to a ciphertext that is none: 1 is an encryption of 0 without randomness.
+    honest = submissions[2]
+    one = (1).to_bytes(honest.description.key.bits // 4, "big")
+    bare = one + honest.payload[len(one) :]
+    true = commitment_from_bytes(honest.commitment.body)
+    committed = replace(
+        honest,
+        commitment=signed(clients[2], replace(true, digest=digest(bare))),
+        header=replace(honest.header, digest=digest(bare)),
+        payload=bare,
+    )
+    clients[2].send_commitment(committed)
+    client, mine = clients[0], submissions[0]
+    client.next("list_closed")
     refusals = {
-        Reason.NOT_ENROLLED: altered(honest, client="stranger"),
-        Reason.ROUND_NOT_OPEN: altered(honest, id=other_attempt),
-        Reason.WRONG_DESCRIPTION: altered(honest, description_digest=digest(b"another")),
-        Reason.WRONG_LENGTH: altered(honest, payload=honest.payload + b"\0"),
-        Reason.WRONG_DIGEST: altered(honest, digest=digest(b"another")),
-        Reason.BAD_CIPHERTEXT: altered(honest, payload=one + honest.payload[len(one) :]),
-        Reason.MALFORMED: altered(honest, client="no such name!"),
+        Reason.NOT_COMMITTED: replace(mine, header=replace(mine.header, id=replace(mine.header.id, attempt=2))),
+        Reason.WRONG_DIGEST: replace(mine, header=submissions[1].header, payload=submissions[1].payload),
+        Reason.WRONG_LENGTH: replace(mine, payload=mine.payload + b"\0"),
     }
     for reason, submission in refusals.items():
         with pytest.raises(Refused) as caught:
-            client.submit(submission)
-        assert caught.value.reason is reason
-    assert not client.submit(honest).repeated
-    assert client.submit(honest).repeated
-    client.participant._last = None  # as after a restart of the client: the same update, encrypted anew
+            client.send(submission)
+        assert caught.value.reason is reason, caught.value
     with pytest.raises(Refused) as caught:
-        client.submit(client.participant.answer(description, raw_description, initial_model(SPAM, 0)))
-    assert caught.value.reason is Reason.DUPLICATE
+        clients[2].send(committed)
+    assert caught.value.reason is Reason.BAD_CIPHERTEXT
+    assert not client.send(mine).repeated
+    assert client.send(mine).repeated
+    assert clients[1].next("list_closed")
+    assert not clients[1].send(submissions[1]).repeated
 
 
-def test_an_endless_upload_is_cut_off(open_round) -> None:  # type: ignore[no-untyped-def]
-    client, _, honest = open_round
+def test_an_endless_upload_is_cut_off(open_round: tuple[list[HandClient], list[Submission]]) -> None:
+    clients, submissions = open_round
+    clients[2].send_commitment(submissions[2])
+    clients[0].next("list_closed")
 
     def requests():  # type: ignore[no-untyped-def]
-        yield pb.SubmitRequest(header=submission_header_to_wire(honest.header))
+        yield pb.SubmitRequest(header=submission_header_to_wire(submissions[0].header))
         while True:
             yield pb.SubmitRequest(data=bytes(1 << 16))
 
     with pytest.raises(grpc.RpcError) as caught:
-        client.stub.Submit(requests(), timeout=20)
+        clients[0].stub.Submit(requests(), timeout=20)
     refusal = refusal_of(caught.value)
     assert refusal is not None
     assert refusal.reason is Reason.WRONG_LENGTH
 
 
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"task": "chess"}, Reason.WRONG_TASK),
-        ({"task_digest": b"another version"}, Reason.WRONG_TASK),
-        ({"client": "a b"}, Reason.MALFORMED),
-        ({"client": "another"}, Reason.NUMBER_TAKEN),
-        ({"instance": b"y" * 16}, Reason.NAME_TAKEN),
-        ({"client": "another", "number": 65}, Reason.FEDERATION_FULL),
-    ],
-)
-def test_clients_that_do_not_fit_are_refused_by_name(
-    parties: Parties, hands, change: dict[str, object], reason: Reason
-) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("change", [{"task": "chess"}, {"task_digest": b"another version"}])
+def test_clients_that_train_something_else_are_refused_by_name(
+    parties: Parties, hands: Hands, change: dict[str, object]
+) -> None:
     _, address = parties.server()
-    hands(address, 1).join()
-    second = hands(address, 1)
+    client = hands.client(address, 1)
     for name, value in change.items():
-        setattr(second.request, name, value)
-    with pytest.raises(grpc.RpcError) as caught:
-        second.join()
-    refusal = refusal_of(caught.value)
-    assert refusal is not None
-    assert refusal.reason is reason
+        setattr(client.request, name, value)
+    with pytest.raises(Refused) as caught:
+        client.join()
+    assert caught.value.reason is Reason.WRONG_TASK
+
+
+def test_a_client_of_another_task_is_refused_in_one_sentence(parties: Parties) -> None:
+    _, address = parties.server()
+    code, said = parties.client(address, 1, "--task", "babi").end()
+    assert code == 1
+    assert "error: this federation trains 'spam', not 'babi'" in said
+    assert "Traceback" not in said
+
+
+def test_two_processes_with_one_identity_are_refused(parties: Parties) -> None:
+    server, address = parties.server()
+    parties.client(address, 1)
+    server.hear("joined .*client=client-1")
+    code, said = parties.client(address, 1).end()
+    assert (code, "error: 'client-1' is here already, as another process" in said) == (1, True), said
+    parties.keyholder(address, 1)
+    server.hear("key holder came .*keyholder-1")
+    code, said = parties.keyholder(address, 1, "--state", str(parties.folder / "elsewhere")).end()
+    assert (code, "error: 'keyholder-1' is here already, as another process" in said) == (1, True), said
+
+
+def test_one_ledger_serves_one_process(parties: Parties) -> None:
+    server, address = parties.server()
+    parties.keyholder(address, 1)
+    server.hear("key holder came")
+    code, said = parties.keyholder(address, 1).end()
+    assert code == 1
+    assert "in use by another key holder" in said
+
+
+def test_another_federations_certificate_is_refused_in_one_sentence(parties: Parties, tmp_path: Path) -> None:
+    """And the other way round: who has the right folder but finds another server does not talk to it."""
+    _, address = parties.server()
+    other = make_federation(tmp_path / "other", clients=1, holders=1, threshold=1, now=datetime.now(UTC))
+    for party, own in (("client", ["--mail", "generated"]), ("keyholder", ["--state", str(tmp_path / "k")])):
+        name = f"{party}-1"
+        code, said = parties.start(
+            party, "--identity", other.party(name), "--server", address, "--patience", "1", *own
+        ).end()  # fmt: skip
+        assert code == 1, said
+        (sentence,) = [line for line in said.splitlines() if line.startswith("error: ")]
+        assert f"no answer from {address} for 1 seconds" in sentence
+        assert "Traceback" not in said
+
+
+def test_a_certificate_that_has_expired_starts_nobody(parties: Parties, tmp_path: Path) -> None:
+    long_ago = datetime.now(UTC) - timedelta(days=3 * 365)
+    old = make_federation(tmp_path / "old", clients=1, holders=1, threshold=1, now=long_ago)
+    for party, own in (("server", []), ("client", ["--mail", "generated"]), ("keyholder", [])):
+        name = party if party == "server" else f"{party}-1"
+        code, said = parties.start(party, "--identity", old.party(name), *own).end()
+        assert code == 1
+        assert f"certificate.pem cannot be used: the certificate is good from {long_ago.year}" in said
+
+
+def test_a_revoked_client_is_refused_while_the_server_runs_and_a_new_one_is_let_in(
+    parties: Parties, hands: Hands
+) -> None:
+    _, address = parties.server("--clients", "2", "--rounds", "1")
+    hands.holders(address)
+    victim, other = hands.client(address, 1), hands.client(address, 2)
+    victim.join()
+    revoke(parties.federation, "client-1")
+    add_client(parties.federation, "client-4", now=datetime.now(UTC))
+    other.join()
+    with pytest.raises(Refused) as caught:
+        victim.answer()
+    assert caught.value.reason is Reason.REVOKED
+    with pytest.raises(Refused) as caught:
+        hands.client(address, 4).join().model(7)
+    assert caught.value.reason is Reason.NO_MODEL, "it is let in, and only the model is not there"
+    code, said = parties.client(address, 1).end()
+    assert code == 1
+    assert "error: client-1 was revoked by the registrar (roster version 3)" in said
+    assert "Traceback" not in said
+
+
+def test_expired_round_keys_are_passed_over_and_fresh_ones_taken_as_they_are_dealt(
+    parties: Parties, hands: Hands
+) -> None:
+    federation = parties.found(keys=0)
+    deal(federation, replace(parties.shape, keys=2), day=today() - 91)
+    server, address = parties.server("--clients", "2", "--rounds", "1")
+    hands.holders(address)
+    clients = hands.clients(address, 1, 2)
+    assert server.hear(r"key not used .*why='the key with serial number (\d) was good until").group(1) == "1"
+    deal(federation, replace(parties.shape, keys=1))
+    description, _ = clients[0].round()
+    assert description.certificate.serial == 3
+
+
+def test_a_run_whose_keys_are_all_used_up_says_how_to_deal_more(parties: Parties, hands: Hands) -> None:
+    parties.found(keys=0)
+    server, address = parties.server("--clients", "2", "--patience", "1")
+    holders = hands.holders(address)
+    code, said = server.end()
+    assert code == 1
+    assert "error: the run failed: the key holders had no unused round key in common within 1 seconds" in said
+    assert "python -m keyholder deal" in said
+    assert "the run ended: " in str(holders[0].end())
+
+
+# ------------------------------------------------------------------------------------------ started wrongly
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--mail", "generated"), "--server HOST:PORT and --mail PATH are needed"),
+        ((), "--mail PATH is needed"),
         (("--server", "127.0.0.1", "--mail", "generated"), "expected HOST:PORT"),
         (
             ("--server", "127.0.0.1:9", "--mail", "generated", "--patience", "1"),
@@ -352,12 +331,14 @@ def test_clients_that_do_not_fit_are_refused_by_name(
         ),
         (("--server", "127.0.0.1:9", "--mail", "no/such/mail"), "no/such/mail"),
         (("--server", "127.0.0.1:9", "--mail", "generated", "--task", "chess"), "chess"),
+        (("--mail", "generated", "--identity", "no/such/folder"), "no/such/folder is not a party's folder"),
+        (("--mail", "generated", "--passphrase-file", "no/such/file"), "the passphrase cannot be read"),
     ],
 )
 def test_a_client_started_wrongly_says_what_is_wrong(
     parties: Parties, arguments: tuple[str, ...], sentence: str
 ) -> None:
-    code, said = parties.start("client", *arguments).end()
+    code, said = parties.start("client", "--identity", parties.federation / "client-1", *arguments).end()
     assert code == 1
     assert sentence in said
     assert "Traceback" not in said
@@ -373,23 +354,30 @@ def test_a_client_started_wrongly_says_what_is_wrong(
         (("--scheme", "rot13"), "'rot13'"),
         (("--test", "no/such/mail"), "no/such/mail"),
         (("--listen", "nowhere"), "nowhere"),
+        (("--identity", "no/such/folder"), "no/such/folder is not a party's folder"),
     ],
 )
 def test_an_aggregator_started_wrongly_says_what_is_wrong(
     parties: Parties, arguments: tuple[str, ...], sentence: str
 ) -> None:
-    code, said = parties.start("server", "--state", parties.folder / "s", *arguments).end()
+    identity = ("--identity", parties.federation / "server")
+    code, said = parties.start("server", *identity, "--state", parties.folder / "s", *arguments).end()
     assert code == 1
     assert sentence in said
     assert "Traceback" not in said
 
 
+def test_nobody_plays_another_role(parties: Parties) -> None:
+    code, said = parties.start("server", "--identity", parties.federation / "keyholder-1").end()
+    assert code == 1
+    assert "keyholder-1 is the folder of keyholder keyholder-1; expected a server's" in said
+
+
 def test_nobody_reading_the_log_any_more_ends_no_run(parties: Parties) -> None:
     server, address = parties.server("--clients", "2", "--rounds", "1")
-    server.hear("INSECURE")
     assert server.process.stdout is not None
     server.process.stdout.close()
-    parties.keyholder(address)
+    parties.keyholders(address)
     clients = [parties.client(address, number) for number in (1, 2)]
     ends = [client.end() for client in clients]
     assert [code for code, _ in ends] == [0, 0], ends
@@ -400,21 +388,25 @@ def test_a_taken_port_is_one_sentence(parties: Parties) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        code, said = parties.start("server", "--listen", address, "--state", parties.folder / "s").end()
+        identity = ("--identity", parties.federation / "server")
+        code, said = parties.start("server", *identity, "--listen", address, "--state", parties.folder / "s").end()
     assert code == 1
     assert f"cannot listen on {address}" in said
     assert "Traceback" not in said
 
 
-def test_without_its_own_insecure_flag_nobody_works_with_small_keys(parties: Parties) -> None:
-    _, address = parties.server("--clients", "2")
-    code, said = parties.start("keyholder", "--server", address, "--state", parties.folder / "k").end()
-    assert code == 1
-    assert "256 bits can be broken" in said
-    parties.keyholder(address)
-    parties.client(address, 1)
+def test_without_its_own_insecure_flag_nobody_works_with_small_keys(parties: Parties, hands: Hands) -> None:
+    server, address = parties.server("--clients", "2")
+    holder = parties.start(
+        "keyholder", "--identity", parties.federation / "keyholder-3", "--server", address,
+        "--state", parties.folder / "k",
+    )  # fmt: skip
+    holder.hear("no key offered .*reason=bad_key .*256 bits can be broken")
+    hands.holder(address, 1)
+    hands.holder(address, 2)
+    hands.clients(address, 1)
     cautious = parties.start(
-        "client", "--server", address, "--mail", "generated", "--name", "cautious", "--number", "2"
+        "client", "--identity", parties.federation / "client-2", "--server", address, "--mail", "generated"
     )
     code, said = cautious.end()
     assert code == 1
@@ -433,11 +425,14 @@ def test_a_stopped_aggregator_says_so_and_goes_on_later(parties: Parties, number
     assert "going on with the unfinished run" in "".join(again.said)
 
 
-def test_a_client_sends_nothing_in_clear_without_its_own_flag(parties: Parties) -> None:
-    _, address = parties.server("--clients", "2", "--scheme", "plain")
-    parties.keyholder(address, "--allow-plain")
-    parties.client(address, 1, "--allow-plain")
-    code, said = parties.client(address, 2).end()
+def test_a_client_sends_nothing_in_clear_without_its_own_flag(parties: Parties, hands: Hands) -> None:
+    parties.found(scheme="plain")
+    _, address = parties.server("--clients", "2")
+    hands.holders(address)
+    hands.clients(address, 1)
+    code, said = parties.start(
+        "client", "--identity", parties.federation / "client-2", "--server", address, "--mail", "generated"
+    ).end()  # fmt: skip
     assert code == 1
     assert "encrypts nothing (scheme plain)" in said
 
@@ -454,11 +449,36 @@ def test_other_settings_do_not_go_on_with_an_unfinished_run(parties: Parties) ->
     server, _ = parties.server("--rounds", "3")
     server.kill()
     code, said = parties.start(
-        "server", "--listen", "127.0.0.1:0", "--state", parties.folder / "server", "--rounds", "4",
-        "--key-bits", "256", "--insecure-demo-keys",
+        "server", "--identity", parties.federation / "server", "--listen", "127.0.0.1:0",
+        "--state", parties.folder / "server", "--rounds", "4", "--key-bits", "256", "--insecure-demo-keys",
     ).end()  # fmt: skip
     assert code == 1
     assert "unfinished run with" in said
+
+
+# ------------------------------------------------------------------------------------------ without TLS
+
+PLAINTEXT = "INSECURE: connections are not encrypted, and nobody on them proves who it is"
+
+
+def test_without_tls_a_run_works_and_every_party_says_that_it_is_insecure(parties: Parties) -> None:
+    parties.found(holders=1, threshold=1, keys=0)
+    parties.flags = ("--insecure-plaintext",)
+    server, address = parties.server("--clients", "2", "--rounds", "1")
+    others = [*parties.keyholders(address), *(parties.client(address, number) for number in (1, 2))]
+    for party in (server, *others):
+        code, said = party.end()
+        assert code == 0, said
+        assert PLAINTEXT in said.splitlines()
+    assert check_every_model(parties.database) == [[1, 2]]
+
+
+def test_a_party_with_tls_and_one_without_never_talk(parties: Parties, hands: Hands) -> None:
+    _, address = parties.server()
+    code, said = parties.client(address, 1, "--insecure-plaintext", "--patience", "1").end()
+    assert code == 1
+    assert f"no answer from {address} for 1 seconds" in said
+    assert hands.client(address, 1).join(), "with TLS it works"
 
 
 # ------------------------------------------------------------------------------------------ by hand
@@ -475,7 +495,7 @@ def write_class_folders(folder: Path) -> None:
 def test_one_client_by_hand_on_its_own_mail_then_scores_a_message(parties: Parties) -> None:
     write_class_folders(parties.folder / "mail")
     server, address = parties.server("--clients", "3", "--rounds", "2")
-    parties.keyholder(address)
+    parties.keyholders(address)
     parties.client(address, 1)
     parties.client(address, 2)
     kept = parties.folder / "kept.npz"
@@ -483,9 +503,7 @@ def test_one_client_by_hand_on_its_own_mail_then_scores_a_message(parties: Parti
     assert code == 0, said
     assert "examples=200" in said
     assert server.end()[0] == 0
-    with np.load(kept) as arrays:
-        flat = np.concatenate([arrays[name].reshape(-1) for name in arrays.files])
-    assert np.array_equal(flat, model(parties))
+    assert np.array_equal(load_model(kept, SPAM), model(parties))
     spam = next(mail for mail in SPAM.generate(5, 9) if mail.spam)
     message = parties.folder / "message.txt"
     message.write_text(spam.text)
@@ -494,25 +512,25 @@ def test_one_client_by_hand_on_its_own_mail_then_scores_a_message(parties: Parti
     assert "probability of spam" in said
 
 
-def test_classify_asks_a_running_server_for_its_model(parties: Parties) -> None:
+def test_classify_asks_a_running_server_for_its_model(parties: Parties, hands: Hands) -> None:
     server, address = parties.server("--clients", "2", "--rounds", "1", "--keep-serving", "--test", "generated")
-    parties.keyholder(address)
-    for number in (1, 2):
-        parties.client(address, number)
+    hands.holders(address)
+    clients = [parties.client(address, number) for number in (1, 2)]
     server.hear("the model stays available")
+    assert [client.end()[0] for client in clients] == [0, 0]
     message = parties.folder / "message.txt"
     message.write_text("Subject: hello\n\nsee you at the meeting")
-    code, said = parties.start("client", "classify", "--server", address, message).end()
+    identity = ("--identity", parties.federation / "client-3")
+    code, said = parties.start("client", "classify", *identity, "--server", address, message).end()
     assert code == 0, said
     assert "probability of spam" in said
-    with Line(address, patience=5) as line:
-        _, vector = fetch_model(line, VALUES)
+    vector = hands.client(address, 1).model().vector
     assert np.array_equal(vector, model(parties))
-    assert evaluate_model(SPAM, vector, SPAM.prepare(SPAM.generate_test(0, 2))).accuracy == pytest.approx(
-        float(history(parties)[0]["accuracy"]), abs=1e-6
-    )
+    accuracy = float((parties.folder / "out" / "history.csv").read_text().splitlines()[1].split(",")[2])
+    expected = evaluate_model(SPAM, vector, SPAM.prepare(SPAM.generate_test(0, 2))).accuracy
+    assert accuracy == pytest.approx(expected, abs=1e-6)
     code, said = parties.client(address, 3).end()
-    assert (code, "its mail was not used" in said) == (0, True)
+    assert (code, "its data was not used" in said) == (0, True), said
     server.process.send_signal(signal.SIGINT)
     code, said = server.end()
     assert (code, "Traceback" in said) == (0, False), said
@@ -522,7 +540,8 @@ def test_a_model_that_has_learned_nothing_yet_scores_no_message(parties: Parties
     _, address = parties.server()
     message = parties.folder / "message.txt"
     message.write_text("hello")
-    code, said = parties.start("client", "classify", "--server", address, message).end()
+    identity = ("--identity", parties.federation / "client-1")
+    code, said = parties.start("client", "classify", *identity, "--server", address, message).end()
     assert code == 1
     assert "has not completed a round yet" in said
 
@@ -530,24 +549,31 @@ def test_a_model_that_has_learned_nothing_yet_scores_no_message(parties: Parties
 # ------------------------------------------------------------------------------------------ for operators
 
 
-def test_health_and_reflection_are_served(parties: Parties) -> None:
+def test_health_and_reflection_are_served_to_members(parties: Parties, hands: Hands) -> None:
     _, address = parties.server()
-    with grpc.insecure_channel(address) as channel:
-        health = health_pb2_grpc.HealthStub(channel)
-        serving, absent = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+    identity = parties.federation / "client-1"
+    with Line(address, 5, load_identity(identity)) as line:
+        health = health_pb2_grpc.HealthStub(line.channel)
+        serving = health_pb2.HealthCheckResponse.SERVING
         assert health.Check(health_pb2.HealthCheckRequest(), timeout=5).status == serving
-        holder = health_pb2.HealthCheckRequest(service="grokfed.v1.KeyHolding")
-        assert health.Check(holder, timeout=5).status == absent
         asked = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
-        answer = next(reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(asked, timeout=5))
+        answer = next(reflection_pb2_grpc.ServerReflectionStub(line.channel).ServerReflectionInfo(asked, timeout=5))
         names = {service.name for service in answer.list_services_response.service}
         assert {"grokfed.v1.Federation", "grokfed.v1.KeyHolding", "grokfed.v1.Observation"} <= names
-    assert parties.start("server", "healthy", "--server", address).end()[0] == 0
-    code, said = parties.start("server", "healthy", "--server", address, "--key-holder").end()
-    assert (code, "not ready" in said) == (1, True)
+    at = ("--server", address)
+    assert parties.start("server", "healthy", "--identity", parties.federation / "server", *at).end()[0] == 0
+    holder = ("keyholder", "healthy", "--identity", parties.federation / "keyholder-1", *at)
+    code, said = parties.start(*holder).end()
+    assert (code, said.startswith("error: ")) == (1, True)
+    attending = hands.holder(address, 1)
+    attending.gate.wait_for("need_key")
+    assert parties.start(*holder).end() == (0, "healthy\n")
 
 
 def test_health_of_a_server_that_is_not_there_is_one_sentence(parties: Parties) -> None:
-    code, said = parties.start("server", "healthy", "--server", "127.0.0.1:9").end()
+    identity = ("--identity", parties.federation / "server")
+    code, said = parties.start("server", "healthy", *identity, "--server", "127.0.0.1:9").end()
     assert code == 1
-    assert said == "error: no aggregator answers at 127.0.0.1:9\n"
+    assert said == "error: no aggregator of this federation answers at 127.0.0.1:9\n"
+
+
