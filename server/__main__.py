@@ -226,6 +226,8 @@ async def _until_interrupted() -> None:
 async def _close(server: grpc.aio.Server | None, coordinator: Coordinator) -> None:
     if server is not None:
         await server.stop(grace=1)
+        with contextlib.suppress(TimeoutError):  # what is cut off in its last step shows a trace-back
+            await asyncio.wait_for(coordinator.audience.until_empty(), FAREWELL_SECONDS)
     await coordinator.close()
 
 

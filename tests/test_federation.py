@@ -425,6 +425,18 @@ def test_a_stopped_aggregator_says_so_and_goes_on_later(parties: Parties, number
     assert "going on with the unfinished run" in "".join(again.said)
 
 
+def test_an_aggregator_stopped_in_the_middle_of_a_round_shows_no_trace_back(parties: Parties, hands: Hands) -> None:
+    server, address = parties.server("--clients", "3")
+    hands.holders(address)
+    clients = hands.clients(address, 1, 2, 3)
+    clients[0].commit()
+    server.process.send_signal(signal.SIGINT)
+    code, said = server.end()
+    assert (code, said.splitlines()[-1]) == (130, "stopped")
+    assert said.count("key holder left") == 3
+    assert "Traceback" not in said
+
+
 def test_a_client_sends_nothing_in_clear_without_its_own_flag(parties: Parties, hands: Hands) -> None:
     parties.found(scheme="plain")
     _, address = parties.server("--clients", "2")
