@@ -39,9 +39,7 @@ class HandClient:
         self.identity = load_identity(folder)
         self.line = Line(address, patience=20, identity=self.identity)
         self.stub = rpc.FederationStub(self.line.channel)
-        self.participant = Participant(
-            self.identity, SPAM, AGREEABLE, spam_of, today
-        )
+        self.participant = Participant(self.identity, SPAM, AGREEABLE, spam_of, today)
         self.request = pb.JoinRequest(
             task="spam", task_digest=self.participant.task_digest, instance=secrets.token_bytes(16)
         )

@@ -397,16 +397,6 @@ def test_a_list_needs_the_signatures_of_the_quorum(
     assert reason(trust.verify_list, digest(b"other"), digests, enough) is Reason.LIST_SIGNATURES
 
 
-def test_the_quorum_may_be_more_than_the_threshold(tmp_path: Path) -> None:
-    federation = SmallFederation(tmp_path / "federation", quorum=3)
-    attempt = HonestAttempt(federation, federation.deal()[0])
-    trust, digests = federation.trust(), attempt.commitment_digests()
-    trust.verify_list(attempt.digest, digests, attempt.list_signatures(holders=3))
-    assert (
-        reason(trust.verify_list, attempt.digest, digests, attempt.list_signatures(holders=2)) is Reason.LIST_SIGNATURES
-    )
-
-
 # ------------------------------------------------------------------------------------------------ joining
 
 

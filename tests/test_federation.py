@@ -587,5 +587,3 @@ def test_health_of_a_server_that_is_not_there_is_one_sentence(parties: Parties) 
     code, said = parties.start("server", "healthy", *identity, "--server", "127.0.0.1:9").end()
     assert code == 1
     assert said == "error: no aggregator of this federation answers at 127.0.0.1:9\n"
-
-

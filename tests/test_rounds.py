@@ -319,13 +319,6 @@ def test_a_holder_that_leaves_while_enough_stay_changes_nothing() -> None:
     assert (state.phase, commands) == (s.Waiting(1, 1, 0.0, key_ready=True), ())
 
 
-def test_the_quorum_may_be_more_than_the_threshold() -> None:
-    rules = replace(RULES, quorum=3)
-    assert r.advance(closing("1"), s.ListSigned(1, 1, "h2"), 1.0, rules)[1] == ()
-    assert r.advance(closing("12"), s.ListSigned(1, 1, "h3"), 1.0, rules)[1] == (s.AnnounceList(1, 1),)
-    assert isinstance(r.advance(closing(), s.TaskDeclined(1, 1, "h1", "no"), 1.0, rules)[0].phase, s.Waiting)
-
-
 def test_holders_take_turns_in_opening() -> None:
     """Of three, each round asks the next two in the circle."""
     asked = []
@@ -566,7 +559,7 @@ def honest(state: s.Run) -> s.Event:
         min_size=30,
         max_size=80,
     ),
-    st.sampled_from([RULES, CHOSEN, replace(RULES, target=None, quorum=3)]),
+    st.sampled_from([RULES, CHOSEN, replace(RULES, target=None, threshold=3)]),
 )
 def test_no_sequence_of_events_loses_the_order_or_completes_a_round_twice(story: list[Told], rules: RoundRules) -> None:
     state, now, told = r.start(1, 1, 0.0), 0.0, honest(r.start(1, 1, 0.0))

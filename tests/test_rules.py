@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import pytest
@@ -27,7 +27,7 @@ from server.settings import RunSettings
         ({"over_selection": 0.9}, "over-selection is 0.9; expected a factor from 1 to 10"),
         ({"over_selection": 10.1}, "over-selection is 10.1"),
         ({"over_selection": float("nan")}, "over-selection is nan"),
-        ({"threshold": 0}, "0 of 3 key holders open a sum"),
+        ({"threshold": 0}, "0 of 3 key holders are to open a sum"),
         ({"threshold": 4}, "4 of 3 key holders are to open a sum"),
         ({"holders": 1}, "2 of 1 key holders"),
         ({"round_seconds": 0}, "round_seconds is 0"),
@@ -115,9 +115,9 @@ def test_insecure_settings_need_to_be_asked_for(right: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({}, "Paillier, 2048 bits"),
-        ({"scheme": "damgard-jurik", "key_bits": 3072}, "Damgård-Jurik, 3072 bits"),
-        ({"key_bits": 256, "insecure_demo_keys": True}, "Paillier, 256 bits: INSECURE"),
+        ({}, "Paillier, 2048 bits, 2 of 3 key holders"),
+        ({"scheme": "damgard-jurik", "key_bits": 3072}, "Damgård-Jurik, 3072 bits, 2 of 3 key holders"),
+        ({"key_bits": 256, "insecure_demo_keys": True}, "Paillier, 256 bits, 2 of 3 key holders: INSECURE"),
         ({"scheme": "plain", "key_bits": 256}, "plain: NOTHING IS ENCRYPTED"),
     ],
 )
@@ -137,4 +137,19 @@ def test_an_unfinished_run_goes_on_with_the_same_settings_only() -> None:
 def test_settings_are_stored_whole() -> None:
     stored = RunSettings().to_json()
     assert stored["rules"] == asdict(RoundRules())
-    assert set(stored) == {"task", "scheme", "key_bits", "seed", "rules", "insecure_demo_keys", "count_cap"}
+    assert set(stored) == {field.name for field in fields(RunSettings)}
+
+
+@pytest.mark.parametrize(
+    ("settings", "stamp"),
+    [
+        ({}, []),
+        ({"key_bits": 256, "insecure_demo_keys": True}, ["keys of 256 bits protect nothing"]),
+        ({"scheme": "plain", "key_bits": 256}, ["nothing is encrypted"]),
+        ({"insecure_plaintext": True}, ["connections without TLS"]),
+        ({"skipped_checks": ("copied",)}, ["checks switched off: copied"]),
+        ({"rules": RoundRules(min_cohort=1), "insecure_demo_keys": True}, ["sums of 1 client"]),
+    ],
+)
+def test_what_was_switched_off_is_stamped_on_the_results(settings: dict[str, Any], stamp: list[str]) -> None:
+    assert RunSettings(**settings).insecurities == stamp
