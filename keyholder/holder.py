@@ -100,7 +100,7 @@ class KeyHolder:
     # -------------------------------------------------------------------------------- keys
 
     def unused_keys(self, scheme: str, bits: int) -> list[Signed]:
-        """Keys of this kind that this holder has an unused share of, the lowest serial numbers first.
+        """Keys of this kind, in date, that this holder has an unused share of, the lowest serial numbers first.
 
         Raises Refused(BAD_KEY) if its policy does not allow such keys.
         """
@@ -109,7 +109,9 @@ class KeyHolder:
         found = [
             key.signed
             for key in self.shares.dealt()
-            if key.certificate.serial not in used and key.certificate.key.is_of(scheme, bits)
+            if key.certificate.serial not in used
+            and key.certificate.key.is_of(scheme, bits)
+            and key.certificate.expires_day >= self._today()  # else what nobody may use stands before newer keys
         ]
         return found[:MOST_OFFERED]
 

@@ -13,7 +13,7 @@ Nothing here is checked; what is made is honest unless it is changed with `datac
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ import pytest
 from client.participant import Participant
 from core.checks import Checks, Trust
 from core.console import today
+from core.errors import Refused
 from core.federated import encoding_for, initial_model, next_model
 from core.identity import signing
 from core.identity.party import PartyIdentity, load_identity
@@ -56,6 +57,7 @@ FloatArray = npt.NDArray[np.float64]
 SPAM = get_task("spam")
 VALUES = len(initial_model(SPAM, 0))
 RUN = "0123456789abcdef"
+ID = AttemptId(RUN, 1, 1)
 BITS = 256  # small, for speed: nothing is secret here
 POLICY = Policy(min_cohort=2, insecure_demo_keys=True, allow_plain=True)
 
@@ -182,6 +184,7 @@ class HonestAttempt:
         self,
         federation: SmallFederation,
         key: Signed,
+        /,
         *,
         round_number: int = 1,
         attempt: int = 1,
@@ -194,7 +197,7 @@ class HonestAttempt:
         certificate = certificate_from_bytes(key.body)
         description = RoundDescription(
             federation=federation.roster.federation,
-            id=AttemptId(RUN, round_number, attempt),
+            id=replace(ID, round=round_number, attempt=attempt),
             task=SPAM.name,
             seed=0,
             model_digest=digest(model_bytes(self.model)),
@@ -210,6 +213,11 @@ class HonestAttempt:
         names = federation.clients if clients is None else clients
         self.payloads = {name: self.encrypt(federation[name].number) for name in names}
         self.commitments = {name: federation.sign_commitment(self.commitment(name)) for name in names}
+        # Read now: the holders destroy their shares when they have used them.
+        self._shares = {}
+        for number, holder in enumerate(federation.holders, start=1):
+            with suppress(Refused):
+                self._shares[number] = Shares(federation[holder]).open(certificate)
 
     @property
     def id(self) -> AttemptId:
@@ -230,6 +238,30 @@ class HonestAttempt:
         number = self.federation[client].number
         return Commitment(self.id, client, bytes([number]) * 16, self.digest, digest(self.payloads[client]))
 
+    def commit_to(self, client: str, payload: bytes) -> None:
+        """Let a client commit to these bytes instead, whatever they are."""
+        self.payloads[client] = payload
+        self.commitments[client] = self.federation.sign_commitment(self.commitment(client))
+
+    def malformed(self, client: str) -> dict[str, bytes]:
+        """Updates of a client that can stand in no sum, by what is wrong with them."""
+        key, honest = self.description.key, self.payloads[client]
+        n, size = key.modulus, (key.degree + 1) * key.bits // 8
+        end = n ** (key.degree + 1)
+        numbers = {
+            "0": 0, "1": 1, "n": n, "7 n": 7 * n, "the end of the range": end, "the end of the range + 1": end + 1,
+            "unblinded 5": pow(1 + n, 5, end), "all bits": (1 << 8 * size) - 1,
+        }  # fmt: skip
+        last = {name: honest[:-size] + number.to_bytes(size, "big") for name, number in numbers.items()}
+        return last | {
+            "the first is 0": bytes(size) + honest[size:],
+            "one byte short": honest[:-1],
+            "one byte long": honest + b"\0",
+            "one ciphertext short": honest[:-size],
+            "one ciphertext long": honest + honest[:size],
+            "nothing": b"",
+        }
+
     def commitment_digests(self) -> tuple[bytes, ...]:
         return tuple(digest(self.commitments[name].body) for name in sorted(self.commitments))
 
@@ -242,9 +274,10 @@ class HonestAttempt:
         statement = list_statement(self.digest, self.commitment_digests())
         return self.federation.signatures(signing.LIST, statement, self.federation.holders[:holders])
 
-    def release_order(self, contributors: Iterable[str] | None = None) -> ReleaseOrder:
+    def release_order(self, contributors: Iterable[str] | None = None, sum_digest: bytes | None = None) -> ReleaseOrder:
+        """Open the sum of these; `sum_digest` where no sum can be made of them."""
         names = tuple(sorted(self.payloads if contributors is None else contributors))
-        return ReleaseOrder(self.list_order(), self.list_signatures(), names, digest(self.total(names)))
+        return ReleaseOrder(self.list_order(), self.list_signatures(), names, sum_digest or digest(self.total(names)))
 
     def fetch(self, _id: AttemptId, client: str, _length: int) -> bytes:
         """What the aggregator gives a holder who asks for one client's ciphertexts."""
@@ -260,12 +293,11 @@ class HonestAttempt:
         return adder.payload()
 
     def partial(self, number: int, contributors: Iterable[str] | None = None) -> bytes:
-        """Holder `number`'s share of the opening. Its share of the key must still be in its folder."""
-        identity = self.federation[self.federation.holders[number - 1]]
-        return Shares(identity).open(self.description.certificate).partial(self.total(contributors))
+        """Holder `number`'s share of the opening."""
+        return self._shares[number].partial(self.total(contributors))
 
     def opened(self, contributors: Iterable[str] | None = None) -> OpenedSum:
-        """The sum, opened with as many shares as are needed; before any holder has destroyed its own."""
+        """The sum, opened with as many shares as are needed."""
         roster, total = self.federation.roster, self.total(contributors)
         partials = {number: self.partial(number, contributors) for number in range(1, roster.threshold + 1)}
         return combine(self.description.key, roster.threshold, len(roster.holders), total, partials)
