@@ -17,7 +17,7 @@ import structlog
 
 from core.checks import Checks, Trust
 from core.errors import Reason, Refused
-from core.federated import client_rng, client_update, task_digest
+from core.federated import client_rng, client_update, encode_update, task_digest
 from core.identity import signing
 from core.identity.party import PartyIdentity
 from core.protocol import (
@@ -122,6 +122,7 @@ class Participant:
             f"the key {serial} served another attempt before",
         )
         trust.verify_encoding(description, self.task, values)
+        trust.verify_privacy(description, self._policy)
         self._checks.require(
             description.min_cohort >= self._policy.min_cohort,
             Reason.COHORT_TOO_SMALL,
@@ -159,7 +160,7 @@ class Participant:
         with closing(encryptor_for(description.key, encoding.plaintexts, self._noise)) as encryptor:
             update = client_update(self.task, model, data, rng)
             trained = time.perf_counter()
-            payload = encryptor.encrypt(encoding.encode(update))
+            payload = encryptor.encrypt(encode_update(encoding, update, description.mechanism))
             encrypted = time.perf_counter()
         header = SubmissionHeader(description.id, len(payload), digest(payload))
         self._last = Submission(
@@ -205,8 +206,9 @@ class Participant:
             Reason.NOT_IN_LIST,
             "this client's commitment is not on the closed list",
         )
+        needed = max(self._policy.min_cohort, submission.description.min_cohort)
         self._checks.require(
-            len(listed) >= self._policy.min_cohort,
+            len(listed) >= needed,
             Reason.COHORT_TOO_SMALL,
-            f"{len(listed)} clients are on the closed list; this client wants at least {self._policy.min_cohort}",
+            f"{len(listed)} clients are on the closed list; this client wants at least {needed}",
         )

@@ -25,6 +25,7 @@ from core.protocol import (
     digest,
 )
 from core.secagg.roles import check_key
+from core.secagg.scheme import Policy
 from core.tasks.task import Task
 from core.wire.messages import (
     certificate_from_bytes,
@@ -119,13 +120,30 @@ class Trust:
         encoding = description.encoding
         bits = description.key.plaintext_bits
         try:
-            expected = encoding_for(task, values, bits, encoding.max_cohort, encoding.count_cap)
+            shape = (values, bits, encoding.max_cohort, encoding.count_cap)
+            expected = encoding_for(task, *shape, description.mechanism)
         except SettingsError as error:
             raise Refused(Reason.WRONG_DESCRIPTION, f"the round's encoding cannot work: {error}") from error
         self.checks.require(
             encoding == expected,
             Reason.WRONG_DESCRIPTION,
             f"the round's encoding is not that of the task {task.name!r}",
+        )
+
+    def verify_privacy(self, description: RoundDescription, policy: Policy) -> None:
+        """Refuse a round with less noise, or a larger delta, than this party wants. Raises Refused(WEAK_PRIVACY)."""
+        privacy = description.privacy
+        noise = 0.0 if privacy is None else privacy.noise_multiplier
+        self.checks.require(
+            noise >= policy.min_noise,
+            Reason.WEAK_PRIVACY,
+            f"the round has a noise multiplier of {noise:g}; this party wants at least {policy.min_noise:g}",
+        )
+        self.checks.require(
+            policy.max_delta is None or (privacy is not None and privacy.delta <= policy.max_delta),
+            Reason.WEAK_PRIVACY,
+            f"the round has {'no delta' if privacy is None else f'a delta of {privacy.delta:g}'}; "
+            f"this party wants at most {policy.max_delta}",
         )
 
     # -------------------------------------------------------------------------------- models

@@ -75,6 +75,7 @@ class Reason(StrEnum):
     BAD_CIPHERTEXT = "bad_ciphertext"
     BAD_KEY = "bad_key"
     COHORT_TOO_SMALL = "cohort_too_small"
+    WEAK_PRIVACY = "weak_privacy"
     ALREADY_RELEASED = "already_released"
     UNKNOWN_KEY = "unknown_key"
     BAD_SUM = "bad_sum"

@@ -3,6 +3,8 @@
     a client     update = train(model) - model, clipped and quantised by the encoding
     the server   model  = model + (sum of the updates) / (number of updates)
 
+With privacy, the client's update is clipped as a whole instead and made noisy: see core/privacy/mechanism.py.
+
 Every client counts the same, or, if a run says so, by its number of examples up to a cap. That number stays the
 client's own secret either way: it travels inside the encrypted sum.
 """
@@ -10,14 +12,17 @@ client's own secret either way: it travels inside the encrypted sum.
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from core.errors import DataError
+from core.errors import DataError, SettingsError
 from core.parameters import from_vector, layout, load_npz, save_npz, to_vector
+from core.privacy.discrete_gaussian import RandomBytes
+from core.privacy.mechanism import Mechanism
 from core.secagg.encoding import CohortSum, Encoding, Update
 from core.tasks.task import Task, local_training
 from core.training import Dataset, Sums, evaluate
@@ -43,6 +48,18 @@ def client_update(task: Task, model: FloatArray, data: Dataset, rng: np.random.G
     with np.errstate(over="ignore", invalid="ignore"):  # a model that diverges is reported as an error
         sums = local_training(task, module, data, rng)
     return Update(to_vector(module) - model, sums.examples, sums.loss, sums.correct)
+
+
+def encode_update(
+    encoding: Encoding, update: Update, mechanism: Mechanism | None, random_bytes: RandomBytes = os.urandom
+) -> list[int]:
+    """The plaintexts that a client encrypts, with a mechanism clipped and noisy.
+
+    Then the sums over examples are 0: they would be exact, and tell of one client as much as the update may not.
+    """
+    if mechanism is None:
+        return encoding.encode(update)
+    return encoding.encode_integers(mechanism.protect(update.delta, random_bytes))
 
 
 def evaluate_model(task: Task, model: FloatArray, data: Dataset) -> Sums:
@@ -83,9 +100,23 @@ def load_model(path: Path, task: Task) -> FloatArray:
     return to_vector(module)
 
 
-def encoding_for(task: Task, values: int, plaintext_bits: int, max_cohort: int, count_cap: int = 0) -> Encoding:
-    """The task's encoding: its clip decides the one scale. Raises SettingsError if a sum could overflow."""
+def encoding_for(
+    task: Task,
+    values: int,
+    plaintext_bits: int,
+    max_cohort: int,
+    count_cap: int = 0,
+    mechanism: Mechanism | None = None,
+) -> Encoding:
+    """The encoding: the task's clip decides the one scale, or the mechanism, if there is one.
+
+    Raises SettingsError if a sum could overflow, or if clients with a mechanism are to count by their examples.
+    """
     fraction_bits = VALUE_BITS - 1 - round(np.log2(task.clip))
+    if mechanism is not None:
+        fraction_bits = mechanism.fraction_bits
+        if count_cap:
+            raise SettingsError(f"count_cap is {count_cap}; with privacy it must be 0: counts would be summed exactly")
     return Encoding(values, plaintext_bits, max_cohort, VALUE_BITS, fraction_bits, count_cap)
 
 

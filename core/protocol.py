@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 
 from core.errors import Reason, Refused
+from core.privacy.mechanism import Mechanism, Privacy, mechanism_for
 from core.secagg.encoding import Encoding
 from core.secagg.scheme import PublicKey
 
@@ -86,6 +87,14 @@ class RoundDescription:
     encoding: Encoding
     min_cohort: int
     deadline_seconds: float
+    privacy: Privacy | None = None
+
+    @property
+    def mechanism(self) -> Mechanism | None:
+        """What a client does to its update before it encrypts it; None for nothing. Raises SettingsError."""
+        if self.privacy is None:
+            return None
+        return mechanism_for(self.privacy, self.min_cohort, self.encoding.value_bits)
 
     @property
     def key(self) -> PublicKey:
@@ -134,7 +143,13 @@ class SubmissionHeader:
 
 @dataclass(frozen=True)
 class RoundResult:
-    """One row of the history: a completed round."""
+    """One row of the history: a completed round.
+
+    Attributes:
+        epsilon, epsilon_models: spent so far, against parties that see who takes part, and against those that see
+            models only; 0 without privacy.
+        chosen, chosen_from: clients that the attempt was opened for, and those that they were chosen from.
+    """
 
     round: int
     contributors: int
@@ -149,3 +164,7 @@ class RoundResult:
     cohort_loss: float
     seconds: float = 0.0
     exposure: str = ""
+    epsilon: float = 0.0
+    epsilon_models: float = 0.0
+    chosen: int = 0
+    chosen_from: int = 0

@@ -165,6 +165,7 @@ class KeyHolder:
         self._agree_to_key(description.key.scheme, description.key.bits)
         task = _task(description.task)
         trust.verify_encoding(description, task, len(initial_model(task, 0)))
+        trust.verify_privacy(description, self._policy)
         trust.verify_lineage(description, task, order.lineage)
         description_digest = digest(order.round.body)
         needed = max(self._policy.min_cohort, description.min_cohort)

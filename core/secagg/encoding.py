@@ -156,6 +156,13 @@ class Encoding:
             leading = np.append(leading, count)
         return self.pack(np.concatenate([leading, self.quantise(delta) + self.offset]))
 
+    def encode_integers(self, integers: IntArray) -> list[int]:
+        """Pack integers, shape (values,), that are scaled (and made noisy) already; the sums over examples are 0.
+
+        Raises ValueError for another shape, or a value that does not fit a slot.
+        """
+        return self.pack(np.concatenate([np.zeros(self.leading_slots, dtype=np.int64), integers + self.offset]))
+
     def quantise(self, delta: FloatArray) -> IntArray:
         """The integers nearest to delta * 2^fraction_bits, shape (values,), each in [-offset, offset - 1]."""
         if delta.shape != (self.values,):

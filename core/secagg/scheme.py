@@ -114,6 +114,8 @@ class Policy:
         min_cohort: takes part in no sum of fewer clients.
         insecure_demo_keys: agrees to keys below 2048 bits, and to a cohort of one.
         allow_plain: agrees to a run in which nothing is encrypted.
+        min_noise: takes part in no round with a smaller noise multiplier, or without noise if it is above 0.
+        max_delta: takes part in no round without privacy, or with a larger delta; None to allow both.
 
     Raises SettingsError when made with a cohort of one and no insecure setting.
     """
@@ -121,6 +123,8 @@ class Policy:
     min_cohort: int = 2
     insecure_demo_keys: bool = False
     allow_plain: bool = False
+    min_noise: float = 0.0
+    max_delta: float | None = None
 
     def __post_init__(self) -> None:
         if self.min_cohort < 1:
@@ -130,6 +134,10 @@ class Policy:
                 "the minimum cohort is 1; the sum of one client is that client's update in clear, "
                 "so at least 2 are needed"
             )
+        if not self.min_noise >= 0:
+            raise SettingsError(f"the smallest noise multiplier is {self.min_noise}; expected 0 or more")
+        if self.max_delta is not None and not 0 < self.max_delta < 1:
+            raise SettingsError(f"the largest delta is {self.max_delta}; expected a number between 0 and 1")
 
     def check_key(self, scheme: str, bits: int) -> None:
         """Raise SettingsError unless this party agrees to such keys."""

@@ -308,6 +308,7 @@ class RoundDescription(_message.Message):
     ENCODING_FIELD_NUMBER: _builtins.int
     MIN_COHORT_FIELD_NUMBER: _builtins.int
     DEADLINE_SECONDS_FIELD_NUMBER: _builtins.int
+    PRIVACY_FIELD_NUMBER: _builtins.int
     federation: _builtins.str
     """16 hexadecimal digits"""
     run: _builtins.str
@@ -328,6 +329,10 @@ class RoundDescription(_message.Message):
     def key(self) -> Global___SignedKey: ...
     @_builtins.property
     def encoding(self) -> Global___Encoding: ...
+    @_builtins.property
+    def privacy(self) -> Global___Privacy:
+        """what clients do to their updates before they encrypt them; none: nothing"""
+
     def __init__(
         self,
         *,
@@ -342,14 +347,56 @@ class RoundDescription(_message.Message):
         encoding: Global___Encoding | None = ...,
         min_cohort: _builtins.int = ...,
         deadline_seconds: _builtins.float = ...,
+        privacy: Global___Privacy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["encoding", b"encoding", "key", b"key"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["encoding", b"encoding", "key", b"key", "privacy", b"privacy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "deadline_seconds", b"deadline_seconds", "encoding", b"encoding", "federation", b"federation", "key", b"key", "min_cohort", b"min_cohort", "model_digest", b"model_digest", "round", b"round", "run", b"run", "seed", b"seed", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "deadline_seconds", b"deadline_seconds", "encoding", b"encoding", "federation", b"federation", "key", b"key", "min_cohort", b"min_cohort", "model_digest", b"model_digest", "privacy", b"privacy", "round", b"round", "run", b"run", "seed", b"seed", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RoundDescription: _TypeAlias = RoundDescription  # noqa: Y015
+
+@_typing.final
+class Privacy(_message.Message):
+    """Each client clips its update, and adds its share of the cohort's noise to it (core/privacy/mechanism.py). Its sums over
+    examples are sent as 0. `Encoding.fraction_bits` is the finest scale on which the noise fits.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLIP_NORM_FIELD_NUMBER: _builtins.int
+    NOISE_MULTIPLIER_FIELD_NUMBER: _builtins.int
+    DELTA_FIELD_NUMBER: _builtins.int
+    MAX_COLLUDERS_FIELD_NUMBER: _builtins.int
+    EPSILON_BUDGET_FIELD_NUMBER: _builtins.int
+    clip_norm: _builtins.float
+    """C, the largest L2 norm of an update"""
+    noise_multiplier: _builtins.float
+    """z: min_cohort - max_colluders clients together add noise of standard deviation z * C"""
+    delta: _builtins.float
+    max_colluders: _builtins.int
+    """contributors whose noise is not counted on"""
+    epsilon_budget: _builtins.float
+    """the run ends before it has cost more"""
+    def __init__(
+        self,
+        *,
+        clip_norm: _builtins.float = ...,
+        noise_multiplier: _builtins.float = ...,
+        delta: _builtins.float = ...,
+        max_colluders: _builtins.int = ...,
+        epsilon_budget: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_epsilon_budget", b"_epsilon_budget", "epsilon_budget", b"epsilon_budget"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epsilon_budget", b"_epsilon_budget", "clip_norm", b"clip_norm", "delta", b"delta", "epsilon_budget", b"epsilon_budget", "max_colluders", b"max_colluders", "noise_multiplier", b"noise_multiplier"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__epsilon_budget: _TypeAlias = _typing.Literal["epsilon_budget"]  # noqa: Y015
+    _WhichOneofArgType__epsilon_budget: _TypeAlias = _typing.Literal["_epsilon_budget", b"_epsilon_budget"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__epsilon_budget) -> _WhichOneofReturnType__epsilon_budget | None: ...
+
+Global___Privacy: _TypeAlias = Privacy  # noqa: Y015
 
 @_typing.final
 class SignedKey(_message.Message):
@@ -1382,6 +1429,10 @@ class RoundResult(_message.Message):
     COHORT_LOSS_FIELD_NUMBER: _builtins.int
     SECONDS_FIELD_NUMBER: _builtins.int
     EXPOSURE_FIELD_NUMBER: _builtins.int
+    EPSILON_FIELD_NUMBER: _builtins.int
+    EPSILON_MODELS_FIELD_NUMBER: _builtins.int
+    CHOSEN_FIELD_NUMBER: _builtins.int
+    CHOSEN_FROM_FIELD_NUMBER: _builtins.int
     round: _builtins.int
     contributors: _builtins.int
     accuracy: _builtins.float
@@ -1403,6 +1454,14 @@ class RoundResult(_message.Message):
     """from the opening of the attempt to the new model"""
     exposure: _builtins.str
     """what the difference rule would have refused; empty if nothing"""
+    epsilon: _builtins.float
+    """spent so far, against parties that see who takes part; 0 without privacy"""
+    epsilon_models: _builtins.float
+    """spent so far, against those that see models only"""
+    chosen: _builtins.int
+    """clients that the attempt was opened for"""
+    chosen_from: _builtins.int
+    """clients that they were chosen from, secretly and at random if that is more"""
     def __init__(
         self,
         *,
@@ -1419,10 +1478,14 @@ class RoundResult(_message.Message):
         cohort_loss: _builtins.float = ...,
         seconds: _builtins.float = ...,
         exposure: _builtins.str = ...,
+        epsilon: _builtins.float = ...,
+        epsilon_models: _builtins.float = ...,
+        chosen: _builtins.int = ...,
+        chosen_from: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "add_seconds", b"add_seconds", "bytes_up_per_client", b"bytes_up_per_client", "cohort_accuracy", b"cohort_accuracy", "cohort_loss", b"cohort_loss", "contributors", b"contributors", "decrypt_seconds", b"decrypt_seconds", "encrypt_seconds", b"encrypt_seconds", "exposure", b"exposure", "loss", b"loss", "round", b"round", "seconds", b"seconds", "train_seconds", b"train_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "add_seconds", b"add_seconds", "bytes_up_per_client", b"bytes_up_per_client", "chosen", b"chosen", "chosen_from", b"chosen_from", "cohort_accuracy", b"cohort_accuracy", "cohort_loss", b"cohort_loss", "contributors", b"contributors", "decrypt_seconds", b"decrypt_seconds", "encrypt_seconds", b"encrypt_seconds", "epsilon", b"epsilon", "epsilon_models", b"epsilon_models", "exposure", b"exposure", "loss", b"loss", "round", b"round", "seconds", b"seconds", "train_seconds", b"train_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

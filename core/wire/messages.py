@@ -10,6 +10,7 @@ from typing import TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from core.errors import Reason, Refused, SettingsError
+from core.privacy.mechanism import Privacy
 from core.protocol import (
     AttemptId,
     ClosedList,
@@ -111,6 +112,23 @@ def encoding_from_wire(message: pb.Encoding) -> Encoding:
         raise _malformed(f"the encoding cannot work: {error}") from error
 
 
+def privacy_to_wire(privacy: Privacy) -> pb.Privacy:
+    return pb.Privacy(**dataclasses.asdict(privacy))
+
+
+def privacy_from_wire(message: pb.Privacy) -> Privacy:
+    try:
+        return Privacy(
+            clip_norm=message.clip_norm,
+            noise_multiplier=message.noise_multiplier,
+            delta=message.delta,
+            max_colluders=message.max_colluders,
+            epsilon_budget=message.epsilon_budget if message.HasField("epsilon_budget") else None,
+        )
+    except SettingsError as error:
+        raise _malformed(f"the privacy settings cannot work: {error}") from error
+
+
 def signed_from_wire(body: bytes, signature: bytes) -> Signed:
     if len(signature) != SIGNATURE_BYTES:
         raise _malformed(f"a signature has {len(signature)} bytes; Ed25519 signatures have {SIGNATURE_BYTES}")
@@ -159,6 +177,7 @@ def description_to_bytes(description: RoundDescription) -> bytes:
         encoding=encoding_to_wire(description.encoding),
         min_cohort=description.min_cohort,
         deadline_seconds=description.deadline_seconds,
+        privacy=None if description.privacy is None else privacy_to_wire(description.privacy),
     ).SerializeToString(deterministic=True)
 
 
@@ -178,6 +197,7 @@ def description_from_bytes(raw: bytes) -> RoundDescription:
         encoding=encoding_from_wire(message.encoding),
         min_cohort=message.min_cohort,
         deadline_seconds=checked_seconds(message.deadline_seconds, "the deadline"),
+        privacy=privacy_from_wire(message.privacy) if message.HasField("privacy") else None,
     )
 
 

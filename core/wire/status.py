@@ -46,6 +46,7 @@ STATUS = {
     Reason.BAD_CIPHERTEXT: grpc.StatusCode.INVALID_ARGUMENT,
     Reason.BAD_KEY: grpc.StatusCode.INVALID_ARGUMENT,
     Reason.COHORT_TOO_SMALL: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.WEAK_PRIVACY: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.ALREADY_RELEASED: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.UNKNOWN_KEY: grpc.StatusCode.NOT_FOUND,
     Reason.BAD_SUM: grpc.StatusCode.DATA_LOSS,

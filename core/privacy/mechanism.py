@@ -1,0 +1,225 @@
+"""What a client does to its update before it is encrypted: clip, round, add noise. In whole numbers, and exactly.
+
+    clip         shorten the update to the L2 norm C, if it is longer
+    scale        multiply by 2^fraction_bits and round; shorten again until the norm of the integers, too, is at most
+                 D = floor(C 2^fraction_bits). D is the sensitivity: the most that one client can move the sum.
+    add noise    a discrete Gaussian of variance ceil((z D)^2 / (n_min - k_max)) to every value
+
+The noise is divided among the clients (Kairouz, Liu and Steinke, ICML 2021): n_min - k_max of them together add z D, so
+no party has to be trusted with it, and the aggregator and the key holders never see a sum that is not noisy. k_max
+contributors may be against the others and add none, or take their own away again.
+
+Rounding does not touch the argument: whatever came before, the integers' norm is compared with D in whole numbers.
+
+The noisy integer has to fit the slot of the encoding. The scale is chosen so that D and 12 standard deviations of one
+client's noise fit. Beyond them lie at most 2 exp(-72) < 10^-30 of the draws (the discrete Gaussian is sub-Gaussian, as
+CKS 2020 show), for 2^26 weights in a million rounds less than 10^-16: four orders below the smallest delta allowed
+here. Such a draw would be refused, not clipped.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor, isfinite, isqrt, sqrt
+
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import GrokfedError, SettingsError
+from core.privacy.discrete_gaussian import LARGEST_VARIANCE, RandomBytes, draw
+
+HEADROOM = 12
+"""Standard deviations of one client's noise that fit beside its update."""
+SMALLEST_SIGMA = 2
+"""In integer steps. From here on, sums of discrete Gaussians are as good as one (see accountant.py)."""
+LARGEST_CLIP, SMALLEST_CLIP = 2.0**15, 2.0**-30
+LARGEST_NOISE, SMALLEST_NOISE = 1e3, 1e-3
+SMALLEST_DELTA, LARGEST_DELTA = 1e-12, 0.1
+MOST_COLLUDERS = 1_000_000
+LARGEST_BUDGET = 1e6
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Privacy:
+    """What a run promises to every client. Raises SettingsError when made with values that cannot work.
+
+    Attributes:
+        clip_norm: C, the largest L2 norm of a client's update.
+        noise_multiplier: z, the standard deviation of the whole cohort's noise as a multiple of C.
+        delta: the probability with which the promise may fail.
+        max_colluders: k_max, contributors whose noise is not counted on.
+        epsilon_budget: training stops before it has cost more than this; None for no limit.
+    """
+
+    clip_norm: float
+    noise_multiplier: float
+    delta: float
+    max_colluders: int = 0
+    epsilon_budget: float | None = None
+
+    def __post_init__(self) -> None:
+        if not SMALLEST_CLIP <= self.clip_norm <= LARGEST_CLIP:
+            raise SettingsError(f"the clip norm is {self.clip_norm}; expected a length from 2^-30 to 2^15")
+        if not SMALLEST_NOISE <= self.noise_multiplier <= LARGEST_NOISE:
+            raise SettingsError(
+                f"the noise multiplier is {self.noise_multiplier}; expected {SMALLEST_NOISE:g} to {LARGEST_NOISE:g} "
+                "(without noise nothing is private, however short updates are clipped)"
+            )
+        if not SMALLEST_DELTA <= self.delta <= LARGEST_DELTA:
+            raise SettingsError(f"delta is {self.delta}; expected {SMALLEST_DELTA:g} to {LARGEST_DELTA:g}")
+        if not 0 <= self.max_colluders <= MOST_COLLUDERS:
+            raise SettingsError(f"max_colluders is {self.max_colluders}; expected 0 to {MOST_COLLUDERS}")
+        budget = self.epsilon_budget
+        if budget is not None and not 0 < budget <= LARGEST_BUDGET:
+            raise SettingsError(f"the budget of epsilon is {budget}; expected more than 0, up to {LARGEST_BUDGET:g}")
+
+
+@dataclass(frozen=True)
+class Mechanism:
+    """The same in integers, for one size of cohort and of slot; made by mechanism_for().
+
+    Attributes:
+        clip_norm: C.
+        fraction_bits: a change x of a weight becomes the integer near x * 2^fraction_bits.
+        sensitivity: D, the largest L2 norm of a client's integers.
+        variance: of one client's noise, in steps squared.
+        limit: the largest absolute value that a slot can carry.
+    """
+
+    clip_norm: float
+    fraction_bits: int
+    sensitivity: int
+    variance: int
+    limit: int
+
+    @property
+    def share_sigma(self) -> float:
+        """Standard deviation of one client's noise, in steps."""
+        return sqrt(self.variance)
+
+    def protect(self, delta: FloatArray, random_bytes: RandomBytes = os.urandom) -> IntArray:
+        """The integers that a client encrypts instead of its update, both of shape (values,).
+
+        Raises ValueError if the update has values that are not finite, GrokfedError for noise that does not fit.
+        """
+        integers = to_integers(clip(delta, self.clip_norm), self.fraction_bits, self.sensitivity)
+        return add_noise(integers, self.variance, self.limit, random_bytes)
+
+
+def mechanism_for(privacy: Privacy, min_cohort: int, value_bits: int) -> Mechanism:
+    """The mechanism for sums of at least `min_cohort` clients in values of `value_bits` bits, on the finest scale that
+    fits.
+
+    Every party computes it from the round's description, in whole numbers, and so finds the same. Raises SettingsError.
+    """
+    honest = min_cohort - privacy.max_colluders
+    if honest < 1:
+        raise SettingsError(
+            f"of a minimum cohort of {min_cohort}, {privacy.max_colluders} may collude, so nobody's noise can be "
+            "counted on; expected fewer colluders or a larger minimum cohort"
+        )
+    limit = (1 << (value_bits - 1)) - 1
+    scales = (_on_scale(privacy, honest, limit, fraction_bits) for fraction_bits in range(63, -1, -1))
+    made = next(filter(_fits, scales), None)
+    if made is None:
+        raise SettingsError(_does_not_fit(privacy, honest, limit))
+    if made.variance < SMALLEST_SIGMA**2:
+        least = SMALLEST_SIGMA * sqrt(honest) / made.sensitivity
+        raise SettingsError(
+            f"with a noise multiplier of {privacy.noise_multiplier} one client's noise is {made.share_sigma:.2g} steps "
+            f"wide; it must be at least {SMALLEST_SIGMA}, which takes a noise multiplier of about {least:.2g}"
+        )
+    return made
+
+
+def _on_scale(privacy: Privacy, honest: int, limit: int, fraction_bits: int) -> Mechanism:
+    sensitivity = floor(Fraction(privacy.clip_norm) * (1 << fraction_bits))
+    variance = ceil((Fraction(privacy.noise_multiplier) * sensitivity) ** 2 / honest)
+    return Mechanism(privacy.clip_norm, fraction_bits, sensitivity, variance, limit)
+
+
+def _fits(made: Mechanism) -> bool:
+    room = made.limit - made.sensitivity
+    fits = room >= 0 and HEADROOM**2 * made.variance <= room**2
+    return fits and made.sensitivity >= 1 and made.variance <= LARGEST_VARIANCE
+
+
+def _does_not_fit(privacy: Privacy, honest: int, limit: int) -> str:
+    """Why no scale fits: the clip norm alone is too long, or else the noise is too strong for the smallest D, 1."""
+    largest = (limit - 1) * sqrt(honest) / HEADROOM
+    if privacy.noise_multiplier > largest:
+        return (
+            f"a noise multiplier of {privacy.noise_multiplier} does not fit the slots: {HEADROOM} standard deviations "
+            f"of one client's noise must; the largest that fits is {largest:.4g}"
+        )
+    longest = limit / (1 + HEADROOM * privacy.noise_multiplier / sqrt(honest))
+    return (
+        f"a clip norm of {privacy.clip_norm} with a noise multiplier of {privacy.noise_multiplier} does not fit the "
+        f"slots; the longest that fits is about {longest:.4g}"
+    )
+
+
+# ------------------------------------------------------------------------------------------------ the three steps
+
+
+def clip(delta: FloatArray, norm: float) -> FloatArray:
+    """The update, shortened to the L2 norm `norm` if it is longer (up to rounding errors of floats).
+
+    Raises ValueError if it has values that are not finite.
+    """
+    if not np.isfinite(delta).all():
+        raise ValueError("the delta has values that are not finite; the training diverged")
+    with np.errstate(over="ignore"):
+        length = float(np.linalg.norm(delta))
+    return delta if length <= norm else delta * (norm / length if isfinite(length) else 0.0)
+
+
+def to_integers(delta: FloatArray, fraction_bits: int, sensitivity: int) -> IntArray:
+    """The integers nearest to delta * 2^fraction_bits, shape (values,), of an L2 norm of exactly `sensitivity` at most.
+
+    Rounding to the nearest may make them a little too long. Then the delta is shortened further and rounded again,
+    until the integers, whose squares are added up exactly, are short enough.
+    """
+    scaled = delta * 2.0**fraction_bits
+    while True:
+        integers = np.rint(scaled).astype(np.int64)
+        square = int((integers * integers).sum())  # below 2^63: at most 2^26 values, each at most 2^16 after clip()
+        if square <= sensitivity**2:
+            return integers
+        scaled *= min(sensitivity / sqrt(square), 1 - 2.0**-10)
+
+
+def add_noise(integers: IntArray, variance: int, limit: int, random_bytes: RandomBytes = os.urandom) -> IntArray:
+    """The integers with discrete Gaussian noise on each, shape (values,).
+
+    Raises GrokfedError if one does not fit its slot; see the head of this file for how unlikely that is.
+    """
+    noisy = integers + draw(variance, len(integers), random_bytes)
+    if np.abs(noisy).max(initial=0) > limit:
+        raise GrokfedError("the noise does not fit its slot, as happens once in 10^16 runs; nothing was sent")
+    return noisy
+
+
+# ------------------------------------------------------------------------------------------------ to compare with
+
+
+def central_sum(integers: IntArray, privacy: Privacy, sensitivity: int, random_bytes: RandomBytes) -> IntArray:
+    """What a trusted party would do: add up clipped integers, shape (clients, values), and put noise on the sum, once.
+
+    For experiments only: no party of this protocol is trusted so. The noise is that of the promise, z D, to the next
+    whole number; distributed noise is at least as strong. Raises ValueError for noise that cannot be drawn.
+    """
+    wanted = (Fraction(privacy.noise_multiplier) * sensitivity) ** 2
+    # A sum of independent parts, each of a variance that can be drawn.
+    parts = max(1, -(-ceil(wanted) // LARGEST_VARIANCE))
+    noise = sum(draw(ceil(wanted / parts), integers.shape[1], random_bytes) for _ in range(parts))
+    total: IntArray = integers.sum(axis=0) + noise
+    return total
+
+
+assert isqrt(LARGEST_VARIANCE) * HEADROOM >= (1 << 15)  # every sigma that fits values of 16 bits can be drawn
