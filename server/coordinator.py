@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -39,6 +40,7 @@ from core.wire.streams import model_bytes
 from server import metrics, notices, rounds, states
 from server.attempt import Attempt, names_of, signatures_of
 from server.audience import Audience, Outbox
+from server.budget import with_epsilon
 from server.offers import KeyOffers
 from server.settings import RunSettings
 from server.store import Store
@@ -80,7 +82,7 @@ class Coordinator:
         checks: Checks | None = None,
     ) -> None:
         self.run = run
-        self.settings = settings
+        self.settings = settings if settings.privacy is None else _choosing_secretly(settings, store, run)
         self.task = task
         self.identity = identity
         self.audience = Audience()
@@ -171,7 +173,7 @@ class Coordinator:
         id = last.id
         if last.state == "completed":
             if id.round == rules.rounds:
-                return states.Run(states.Finished()), (states.EndRun(True, "all rounds are completed"),)
+                return states.Run(states.Finished()), (states.EndRun(True, rules.ending),)
             return rounds.start(id.round + 1, 1, now), ()
         if last.state == "abandoned":
             return rounds.start(id.round, id.attempt + 1, now), ()
@@ -287,7 +289,8 @@ class Coordinator:
         description = await self.work(self._describe, id, self.key)
         body = description_to_bytes(description)
         signed = Signed(body, self.identity.signing.sign(signing.ROUND, body))
-        await self.work(self.store.open_attempt, id, description.certificate.serial, signed, expected)
+        serial, present = description.certificate.serial, len(self.state.present)
+        await self.work(self.store.open_attempt, id, serial, signed, expected, present)
         self.attempt = await self.work(Attempt, signed, self.store)
         self._opened_at = self._clock()
         self.offers.clear()
@@ -309,9 +312,12 @@ class Coordinator:
             model_digest=digest(model_bytes(model)),
             certificate=certificate,
             signed_certificate=key,
-            encoding=encoding_for(self.task, self._values, bits, rules.max_cohort, self.settings.count_cap),
+            encoding=encoding_for(
+                *(self.task, self._values, bits, rules.max_cohort, self.settings.count_cap), self.settings.mechanism
+            ),
             min_cohort=rules.min_cohort,
             deadline_seconds=rules.round_seconds,
+            privacy=self.settings.privacy,
         )
 
     async def _invite(self, client: str) -> None:
@@ -396,6 +402,7 @@ class Coordinator:
             seconds=0.0 if self._opened_at is None else self._clock() - self._opened_at,
             exposure=attempt.exposure,
         )
+        result = with_epsilon(result, self.settings, self._values, self.results, self.store.sampling(id))
         self.store.complete_attempt(id, model, signatures_of(attempt.endorsements), result)
         return result
 
@@ -428,3 +435,8 @@ class Coordinator:
 
     async def work(self, function: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._worker, function, *arguments)
+
+
+def _choosing_secretly(settings: RunSettings, store: Store, run: str) -> RunSettings:
+    """The settings with the run's own secret, by which clients are chosen where not all are wanted."""
+    return replace(settings, rules=replace(settings.rules, selection_secret=store.selection_secret(run)))

@@ -176,7 +176,7 @@ def waiting_for(run: Run, rules: RoundRules) -> str:
         case Endorsing(endorsed=endorsed):
             return f"waiting for key holders to check the new model: {len(endorsed)} of {rules.threshold}"
         case Finished():
-            return "all rounds are completed"
+            return rules.ending
         case Failed(sentence=sentence):
             return sentence
 
@@ -217,7 +217,7 @@ def _in_waiting(run: Run, phase: Waiting, event: Event, now: float, rules: Round
             commands = (RequestKey(phase.round, phase.attempt, run.holders),)
     run = replace(run, phase=phase)
     if _may_open(run, phase, now, rules):
-        expected = select(run.present, phase.round, phase.attempt, rules.selected)
+        expected = select(run.present, phase.round, phase.attempt, rules.selected, rules.selection_secret)
         opened = Committing(phase.round, phase.attempt, now + rules.round_seconds, expected)
         return replace(run, phase=opened, begun=True), (*commands, OpenRound(phase.round, phase.attempt, expected))
     if now >= phase.since + rules.patience_seconds:
@@ -225,15 +225,17 @@ def _in_waiting(run: Run, phase: Waiting, event: Event, now: float, rules: Round
     return run, commands
 
 
-def select(present: frozenset[str], round_number: int, attempt: int, most: int) -> frozenset[str]:
-    """The clients of one attempt: everyone, or so many at random. The choice can be repeated from the names alone.
+def select(present: frozenset[str], round_number: int, attempt: int, most: int, secret: str = "") -> frozenset[str]:
+    """The clients of one attempt: everyone, or so many at random.
 
-    It spreads the work and protects nobody: which clients take part is the aggregator's to say.
+    Without a secret the choice can be repeated from the names alone; it spreads the work and protects nobody. With one
+    it hides who took part from those that see models only. Which clients take part is the aggregator's to say anyway.
     """
     names = sorted(present)
     if len(names) <= most:
         return frozenset(names)
-    return frozenset(random.Random(f"{round_number}.{attempt}").sample(names, most))  # noqa: S311  no secret
+    # Python seeds with the SHA-512 of such a text.
+    return frozenset(random.Random(f"{secret}{round_number}.{attempt}").sample(names, most))  # noqa: S311
 
 
 def _may_open(run: Run, phase: Waiting, now: float, rules: RoundRules) -> bool:
@@ -447,7 +449,7 @@ def _ask_to_endorse(run: Run, phase: Endorsing, first: frozenset[str], more: int
 
 def _next_round(run: Run, phase: Endorsing, now: float, rules: RoundRules) -> Step:
     if phase.round == rules.rounds:
-        return replace(run, phase=Finished()), (EndRun(True, "all rounds are completed"),)
+        return replace(run, phase=Finished()), (EndRun(True, rules.ending),)
     return _wait(run, phase.round + 1, 1, now)
 
 

@@ -42,6 +42,10 @@ class RoundRules:
     """Longest wait for clients, for a key, for signatures, or for the opening of a sum."""
     max_attempts: int = 3
     """Attempts at one round before the run fails."""
+    asked: int | None = None
+    """Rounds that were asked for, where a privacy budget allows only `rounds`."""
+    selection_secret: str = ""
+    """Decides, with privacy, which clients are chosen at random; without it anybody can repeat the choice."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.rounds <= LARGEST:
@@ -76,6 +80,13 @@ class RoundRules:
                 f"{self.cohort} updates a round are wanted; that must lie between the minimum cohort, "
                 f"{self.min_cohort}, and the largest, {self.max_cohort}"
             )
+
+    @property
+    def ending(self) -> str:
+        """What is said when the last round is completed."""
+        if self.asked is None:
+            return "all rounds are completed"
+        return f"the privacy budget allows {self.rounds} of the {self.asked} rounds asked for, and they are completed"
 
     @property
     def selected(self) -> int:

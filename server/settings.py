@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from core.errors import SettingsError
+from core.federated import VALUE_BITS
+from core.privacy.mechanism import Mechanism, Privacy, mechanism_for
 from core.secagg.scheme import PAILLIER, PLAIN, SAFE_KEY_BITS, check_key_bits
 from server.rules import RoundRules
 
@@ -23,6 +25,7 @@ class RunSettings:
     count_cap: int = 0
     insecure_plaintext: bool = False
     skipped_checks: tuple[str, ...] = ()
+    privacy: Privacy | None = None
 
     def __post_init__(self) -> None:
         check_key_bits(self.scheme, self.key_bits, insecure_demo_keys=self.insecure_demo_keys)
@@ -33,6 +36,16 @@ class RunSettings:
             )
         if not 0 <= self.seed < 1 << 63:
             raise SettingsError(f"the seed is {self.seed}; expected 0 to 2^63 - 1")
+        if self.mechanism is not None and self.count_cap:
+            raise SettingsError(
+                f"count_cap is {self.count_cap}; with privacy all clients count alike, because the sum of their counts "
+                "would be exact"
+            )
+
+    @property
+    def mechanism(self) -> Mechanism | None:
+        """What clients do to their updates before they encrypt them; None for nothing."""
+        return None if self.privacy is None else mechanism_for(self.privacy, self.rules.min_cohort, VALUE_BITS)
 
     @property
     def protection(self) -> str:

@@ -8,6 +8,7 @@ when the disk is full or the file is not ours.
 from __future__ import annotations
 
 import json
+import secrets
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
@@ -24,10 +25,10 @@ from core.protocol import AttemptId, Commitment, HolderSignature, RoundResult, S
 from core.wire.streams import model_bytes, model_from_bytes
 
 FILE = "aggregator.sqlite"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
-    run TEXT PRIMARY KEY, settings TEXT NOT NULL,
+    run TEXT PRIMARY KEY, settings TEXT NOT NULL, selection_secret TEXT NOT NULL,
     status TEXT NOT NULL DEFAULT 'running', sentence TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE TABLE IF NOT EXISTS clients (
@@ -37,7 +38,7 @@ CREATE TABLE IF NOT EXISTS clients (
 CREATE TABLE IF NOT EXISTS attempts (
     run TEXT NOT NULL, round INTEGER NOT NULL, attempt INTEGER NOT NULL,
     key_serial INTEGER NOT NULL, description BLOB NOT NULL, signature BLOB NOT NULL, expected TEXT NOT NULL,
-    list_signatures TEXT NOT NULL DEFAULT '[]', opened BLOB, sentence TEXT NOT NULL DEFAULT '',
+    chosen_from INTEGER NOT NULL, list_signatures TEXT NOT NULL DEFAULT '[]', opened BLOB, sentence TEXT NOT NULL DEFAULT '',
     state TEXT NOT NULL CHECK (state IN
         ('committing', 'closing', 'uploading', 'releasing', 'endorsing', 'completed', 'abandoned')),
     PRIMARY KEY (run, round, attempt)
@@ -62,6 +63,7 @@ CREATE TABLE IF NOT EXISTS history (
     bytes_up_per_client REAL NOT NULL, train_seconds REAL NOT NULL, encrypt_seconds REAL NOT NULL,
     add_seconds REAL NOT NULL, decrypt_seconds REAL NOT NULL, cohort_accuracy REAL NOT NULL, cohort_loss REAL NOT NULL,
     seconds REAL NOT NULL, exposure TEXT NOT NULL,
+    epsilon REAL NOT NULL, epsilon_models REAL NOT NULL, chosen INTEGER NOT NULL, chosen_from INTEGER NOT NULL,
     PRIMARY KEY (run, round)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS refusals (
@@ -142,8 +144,17 @@ class Store:
     def begin_run(self, run: str, settings: dict[str, Any], model: FloatArray) -> None:
         """Store a new run with its starting model as round 0."""
         with self._commit() as db:
-            db.execute("INSERT INTO runs (run, settings) VALUES (?, ?)", (run, json.dumps(settings, sort_keys=True)))
+            db.execute(
+                "INSERT INTO runs (run, settings, selection_secret) VALUES (?, ?, ?)",
+                (run, json.dumps(settings, sort_keys=True), secrets.token_hex(16)),
+            )
             _insert_model(db, run, 0, model, ())
+
+    def selection_secret(self, run: str) -> str:
+        """What decides which clients of the run are chosen; it leaves this file for nobody."""
+        row = self._first("SELECT selection_secret FROM runs WHERE run = ?", run)
+        assert row is not None
+        return str(row[0])
 
     def end_run(self, run: str, *, completed: bool, sentence: str) -> None:
         with self._commit() as db:
@@ -197,16 +208,36 @@ class Store:
         """Serial numbers of all round keys that an attempt was ever opened with."""
         return frozenset(row[0] for row in self._all("SELECT key_serial FROM attempts"))
 
-    def open_attempt(self, id: AttemptId, key_serial: int, description: Signed, expected: frozenset[str]) -> None:
+    def open_attempt(
+        self,
+        id: AttemptId,
+        key_serial: int,
+        description: Signed,
+        expected: frozenset[str],
+        chosen_from: int | None = None,
+    ) -> None:
+        """Store a new attempt for the `expected` clients, chosen from so many; without a number, all that were there."""
         with self._commit() as db:
             db.execute(
-                "INSERT INTO attempts (run, round, attempt, key_serial, description, signature, expected, state) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, 'committing')",
+                "INSERT INTO attempts "
+                "(run, round, attempt, key_serial, description, signature, expected, chosen_from, state) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'committing')",
                 (
                     *(id.run, id.round, id.attempt, key_serial),
                     *(description.body, description.signature, json.dumps(sorted(expected))),
+                    len(expected) if chosen_from is None else chosen_from,
                 ),
             )
+
+    def sampling(self, id: AttemptId) -> tuple[int, int]:
+        """How many clients the attempt was opened for, and from how many they were chosen."""
+        row = self._first(
+            "SELECT json_array_length(expected), chosen_from FROM attempts WHERE run = ? AND round = ? AND attempt = ?",
+            *(id.run, id.round, id.attempt),
+        )
+        assert row is not None
+        chosen, chosen_from = row
+        return chosen, max(chosen, chosen_from)  # late clients are taken in only where nobody was left out
 
     def widen_attempt(self, id: AttemptId, expected: frozenset[str]) -> None:
         """Remember who else is expected, so that a restart waits for them too."""
