@@ -35,6 +35,7 @@ from core.errors import DataError, SettingsError
 from core.federated import initial_model, load_model, save_model
 from core.identity.members import Role
 from core.identity.party import load_identity
+from core.privacy.options import MaxDelta, MinNoise
 from core.secagg.noise import NoiseKind
 from core.secagg.scheme import Policy
 from core.tasks import get_task
@@ -61,6 +62,8 @@ def take_part(
     allow_one_class: Annotated[bool, typer.Option(help="Train even if all mail is spam, or none is.")] = False,
     keep_model: Annotated[Path | None, typer.Option(help="Write the last global model to this file (.npz).")] = None,
     min_cohort: Annotated[int, typer.Option(min=1, help="Take part in no sum of fewer clients than this.")] = 2,
+    min_noise: MinNoise = 0.0,
+    max_delta: MaxDelta = None,
     insecure_demo_keys: InsecureDemoKeys = False,
     allow_plain: AllowPlain = False,
     insecure_plaintext: InsecurePlaintext = False,
@@ -80,7 +83,7 @@ def take_part(
     with sentences():
         if mail is None:
             raise SettingsError("--mail PATH is needed: what to train on; see python -m client --help")
-        policy = Policy(min_cohort, insecure_demo_keys, allow_plain)
+        policy = Policy(min_cohort, insecure_demo_keys, allow_plain, min_noise, max_delta)
         skipped = frozenset(insecure_skip_check or ())
         the_task = get_task(task)
         load = _loader(the_task, mail, one_class=allow_one_class)

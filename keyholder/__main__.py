@@ -29,6 +29,7 @@ from core.errors import SettingsError
 from core.identity.home import load_registrar, reserve_serials
 from core.identity.members import Role
 from core.identity.party import load_identity
+from core.privacy.options import MaxDelta, MinNoise
 from core.secagg.scheme import Policy, check_key_bits
 from core.wire.dialing import Line
 from core.wire.health import check_health
@@ -58,6 +59,8 @@ def hold(
             "or allow silently (where noise protects instead)."
         ),
     ] = DifferenceRule.ENFORCE,
+    min_noise: MinNoise = 0.0,
+    max_delta: MaxDelta = None,
     insecure_demo_keys: InsecureDemoKeys = False,
     allow_plain: AllowPlain = False,
     insecure_plaintext: InsecurePlaintext = False,
@@ -69,7 +72,7 @@ def hold(
         return
     configure_log()
     with sentences():
-        policy = Policy(min_cohort, insecure_demo_keys, allow_plain)
+        policy = Policy(min_cohort, insecure_demo_keys, allow_plain, min_noise, max_delta)
         skipped = frozenset(insecure_skip_check or ())
         party = load_identity(identity, passphrase_file, Role.KEYHOLDER)
         stamp(

@@ -32,10 +32,19 @@ from core.console import (
     sentences,
     stamp,
 )
-from core.errors import RunFailedError
+from core.errors import RunFailedError, SettingsError
 from core.federated import encoding_for, initial_model
 from core.identity.members import Role
 from core.identity.party import PartyIdentity, load_identity
+from core.privacy.options import (
+    DEFAULT_DELTA,
+    ClipNorm,
+    Delta,
+    EpsilonBudget,
+    MaxColluders,
+    NoiseMultiplier,
+    privacy_of,
+)
 from core.secagg.scheme import PublicKey
 from core.tasks import get_task
 from core.tasks.task import Task
@@ -43,6 +52,7 @@ from core.training import Dataset
 from core.wire.health import check_health
 from core.wire.streams import model_from_bytes
 from server import metrics
+from server.budget import within_budget
 from server.coordinator import Coordinator
 from server.report import report
 from server.results import table, write_results
@@ -101,6 +111,11 @@ def serve(
     count_cap: Annotated[
         int, typer.Option(min=0, help="Clients count by their examples, up to this many; 0: all alike.")
     ] = 0,
+    clip_norm: ClipNorm = None,
+    noise_multiplier: NoiseMultiplier = None,
+    delta: Delta = DEFAULT_DELTA,
+    max_colluders: MaxColluders = 0,
+    epsilon_budget: EpsilonBudget = None,
     seed: Annotated[int, typer.Option(help="Of the starting model and all shuffling.")] = 0,
     test: Annotated[str | None, typer.Option(help="Mailbox to judge each model on, or `generated`.")] = None,
     gather_seconds: Annotated[float, typer.Option(help="Begin when nobody new came for so many seconds.")] = 5.0,
@@ -144,12 +159,16 @@ def serve(
         settings = RunSettings(
             *(task, scheme, key_bits, seed, rules, insecure_demo_keys, count_cap, insecure_plaintext),
             tuple(sorted(skipped)),
+            privacy_of(clip_norm, noise_multiplier, delta, max_colluders, epsilon_budget),
         )
+        if settings.privacy is not None and test is None:
+            raise SettingsError("with privacy nobody's accuracy is sent; give --test to judge the models on")
         places = Places(listen_at, state, out, keep_serving, insecure_plaintext)
         the_task = get_task(task)
         plaintext_bits = PublicKey(scheme, key_bits).plaintext_bits
         values = len(initial_model(the_task, seed))
-        encoding_for(the_task, values, plaintext_bits, max_cohort, count_cap)  # or say now why not
+        encoding_for(the_task, values, plaintext_bits, max_cohort, count_cap, settings.mechanism)  # or say now why not
+        settings = within_budget(settings, values)
         test_data = the_task.load_test(test, seed, clients) if test is not None else None
         stamp(insecure_demo_keys=insecure_demo_keys, insecure_plaintext=insecure_plaintext, skipped=skipped)
         if metrics_at is not None:
@@ -269,7 +288,9 @@ def _print_table(settings: RunSettings, coordinator: Coordinator, tested: bool) 
     rules = settings.rules
     console = Console(width=None if sys.stdout.isatty() else 80)
     title = f"{settings.task}: {len(coordinator.results)} of {rules.rounds} rounds, {settings.protection}"
-    console.print(table(coordinator.results, title))
+    console.print(table(coordinator.results, title, settings.privacy))
+    if rules.asked is not None:
+        console.print(rules.ending)
     if coordinator.results:
         last = coordinator.results[-1].accuracy
         own = "accuracy of the model the last round began with, on the clients' own data (there is no test data)"

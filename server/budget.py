@@ -1,4 +1,4 @@
-"""What privacy has cost so far, and how many rounds a budget allows: from the settings and the history, nothing else."""
+"""What privacy has cost so far, and how many rounds a budget allows: from the settings and the history alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from core.errors import SettingsError
 from core.privacy.accountant import NoisySum, affordable, epsilon_of, spent
 from core.privacy.mechanism import Mechanism, Privacy
 from core.protocol import RoundResult
-from server.rules import RoundRules
 from server.settings import RunSettings
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from core.identity.members import Roster
+from core.privacy.accountant import method
 from core.protocol import RoundResult
 from server.settings import RunSettings
 
@@ -19,11 +20,11 @@ def report(
         f"# Run {run}: {settings.task}, {len(results)} of {settings.rules.rounds} rounds",
         *stamps,
         _protection(settings, roster),
+        *_privacy(settings, results),
         _operators(roster),
         _exposures(results),
         _refusals(refusals),
-        "Encryption hides who contributed what to a sum, and not what the sum says: a word that anybody in the cohort "
-        "used can show in it.",
+        _what_sums_say(settings),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -46,6 +47,36 @@ def _dishonest_holders(roster: Roster) -> str:
         f"Up to {few} dishonest key holders can open nothing. Together with the aggregator, {once + 1} could have two "
         "sums of one round opened, with different contributors."
     )
+
+
+def _what_sums_say(settings: RunSettings) -> str:
+    what = (
+        "Encryption hides who contributed what to a sum, and not what the sum says: a word that anybody in the cohort "
+        "used can show in it"
+    )
+    return f"{what}." if settings.privacy is None else f"{what}, as far as the noise lets it."
+
+
+def _privacy(settings: RunSettings, results: Sequence[RoundResult]) -> list[str]:
+    privacy = settings.privacy
+    if privacy is None:
+        return []
+    last = results[-1] if results else None
+    spent = "nothing yet" if last is None else f"{last.epsilon:.3f}"
+    models = "nothing yet" if last is None else f"{last.epsilon_models:.3f}"
+    rates = sorted({f"{result.chosen} of {result.chosen_from}" for result in results})
+    budget = "no budget" if privacy.epsilon_budget is None else f"a budget of {privacy.epsilon_budget:g}"
+    return [
+        f"Differential privacy of whole clients (neighbours: one client sends a zero update instead), delta "
+        f"{privacy.delta:g}, {budget}:\n\n"
+        f"- epsilon spent against parties that see who takes part: {spent}\n"
+        f"- against those that see models only: {models}\n"
+        f"- clip norm {privacy.clip_norm:g}, noise multiplier {privacy.noise_multiplier:g} for the smallest cohort, "
+        f"{settings.rules.min_cohort}, of whom {privacy.max_colluders} may collude\n"
+        f"- {len(results)} rounds, clients chosen in each: {', '.join(rates) or 'none'}\n"
+        f"- computed by {method()}\n\n"
+        "A round that was opened and then given up is not in these figures. The run ends with it; the budget covers it."
+    ]
 
 
 def _operators(roster: Roster) -> str:

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from core.errors import StorageError
 from core.federated import save_model
+from core.privacy.mechanism import Privacy
 from core.protocol import RoundResult
 from core.tasks.task import Task
 from server.settings import RunSettings
@@ -33,11 +34,13 @@ COLUMNS = (
     "exposure",
     "insecure",
 )
+PRIVATE_COLUMNS = (*COLUMNS, "epsilon", "epsilon_models")
+"""With privacy: spent so far, against those who see who takes part, and against those who see models only."""
 
 
 def row(result: RoundResult, settings: RunSettings) -> dict[str, int | float | str]:
     """One completed round under the names of the columns. Seconds of training and encrypting are means per client."""
-    values = (
+    values: tuple[int | float | str, ...] = (
         result.round,
         result.contributors,
         round(result.accuracy, 6),
@@ -51,12 +54,17 @@ def row(result: RoundResult, settings: RunSettings) -> dict[str, int | float | s
         result.exposure,
         "; ".join(settings.insecurities),
     )
-    return dict(zip(COLUMNS, values, strict=True))
+    if settings.privacy is None:
+        return dict(zip(COLUMNS, values, strict=True))
+    values = (*values, round(result.epsilon, 6), round(result.epsilon_models, 6))
+    return dict(zip(PRIVATE_COLUMNS, values, strict=True))
 
 
-def table(results: Sequence[RoundResult], title: str) -> Table:
+def table(results: Sequence[RoundResult], title: str, privacy: Privacy | None = None) -> Table:
     """The history for people: one line a round."""
     caption = "KiB up per client; seconds to train and encrypt per client, to add and decrypt for all"
+    if privacy is not None:
+        caption += f"; ε spent so far, for a delta of {privacy.delta:g}"
     made = Table(
         title=title,
         caption=caption,
@@ -66,7 +74,8 @@ def table(results: Sequence[RoundResult], title: str) -> Table:
         title_justify="left",
         caption_justify="left",
     )
-    for heading in ("round", "clients", "accuracy", "loss", "KiB", "train", "encrypt", "add", "decrypt"):
+    headings = ("round", "clients", "accuracy", "loss", "KiB", "train", "encrypt", "add", "decrypt")
+    for heading in headings if privacy is None else (*headings, "ε"):
         made.add_column(heading, justify="right")
     for result in results:
         made.add_row(
@@ -79,6 +88,7 @@ def table(results: Sequence[RoundResult], title: str) -> Table:
             f"{result.encrypt_seconds:.2f}",
             f"{result.add_seconds:.3f}",
             f"{result.decrypt_seconds:.2f}",
+            *([] if privacy is None else [f"{result.epsilon:.2f}"]),
         )
     return made
 
@@ -95,7 +105,7 @@ def write_results(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         rows = [row(result, settings) for result in results]
-        _write_csv(folder / "history.csv", rows)
+        _write_csv(folder / "history.csv", rows, COLUMNS if settings.privacy is None else PRIVATE_COLUMNS)
         (folder / "history.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows), encoding="utf-8")
         (folder / "report.md").write_text(report, encoding="utf-8")
         save_model(folder / "model.npz", task, model)
@@ -135,8 +145,8 @@ def draw_history(path: Path, results: Sequence[RoundResult], insecurities: Seque
     figure.savefig(path, dpi=120)
 
 
-def _write_csv(path: Path, rows: Sequence[dict[str, int | float | str]]) -> None:
+def _write_csv(path: Path, rows: Sequence[dict[str, int | float | str]], columns: Sequence[str]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

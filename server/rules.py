@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 
 from core.errors import SettingsError
@@ -44,7 +44,7 @@ class RoundRules:
     """Attempts at one round before the run fails."""
     asked: int | None = None
     """Rounds that were asked for, where a privacy budget allows only `rounds`."""
-    selection_secret: str = ""
+    selection_secret: str = field(default="", repr=False)
     """Decides, with privacy, which clients are chosen at random; without it anybody can repeat the choice."""
 
     def __post_init__(self) -> None:

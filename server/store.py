@@ -38,7 +38,8 @@ CREATE TABLE IF NOT EXISTS clients (
 CREATE TABLE IF NOT EXISTS attempts (
     run TEXT NOT NULL, round INTEGER NOT NULL, attempt INTEGER NOT NULL,
     key_serial INTEGER NOT NULL, description BLOB NOT NULL, signature BLOB NOT NULL, expected TEXT NOT NULL,
-    chosen_from INTEGER NOT NULL, list_signatures TEXT NOT NULL DEFAULT '[]', opened BLOB, sentence TEXT NOT NULL DEFAULT '',
+    chosen_from INTEGER NOT NULL,
+    list_signatures TEXT NOT NULL DEFAULT '[]', opened BLOB, sentence TEXT NOT NULL DEFAULT '',
     state TEXT NOT NULL CHECK (state IN
         ('committing', 'closing', 'uploading', 'releasing', 'endorsing', 'completed', 'abandoned')),
     PRIMARY KEY (run, round, attempt)
@@ -216,7 +217,7 @@ class Store:
         expected: frozenset[str],
         chosen_from: int | None = None,
     ) -> None:
-        """Store a new attempt for the `expected` clients, chosen from so many; without a number, all that were there."""
+        """Store a new attempt for the `expected` clients, chosen from so many (default: all were)."""
         with self._commit() as db:
             db.execute(
                 "INSERT INTO attempts "

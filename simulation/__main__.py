@@ -20,8 +20,19 @@ from rich.console import Console
 
 from core.console import INSECURE_STAMP, PLAINTEXT_STAMP, sentences
 from core.errors import SettingsError
+from core.federated import initial_model
+from core.privacy.options import (
+    DEFAULT_DELTA,
+    ClipNorm,
+    Delta,
+    EpsilonBudget,
+    MaxColluders,
+    NoiseMultiplier,
+    privacy_of,
+)
 from core.tasks import get_task
 from keyholder.difference import DifferenceRule
+from server.budget import within_budget
 from server.results import table
 from server.rules import RoundRules
 from server.settings import RunSettings
@@ -57,6 +68,14 @@ def main(
     count_cap: Annotated[
         int, typer.Option(min=0, help="Clients count by their examples, up to this many; 0: all alike.")
     ] = 0,
+    clip_norm: ClipNorm = None,
+    noise_multiplier: NoiseMultiplier = None,
+    delta: Delta = DEFAULT_DELTA,
+    max_colluders: MaxColluders = 0,
+    epsilon_budget: EpsilonBudget = None,
+    cohort: Annotated[
+        int | None, typer.Option(help="Updates wanted a round, of clients chosen at random; without it, everyone's.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for results; default runs/TASK-TIME.")] = None,
     min_cohort: Annotated[int | None, typer.Option(help="Open no sum of fewer; default half the clients.")] = None,
     holders: Annotated[int, typer.Option(help="How many key holders; 1 is the book's single one.")] = 3,
@@ -82,20 +101,24 @@ def main(
             raise SettingsError(
                 f"there is {count} client; the sum of one is its update in clear, so at least 2 are needed"
             )
+        wanted = count if cohort is None else cohort
         needed = min(2, holders) if threshold is None else threshold
         rules = RoundRules(
             rounds=rounds,
-            min_cohort=min(count, max(2, (count + 1) // 2)) if min_cohort is None else min_cohort,
+            min_cohort=min(wanted, max(2, (wanted + 1) // 2)) if min_cohort is None else min_cohort,
             max_cohort=count,
             target=count,
+            cohort=cohort,
             holders=holders,
             threshold=needed,
             round_seconds=60 + 4 * count * (key_bits / 2048) ** 3 if round_seconds is None else round_seconds,
             patience_seconds=120.0 * max(1.0, (key_bits / 2048) ** 4),
         )
         settings = RunSettings(
-            task, scheme.value, key_bits, seed, rules, insecure_demo_keys, count_cap, insecure_plaintext
+            *(task, scheme.value, key_bits, seed, rules, insecure_demo_keys, count_cap, insecure_plaintext),
+            privacy=privacy_of(clip_norm, noise_multiplier, delta, max_colluders, epsilon_budget),
         )
+        settings = within_budget(settings, len(initial_model(the_task, seed)))
         folder = out or Path("runs", time.strftime(f"{task}-%Y%m%d-%H%M%S"))
         _simulate(console, Federation(settings, plan, folder, port, difference_rule.value))
         if central:
@@ -109,6 +132,8 @@ def _simulate(console: Console, federation: Federation) -> None:
     counted = f", counted by their examples up to {settings.count_cap}" * (settings.count_cap > 0)
     console.print(f"{plan.clients} clients{counted}, {rounds}, {settings.protection}", highlight=False)
     console.print(plan.sentence, highlight=False, soft_wrap=True)
+    if settings.privacy is not None:
+        console.print(_promise(settings), highlight=False, soft_wrap=True)
     for switched_off, sentence in (
         (settings.insecure_demo_keys, INSECURE_STAMP),
         (settings.insecure_plaintext, PLAINTEXT_STAMP),
@@ -118,12 +143,23 @@ def _simulate(console: Console, federation: Federation) -> None:
     started = time.monotonic()
     with Display(console, settings.rules.rounds) as display:
         asyncio.run(federation.run(display))
-    console.print(table(display.results, f"{settings.task}: {settings.protection}"))
+    console.print(table(display.results, f"{settings.task}: {settings.protection}", settings.privacy))
+    if settings.rules.asked is not None:
+        console.print(settings.rules.ending, highlight=False, soft_wrap=True)
     console.print(
         f"test accuracy {display.results[-1].accuracy:.2%} after {len(display.results)} rounds, "
         f"{time.monotonic() - started:.0f} seconds; results are in {federation.out}",
         highlight=False,
         soft_wrap=True,
+    )
+
+
+def _promise(settings: RunSettings) -> str:
+    privacy = settings.privacy
+    assert privacy is not None
+    return (
+        f"with privacy: updates clipped to a norm of {privacy.clip_norm:g}, noise {privacy.noise_multiplier:g} times "
+        f"as wide on the sum of {settings.rules.min_cohort} or more clients"
     )
 
 

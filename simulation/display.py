@@ -51,9 +51,10 @@ class Display:
             if result.round <= len(self.results):
                 continue  # told again after a reconnection
             self.results.append(result)
+            epsilon = f", epsilon {result.epsilon:.2f}" * (result.epsilon > 0)
             self.say(
                 f"round {result.round} of {progress.rounds}: {result.contributors} clients, "
-                f"accuracy {result.accuracy:.2%}, loss {result.loss:.4f}"
+                f"accuracy {result.accuracy:.2%}, loss {result.loss:.4f}{epsilon}"
             )
         attempt = f" (attempt {progress.attempt})" if progress.attempt > 1 else ""
         description = f"round {progress.round}{attempt}: {progress.sentence}"

@@ -115,7 +115,9 @@ class Federation:
             *("--state", str(self.out / "server"), "--out", str(self.out)),
             *("--task", settings.task, "--scheme", settings.scheme, "--key-bits", str(settings.key_bits)),
             *("--count-cap", str(settings.count_cap)),
-            *("--seed", str(settings.seed), "--rounds", str(rules.rounds), "--clients", str(rules.target)),
+            *self._privacy,
+            *("--seed", str(settings.seed), "--rounds", str(rules.asked or rules.rounds)),
+            *("--clients", str(rules.target)),
             *("--min-cohort", str(rules.min_cohort), "--max-cohort", str(rules.max_cohort)),
             *(("--cohort", str(rules.cohort), "--over-selection", str(rules.over_selection)) if rules.cohort else ()),
             *("--round-seconds", str(rules.round_seconds), "--upload-seconds", str(rules.upload_seconds)),
@@ -139,6 +141,18 @@ class Federation:
         return ["--server", address, "--mail", mail, "--allow-one-class", *identity, *self._own_policy]
 
     @property
+    def _privacy(self) -> list[str]:
+        privacy = self.settings.privacy
+        if privacy is None:
+            return []
+        budget = privacy.epsilon_budget
+        return [
+            *("--clip-norm", str(privacy.clip_norm), "--noise-multiplier", str(privacy.noise_multiplier)),
+            *("--delta", str(privacy.delta), "--max-colluders", str(privacy.max_colluders)),
+            *(() if budget is None else ("--epsilon-budget", str(budget))),
+        ]
+
+    @property
     def _plaintext(self) -> list[str]:
         return ["--insecure-plaintext"] if self.settings.insecure_plaintext else []
 
@@ -149,7 +163,10 @@ class Federation:
     @property
     def _own_policy(self) -> list[str]:
         plain = ["--allow-plain"] if self.settings.scheme == "plain" else []
-        return ["--min-cohort", str(self.settings.rules.min_cohort), *plain, *self._insecure, *self._plaintext]
+        privacy = self.settings.privacy
+        noise = ["--min-noise", str(privacy.noise_multiplier), "--max-delta", str(privacy.delta)] if privacy else []
+        cohort = ["--min-cohort", str(self.settings.rules.min_cohort)]
+        return [*cohort, *noise, *plain, *self._insecure, *self._plaintext]
 
     async def _until_ended(
         self, server: Party, holders: list[Party], clients: list[Party], address: str, display: Display
