@@ -16,7 +16,7 @@ import numpy.typing as npt
 import structlog
 
 from core.checks import Checks, Trust
-from core.errors import Reason, Refused
+from core.errors import Reason, Refused, SettingsError
 from core.federated import client_rng, client_update, encode_update, task_digest
 from core.identity import signing
 from core.identity.party import PartyIdentity
@@ -107,13 +107,16 @@ class Participant:
     def verify(self, signed: Signed, values: int) -> RoundDescription:
         """The round, if the aggregator signed it and this client's task and policy allow it.
 
-        Raises Refused with the name of the check, SettingsError for a key that this client does not agree to.
+        Raises Refused with the name of the check.
         """
         trust = self.trust
         description = trust.verify_round(signed)
         if description.id.run != self._run:
             raise Refused(Reason.WRONG_DESCRIPTION, "the round belongs to another run than this client joined")
-        self._policy.check_key(description.key.scheme, description.key.bits)
+        try:
+            self._policy.check_key(description.key.scheme, description.key.bits)
+        except SettingsError as error:
+            self._checks.require(False, Reason.BAD_KEY, str(error))
         trust.verify_key(description.signed_certificate, self._today())
         serial = description.certificate.serial
         self._checks.require(

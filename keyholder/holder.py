@@ -130,7 +130,7 @@ class KeyHolder:
         try:
             self._policy.check_key(scheme, bits)
         except SettingsError as error:
-            raise Refused(Reason.BAD_KEY, str(error)) from error
+            self._checks.require(False, Reason.BAD_KEY, str(error))
 
     def destroy_old_shares(self, but: int = 0) -> None:
         """Destroy the shares of keys that a signed list is bound to, lent or not, but for one that is in use."""
@@ -147,11 +147,15 @@ class KeyHolder:
             self._require_same_list(id, earlier[0], verified.statement)
             if earlier[0] == verified.statement:
                 return earlier[1]
-        if not self.shares.has(certificate):
-            raise Refused(Reason.UNKNOWN_KEY, f"there is no share of the key {certificate.serial} here (any more)")
+        self._checks.require(
+            self.shares.has(certificate),
+            Reason.UNKNOWN_KEY,
+            f"there is no share of the key {certificate.serial} here (any more)",
+        )
         signature = self.identity.signing.sign(signing.LIST, verified.statement)
         if not earlier:
-            self.ledger.record_list(id, certificate.serial, verified.statement, signature)
+            with self._checks.skippable():
+                self.ledger.record_list(id, certificate.serial, verified.statement, signature)
             self.destroy_old_shares(but=certificate.serial)  # a new list means that earlier attempts are over
         return signature
 
@@ -217,8 +221,11 @@ class KeyHolder:
             len(contributors) == len(order.contributors), Reason.DUPLICATE, "a client is among the contributors twice"
         )
         for client in order.contributors:
-            if client not in verified.commitments:
-                raise Refused(Reason.NOT_IN_LIST, f"{client[:64]!r} is not on the closed list of {description.id}")
+            self._checks.require(
+                client in verified.commitments,
+                Reason.NOT_IN_LIST,
+                f"{client[:64]!r} is not on the closed list of {description.id}",
+            )
         needed = max(self._policy.min_cohort, description.min_cohort)
         self._checks.require(
             len(contributors) >= needed,
@@ -258,16 +265,20 @@ class KeyHolder:
         adder, length = adder_for(description.key, count), payload_bytes(description.key, count)
         for client in order.contributors:
             payload = fetch(description.id, client, length)
+            commitment = verified.commitments.get(client)
             self._checks.require(
-                digest(payload) == verified.commitments[client].digest,
+                commitment is not None and digest(payload) == commitment.digest,
                 Reason.WRONG_DIGEST,
                 f"the update of {client!r} is not the one it committed to",
             )
             adder.check(payload)
             adder.add(payload)
         total = adder.payload()
-        if digest(total) != order.sum_digest:
-            raise Refused(Reason.WRONG_SUM, "the aggregator's sum is not the sum of the contributions")
+        self._checks.require(
+            digest(total) == order.sum_digest,
+            Reason.WRONG_SUM,
+            "the aggregator's sum is not the sum of the contributions",
+        )
         self._total = (order.digest, total)
         return total
 
