@@ -1,0 +1,120 @@
+"""The honest parties of an attack: the real clients and key holders, each in a thread, over mutual TLS."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from client.connection import ClientConnection
+from client.participant import Participant
+from core.checks import Checks
+from core.console import today
+from core.errors import GrokfedError, Reason, Refused
+from core.federated import initial_model
+from core.secagg.scheme import Policy
+from core.tasks.spam import SPAM
+from core.wire.dialing import Line
+from experiments.cheating_server.stage import MIN_COHORT, Stage
+from keyholder.connection import HolderConnection
+from keyholder.difference import DifferenceRule
+from keyholder.holder import KeyHolder
+from keyholder.ledger import Ledger
+
+PATIENCE = 10.0
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How the honest parties are set.
+
+    Attributes:
+        skipped: checks that are switched off, at all of them.
+        min_cohort: what they want at least.
+        insecure_demo_keys: whether they agree to the small keys of this experiment.
+        holder: makes a key holder.
+    """
+
+    skipped: frozenset[Reason] = frozenset()
+    min_cohort: int = MIN_COHORT
+    insecure_demo_keys: bool = True
+    holder: Callable[..., KeyHolder] = KeyHolder
+
+    @property
+    def policy(self) -> Policy:
+        return Policy(self.min_cohort, self.insecure_demo_keys)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A party's program came to its end, by itself or with a sentence."""
+
+    party: str
+    error: Exception | None = None
+
+    @property
+    def reason(self) -> str:
+        """The name of the check, where there is one."""
+        return self.error.reason.value if isinstance(self.error, Refused) else type(self.error).__name__
+
+
+class HonestParties:
+    """Starts them, tells of those that end, and waits for all in the end."""
+
+    def __init__(self, stage: Stage, state: Path, setting: Setting, tell: Callable[[Ended], None]) -> None:
+        self._stage, self._state, self._setting, self._tell = stage, state, setting, tell
+        self._threads: list[threading.Thread] = []
+
+    def start(self, address: str, holders: Iterable[str], clients: Iterable[str]) -> None:
+        """Connect so many parties to whoever listens at the address."""
+        for name in holders:
+            self._run(name, lambda name=name: self._hold(name, address))  # type: ignore[misc]
+        for name in clients:
+            self._run(name, lambda name=name: self._take_part(name, address))  # type: ignore[misc]
+
+    def join(self) -> None:
+        """Wait until all have ended."""
+        for thread in self._threads:
+            thread.join(timeout=2 * PATIENCE)
+            assert not thread.is_alive(), f"{thread.name} does not end"
+
+    def _run(self, name: str, serve: Callable[[], object]) -> None:
+        def until_end() -> None:
+            try:
+                serve()
+            except GrokfedError as error:
+                self._tell(Ended(name, error))
+            except Exception as error:
+                self._tell(Ended(name, error))
+                raise
+            else:
+                self._tell(Ended(name))
+
+        self._threads.append(threading.Thread(target=until_end, name=name, daemon=True))
+        self._threads[-1].start()
+
+    def _hold(self, name: str, address: str) -> None:
+        identity = self._stage.identities[name]
+        ledger = Ledger(self._state / name)
+        try:
+            holder = self._setting.holder(
+                identity, self._setting.policy, ledger, DifferenceRule.ENFORCE, today, Checks(self._setting.skipped)
+            )
+            with Line(address, PATIENCE, identity) as line:
+                HolderConnection(line, holder).serve()
+        finally:
+            ledger.close()
+
+    def _take_part(self, name: str, address: str) -> None:
+        identity = self._stage.identities[name]
+        participant = Participant(
+            identity,
+            SPAM,
+            self._setting.policy,
+            lambda _seed, _number: self._stage.mailbox(name),
+            today,
+            checks=Checks(self._setting.skipped),
+        )
+        with Line(address, PATIENCE, identity) as line:
+            ClientConnection(line, participant, len(initial_model(SPAM, 0))).take_part()

@@ -1,0 +1,39 @@
+"""What an attack got, and how much of it is true."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Loot:
+    """What the attacker says is the victim's update, held against what it was.
+
+    Attributes:
+        right: weights that are exactly right, of `weights`.
+        moved_right: of the `moved` weights that the victim moved, how many are exactly right. Most words occur in
+            nobody's mail, so that "not moved" is right most of the time: an attacker who guesses that knows nothing.
+    """
+
+    right: int
+    weights: int
+    moved_right: int
+    moved: int
+
+    @classmethod
+    def of(cls, guess: IntArray, truth: IntArray) -> Loot:
+        """Compare; both of shape (weights,)."""
+        same, moved = guess == truth, truth != 0
+        return cls(int(same.sum()), len(truth), int((same & moved).sum()), int(moved.sum()))
+
+    @property
+    def complete(self) -> bool:
+        return (self.right, self.moved_right) == (self.weights, self.moved) and self.moved > 0
+
+    def __str__(self) -> str:
+        return f"{self.right} of {self.weights} weights, {self.moved_right} of the {self.moved} moved"

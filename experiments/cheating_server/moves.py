@@ -1,0 +1,276 @@
+"""What a dishonest aggregator can do: every step of a round, to whom it likes and with what it likes.
+
+It uses its own identity, the roster, what parties sent it, and the identities of its conspirators. Each step waits for
+the answers and raises PartyRefusedError when a party does not go along.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from core.federated import encoding_for
+from core.identity import signing
+from core.identity.party import PartyIdentity
+from core.identity.signing import SigningKey
+from core.protocol import AttemptId, Commitment, HolderSignature, RoundDescription, Signed, digest
+from core.secagg.encoding import Encoding
+from core.secagg.opening import combine
+from core.secagg.roles import adder_for
+from core.secagg.scheme import PAILLIER, PublicKey
+from core.tasks.spam import SPAM
+from core.wire import federation_pb2 as pb
+from core.wire.messages import (
+    certificate_from_bytes,
+    commitment_to_bytes,
+    description_to_bytes,
+    holder_signatures_to_wire,
+    round_to_wire,
+    signed_commitment_from_wire,
+    signed_commitment_to_wire,
+    signed_key_from_wire,
+)
+from core.wire.streams import model_bytes
+from experiments.cheating_server.honest import HonestParties, Setting
+from experiments.cheating_server.rogue import Rogue
+from experiments.cheating_server.stage import CONSPIRATORS, HONEST, KEY_BITS, MAX_COHORT, MIN_COHORT, REVOKED, Stage
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Round:
+    """A round as the attacker described it."""
+
+    signed: Signed
+    description: RoundDescription
+
+    @property
+    def digest(self) -> bytes:
+        return digest(self.signed.body)
+
+    @property
+    def key(self) -> PublicKey:
+        return self.description.key
+
+    @property
+    def encoding(self) -> Encoding:
+        return self.description.encoding
+
+
+@dataclass(frozen=True)
+class ClosedList:
+    """A list of commitments, with the signatures the attacker has for it."""
+
+    round: Round
+    commitments: tuple[Signed, ...]
+    signatures: tuple[HolderSignature, ...]
+
+
+@dataclass
+class Attacker:
+    """The aggregator and its conspirators, in the middle of an attack.
+
+    Attributes:
+        stage: of which only what the attacker has is used: roster, own identity, conspirators' identities.
+        conspirators: names of the parties that give it everything they have.
+        updates: the ciphertexts it has, by client.
+    """
+
+    stage: Stage
+    rogue: Rogue
+    conspirators: tuple[str, ...]
+    min_cohort: int
+    updates: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def holders(self) -> tuple[str, ...]:
+        """The honest key holders."""
+        return tuple(name for name in self.stage.holders if name not in self.conspirators)
+
+    @property
+    def identity(self) -> PartyIdentity:
+        return self.rogue.identity
+
+    def conspirator(self, name: str) -> PartyIdentity:
+        """Everything a conspirator has."""
+        assert name in self.conspirators, f"{name} does not conspire"
+        return self.stage.identities[name]
+
+    # -------------------------------------------------------------------------------- describing a round
+
+    def ask_key(self) -> Signed:
+        """A fresh key that all honest holders have a share of."""
+        for holder in self.holders:
+            need = pb.NeedKey(run=self.rogue.run, round=1, attempt=1, scheme=PAILLIER, bits=KEY_BITS)
+            self.rogue.push(holder, pb.HolderTask(need_key=need))
+        offers = self.rogue.hear("keys", self.holders).values()
+        offered = [{(key.certificate, key.signature) for key in offer.keys} for offer in offers]
+        common = set.intersection(*offered)
+        keys = [signed_key_from_wire(pb.SignedKey(certificate=body, signature=name)) for body, name in common]
+        return min(keys, key=lambda key: certificate_from_bytes(key.body).serial)
+
+    def describe(
+        self,
+        key: Signed,
+        number: int = 1,
+        attempt: int = 1,
+        model: FloatArray | None = None,
+        min_cohort: int | None = None,
+        federation: str | None = None,
+    ) -> Round:
+        """Sign a description; where nothing else is said, what an honest aggregator would sign."""
+        certificate = certificate_from_bytes(key.body)
+        start = self.stage.start if model is None else model
+        self.rogue.served.models.setdefault(number - 1, lambda _caller: start)
+        description = RoundDescription(
+            federation=federation or self.identity.federation,
+            id=AttemptId(self.rogue.run, number, attempt),
+            task=SPAM.name,
+            seed=self.stage.seed,
+            model_digest=digest(model_bytes(start)),
+            certificate=certificate,
+            signed_certificate=key,
+            encoding=encoding_for(SPAM, len(start), certificate.key.plaintext_bits, MAX_COHORT),
+            min_cohort=self.min_cohort if min_cohort is None else min_cohort,
+            deadline_seconds=60.0,
+        )
+        body = description_to_bytes(description)
+        return Round(Signed(body, self.identity.signing.sign(signing.ROUND, body)), description)
+
+    # -------------------------------------------------------------------------------- clients
+
+    def open_round(self, made: Round, clients: Iterable[str] = HONEST) -> dict[str, Signed]:
+        """Have clients train and commit; gives their commitments."""
+        for client in clients:
+            opened = pb.RoundOpened(round=round_to_wire(made.signed))
+            self.rogue.push(client, pb.Notice(round_opened=opened))
+        heard = self.rogue.hear("commitment", clients)
+        return {client: signed_commitment_from_wire(message) for client, message in heard.items()}
+
+    def commit_as(self, client: str, made: Round, payload: bytes, key: SigningKey | None = None) -> Signed:
+        """A commitment in a client's name, signed with that conspirator's key or with another; it will send this."""
+        self.updates[client] = payload
+        commitment = Commitment(made.description.id, client, secrets.token_bytes(16), made.digest, digest(payload))
+        body = commitment_to_bytes(commitment)
+        signer = key or self.conspirator(client).signing
+        return Signed(body, signer.sign(signing.COMMITMENT, body))
+
+    def demand_updates(self, closed: ClosedList, clients: Iterable[str] = HONEST) -> None:
+        """Tell clients that the list is closed, and take what they upload."""
+        message = pb.ListClosed(
+            round=closed.round.description.id.round,
+            attempt=closed.round.description.id.attempt,
+            description_digest=closed.round.digest,
+            commitments=b"".join(digest(commitment.body) for commitment in closed.commitments),
+            signatures=holder_signatures_to_wire(closed.signatures),
+        )
+        for client in clients:
+            self.rogue.push(client, pb.Notice(list_closed=message))
+        self.updates |= self.rogue.hear("update", clients)
+
+    # -------------------------------------------------------------------------------- key holders
+
+    def close_list(
+        self, made: Round, commitments: Iterable[Signed], holders: Sequence[str] | None = None
+    ) -> ClosedList:  # fmt: skip
+        """Have key holders check and sign a list."""
+        unsigned = ClosedList(made, tuple(commitments), ())
+        asked = self.holders if holders is None else holders
+        for holder in asked:
+            self.rogue.push(holder, pb.HolderTask(close_list=self._list_message(unsigned)))
+        heard = self.rogue.hear("list", asked)
+        signatures = tuple(HolderSignature(holder, heard[holder].signature) for holder in sorted(heard))
+        return ClosedList(made, unsigned.commitments, signatures)
+
+    def open_sum(
+        self, closed: ClosedList, contributors: Sequence[str], holders: Sequence[str] | None = None
+    ) -> dict[int, bytes]:
+        """Have key holders lend their shares for the sum of these; gives their answers by number."""
+        asked = self.holders[: self.stage.profile.threshold] if holders is None else holders
+        order = self.order(closed, contributors)
+        self.rogue.served.updates = self.updates
+        for holder in asked:
+            self.rogue.push(holder, pb.HolderTask(open_sum=order))
+        heard = self.rogue.hear("share", asked)
+        return {self.stage.identities[holder].number: share for holder, share in heard.items()}
+
+    def order(self, closed: ClosedList, contributors: Sequence[str]) -> pb.OpenSum:
+        return pb.OpenSum(
+            list=self._list_message(closed),
+            signatures=holder_signatures_to_wire(closed.signatures),
+            contributors=contributors,
+            sum_digest=digest(self.total(closed.round, contributors)),
+        )
+
+    def _list_message(self, closed: ClosedList) -> pb.CloseList:
+        before = closed.round.description.id.round - 1
+        return pb.CloseList(
+            round=round_to_wire(closed.round.signed),
+            commitments=map(signed_commitment_to_wire, closed.commitments),
+            endorsements=holder_signatures_to_wire(self.rogue.served.endorsements.get(before, ())),
+        )
+
+    def endorse(self, closed: ClosedList, contributors: Sequence[str], model: FloatArray) -> None:
+        """Have key holders sign a model as what follows, and serve it from now on."""
+        asked = self.holders[: self.stage.profile.threshold]
+        number = closed.round.description.id.round
+        task = pb.Endorse(order=self.order(closed, contributors), model_digest=digest(model_bytes(model)))
+        for holder in asked:
+            self.rogue.push(holder, pb.HolderTask(endorse=task))
+        heard = self.rogue.hear("model", asked)
+        signed = tuple(HolderSignature(holder, heard[holder].signature) for holder in sorted(heard))
+        self.rogue.served.endorsements[number] = signed
+        self.rogue.served.models[number] = lambda _caller: model
+
+    # -------------------------------------------------------------------------------- arithmetic
+
+    def total(self, made: Round, contributors: Sequence[str]) -> bytes:
+        """The sum of what contributors sent."""
+        adder = adder_for(made.key, made.encoding.plaintexts)
+        for client in contributors:
+            adder.add(self.updates[client])
+        return adder.payload()
+
+    def opened(self, made: Round, total: bytes, partials: Mapping[int, bytes]) -> list[int]:
+        """Combine holders' answers. Raises Refused(WRONG_SHARE) if they do not open it."""
+        profile = self.stage.profile
+        return list(combine(made.key, profile.threshold, profile.holders, total, partials).plaintexts)
+
+    def read_sum(
+        self, closed: ClosedList, contributors: Sequence[str], holders: Sequence[str] | None = None
+    ) -> list[int]:
+        """Have a sum opened, and combine it: the plaintexts."""
+        partials = self.open_sum(closed, contributors, holders)
+        return self.opened(closed.round, self.total(closed.round, contributors), partials)
+
+
+@contextmanager
+def attacking(
+    stage: Stage,
+    state: Path,
+    setting: Setting,
+    conspirators: tuple[str, ...] = (),
+    clients: Sequence[str] = HONEST,
+) -> Iterator[Attacker]:
+    """Start the rogue and the honest parties, and end them all."""
+    rogue = Rogue(stage.identities["server"], secrets.token_hex(8))
+    honest = HonestParties(stage, state, setting, rogue.tell)
+    attacker = Attacker(stage, rogue, (*CONSPIRATORS, REVOKED, *conspirators), setting.min_cohort)
+    try:
+        honest.start(rogue.address, attacker.holders, clients)
+        rogue.hear("here", (*attacker.holders, *clients))
+        yield attacker
+    finally:
+        rogue.end()
+        honest.join()
+        rogue.close()
+
+
+Play = Callable[[Attacker], object]

@@ -1,0 +1,140 @@
+"""Federations to attack: made by the real registrar, with keys dealt by the real dealer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from core.console import today
+from core.data.generated import generate_mailbox
+from core.federated import client_rng, client_update, encoding_for, initial_model
+from core.identity import key_file
+from core.identity.home import Registrar, load_registrar
+from core.identity.members import Roster
+from core.identity.party import PartyIdentity, load_identity
+from core.secagg.scheme import PAILLIER
+from core.tasks.spam import SPAM
+from core.training import Dataset
+from keyholder.dealer import Dealer, highest_serial
+from registrar.federation import make_federation, revoke
+
+KEY_BITS = 256
+MIN_COHORT = 3
+MAILS = 16
+"""One batch, so one step of Adam: each weight a client moves, it moves by the learning rate."""
+MAX_COHORT = 8
+VICTIM, OTHERS = "client-1", ("client-2", "client-3")
+HONEST = (VICTIM, *OTHERS)
+REVOKED = "client-5"
+CONSPIRATORS = ("client-4", "client-6", "client-7", "client-8")
+"""Most attacks use the first of them only."""
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How a federation shares its keys: `threshold` of `holders` open a sum, `quorum` sign a list."""
+
+    name: str
+    holders: int
+    threshold: int
+    quorum: int
+
+
+SINGLE = Profile("single", 1, 1, 1)
+THRESHOLD = Profile("threshold", 3, 2, 2)
+FULL_QUORUM = Profile("threshold, quorum 3", 3, 2, 3)
+
+
+@dataclass
+class Stage:
+    """One federation, with everybody's identity at hand; what the attacker may use of it, moves.py says.
+
+    Attributes:
+        seed: of the mailboxes and of the training.
+        identities: by name. client-5 was a member once, and is revoked.
+    """
+
+    profile: Profile
+    folder: Path
+    seed: int
+    registrar: Registrar
+    roster: Roster
+    identities: dict[str, PartyIdentity]
+    dealt: int = field(default=0)
+
+    @property
+    def holders(self) -> tuple[str, ...]:
+        return tuple(member.name for member in self.roster.holders)
+
+    def dealer(self, day: int | None = None) -> Dealer:
+        """The registrar's dealer, as if it were day `day`."""
+        return Dealer(self.roster, self.registrar.signing, self.folder.joinpath, today() if day is None else day)
+
+    def next_serial(self, count: int = 1) -> int:
+        """Reserve serial numbers and give the first."""
+        highest = max(highest_serial(self.folder / holder) for holder in self.holders)
+        first = max(self.dealt, highest) + 1
+        self.dealt = first + count - 1
+        return first
+
+    def deal(self, count: int = 1, bits: int = KEY_BITS, day: int | None = None) -> list[int]:
+        """Deal fresh keys to all holders; gives their serial numbers."""
+        return list(self.dealer(day).deal(self.next_serial(count), count, PAILLIER, bits))
+
+    def mailbox(self, client: str) -> Dataset:
+        return mailbox(self.seed, self.identities[client].number)
+
+    def truth(self, client: str, round_number: int = 1, model: FloatArray | None = None) -> IntArray:
+        """What a client's update of a round really is, as the integers that are encrypted, shape (values,)."""
+        start = self.start if model is None else model
+        rng = client_rng(self.seed, round_number, self.identities[client].number)
+        update = client_update(SPAM, start, self.mailbox(client), rng)
+        return encoding_for(SPAM, len(start), 224, MAX_COHORT).quantise(update.delta)
+
+    @property
+    def start(self) -> FloatArray:
+        """The model before round 1, shape (values,)."""
+        return initial_model(SPAM, self.seed)
+
+
+@cache
+def mailbox(seed: int, number: int) -> Dataset:
+    """The few mails of one client."""
+    return SPAM.prepare(generate_mailbox(seed, number, MAILS))
+
+
+def build(folder: Path, profile: Profile, seed: int) -> Stage:
+    """Make a federation of eight clients and read everybody's identity. Raises StorageError."""
+    with cheap_passphrases():
+        made = make_federation(
+            folder,
+            clients=8,
+            holders=profile.holders,
+            threshold=profile.threshold,
+            quorum=profile.quorum,
+            now=datetime.now(UTC),
+        )
+        identities = {member.name: load_identity(made.party(member.name)) for member in made.roster.members}
+        roster = revoke(folder, REVOKED).roster
+        return Stage(profile, folder, seed, load_registrar(folder), roster, identities)
+
+
+@contextmanager
+def cheap_passphrases() -> Iterator[None]:
+    """Key files that open in no time: these keys protect nothing, and are gone when the experiment is over."""
+    before = key_file.SMALLEST_COST, key_file.COST
+    key_file.SMALLEST_COST = key_file.COST = 1
+    try:
+        yield
+    finally:
+        key_file.SMALLEST_COST, key_file.COST = before
