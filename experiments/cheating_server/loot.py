@@ -31,9 +31,9 @@ class Loot:
         same, moved = guess == truth, truth != 0
         return cls(int(same.sum()), len(truth), int((same & moved).sum()), int(moved.sum()))
 
-    @property
-    def complete(self) -> bool:
-        return (self.right, self.moved_right) == (self.weights, self.moved) and self.moved > 0
+    def at_least(self, share: float) -> bool:
+        """Whether this share of the weights is right, and of the moved ones too."""
+        return self.moved > 0 and self.right >= share * self.weights and self.moved_right >= share * self.moved
 
     def __str__(self) -> str:
         return f"{self.right} of {self.weights} weights, {self.moved_right} of the {self.moved} moved"

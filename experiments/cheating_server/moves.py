@@ -7,7 +7,7 @@ the answers and raises PartyRefusedError when a party does not go along.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,18 +28,23 @@ from core.tasks.spam import SPAM
 from core.wire import federation_pb2 as pb
 from core.wire.messages import (
     certificate_from_bytes,
+    commitment_from_bytes,
     commitment_to_bytes,
     description_to_bytes,
     holder_signatures_to_wire,
+    list_statement,
+    model_statement,
     round_to_wire,
     signed_commitment_from_wire,
     signed_commitment_to_wire,
     signed_key_from_wire,
 )
 from core.wire.streams import model_bytes
+from experiments.cheating_server.ciphertexts import blend
 from experiments.cheating_server.honest import HonestParties, Setting
 from experiments.cheating_server.rogue import Rogue
-from experiments.cheating_server.stage import CONSPIRATORS, HONEST, KEY_BITS, MAX_COHORT, MIN_COHORT, REVOKED, Stage
+from experiments.cheating_server.stage import CONSPIRATORS, HONEST, KEY_BITS, MAX_COHORT, REVOKED, Stage
+from keyholder.shares import Shares
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -93,6 +98,12 @@ class Attacker:
     def holders(self) -> tuple[str, ...]:
         """The honest key holders."""
         return tuple(name for name in self.stage.holders if name not in self.conspirators)
+
+    @property
+    def lenders(self) -> tuple[str, ...]:
+        """So many honest holders as are needed to open a sum, beside the conspirators."""
+        conspiring = len(self.stage.holders) - len(self.holders)
+        return self.holders[: self.stage.profile.threshold - conspiring]
 
     @property
     def identity(self) -> PartyIdentity:
@@ -157,10 +168,17 @@ class Attacker:
     def commit_as(self, client: str, made: Round, payload: bytes, key: SigningKey | None = None) -> Signed:
         """A commitment in a client's name, signed with that conspirator's key or with another; it will send this."""
         self.updates[client] = payload
-        commitment = Commitment(made.description.id, client, secrets.token_bytes(16), made.digest, digest(payload))
+        return self._committed(client, made, digest(payload), key or self.conspirator(client).signing)
+
+    def copy_commitment(self, original: Signed, client: str, made: Round) -> Signed:
+        """A conspirator's commitment to what somebody else committed to."""
+        payload_digest = commitment_from_bytes(original.body).digest
+        return self._committed(client, made, payload_digest, self.conspirator(client).signing)
+
+    def _committed(self, client: str, made: Round, payload_digest: bytes, key: SigningKey) -> Signed:
+        commitment = Commitment(made.description.id, client, secrets.token_bytes(16), made.digest, payload_digest)
         body = commitment_to_bytes(commitment)
-        signer = key or self.conspirator(client).signing
-        return Signed(body, signer.sign(signing.COMMITMENT, body))
+        return Signed(body, key.sign(signing.COMMITMENT, body))
 
     def demand_updates(self, closed: ClosedList, clients: Iterable[str] = HONEST) -> None:
         """Tell clients that the list is closed, and take what they upload."""
@@ -187,26 +205,42 @@ class Attacker:
             self.rogue.push(holder, pb.HolderTask(close_list=self._list_message(unsigned)))
         heard = self.rogue.hear("list", asked)
         signatures = tuple(HolderSignature(holder, heard[holder].signature) for holder in sorted(heard))
-        return ClosedList(made, unsigned.commitments, signatures)
+        return ClosedList(made, unsigned.commitments, (*signatures, *self.own_signatures(unsigned)))
+
+    def full_list(self, made: Round, contributors: Sequence[str]) -> ClosedList:
+        """A round by the rules, until its list is closed and all updates are there; conspirators' are neutral."""
+        honest = [client for client in contributors if client not in self.conspirators]
+        listed = self.open_round(made, honest)
+        for client in contributors:
+            if client in self.conspirators:
+                listed[client] = self.commit_as(client, made, blend(made.key, made.encoding))
+        closed = self.close_list(made, listed.values())
+        self.demand_updates(closed, honest)
+        return closed
 
     def open_sum(
-        self, closed: ClosedList, contributors: Sequence[str], holders: Sequence[str] | None = None
+        self,
+        closed: ClosedList,
+        contributors: Sequence[str],
+        holders: Sequence[str] | None = None,
+        total: bytes | None = None,
     ) -> dict[int, bytes]:
-        """Have key holders lend their shares for the sum of these; gives their answers by number."""
-        asked = self.holders[: self.stage.profile.threshold] if holders is None else holders
-        order = self.order(closed, contributors)
+        """Have key holders lend their shares for the sum of these, or for `total`; gives their answers by number."""
+        asked = self.lenders if holders is None else holders
+        order = self.order(closed, contributors, total)
         self.rogue.served.updates = self.updates
         for holder in asked:
             self.rogue.push(holder, pb.HolderTask(open_sum=order))
         heard = self.rogue.hear("share", asked)
         return {self.stage.identities[holder].number: share for holder, share in heard.items()}
 
-    def order(self, closed: ClosedList, contributors: Sequence[str]) -> pb.OpenSum:
+    def order(self, closed: ClosedList, contributors: Sequence[str], total: bytes | None = None) -> pb.OpenSum:
+        """What holders are asked to open."""
         return pb.OpenSum(
             list=self._list_message(closed),
             signatures=holder_signatures_to_wire(closed.signatures),
             contributors=contributors,
-            sum_digest=digest(self.total(closed.round, contributors)),
+            sum_digest=digest(self.total(closed.round, contributors) if total is None else total),
         )
 
     def _list_message(self, closed: ClosedList) -> pb.CloseList:
@@ -219,15 +253,24 @@ class Attacker:
 
     def endorse(self, closed: ClosedList, contributors: Sequence[str], model: FloatArray) -> None:
         """Have key holders sign a model as what follows, and serve it from now on."""
-        asked = self.holders[: self.stage.profile.threshold]
+        asked = self.lenders
         number = closed.round.description.id.round
         task = pb.Endorse(order=self.order(closed, contributors), model_digest=digest(model_bytes(model)))
         for holder in asked:
             self.rogue.push(holder, pb.HolderTask(endorse=task))
         heard = self.rogue.hear("model", asked)
         signed = tuple(HolderSignature(holder, heard[holder].signature) for holder in sorted(heard))
-        self.rogue.served.endorsements[number] = signed
+        self.rogue.served.endorsements[number] = (*signed, *self.own_endorsements(number, model))
         self.rogue.served.models[number] = lambda _caller: model
+
+    def own_endorsements(self, number: int, model: FloatArray) -> tuple[HolderSignature, ...]:
+        """Conspiring holders' signatures under whatever model."""
+        statement = model_statement(self.identity.federation, self.rogue.run, number, digest(model_bytes(model)))
+        return tuple(
+            HolderSignature(name, self.conspirator(name).signing.sign(signing.MODEL, statement))
+            for name in self.stage.holders
+            if name in self.conspirators
+        )
 
     # -------------------------------------------------------------------------------- arithmetic
 
@@ -247,8 +290,27 @@ class Attacker:
         self, closed: ClosedList, contributors: Sequence[str], holders: Sequence[str] | None = None
     ) -> list[int]:
         """Have a sum opened, and combine it: the plaintexts."""
-        partials = self.open_sum(closed, contributors, holders)
-        return self.opened(closed.round, self.total(closed.round, contributors), partials)
+        total = self.total(closed.round, contributors)
+        partials = self.open_sum(closed, contributors, holders) | self.own_partials(closed.round, total)
+        return self.opened(closed.round, total, partials)
+
+    def own_partials(self, made: Round, payload: bytes) -> dict[int, bytes]:
+        """What conspiring holders make of any ciphertexts with their shares: they check nothing, and keep them."""
+        found = {}
+        for name in self.stage.holders:
+            if name in self.conspirators:
+                share = Shares(self.conspirator(name)).open(made.description.certificate)
+                found[share.holder] = share.partial(payload)
+        return found
+
+    def own_signatures(self, closed: ClosedList) -> tuple[HolderSignature, ...]:
+        """Conspiring holders' signatures under a list, which they do not look at."""
+        statement = list_statement(closed.round.digest, [digest(made.body) for made in closed.commitments])
+        return tuple(
+            HolderSignature(name, self.conspirator(name).signing.sign(signing.LIST, statement))
+            for name in self.stage.holders
+            if name in self.conspirators
+        )
 
 
 @contextmanager
@@ -272,5 +334,3 @@ def attacking(
         honest.join()
         rogue.close()
 
-
-Play = Callable[[Attacker], object]

@@ -40,7 +40,7 @@ class PartyRefusedError(Exception):
 
     def __init__(self, party: str, reason: str, sentence: str) -> None:
         super().__init__(f"{party} refuses ({reason}): {sentence}")
-        self.party, self.reason = party, reason
+        self.party, self.reason, self.sentence = party, reason, sentence
 
 
 @dataclass(frozen=True)

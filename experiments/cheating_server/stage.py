@@ -18,7 +18,7 @@ from core.federated import client_rng, client_update, encoding_for, initial_mode
 from core.identity import key_file
 from core.identity.home import Registrar, load_registrar
 from core.identity.members import Roster
-from core.identity.party import PartyIdentity, load_identity
+from core.identity.party import SHARES, PartyIdentity, load_identity
 from core.secagg.scheme import PAILLIER
 from core.tasks.spam import SPAM
 from core.training import Dataset
@@ -90,6 +90,12 @@ class Stage:
     def deal(self, count: int = 1, bits: int = KEY_BITS, day: int | None = None) -> list[int]:
         """Deal fresh keys to all holders; gives their serial numbers."""
         return list(self.dealer(day).deal(self.next_serial(count), count, PAILLIER, bits))
+
+    def forget_keys(self) -> None:
+        """Remove all shares that are left: holders with new ledgers cannot know which keys others have used."""
+        for holder in self.holders:
+            for path in (self.folder / holder / SHARES).iterdir():
+                path.unlink()
 
     def mailbox(self, client: str) -> Dataset:
         return mailbox(self.seed, self.identities[client].number)

@@ -1,0 +1,99 @@
+"""Who is in a sum: too few, nobody else, people who do not exist, people who may not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.errors import Reason
+from core.identity.signing import SigningKey
+from core.protocol import Signed
+from experiments.cheating_server.attack import Attack, Party
+from experiments.cheating_server.ciphertexts import blend, deltas
+from experiments.cheating_server.loot import Loot
+from experiments.cheating_server.moves import Attacker, Round
+from experiments.cheating_server.stage import CONSPIRATORS, HONEST, OTHERS, REVOKED, VICTIM
+
+FIRST = CONSPIRATORS[0]
+
+
+def cohort_of_one(attacker: Attacker) -> Loot:
+    """Close a list with the victim on it and nobody else."""
+    made = attacker.describe(attacker.ask_key())
+    return _open_with(attacker, made, (), ())
+
+
+def one_contributor(attacker: Attacker) -> Loot:
+    """Close an honest list, and say that only the victim's update has come."""
+    made = attacker.describe(attacker.ask_key())
+    closed = attacker.full_list(made, HONEST)
+    return _victims(attacker, made, attacker.read_sum(closed, [VICTIM]), 1)
+
+
+def small_cohort_announced(attacker: Attacker) -> Loot:
+    """Describe a round in which a sum of one may be opened."""
+    made = attacker.describe(attacker.ask_key(), min_cohort=1)
+    return _open_with(attacker, made, (), ())
+
+
+def invented_clients(attacker: Attacker) -> Loot:
+    """Fill the list with clients that the registrar never enrolled."""
+    made, key = attacker.describe(attacker.ask_key()), SigningKey.generate()
+    return _open_with(attacker, made, ("sybil-1", "sybil-2"), (key, key))
+
+
+def forged_clients(attacker: Attacker) -> Loot:
+    """Fill the list in the names of other clients, without their keys."""
+    made, key = attacker.describe(attacker.ask_key()), SigningKey.generate()
+    return _open_with(attacker, made, OTHERS, (key, key))
+
+
+def aggregator_as_client(attacker: Attacker) -> Loot:
+    """Fill the list with a conspiring client and the aggregator itself."""
+    made = attacker.describe(attacker.ask_key())
+    own = attacker.conspirator(FIRST).signing
+    return _open_with(attacker, made, (FIRST, "server"), (own, attacker.identity.signing))
+
+
+def revoked_client(attacker: Attacker) -> Loot:
+    """Fill the list with a conspiring client and one that was revoked, whose key the aggregator has."""
+    made = attacker.describe(attacker.ask_key())
+    names = (FIRST, REVOKED)
+    return _open_with(attacker, made, names, [attacker.conspirator(name).signing for name in names])
+
+
+def _open_with(attacker: Attacker, made: Round, names: Sequence[str], keys: Sequence[SigningKey]) -> Loot:
+    """Open the sum of the victim's update and neutral ones in these names."""
+    listed: list[Signed] = list(attacker.open_round(made, [VICTIM]).values())
+    for name, key in zip(names, keys, strict=True):
+        listed.append(attacker.commit_as(name, made, blend(made.key, made.encoding), key))
+    closed = attacker.close_list(made, listed)
+    attacker.demand_updates(closed, [VICTIM])
+    return _victims(attacker, made, attacker.read_sum(closed, [VICTIM, *names]), 1 + len(names))
+
+
+def _victims(attacker: Attacker, made: Round, plaintexts: Sequence[int], contributors: int) -> Loot:
+    return Loot.of(deltas(made.encoding, plaintexts, contributors), attacker.stage.truth(VICTIM))
+
+
+ATTACKS = (
+    Attack("1a", "a cohort of one", cohort_of_one, Party.HOLDER, Reason.COHORT_TOO_SMALL),
+    Attack("1b", "one contributor of a list of three", one_contributor, Party.HOLDER, Reason.COHORT_TOO_SMALL),
+    Attack(
+        "10a", "Sybils: invented clients fill the list", invented_clients, Party.HOLDER, Reason.NOT_IN_ROSTER,
+        also=(Reason.COMMITMENT_SIGNATURE,),
+    ),
+    Attack(
+        "10b", "Sybils: others' signatures are forged", forged_clients, Party.HOLDER, Reason.COMMITMENT_SIGNATURE
+    ),
+    Attack(
+        "10c", "Sybils: the aggregator as a client", aggregator_as_client, Party.HOLDER, Reason.WRONG_ROLE,
+        conspirators="1 client",
+    ),
+    Attack(
+        "21", "a revoked client in the cohort", revoked_client, Party.HOLDER, Reason.REVOKED,
+        conspirators="1 client, 1 revoked",
+    ),
+    Attack(
+        "24", "a minimum cohort below the client's own", small_cohort_announced, Party.CLIENT, Reason.COHORT_TOO_SMALL
+    ),
+)  # fmt: skip

@@ -1,0 +1,165 @@
+"""Counting an update more than once, or copying it: amplification, scaled copies, sums that are not the product."""
+
+from __future__ import annotations
+
+from core.errors import Reason
+from core.secagg.roles import payload_bytes
+from experiments.cheating_server.attack import Attack, Party
+from experiments.cheating_server.ciphertexts import blend, deltas, product, unmixed
+from experiments.cheating_server.honest import Setting
+from experiments.cheating_server.loot import Loot
+from experiments.cheating_server.moves import Attacker, ClosedList, Round
+from experiments.cheating_server.stage import CONSPIRATORS, HONEST, OTHERS, VICTIM
+from keyholder.holder import Fetch, KeyHolder, VerifiedList
+from keyholder.orders import ReleaseOrder
+
+TIMES = 5
+"""So often in a sum, one client's step stands out from the steps of two others."""
+SUM = "the sum"
+
+
+class TrustingHolder(KeyHolder):
+    """A holder that does not add up itself: it opens what the aggregator says is the sum. For controls only."""
+
+    def _recompute(self, order: ReleaseOrder, verified: VerifiedList, fetch: Fetch) -> bytes:
+        description = verified.description
+        return fetch(description.id, SUM, payload_bytes(description.key, description.encoding.plaintexts))
+
+
+def listed_many_times(attacker: Attacker) -> Loot:
+    """Put the victim's commitment on the list five times."""
+    made = attacker.describe(attacker.ask_key())
+    found = attacker.open_round(made)
+    closed = attacker.close_list(made, [*[found[VICTIM]] * (TIMES - 1), *found.values()])
+    attacker.demand_updates(closed)
+    return _amplified(attacker, closed, [VICTIM] * (TIMES - 1) + list(HONEST))
+
+
+def counted_many_times(attacker: Attacker) -> Loot:
+    """Close an honest list, and name the victim five times among the contributors."""
+    closed = _honest_list(attacker)
+    return _amplified(attacker, closed, [VICTIM] * (TIMES - 1) + list(HONEST))
+
+
+def copied_by_conspirators(attacker: Attacker) -> Loot:
+    """Have four clients commit to the victim's own ciphertexts, of which they have seen the digest only."""
+    made = attacker.describe(attacker.ask_key())
+    found = attacker.open_round(made)
+    # What they commit to is the digest in the victim's commitment; the ciphertexts come later, from the victim.
+    copies = [attacker.copy_commitment(found[VICTIM], name, made) for name in CONSPIRATORS]
+    closed = attacker.close_list(made, [*found.values(), *copies])
+    attacker.demand_updates(closed)
+    attacker.updates |= dict.fromkeys(CONSPIRATORS, attacker.updates[VICTIM])
+    return _amplified(attacker, closed, [*HONEST, *CONSPIRATORS])
+
+
+def power_as_sum(attacker: Attacker) -> Loot:
+    """Present the victim's ciphertexts, raised to the fifth power, as the cohort's sum."""
+    closed = _honest_list(attacker)
+    made = closed.round
+    plaintexts = _open_instead(attacker, closed, product(made.key, made.encoding, [(attacker.updates[VICTIM], TIMES)]))
+    mixture = deltas(made.encoding, plaintexts, TIMES)
+    return Loot.of(unmixed(mixture, TIMES), attacker.stage.truth(VICTIM))
+
+
+def wrong_sum(attacker: Attacker) -> Loot:
+    """Leave all but the victim's update out of the sum, and set the counters right."""
+    closed = _honest_list(attacker)
+    made = closed.round
+    forged = blend(made.key, made.encoding, [(attacker.updates[VICTIM], 1)], neutrals=len(OTHERS))
+    plaintexts = _open_instead(attacker, closed, forged)
+    return Loot.of(deltas(made.encoding, plaintexts, len(HONEST)), attacker.stage.truth(VICTIM))
+
+
+def scaled_copy(attacker: Attacker) -> Loot:
+    """Get the victim's ciphertexts before the list is closed; a conspirator commits to their fourth power.
+
+    Nothing shows in the opened sum: counters, slots and guard bits are all as of four honest clients.
+    """
+    made = attacker.describe(attacker.ask_key())
+    found = attacker.open_round(made)
+    attacker.demand_updates(ClosedList(made, tuple(found.values()), ()), [VICTIM])
+    copy = blend(made.key, made.encoding, [(attacker.updates[VICTIM], TIMES - 1)], neutrals=2 - TIMES)
+    copied = attacker.commit_as(CONSPIRATORS[0], made, copy)
+    closed = attacker.close_list(made, [*found.values(), copied])
+    attacker.demand_updates(closed, OTHERS)
+    plaintexts = attacker.read_sum(closed, [*HONEST, CONSPIRATORS[0]])
+    made.encoding.decode(plaintexts, len(HONEST) + 1)  # nothing shows
+    mixture = deltas(made.encoding, plaintexts, len(HONEST) + 1)
+    return Loot.of(unmixed(mixture, TIMES), attacker.stage.truth(VICTIM))
+
+
+def swapped_for_scaled_copy(attacker: Attacker) -> Loot:
+    """A conspirator commits to something, sees the others' ciphertexts, and uploads what cancels all but one."""
+    made = attacker.describe(attacker.ask_key())
+    found = attacker.open_round(made)
+    committed = attacker.commit_as(CONSPIRATORS[0], made, blend(made.key, made.encoding))
+    closed = attacker.close_list(made, [*found.values(), committed])
+    attacker.demand_updates(closed)
+    attacker.updates[CONSPIRATORS[0]] = cancelling(attacker, made)
+    return read_victim(attacker, closed, [*HONEST, CONSPIRATORS[0]])
+
+
+def cancelling(attacker: Attacker, made: Round) -> bytes:
+    """An update that takes the others' out of a sum, and three neutral ones in, as its counters need it."""
+    return blend(made.key, made.encoding, [(attacker.updates[name], -1) for name in OTHERS], neutrals=1 + len(OTHERS))
+
+
+def read_victim(attacker: Attacker, closed: ClosedList, contributors: list[str]) -> Loot:
+    """Open the sum of the victim and of others who add nothing, and see that nothing shows in it."""
+    encoding = closed.round.encoding
+    plaintexts = attacker.read_sum(closed, contributors)
+    encoding.decode(plaintexts, len(contributors))
+    return Loot.of(deltas(encoding, plaintexts, len(contributors)), attacker.stage.truth(VICTIM))
+
+
+def _honest_list(attacker: Attacker) -> ClosedList:
+    made = attacker.describe(attacker.ask_key())
+    closed = attacker.full_list(made, HONEST)
+    return closed
+
+
+def _amplified(attacker: Attacker, closed: ClosedList, contributors: list[str]) -> Loot:
+    plaintexts = attacker.read_sum(closed, contributors)
+    mixture = deltas(closed.round.encoding, plaintexts, len(contributors))
+    return Loot.of(unmixed(mixture, TIMES), attacker.stage.truth(VICTIM))
+
+
+def _open_instead(attacker: Attacker, closed: ClosedList, forged: bytes) -> list[int]:
+    """Ask for the opening of something that is not the sum."""
+    attacker.updates[SUM] = forged
+    partials = attacker.open_sum(closed, list(HONEST), total=forged)
+    return attacker.opened(closed.round, forged, partials)
+
+
+MANY = Setting(min_cohort=6)
+TRUSTING = Setting(holder=TrustingHolder)
+BELIEVED = "holders open the aggregator's sum without adding up"
+
+ATTACKS = (
+    Attack(
+        "2a", "amplified: on the list five times", listed_many_times, Party.HOLDER, Reason.DUPLICATE,
+        also=(Reason.COPIED,),
+    ),
+    Attack("2b", "amplified: five times a contributor", counted_many_times, Party.HOLDER, Reason.DUPLICATE),
+    Attack(
+        "2c", "amplified: committed to by four clients too", copied_by_conspirators, Party.HOLDER, Reason.COPIED,
+        conspirators="4 clients", setting=MANY,
+    ),
+    Attack(
+        "2d", "amplified: its fifth power as the sum", power_as_sum, Party.HOLDER, Reason.WRONG_SUM,
+        control=TRUSTING, control_note=BELIEVED,
+    ),
+    Attack(
+        "11", "a scaled copy, of an update got early", scaled_copy, Party.CLIENT, Reason.LIST_SIGNATURES,
+        conspirators="1 client",
+    ),
+    Attack(
+        "16a", "a scaled copy, swapped in after committing", swapped_for_scaled_copy, Party.HOLDER,
+        Reason.WRONG_DIGEST, conspirators="1 client",
+    ),
+    Attack(
+        "17", "a sum that is not the product", wrong_sum, Party.HOLDER, Reason.WRONG_SUM,
+        control=TRUSTING, control_note=BELIEVED,
+    ),
+)  # fmt: skip

@@ -1,0 +1,205 @@
+"""Keys that are not what they should be: the attacker's own, used before, expired, weak, or of another federation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from unittest import mock
+
+import gmpy2
+
+from core.console import today
+from core.errors import Reason
+from core.identity import signing
+from core.identity.signing import SigningKey
+from core.protocol import KeyCertificate, Signed
+from core.secagg.key_generation import generate_private_key
+from core.secagg.scheme import PAILLIER, PLAIN, PublicKey
+from core.wire.messages import certificate_to_bytes
+from experiments.cheating_server.attack import Attack, Party
+from experiments.cheating_server.attacks.copies import read_victim
+from experiments.cheating_server.ciphertexts import blend, decrypt, deltas
+from experiments.cheating_server.factoring import factor, small_factors
+from experiments.cheating_server.honest import Setting
+from experiments.cheating_server.loot import Loot
+from experiments.cheating_server.moves import Attacker, Round
+from experiments.cheating_server.stage import CONSPIRATORS, HONEST, KEY_BITS, OTHERS, VICTIM
+from keyholder.dealer import DAYS
+from keyholder.shares import Shares
+
+UNUSED_SERIAL = 1_000_000
+WEAK_BITS = 128
+SMALL_PRIME = 1_048_573  # the largest below 2^20, and 1 modulo 4
+
+
+def own_key(attacker: Attacker) -> Loot:
+    """Hand out a key of one's own, certified with the aggregator's own signing key."""
+    private = generate_private_key(KEY_BITS)
+    key = PublicKey(PAILLIER, KEY_BITS, int(private.public_key.n))
+    made = attacker.describe(_certified(attacker, key, attacker.identity.signing))
+    return _read_single(attacker, made, (int(private.p), int(private.q)))
+
+
+def foreign_federation(attacker: Attacker) -> Loot:
+    """Describe a round of another federation, of which the attacker is the registrar and the only holder."""
+    private = generate_private_key(KEY_BITS)
+    key = PublicKey(PAILLIER, KEY_BITS, int(private.public_key.n))
+    federation = "f" * 16
+    certified = _certified(attacker, key, SigningKey.generate(), federation=federation)
+    made = attacker.describe(certified, federation=federation)
+    return _read_single(attacker, made, (int(private.p), int(private.q)))
+
+
+def expired_key(attacker: Attacker) -> Loot:
+    """Hand out a key that ran out yesterday, whose shares have been stolen from enough holders since."""
+    [serial] = attacker.stage.deal(day=today() - DAYS - 1)
+    made = attacker.describe(_dealt(attacker, serial))
+    stolen = {}
+    for name in attacker.stage.holders[: attacker.stage.profile.threshold]:
+        share = Shares(attacker.stage.identities[name]).open(made.description.certificate)
+        stolen[share.holder] = share
+    _commit_and_upload(attacker, made)
+    victims = attacker.updates[VICTIM]
+    partials = {holder: share.partial(victims) for holder, share in stolen.items()}
+    return _single(attacker, made, attacker.opened(made, victims, partials))
+
+
+def short_key(attacker: Attacker) -> Loot:
+    """Hand out a key so short that it can be factored, though the registrar dealt it."""
+    [serial] = attacker.stage.deal(bits=WEAK_BITS)
+    made = attacker.describe(_dealt(attacker, serial))
+    _commit_and_upload(attacker, made)  # first: whoever refuses saves the attacker the trouble
+    return _single(attacker, made, decrypt(made.key, factor(made.key.modulus), attacker.updates[VICTIM]))
+
+
+def divisible_key(attacker: Attacker) -> Loot:
+    """Hand out a key with a small factor, which a broken program made and the registrar signed."""
+    key = PublicKey(PAILLIER, KEY_BITS, _divisible_modulus())
+    made = attacker.describe(_certified(attacker, key, attacker.stage.registrar.signing))
+    return _read_single(attacker, made, small_factors(key.modulus))
+
+
+def nothing_encrypted(attacker: Attacker) -> Loot:
+    """Describe a round in which nothing is encrypted."""
+    made = attacker.describe(_certified(attacker, PublicKey(PLAIN, KEY_BITS), attacker.identity.signing))
+    _commit_and_upload(attacker, made)
+    size = made.key.bits // 8
+    raw = attacker.updates[VICTIM]
+    return _single(attacker, made, [int.from_bytes(raw[at : at + size], "big") for at in range(0, len(raw), size)])
+
+
+def key_used_twice(attacker: Attacker) -> Loot:
+    """Abandon an attempt when the updates are there, open the next with its key, and add the old ones, scaled.
+
+    Whoever is in both attempts trains the same, so a conspirator's update that takes the others' old ones out leaves
+    the victim's alone, and the victim is not even in the second attempt.
+    """
+    key = attacker.ask_key()
+    made = attacker.describe(key)
+    _commit_and_upload(attacker, made)
+    old = dict(attacker.updates)
+    again = attacker.describe(key, attempt=2)
+    found = attacker.open_round(again, OTHERS)
+    powers = [(old[VICTIM], 1), *((old[name], -1) for name in OTHERS)]
+    replayed = attacker.commit_as(CONSPIRATORS[0], again, blend(made.key, made.encoding, powers, neutrals=2))
+    closed = attacker.close_list(again, [*found.values(), replayed])
+    attacker.demand_updates(closed, OTHERS)
+    return read_victim(attacker, closed, [*OTHERS, CONSPIRATORS[0]])
+
+
+def old_commitments(attacker: Attacker) -> Loot:
+    """The same, with everybody's commitments and updates of the first attempt carried over into the second."""
+    key = attacker.ask_key()
+    made = attacker.describe(key)
+    found = _commit_and_upload(attacker, made)
+    again = attacker.describe(key, attempt=2)
+    powers = [(attacker.updates[name], -1) for name in OTHERS]
+    late = attacker.commit_as(CONSPIRATORS[0], again, blend(made.key, made.encoding, powers, neutrals=3))
+    closed = attacker.close_list(again, [*found.values(), late])
+    return read_victim(attacker, closed, [*HONEST, CONSPIRATORS[0]])
+
+
+@contextmanager
+def unchecked_arithmetic() -> Iterator[None]:
+    """Encryption looks at the modulus too, before it computes with it; no setting of a party switches that off."""
+    names = ("core.secagg.roles.check_public_key", "core.secagg.paillier.check_public_key")
+    with mock.patch(names[0], lambda _key: None), mock.patch(names[1], lambda _key: None):
+        yield
+
+
+def _read_single(attacker: Attacker, made: Round, primes: Sequence[int]) -> Loot:
+    _commit_and_upload(attacker, made)
+    return _single(attacker, made, decrypt(made.key, primes, attacker.updates[VICTIM]))
+
+
+def _commit_and_upload(attacker: Attacker, made: Round) -> dict[str, Signed]:
+    found = attacker.open_round(made)
+    closed = attacker.close_list(made, found.values())
+    attacker.demand_updates(closed)
+    return found
+
+
+def _single(attacker: Attacker, made: Round, plaintexts: Sequence[int]) -> Loot:
+    return Loot.of(deltas(made.encoding, plaintexts, 1), attacker.stage.truth(VICTIM))
+
+
+def _certified(attacker: Attacker, key: PublicKey, signer: SigningKey, federation: str | None = None) -> Signed:
+    """A certificate as the registrar would make it, signed with some key."""
+    profile = attacker.stage.profile
+    certificate = KeyCertificate(
+        federation=federation or attacker.identity.federation,
+        serial=UNUSED_SERIAL,
+        key=key,
+        threshold=profile.threshold,
+        holders=profile.holders,
+        expires_day=today() + DAYS,
+    )
+    body = certificate_to_bytes(certificate)
+    return Signed(body, signer.sign(signing.KEY, body))
+
+
+def _dealt(attacker: Attacker, serial: int) -> Signed:
+    """The certificate of a key that was dealt."""
+    keys = Shares(attacker.stage.identities[attacker.stage.holders[0]]).dealt()
+    return next(key.signed for key in keys if key.certificate.serial == serial)
+
+
+def _divisible_modulus() -> int:
+    """A number of exactly KEY_BITS bits that is 1 modulo 4, a small prime times a large one."""
+    large = (3 << (KEY_BITS - 2)) // SMALL_PRIME
+    while large % 4 != 1 or not gmpy2.is_prime(large):
+        large += 1
+    return SMALL_PRIME * large
+
+
+ATTACKS = (
+    Attack(
+        "3", "the attacker's own public key", own_key, Party.CLIENT, Reason.KEY_CERTIFICATE,
+        also=(Reason.UNKNOWN_KEY,),
+    ),
+    Attack(
+        "7a", "a key for two attempts, updates scaled", key_used_twice, Party.HOLDER, Reason.KEY_USED,
+        conspirators="1 client",
+    ),
+    Attack(
+        "7b", "a key for two attempts, updates carried over", old_commitments, Party.HOLDER, Reason.WRONG_DESCRIPTION,
+        also=(Reason.KEY_USED,), conspirators="1 client",
+    ),
+    Attack(
+        "20", "another federation's description", foreign_federation, Party.CLIENT, Reason.WRONG_FEDERATION,
+        also=(Reason.KEY_CERTIFICATE, Reason.UNKNOWN_KEY),
+    ),
+    Attack("22", "an expired key, its shares stolen", expired_key, Party.CLIENT, Reason.KEY_EXPIRED),
+    Attack(
+        "23a", "a weak key: 128 bits", short_key, Party.CLIENT, Reason.BAD_KEY,
+        setting=Setting(insecure_demo_keys=False),
+    ),
+    Attack(
+        "23b", "a weak key: a factor below 2^20", divisible_key, Party.CLIENT, Reason.BAD_KEY,
+        also=(Reason.UNKNOWN_KEY,), around=unchecked_arithmetic, control_note="and no check in the encryption itself",
+    ),
+    Attack(
+        "23c", "no key: nothing is encrypted", nothing_encrypted, Party.CLIENT, Reason.BAD_KEY,
+        also=(Reason.KEY_CERTIFICATE, Reason.UNKNOWN_KEY),
+    ),
+)  # fmt: skip

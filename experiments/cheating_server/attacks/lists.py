@@ -1,0 +1,130 @@
+"""The closed list: without it, with too few signatures, changed, without the victim, with strangers."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable
+
+from core.errors import Reason
+from core.identity.signing import LIST, SIGNATURE_BYTES
+from core.protocol import HolderSignature, digest
+from core.wire.messages import list_statement
+from experiments.cheating_server.attack import Attack, Party
+from experiments.cheating_server.attacks.copies import cancelling, read_victim
+from experiments.cheating_server.ciphertexts import blend
+from experiments.cheating_server.loot import Loot
+from experiments.cheating_server.moves import Attacker, ClosedList
+from experiments.cheating_server.stage import CONSPIRATORS, HONEST, OTHERS, VICTIM
+
+FIRST, SECOND = CONSPIRATORS[:2]
+
+
+def no_list(attacker: Attacker) -> Loot:
+    """Demand the updates before any list is closed, and let a conspirator commit then to what cancels the others."""
+    return _early(attacker, lambda _closed: ())
+
+
+def forged_signatures(attacker: Attacker) -> Loot:
+    """The same, with the aggregator's own signature under the list in the name of each holder."""
+
+    def forged(closed: ClosedList) -> Iterable[HolderSignature]:
+        own = attacker.identity.signing.sign(LIST, statement_of(closed))
+        yield from (HolderSignature(holder, own) for holder in attacker.stage.holders)
+        yield HolderSignature("server", own)
+        yield HolderSignature("keyholder-9", secrets.token_bytes(SIGNATURE_BYTES))
+
+    return _early(attacker, forged)
+
+
+def repeated_signature(attacker: Attacker) -> Loot:
+    """The same, with a conspiring holder's signature many times, under its own name and under others'."""
+
+    def repeated(closed: ClosedList) -> Iterable[HolderSignature]:
+        name = attacker.stage.holders[-1]
+        genuine = attacker.conspirator(name).signing.sign(LIST, statement_of(closed))
+        yield from (HolderSignature(name, genuine) for _ in range(3))
+        yield from (HolderSignature(holder, genuine) for holder in attacker.stage.holders)
+
+    return _early(attacker, repeated)
+
+
+def changed_list(attacker: Attacker) -> Loot:
+    """Have a list signed, get the updates, and have another one signed with what a conspirator made of them."""
+    made = attacker.describe(attacker.ask_key())
+    found = attacker.open_round(made)
+    attacker.demand_updates(attacker.close_list(made, found.values()))
+    late = attacker.commit_as(FIRST, made, cancelling(attacker, made))
+    closed = attacker.close_list(made, [*found.values(), late])
+    return read_victim(attacker, closed, [*HONEST, FIRST])
+
+
+def victim_left_out(attacker: Attacker) -> Loot:
+    """Close a list without the victim, have it upload all the same, and open it beside two that are on the list."""
+    made = attacker.describe(attacker.ask_key())
+    found = attacker.open_round(made)
+    neutral = [attacker.commit_as(name, made, blend(made.key, made.encoding)) for name in (FIRST, SECOND)]
+    closed = attacker.close_list(made, [*(found[name] for name in OTHERS), *neutral])
+    attacker.demand_updates(closed, [VICTIM])
+    return read_victim(attacker, closed, [VICTIM, FIRST, SECOND])
+
+
+def strangers_contribute(attacker: Attacker) -> Loot:
+    """Close an honest list, and name contributors who are not on it."""
+    made = attacker.describe(attacker.ask_key())
+    closed = attacker.full_list(made, HONEST)
+    attacker.updates |= {name: blend(made.key, made.encoding) for name in ("stranger-1", "stranger-2")}
+    return read_victim(attacker, closed, [VICTIM, "stranger-1", "stranger-2"])
+
+
+def swapped_others(attacker: Attacker) -> Loot:
+    """Hand the holders neutral updates in place of those the other clients committed to."""
+    made = attacker.describe(attacker.ask_key())
+    closed = attacker.full_list(made, HONEST)
+    attacker.updates |= {name: blend(made.key, made.encoding) for name in OTHERS}
+    return read_victim(attacker, closed, list(HONEST))
+
+
+def statement_of(closed: ClosedList) -> bytes:
+    """What holders sign under a list."""
+    return list_statement(closed.round.digest, [digest(commitment.body) for commitment in closed.commitments])
+
+
+def _early(attacker: Attacker, sign: Callable[[ClosedList], Iterable[HolderSignature]]) -> Loot:
+    made = attacker.describe(attacker.ask_key())
+    found = attacker.open_round(made)
+    unsigned = ClosedList(made, tuple(found.values()), ())
+    attacker.demand_updates(ClosedList(made, unsigned.commitments, tuple(sign(unsigned))))
+    late = attacker.commit_as(FIRST, made, cancelling(attacker, made))
+    closed = attacker.close_list(made, [*found.values(), late])
+    return read_victim(attacker, closed, [*HONEST, FIRST])
+
+
+ATTACKS = (
+    Attack(
+        "12", "an upload demanded without a closed list", no_list, Party.CLIENT, Reason.LIST_SIGNATURES,
+        conspirators="1 client",
+    ),
+    Attack(
+        "13a", "a list with forged signatures", forged_signatures, Party.CLIENT, Reason.LIST_SIGNATURES,
+        conspirators="1 client",
+    ),
+    Attack(
+        "13b", "a list with one signature many times", repeated_signature, Party.CLIENT, Reason.LIST_SIGNATURES,
+        conspirators="1 client, 1 holder", holders=1,
+    ),
+    Attack(
+        "14a", "a list changed after it was signed", changed_list, Party.HOLDER, Reason.LIST_CHANGED,
+        conspirators="1 client",
+    ),
+    Attack(
+        "14b", "a list without the victim", victim_left_out, Party.CLIENT, Reason.NOT_IN_LIST,
+        also=(Reason.WRONG_DIGEST,), conspirators="2 clients",
+    ),
+    Attack(
+        "15", "contributors who are not on the list", strangers_contribute, Party.HOLDER, Reason.NOT_IN_LIST,
+        also=(Reason.WRONG_DIGEST,),
+    ),
+    Attack(
+        "16b", "others' ciphertexts swapped after committing", swapped_others, Party.HOLDER, Reason.WRONG_DIGEST
+    ),
+)  # fmt: skip

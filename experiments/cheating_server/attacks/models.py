@@ -1,0 +1,155 @@
+"""Models of the attacker's choosing: one that silences whoever trains on it, for all but the victim.
+
+A weight of 10^17 plus a step of 0.05 is 10^17 again: numbers of 53 bits have no room for it. So whoever trains on such
+weights sends a change of nothing, and the cohort's sum is the victim's update.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import Reason
+from core.federated import next_model
+from core.identity.signing import MODEL, SIGNATURE_BYTES
+from core.protocol import HolderSignature, digest
+from core.secagg.opening import OpenedSum, combine
+from core.wire.messages import model_statement
+from core.wire.streams import model_bytes
+from experiments.cheating_server.attack import Attack, Party
+from experiments.cheating_server.ciphertexts import deltas
+from experiments.cheating_server.loot import Loot
+from experiments.cheating_server.moves import Attacker, ClosedList, Round
+from experiments.cheating_server.stage import HONEST, OTHERS, VICTIM
+
+FloatArray = npt.NDArray[np.float64]
+SILENT = 1e17
+
+
+def different_models(attacker: Attacker) -> Loot:
+    """Describe the right model to all, give it to the victim, and give the others one that silences them."""
+    start, silent = attacker.stage.start, _silencing(attacker)
+    attacker.rogue.served.models[0] = lambda caller: start if caller == VICTIM else silent
+    made = attacker.describe(attacker.ask_key())
+    return _read_only_voice(attacker, made, start)
+
+
+def not_pinned(attacker: Attacker) -> Loot:
+    """Start round 1 from the silencing model; give the victim the right one all the same."""
+    _serve_silencing(attacker, 0, attacker.stage.start)
+    made = attacker.describe(attacker.ask_key(), model=_silencing(attacker))
+    return _read_only_voice(attacker, made, attacker.stage.start)
+
+
+def not_endorsed(attacker: Attacker) -> Loot:
+    """Run round 1 honestly, then start round 2 from the silencing model, which nobody signed."""
+    _, _, _, after = honest_round(attacker)
+    return _second_round(attacker, after, ())
+
+
+def forged_endorsement(attacker: Attacker) -> Loot:
+    """The same, with signatures: the aggregator's own in the holders' names, and random ones."""
+    _, _, _, after = honest_round(attacker)
+    body = _statement(attacker, _silencing(attacker))
+    own = attacker.identity.signing.sign(MODEL, body)
+    forged = [HolderSignature(name, own) for name in attacker.stage.holders]
+    random = HolderSignature(attacker.stage.holders[0], secrets.token_bytes(SIGNATURE_BYTES))
+    return _second_round(attacker, after, (*forged, random))
+
+
+def repeated_endorsement(attacker: Attacker) -> Loot:
+    """The same, with a conspiring holder's true signature as often as it takes."""
+    _, _, _, after = honest_round(attacker)
+    name = attacker.stage.holders[-1]
+    true = attacker.conspirator(name).signing.sign(MODEL, _statement(attacker, _silencing(attacker)))
+    return _second_round(attacker, after, tuple(HolderSignature(each, true) for each in (name, *attacker.holders)))
+
+
+def model_of_choice(attacker: Attacker) -> Loot:
+    """Have holders endorse the silencing model as what follows from the opened sum."""
+    closed, opened, _, after = honest_round(attacker)
+    return _endorsed_instead(attacker, closed, opened, after)
+
+
+def second_model(attacker: Attacker) -> Loot:
+    """Have holders endorse the true model, and then the silencing one as well."""
+    closed, opened, _, after = honest_round(attacker)
+    attacker.rogue.served.opened = opened
+    attacker.endorse(closed, HONEST, after)
+    return _endorsed_instead(attacker, closed, opened, after)
+
+
+def honest_round(
+    attacker: Attacker, contributors: Sequence[str] = HONEST
+) -> tuple[ClosedList, bytes, list[int], FloatArray]:  # fmt: skip
+    """Run round 1 by the rules; gives its list, the opened sum as bytes and plaintexts, and the model after it."""
+    made = attacker.describe(attacker.ask_key())
+    closed = attacker.full_list(made, contributors)
+    profile, total = attacker.stage.profile, attacker.total(made, contributors)
+    partials = attacker.open_sum(closed, contributors) | attacker.own_partials(made, total)
+    found: OpenedSum = combine(made.key, profile.threshold, profile.holders, total, partials)
+    cohort = made.encoding.decode(found.plaintexts, len(contributors))
+    return closed, found.to_bytes(made.key), list(found.plaintexts), next_model(attacker.stage.start, cohort)
+
+
+def _endorsed_instead(attacker: Attacker, closed: ClosedList, opened: bytes, after: FloatArray) -> Loot:
+    attacker.rogue.served.opened = opened
+    attacker.endorse(closed, HONEST, _silencing(attacker))
+    return _second_round(attacker, after, attacker.rogue.served.endorsements[1])
+
+
+def _second_round(attacker: Attacker, after: FloatArray, endorsements: tuple[HolderSignature, ...]) -> Loot:
+    attacker.rogue.served.endorsements[1] = endorsements
+    _serve_silencing(attacker, 1, after)
+    made = attacker.describe(attacker.ask_key(), number=2, model=_silencing(attacker))
+    return _read_only_voice(attacker, made, after)
+
+
+def _serve_silencing(attacker: Attacker, number: int, victims: FloatArray) -> None:
+    silent = _silencing(attacker)
+    attacker.rogue.served.models[number] = lambda caller: victims if caller == VICTIM else silent
+
+
+def _read_only_voice(attacker: Attacker, made: Round, victims: FloatArray) -> Loot:
+    found = attacker.open_round(made, OTHERS) | attacker.open_round(made, [VICTIM])
+    closed = attacker.close_list(made, found.values())
+    attacker.demand_updates(closed)
+    plaintexts = attacker.read_sum(closed, HONEST)
+    truth = attacker.stage.truth(VICTIM, made.description.id.round, victims)
+    return Loot.of(deltas(made.encoding, plaintexts, len(HONEST)), truth)
+
+
+def _silencing(attacker: Attacker) -> FloatArray:
+    return np.full(len(attacker.stage.start), SILENT)
+
+
+def _statement(attacker: Attacker, model: FloatArray) -> bytes:
+    return model_statement(attacker.identity.federation, attacker.rogue.run, 1, digest(model_bytes(model)))
+
+
+THEN_DIGEST = (Reason.WRONG_DIGEST,)
+ATTACKS = (
+    Attack("8", "a different model for each client", different_models, Party.CLIENT, Reason.WRONG_DIGEST),
+    Attack(
+        "9a", "a crafted model in round 1", not_pinned, Party.CLIENT, Reason.MODEL_LINEAGE, also=THEN_DIGEST
+    ),
+    Attack(
+        "9b", "a crafted model, not endorsed", not_endorsed, Party.CLIENT, Reason.MODEL_LINEAGE, also=THEN_DIGEST
+    ),
+    Attack(
+        "9c", "a crafted model, endorsement forged", forged_endorsement, Party.CLIENT, Reason.MODEL_LINEAGE,
+        also=THEN_DIGEST,
+    ),
+    Attack(
+        "9d", "a crafted model, one endorsement twice", repeated_endorsement, Party.CLIENT, Reason.MODEL_LINEAGE,
+        also=THEN_DIGEST, conspirators="1 holder", holders=1,
+    ),
+    Attack(
+        "18", "a model that does not follow from the sum", model_of_choice, Party.HOLDER, Reason.WRONG_MODEL,
+        also=THEN_DIGEST,
+    ),
+    Attack("19", "two models of one round", second_model, Party.HOLDER, Reason.WRONG_MODEL, also=THEN_DIGEST),
+)  # fmt: skip

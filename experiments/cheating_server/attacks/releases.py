@@ -1,0 +1,105 @@
+"""Sums that tell more together than each alone: a round opened twice, and rounds that differ by one client."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+
+from core.errors import Reason
+from core.wire import federation_pb2 as pb
+from experiments.cheating_server.attack import Attack, Party
+from experiments.cheating_server.attacks.models import honest_round
+from experiments.cheating_server.backup import Backup
+from experiments.cheating_server.ciphertexts import deltas
+from experiments.cheating_server.loot import Loot
+from experiments.cheating_server.moves import Attacker, Round
+from experiments.cheating_server.stage import CONSPIRATORS, HONEST, OTHERS, VICTIM
+
+FIRST = CONSPIRATORS[0]
+WITH, WITHOUT = (*HONEST, FIRST), (*OTHERS, FIRST)
+
+
+def second_attempt(attacker: Attacker) -> Loot:
+    """Open a round, say that it failed, and open its second attempt without the victim."""
+    whole = _sum_of(attacker, attacker.describe(attacker.ask_key()), WITH)
+    less = _sum_of(attacker, attacker.describe(attacker.ask_key(), attempt=2), WITHOUT)
+    return _difference(attacker, whole, less)
+
+
+def opened_again(attacker: Attacker) -> Loot:
+    """Have an attempt opened once more, without the victim, after the holders restored their shares from a backup."""
+    made = attacker.describe(attacker.ask_key())
+    backup = Backup(attacker.stage, made.description.certificate.serial)
+    closed = attacker.full_list(made, WITH)
+    whole = attacker.read_sum(closed, WITH)
+    backup.restore()
+    less = attacker.read_sum(closed, WITHOUT)
+    return _difference(attacker, (made, whole), (made, less))
+
+
+def replayed_round(attacker: Attacker) -> Loot:
+    """Play a whole attempt once more, list and all, without the victim; the holders' shares are restored as above."""
+    made = attacker.describe(attacker.ask_key())
+    backup = Backup(attacker.stage, made.description.certificate.serial)
+    whole = _sum_of(attacker, made, WITH)
+    backup.restore()
+    return _difference(attacker, whole, _sum_of(attacker, made, WITHOUT))
+
+
+def next_round(attacker: Attacker) -> Loot:
+    """Leave the victim out of the second round. The others hardly train otherwise than in the first."""
+    closed, opened, plaintexts, after = honest_round(attacker, WITH)
+    attacker.rogue.served.opened = opened
+    attacker.endorse(closed, WITH, after)
+    less = _sum_of(attacker, attacker.describe(attacker.ask_key(), number=2, model=after), WITHOUT)
+    return _difference(attacker, (closed.round, plaintexts), less)
+
+
+def next_run(attacker: Attacker) -> Loot:
+    """Begin a second training with the same seed, in which all train the same, and leave the victim out."""
+    whole = _sum_of(attacker, attacker.describe(attacker.ask_key()), WITH)
+    attacker.rogue.run = secrets.token_hex(8)
+    for client in HONEST:
+        attacker.rogue.push(client, pb.Notice(welcome=pb.Welcome(run=attacker.rogue.run, rounds=1)))
+    return _difference(attacker, whole, _sum_of(attacker, attacker.describe(attacker.ask_key()), WITHOUT))
+
+
+Opened = tuple[Round, Sequence[int]]
+
+
+def _sum_of(attacker: Attacker, made: Round, contributors: Sequence[str]) -> Opened:
+    return made, attacker.read_sum(attacker.full_list(made, contributors), contributors)
+
+
+def _difference(attacker: Attacker, whole: Opened, less: Opened) -> Loot:
+    """Subtract the sum without the victim from the sum with it."""
+    first, second = (
+        deltas(made.encoding, plaintexts, count)
+        for (made, plaintexts), count in ((whole, len(WITH)), (less, len(WITHOUT)))
+    )
+    return Loot.of(first - second, attacker.stage.truth(VICTIM))
+
+
+DIFFERENCE = (Reason.TOO_SIMILAR,)
+ATTACKS = (
+    Attack(
+        "4a", "n against n-1: a second attempt", second_attempt, Party.HOLDER, Reason.ALREADY_RELEASED,
+        also=DIFFERENCE, conspirators="1 client",
+    ),
+    Attack(
+        "4b", "n against n-1: opened once more", opened_again, Party.HOLDER, Reason.ALREADY_RELEASED,
+        also=DIFFERENCE, conspirators="1 client", assumed="holders restore used shares",
+    ),
+    Attack(
+        "5a", "n against n-1: the next round", next_round, Party.HOLDER, Reason.TOO_SIMILAR,
+        conspirators="1 client", partial=0.9,
+    ),
+    Attack(
+        "5b", "n against n-1: the next run, same seed", next_run, Party.HOLDER, Reason.TOO_SIMILAR,
+        conspirators="1 client",
+    ),
+    Attack(
+        "6", "a round replayed with another list", replayed_round, Party.HOLDER, Reason.LIST_CHANGED,
+        also=(Reason.ALREADY_RELEASED, *DIFFERENCE), conspirators="1 client", assumed="holders restore used shares",
+    ),
+)  # fmt: skip

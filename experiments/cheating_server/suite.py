@@ -1,0 +1,108 @@
+"""Run attacks: first with every check, then without the one that stopped them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from experiments.cheating_server.attack import Attack
+from experiments.cheating_server.honest import Setting
+from experiments.cheating_server.loot import Loot
+from experiments.cheating_server.moves import attacking
+from experiments.cheating_server.rogue import PartyRefusedError
+from experiments.cheating_server.stage import Profile, Stage, build
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an attack in one federation: refused by a party's check, or loot."""
+
+    party: str = ""
+    reason: str = ""
+    sentence: str = ""
+    loot: Loot | None = None
+
+    @property
+    def refused(self) -> bool:
+        return self.loot is None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One attack in one profile, both ways."""
+
+    attack: Attack
+    profile: Profile
+    defended: Outcome
+    control: Outcome
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether the named party refused with the named check, and the attack works without it."""
+        return self.refused_as_named and self.control_works
+
+    @property
+    def refused_as_named(self) -> bool:
+        found = self.defended
+        return found.refused and found.reason == self.attack.check and self.attack.by.is_role_of(found.party)
+
+    @property
+    def control_works(self) -> bool:
+        return self.control.loot is not None and self.control.loot.at_least(self.attack.partial)
+
+
+class Suite:
+    """Runs attacks in federations of its own, made in `folder` as they are needed."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self._folder, self._seed = folder, seed
+        self._stages: dict[Profile, Stage] = {}
+        self._count = 0
+
+    def trials(self, attacks: Iterable[Attack], profiles: Iterable[Profile]) -> Iterator[Trial]:
+        """Every attack in every profile where it means something."""
+        chosen = tuple(profiles)
+        for attack in attacks:
+            for profile in chosen:
+                if attack.means_something_in(profile):
+                    yield self.trial(attack, profile)
+
+    def trial(self, attack: Attack, profile: Profile) -> Trial:
+        """One attack, with the checks and without."""
+        return Trial(attack, profile, self.defended(attack, profile), self.control(attack, profile))
+
+    def defended(self, attack: Attack, profile: Profile) -> Outcome:
+        """The attack, with every check."""
+        return self._play(attack, profile, attack.setting)
+
+    def control(self, attack: Attack, profile: Profile) -> Outcome:
+        """The attack, with the checks that stop it switched off at every honest party."""
+        if attack.control is not None:
+            setting = attack.control
+        else:
+            setting = replace(attack.setting, skipped=frozenset(attack.switched_off))
+        with attack.around():
+            return self._play(attack, profile, setting)
+
+    def stage(self, profile: Profile) -> Stage:
+        """The federation of a profile."""
+        if profile not in self._stages:
+            self._stages[profile] = build(self._folder / f"federation-{len(self._stages)}", profile, self._seed)
+        return self._stages[profile]
+
+    def _play(self, attack: Attack, profile: Profile, setting: Setting) -> Outcome:
+        stage = self.stage(profile)
+        self._count += 1
+        state = self._folder / f"state-{self._count}"
+        conspirators = stage.holders[len(stage.holders) - attack.holders :]
+        stage.forget_keys()
+        stage.deal(attack.keys)
+        try:
+            with attacking(stage, state, setting, conspirators) as attacker:
+                return Outcome(loot=attack.play(attacker))
+        except PartyRefusedError as refusal:
+            return Outcome(refusal.party, refusal.reason, refusal.sentence)
+        finally:
+            shutil.rmtree(state, ignore_errors=True)
