@@ -52,6 +52,7 @@ class ClientCalls:
         """Take a client's commitment; the receipt means that it is on disk."""
         async with self._run.lock:
             attempt = await self._open_attempt(caller.name)
+            self._check_chosen(caller.name, attempt)
             commitment, new = await self._run.work(attempt.commit, caller.name, signed, timings, self._run.trust)
             metrics.COMMITMENTS.inc(new)
             log.info("commitment", client=caller.name, round=attempt.id.round, attempt=attempt.id.attempt, new=new)
@@ -93,3 +94,9 @@ class ClientCalls:
         if self._run.attempt is None:
             raise Refused(Reason.ROUND_NOT_OPEN, "no round is open")
         return self._run.attempt
+
+    def _check_chosen(self, client: str, attempt: Attempt) -> None:
+        """A cohort has no more clients than there is room for in a slot: whom the rules left out commits to nothing."""
+        phase = self._run.phase
+        if isinstance(phase, states.Committing) and client not in phase.expected:
+            raise Refused(Reason.ROUND_NOT_OPEN, f"{client!r} was not chosen for {attempt.id}")
