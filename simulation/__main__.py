@@ -85,7 +85,9 @@ def main(
     difference_rule: Annotated[
         DifferenceRule, typer.Option(help="What key holders do with sums that are too similar to an earlier one.")
     ] = DifferenceRule.REPORT,
-    round_seconds: Annotated[float | None, typer.Option(help="Deadline of a round; default by size.")] = None,
+    round_seconds: Annotated[
+        float | None, typer.Option(help="Deadline of a round's commitments, then of its updates; default by size.")
+    ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Where the aggregator listens; 0: any free port.")] = 0,
     central: Annotated[bool, typer.Option(help="Afterwards, train on all mail in one place, to compare.")] = False,
     insecure_demo_keys: Annotated[bool, typer.Option(help="Allow keys below 2048 bits.")] = False,
@@ -103,6 +105,7 @@ def main(
             )
         wanted = count if cohort is None else cohort
         needed = min(2, holders) if threshold is None else threshold
+        deadline = 60 + 4 * count * (key_bits / 2048) ** 3 if round_seconds is None else round_seconds
         rules = RoundRules(
             rounds=rounds,
             min_cohort=min(wanted, max(2, (wanted + 1) // 2)) if min_cohort is None else min_cohort,
@@ -111,7 +114,8 @@ def main(
             cohort=cohort,
             holders=holders,
             threshold=needed,
-            round_seconds=60 + 4 * count * (key_bits / 2048) ** 3 if round_seconds is None else round_seconds,
+            round_seconds=deadline,
+            upload_seconds=deadline,
             patience_seconds=120.0 * max(1.0, (key_bits / 2048) ** 4),
         )
         settings = RunSettings(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,9 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+import pytest
+import structlog
 
 from core.console import today
 from core.identity.home import load_registrar, reserve_serials
@@ -189,6 +193,23 @@ class Parties:
     def close(self) -> None:
         for party in self.started:
             party.close()
+
+
+def run_here(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str]:
+    """What `python -m ...` does, without the half second that a new process takes; for what ends at once."""
+    module, *rest = map(str, arguments)
+    handler, log = signal.getsignal(signal.SIGTERM), structlog.get_config()
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", [module, *rest])
+            patch.chdir(ROOT)
+            with pytest.raises(SystemExit) as ended:
+                runpy.run_module(module, run_name="__main__")
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+        structlog.configure(**log)
+    shown = capsys.readouterr()
+    return int(ended.value.code or 0), shown.out + shown.err
 
 
 def processes_of(folder: Path) -> list[str]:

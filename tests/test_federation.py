@@ -17,7 +17,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from hands import HandClient, Hands, play
-from parties import Parties, deal
+from parties import Parties, deal, run_here
 from recomputation import SPAM, check_every_model, plain_models
 
 from client.participant import Submission
@@ -260,12 +260,12 @@ def test_another_federations_certificate_is_refused_in_one_sentence(parties: Par
         assert "Traceback" not in said
 
 
-def test_a_certificate_that_has_expired_starts_nobody(parties: Parties, tmp_path: Path) -> None:
+def test_a_certificate_that_has_expired_starts_nobody(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     long_ago = datetime.now(UTC) - timedelta(days=3 * 365)
     old = make_federation(tmp_path / "old", clients=1, holders=1, threshold=1, now=long_ago)
     for party, own in (("server", []), ("client", ["--mail", "generated"]), ("keyholder", [])):
         name = party if party == "server" else f"{party}-1"
-        code, said = parties.start(party, "--identity", old.party(name), *own).end()
+        code, said = run_here(capsys, party, "--identity", old.party(name), *own)
         assert code == 1
         assert f"certificate.pem cannot be used: the certificate is good from {long_ago.year}" in said
 
@@ -336,9 +336,9 @@ def test_a_run_whose_keys_are_all_used_up_says_how_to_deal_more(parties: Parties
     ],
 )
 def test_a_client_started_wrongly_says_what_is_wrong(
-    parties: Parties, arguments: tuple[str, ...], sentence: str
+    parties: Parties, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], sentence: str
 ) -> None:
-    code, said = parties.start("client", "--identity", parties.federation / "client-1", *arguments).end()
+    code, said = run_here(capsys, "client", "--identity", parties.federation / "client-1", *arguments)
     assert code == 1
     assert sentence in said
     assert "Traceback" not in said
@@ -358,17 +358,17 @@ def test_a_client_started_wrongly_says_what_is_wrong(
     ],
 )
 def test_an_aggregator_started_wrongly_says_what_is_wrong(
-    parties: Parties, arguments: tuple[str, ...], sentence: str
+    parties: Parties, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], sentence: str
 ) -> None:
     identity = ("--identity", parties.federation / "server")
-    code, said = parties.start("server", *identity, "--state", parties.folder / "s", *arguments).end()
+    code, said = run_here(capsys, "server", *identity, "--state", parties.folder / "s", *arguments)
     assert code == 1
     assert sentence in said
     assert "Traceback" not in said
 
 
-def test_nobody_plays_another_role(parties: Parties) -> None:
-    code, said = parties.start("server", "--identity", parties.federation / "keyholder-1").end()
+def test_nobody_plays_another_role(parties: Parties, capsys: pytest.CaptureFixture[str]) -> None:
+    code, said = run_here(capsys, "server", "--identity", parties.federation / "keyholder-1")
     assert code == 1
     assert "keyholder-1 is the folder of keyholder keyholder-1; expected a server's" in said
 
@@ -396,7 +396,7 @@ def test_a_taken_port_is_one_sentence(parties: Parties) -> None:
 
 
 def test_without_its_own_insecure_flag_nobody_works_with_small_keys(parties: Parties, hands: Hands) -> None:
-    server, address = parties.server("--clients", "2")
+    _, address = parties.server("--clients", "2")
     holder = parties.start(
         "keyholder", "--identity", parties.federation / "keyholder-3", "--server", address,
         "--state", parties.folder / "k",
@@ -450,9 +450,11 @@ def test_a_client_sends_nothing_in_clear_without_its_own_flag(parties: Parties, 
 
 
 @pytest.mark.parametrize("party", ["keyholder", "client"])
-def test_no_party_starts_with_a_cohort_of_one_without_the_insecure_flag(parties: Parties, party: str) -> None:
-    own = ["--mail", "generated"] if party == "client" else ["--state", str(parties.folder)]
-    code, said = parties.start(party, "--server", "127.0.0.1:9", "--min-cohort", "1", *own).end()
+def test_no_party_starts_with_a_cohort_of_one_without_the_insecure_flag(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], party: str
+) -> None:
+    own = ["--mail", "generated"] if party == "client" else ["--state", str(tmp_path)]
+    code, said = run_here(capsys, party, "--server", "127.0.0.1:9", "--min-cohort", "1", *own)
     assert code == 1
     assert "at least 2 are needed" in said
 

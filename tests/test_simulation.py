@@ -6,15 +6,20 @@ import csv
 import json
 import os
 import re
+import select
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
-from parties import Parties, processes_of
+from parties import Parties, processes_of, run_here
 
 HEADER = "round,contributors,accuracy,loss,bytes_up_per_client,train_s,encrypt_s,add_s,decrypt_s"
 QUICK = ("--clients", "3", "--rounds", "2", "--key-bits", "256", "--insecure-demo-keys")
+LONG = (*QUICK, "--rounds", "100")
+PARTIES = 7
+"""An aggregator, three key holders, three clients."""
 
 
 def run(parties: Parties, *arguments: str | Path) -> tuple[int, str]:
@@ -71,12 +76,18 @@ def test_no_process_is_left_behind(encrypted: tuple[Path, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scheme", "stamp"), [("plain", "NOTHING IS ENCRYPTED"), ("damgard-jurik", "Damgård-Jurik, 256 bits")]
+    ("arguments", "stamp"),
+    [
+        (("--scheme", "plain", "--holders", "1"), "NOTHING IS ENCRYPTED"),
+        (("--scheme", "damgard-jurik", "--threshold", "3"), "Damgård-Jurik, 256 bits"),
+        (("--holders", "1", "--insecure-plaintext"), "INSECURE: connections are not encrypted"),
+    ],
 )
-def test_every_scheme_gives_the_same_model_bit_for_bit(
-    encrypted: tuple[Path, str], parties: Parties, tmp_path: Path, scheme: str, stamp: str
+def test_no_scheme_no_number_of_holders_and_no_tls_changes_the_model(
+    encrypted: tuple[Path, str], parties: Parties, tmp_path: Path, arguments: tuple[str, ...], stamp: str
 ) -> None:
-    code, said = run(parties, *QUICK, "--seed", "7", "--scheme", scheme, "--out", tmp_path)
+    """To the bit: this is what the twin that encrypts nothing is for."""
+    code, said = run(parties, *QUICK, "--seed", "7", *arguments, "--out", tmp_path)
     assert code == 0, said
     assert stamp in said
     one, other = np.load(encrypted[0] / "model.npz"), np.load(tmp_path / "model.npz")
@@ -87,15 +98,16 @@ def test_every_scheme_gives_the_same_model_bit_for_bit(
 
 
 def test_another_seed_gives_another_model(encrypted: tuple[Path, str], parties: Parties, tmp_path: Path) -> None:
-    run(parties, *QUICK, "--seed", "8", "--scheme", "plain", "--out", tmp_path)
+    run(parties, *QUICK, "--seed", "8", "--scheme", "plain", "--holders", "1", "--out", tmp_path)
     one, other = np.load(encrypted[0] / "model.npz"), np.load(tmp_path / "model.npz")
     assert any(one[name].tobytes() != other[name].tobytes() for name in one.files)
 
 
 def test_ctrl_c_ends_everything(parties: Parties, tmp_path: Path) -> None:
-    simulation = parties.start("simulation", *QUICK, "--rounds", "1000", "--out", tmp_path)
-    simulation.hear("round 1 of 1000")
-    assert len(processes_of(tmp_path)) == 6, "the simulation, and five parties"
+    simulation = parties.start("simulation", *LONG, "--out", tmp_path)
+    simulation.hear("round 1 of 100:")
+    _wait_for_end_of_dealing(tmp_path)
+    assert len(processes_of(tmp_path)) == 1 + PARTIES, "the simulation and all parties"
     simulation.process.send_signal(signal.SIGINT)
     code, said = simulation.end()
     assert code == 130
@@ -104,49 +116,88 @@ def test_ctrl_c_ends_everything(parties: Parties, tmp_path: Path) -> None:
 
 
 def test_not_even_kill_9_leaves_parties_behind(parties: Parties, tmp_path: Path) -> None:
-    simulation = parties.start("simulation", *QUICK, "--rounds", "1000", "--out", tmp_path)
-    simulation.hear("round 1 of 1000")
-    children = list(_children_of(simulation.process.pid))
-    descriptors = [os.pidfd_open(pid) for pid in children]
+    simulation = parties.start("simulation", *LONG, "--out", tmp_path)
+    simulation.hear("round 1 of 100:")
+    descriptors = [os.pidfd_open(pid) for pid in _children_of(simulation.process.pid)]
+    assert len(descriptors) >= PARTIES, "and perhaps the dealer of the round keys"
     simulation.kill()
     for descriptor in descriptors:
         _wait_for_end(descriptor)
-    assert len(children) == 5
     assert processes_of(tmp_path) == []
 
 
-@pytest.mark.parametrize(
-    ("victim", "sentence"), [("keyholder", "the key holder died"), ("server", "the aggregator died")]
-)
-def test_when_a_party_dies_that_nobody_can_do_without_it_ends_with_a_sentence(
-    parties: Parties, tmp_path: Path, victim: str, sentence: str
-) -> None:
-    simulation = parties.start("simulation", *QUICK, "--rounds", "1000", "--out", tmp_path)
-    simulation.hear("round 1 of 1000")
-    os.kill(_pid_of(tmp_path, victim), signal.SIGKILL)
+def test_when_the_aggregator_dies_it_ends_with_a_sentence(parties: Parties, tmp_path: Path) -> None:
+    simulation = parties.start("simulation", *LONG, "--holders", "1", "--out", tmp_path)
+    simulation.hear("round 1 of 100:")
+    os.kill(_pid_of(tmp_path, "server"), signal.SIGKILL)
     code, said = simulation.end()
     assert code == 1
-    assert sentence in said
-    assert "SIGKILL" in said
+    assert "the aggregator died: it was ended by signal SIGKILL" in said
     assert "Traceback" not in said
     assert processes_of(tmp_path) == []
 
 
-def test_when_a_client_dies_the_others_go_on(parties: Parties, tmp_path: Path) -> None:
+def test_one_key_holder_of_three_can_be_done_without_but_not_two(parties: Parties, tmp_path: Path) -> None:
+    simulation = parties.start("simulation", *LONG, "--out", tmp_path)
+    simulation.hear("round 1 of 100:")
+    os.kill(_pid_of(tmp_path, "keyholder-1"), signal.SIGKILL)
+    simulation.hear("keyholder-1 is gone: it was ended by signal SIGKILL")
+    for _ in range(3):  # whoever is asked first
+        simulation.hear(r"round \d+ of 100: 3 clients")
+    os.kill(_pid_of(tmp_path, "keyholder-3"), signal.SIGKILL)
+    code, said = simulation.end()
+    assert code == 1
+    assert "error: 1 of 3 key holders are left, and 2 are needed: it was ended by signal SIGKILL" in said
+    assert "Traceback" not in said
+    assert processes_of(tmp_path) == []
+
+
+def test_when_a_client_dies_the_others_go_on_and_the_holders_report_what_that_tells(
+    parties: Parties, tmp_path: Path
+) -> None:
     simulation = parties.start(
-        "simulation", *QUICK, "--rounds", "40", "--round-seconds", "3", "--min-cohort", "2", "--out", tmp_path
+        "simulation",
+        *LONG,
+        "--holders",
+        "1",
+        "--rounds",
+        "12",
+        "--round-seconds",
+        "2",
+        "--min-cohort",
+        "2",
+        "--out",
+        tmp_path,
     )
-    simulation.hear("round 1 of 40: 3 clients")
+    simulation.hear("round 1 of 12: 3 clients")
     os.kill(_pid_of(tmp_path, "client-3"), signal.SIGKILL)
     code, said = simulation.end()
     assert code == 0, said
     assert "client-3 is gone: it was ended by signal SIGKILL" in said
-    assert "round 40 of 40: 2 clients" in said
+    assert "round 12 of 12: 2 clients" in said
+    assert "tells what 1 of the clients sent (client-3)" in (tmp_path / "logs" / "keyholder-1.log").read_text()
+
+
+def test_where_the_difference_rule_is_enforced_a_client_that_dies_ends_the_run(
+    parties: Parties, tmp_path: Path
+) -> None:
+    """Rather than open two sums whose difference is one client's update."""
+    simulation = parties.start(
+        "simulation", *LONG, "--holders", "1", "--round-seconds", "1", "--min-cohort", "2", "--difference-rule", "enforce",
+        "--out", tmp_path,
+    )  # fmt: skip
+    simulation.hear("round 1 of 100: 3 clients")
+    os.kill(_pid_of(tmp_path, "client-3"), signal.SIGKILL)
+    code, said = simulation.end()
+    assert code == 1
+    assert "abandoned 3 times, the last time because keyholder-" in said
+    assert "it tells what 1 of the clients sent (client-3)" in said
+    assert "Traceback" not in said
 
 
 def test_when_too_few_clients_are_left_it_ends_with_a_sentence(parties: Parties, tmp_path: Path) -> None:
-    simulation = parties.start("simulation", *QUICK, "--rounds", "1000", "--min-cohort", "3", "--out", tmp_path)
-    simulation.hear("round 1 of 1000")
+    simulation = parties.start("simulation", *LONG, "--holders", "1", "--min-cohort", "3", "--out", tmp_path)
+    simulation.hear("round 1 of 100:")
     os.kill(_pid_of(tmp_path, "client-2"), signal.SIGKILL)
     code, said = simulation.end()
     assert code == 1
@@ -155,9 +206,9 @@ def test_when_too_few_clients_are_left_it_ends_with_a_sentence(parties: Parties,
 
 def test_when_the_run_fails_its_own_reason_is_what_one_reads(parties: Parties, tmp_path: Path) -> None:
     simulation = parties.start(
-        "simulation", *QUICK, "--rounds", "1000", "--min-cohort", "3", "--round-seconds", "1", "--out", tmp_path
+        "simulation", *LONG, "--holders", "1", "--min-cohort", "3", "--round-seconds", "1", "--out", tmp_path
     )
-    simulation.hear("round 1 of 1000")
+    simulation.hear("round 1 of 100:")
     os.kill(_pid_of(tmp_path, "client-2"), signal.SIGSTOP)
     code, said = simulation.end()
     assert code == 1
@@ -183,10 +234,14 @@ def test_when_the_run_fails_its_own_reason_is_what_one_reads(parties: Parties, t
         (("--round-seconds", "inf"), "round_seconds is inf"),
         (("--data", "nowhere/at-all"), "nowhere/at-all"),
         (("--out", "/dev/null/x"), "/dev/null/x"),
+        (("--threshold", "4"), "4 of 3 key holders open a sum"),
+        (("--holders", "0"), "expected 1 <= threshold <= quorum <= holders"),
     ],
 )
-def test_options_that_cannot_work_are_one_sentence(parties: Parties, arguments: tuple[str, ...], sentence: str) -> None:
-    code, said = run(parties, *arguments)
+def test_options_that_cannot_work_are_one_sentence(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], sentence: str
+) -> None:
+    code, said = run_here(capsys, "simulation", *arguments)
     assert code == 1
     assert sentence in said
     assert "Traceback" not in said
@@ -196,9 +251,13 @@ def _children_of(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def _wait_for_end(descriptor: int) -> None:
-    import select
+def _wait_for_end_of_dealing(folder: Path) -> None:
+    """Return when the process that deals the keys is gone, which it may be already."""
+    with suppress(AssertionError, ProcessLookupError):
+        _wait_for_end(os.pidfd_open(_pid_of(folder, "dealer")))
 
+
+def _wait_for_end(descriptor: int) -> None:
     assert select.select([descriptor], [], [], 20)[0], "a process outlived the simulation"
     os.close(descriptor)
 
