@@ -80,7 +80,7 @@ def main(
     min_cohort: Annotated[int | None, typer.Option(help="Open no sum of fewer; default half the clients.")] = None,
     holders: Annotated[int, typer.Option(help="How many key holders; 1 is the book's single one.")] = 3,
     threshold: Annotated[
-        int | None, typer.Option(help="How many of them open a sum together; default 2, or 1 of 1.")
+        int | None, typer.Option(help="How many of them open a sum together; default more than half.")
     ] = (None),
     difference_rule: Annotated[
         DifferenceRule, typer.Option(help="What key holders do with sums that are too similar to an earlier one.")
@@ -104,7 +104,7 @@ def main(
                 f"there is {count} client; the sum of one is its update in clear, so at least 2 are needed"
             )
         wanted = count if cohort is None else cohort
-        needed = min(2, holders) if threshold is None else threshold
+        needed = holders // 2 + 1 if threshold is None else threshold
         deadline = 60 + 4 * count * (key_bits / 2048) ** 3 if round_seconds is None else round_seconds
         rules = RoundRules(
             rounds=rounds,

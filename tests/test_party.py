@@ -23,7 +23,7 @@ NOW = datetime.now(UTC)
 
 
 def small(folder: Path) -> Federation:
-    return make_federation(folder, clients=2, holders=2, threshold=1, address="example.org:443", now=NOW)
+    return make_federation(folder, clients=2, holders=2, threshold=2, address="example.org:443", now=NOW)
 
 
 @pytest.fixture

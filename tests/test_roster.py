@@ -68,6 +68,7 @@ def test_who_runs_several_parties_is_known() -> None:
         ({"version": 0}, "version is 0"),
         ({"threshold": 0}, "threshold is 0 of 3"),
         ({"threshold": 4}, "threshold is 4 of 3"),
+        ({"threshold": 1}, "threshold is 1 of 3 key holders; expected more than half"),
         ({"members": (SERVER, ANNA)}, "2 of 0 key holders"),
         ({"members": (*HOLDERS, ANNA)}, "0 servers"),
         ({"members": (SERVER, replace(SERVER, name="b", number=2), *HOLDERS)}, "2 servers"),
@@ -113,7 +114,7 @@ def test_no_key_is_in_a_members_repr() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.permutations(FIRST.members), st.integers(1, 10**9), st.integers(1, 3), st.text(max_size=20))
+@given(st.permutations(FIRST.members), st.integers(1, 10**9), st.integers(2, 3), st.text(max_size=20))
 def test_what_is_signed_is_read(members: list[Member], version: int, threshold: int, operator: str) -> None:
     if operator.isprintable():
         members[0] = replace(members[0], operator=operator)

@@ -168,11 +168,20 @@ def check_federation(federation: str) -> None:
 
 
 def check_threshold(threshold: int, holders: int) -> None:
-    """Raise SettingsError unless so many of so many key holders can open sums."""
+    """Raise SettingsError unless so many of so many key holders can open sums, and no two groups of them are strangers.
+
+    If two openings can be made by groups that share no holder, nobody sees both: an aggregator alone could have a round
+    opened twice, with a client and without. With a threshold of more than half, any two groups share 2 t - n holders.
+    """
     if not 1 <= threshold <= holders <= MOST_HOLDERS:
         raise SettingsError(
             f"the threshold is {threshold} of {holders} key holders; "
             f"expected 1 <= threshold <= key holders <= {MOST_HOLDERS}"
+        )
+    if 2 * threshold <= holders:
+        raise SettingsError(
+            f"the threshold is {threshold} of {holders} key holders; expected more than half of them, for else two "
+            "groups could open two sums of one round, and neither would know of the other"
         )
 
 
