@@ -85,8 +85,8 @@ class Participant:
         self._data: Dataset | None = None
         self._run: str | None = None
         self._last: Submission | None = None
-        self._keys_seen: dict[int, bytes] = {}
-        """The description that each round key was first seen in, by the key's serial number."""
+        self._used_keys: set[bytes] = set()
+        """Certificates of the keys that something was encrypted with."""
 
     @property
     def trust(self) -> Trust:
@@ -118,12 +118,7 @@ class Participant:
         except SettingsError as error:
             self._checks.require(False, Reason.BAD_KEY, str(error))
         trust.verify_key(description.signed_certificate, self._today())
-        serial = description.certificate.serial
-        self._checks.require(
-            self._keys_seen.setdefault(serial, digest(signed.body)) == digest(signed.body),
-            Reason.KEY_USED,
-            f"the key {serial} served another attempt before",
-        )
+        self._verify_unused(description, digest(signed.body))
         trust.verify_encoding(description, self.task, values)
         trust.verify_privacy(description, self._policy)
         self._checks.require(
@@ -133,6 +128,18 @@ class Participant:
             f"this client wants at least {self._policy.min_cohort}",
         )
         return description
+
+    def _verify_unused(self, description: RoundDescription, description_digest: bytes) -> None:
+        """Refuse to encrypt for a second attempt, or an old one again, with a key: Refused(KEY_USED).
+
+        (What a process before this one encrypted is not known any more; the key holders' ledgers remember.)
+        """
+        repeated = self._last is not None and self._last.description_digest == description_digest
+        self._checks.require(
+            repeated or description.signed_certificate.body not in self._used_keys,
+            Reason.KEY_USED,
+            f"this client has encrypted with the key {description.certificate.serial} before",
+        )
 
     def verify_model(
         self, description: RoundDescription, model: FloatArray, endorsements: Sequence[HolderSignature]
@@ -165,6 +172,7 @@ class Participant:
             trained = time.perf_counter()
             payload = encryptor.encrypt(encode_update(encoding, update, description.mechanism))
             encrypted = time.perf_counter()
+        self._used_keys.add(description.signed_certificate.body)
         header = SubmissionHeader(description.id, len(payload), digest(payload))
         self._last = Submission(
             commitment=self._commit(header, description_digest),
