@@ -116,8 +116,8 @@ class Attacker:
 
     # -------------------------------------------------------------------------------- describing a round
 
-    def ask_key(self) -> Signed:
-        """A fresh key that all honest holders have a share of."""
+    def ask_key(self, besides: Round | None = None) -> Signed:
+        """A fresh key that all honest holders have a share of, another one than that of a round before."""
         for holder in self.holders:
             need = pb.NeedKey(run=self.rogue.run, round=1, attempt=1, scheme=PAILLIER, bits=KEY_BITS)
             self.rogue.push(holder, pb.HolderTask(need_key=need))
@@ -125,7 +125,8 @@ class Attacker:
         offered = [{(key.certificate, key.signature) for key in offer.keys} for offer in offers]
         common = set.intersection(*offered)
         keys = [signed_key_from_wire(pb.SignedKey(certificate=body, signature=name)) for body, name in common]
-        return min(keys, key=lambda key: certificate_from_bytes(key.body).serial)
+        fresh = [key for key in keys if besides is None or key != besides.description.signed_certificate]
+        return min(fresh, key=lambda key: certificate_from_bytes(key.body).serial)
 
     def describe(
         self,
@@ -207,14 +208,16 @@ class Attacker:
         signatures = tuple(HolderSignature(holder, heard[holder].signature) for holder in sorted(heard))
         return ClosedList(made, unsigned.commitments, (*signatures, *self.own_signatures(unsigned)))
 
-    def full_list(self, made: Round, contributors: Sequence[str]) -> ClosedList:
+    def full_list(
+        self, made: Round, contributors: Sequence[str], holders: Sequence[str] | None = None
+    ) -> ClosedList:  # fmt: skip
         """A round by the rules, until its list is closed and all updates are there; conspirators' are neutral."""
         honest = [client for client in contributors if client not in self.conspirators]
         listed = self.open_round(made, honest)
         for client in contributors:
             if client in self.conspirators:
                 listed[client] = self.commit_as(client, made, blend(made.key, made.encoding))
-        closed = self.close_list(made, listed.values())
+        closed = self.close_list(made, listed.values(), holders)
         self.demand_updates(closed, honest)
         return closed
 

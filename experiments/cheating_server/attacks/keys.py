@@ -17,8 +17,8 @@ from core.secagg.key_generation import generate_private_key
 from core.secagg.scheme import PAILLIER, PLAIN, PublicKey
 from core.wire.messages import certificate_to_bytes
 from experiments.cheating_server.attack import Attack, Party
-from experiments.cheating_server.attacks.copies import read_victim
-from experiments.cheating_server.ciphertexts import blend, decrypt, deltas
+from experiments.cheating_server.attacks.copies import TIMES, read_victim
+from experiments.cheating_server.ciphertexts import blend, decrypt, deltas, unmixed
 from experiments.cheating_server.factoring import factor, small_factors
 from experiments.cheating_server.honest import Setting
 from experiments.cheating_server.loot import Loot
@@ -107,6 +107,26 @@ def key_used_twice(attacker: Attacker) -> Loot:
     return read_victim(attacker, closed, [*OTHERS, CONSPIRATORS[0]])
 
 
+def key_used_by_others(attacker: Attacker) -> Loot:
+    """The same, with a client in the second attempt that was not in the first: it cannot know that the key was used.
+
+    Its own update is not known, but the victim's is there five times, and stands out.
+    """
+    key = attacker.ask_key()
+    made = attacker.describe(key)
+    attacker.full_list(made, (VICTIM, OTHERS[0], CONSPIRATORS[0]))
+    again = attacker.describe(key, attempt=2)
+    found = attacker.open_round(again, OTHERS[1:])
+    scaled = blend(made.key, made.encoding, [(attacker.updates[VICTIM], TIMES)], neutrals=1 - TIMES)
+    late = [attacker.commit_as(CONSPIRATORS[0], again, scaled)]
+    late.append(attacker.commit_as(CONSPIRATORS[1], again, blend(made.key, made.encoding)))
+    closed = attacker.close_list(again, [*found.values(), *late])
+    attacker.demand_updates(closed, OTHERS[1:])
+    plaintexts = attacker.read_sum(closed, [OTHERS[1], *CONSPIRATORS[:2]])
+    made.encoding.decode(plaintexts, len(HONEST))  # nothing shows
+    return Loot.of(unmixed(deltas(made.encoding, plaintexts, len(HONEST)), TIMES), attacker.stage.truth(VICTIM))
+
+
 def old_commitments(attacker: Attacker) -> Loot:
     """The same, with everybody's commitments and updates of the first attempt carried over into the second."""
     key = attacker.ask_key()
@@ -178,12 +198,16 @@ ATTACKS = (
         also=(Reason.UNKNOWN_KEY,),
     ),
     Attack(
-        "7a", "a key for two attempts, updates scaled", key_used_twice, Party.HOLDER, Reason.KEY_USED,
+        "7a", "a key for two attempts, answered twice", key_used_twice, Party.CLIENT, Reason.KEY_USED,
         conspirators="1 client",
     ),
     Attack(
         "7b", "a key for two attempts, updates carried over", old_commitments, Party.HOLDER, Reason.WRONG_DESCRIPTION,
         also=(Reason.KEY_USED,), conspirators="1 client",
+    ),
+    Attack(
+        "7c", "a key for two attempts, other clients", key_used_by_others, Party.HOLDER, Reason.KEY_USED,
+        conspirators="2 clients",
     ),
     Attack(
         "20", "another federation's description", foreign_federation, Party.CLIENT, Reason.WRONG_FEDERATION,
