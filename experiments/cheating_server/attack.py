@@ -19,10 +19,11 @@ class Party(StrEnum):
 
     CLIENT = "client"
     HOLDER = "key holder"
+    NOBODY = "arithmetic"
 
     def is_role_of(self, name: str) -> bool:
         """Whether a party of this name has the role."""
-        return name.startswith(self.value.replace(" ", "") + "-")
+        return name.partition("-")[0] == self.value.replace(" ", "")
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Attack:
             open everything by itself, so that such an attack means nothing there.
         setting: how the honest parties are set, apart from what is switched off.
         control: how they are set in the control, where switching off checks is not enough.
+        control_holders: how many key holders conspire in the control, where it is not as many.
         control_note: what that is, for the table.
         around: what else is changed in the control, which no check's name stands for.
         assumed: what the attack needs besides.
@@ -58,6 +60,7 @@ class Attack:
     holders: int = 0
     setting: Setting = field(default_factory=Setting)
     control: Setting | None = None
+    control_holders: int | None = None
     control_note: str = ""
     around: Callable[[], AbstractContextManager[object]] = nullcontext
     assumed: str = ""
@@ -72,3 +75,33 @@ class Attack:
     def switched_off(self) -> tuple[Reason, ...]:
         """The checks that the control does without, the first one first."""
         return (self.check, *self.also)
+
+    @property
+    def adversary(self) -> str:
+        """Who attacks."""
+        return f"aggregator, {self.conspirators}" if self.conspirators else "aggregator"
+
+
+@dataclass(frozen=True)
+class Conspiracy:
+    """An attack with a key holder on the aggregator's side, which one way of sharing keys allows and another does not.
+
+    Attributes:
+        check: what stops it where it is stopped.
+        works_in: where it is not stopped.
+    """
+
+    number: str
+    title: str
+    play: Callable[[Attacker], Loot]
+    check: Reason
+    works_in: tuple[Profile, ...]
+    keys: int = 2
+
+    @property
+    def attack(self) -> Attack:
+        """The same, to be played."""
+        return Attack(
+            self.number, self.title, self.play, Party.HOLDER, self.check, conspirators="1 client, 1 holder", holders=1,
+            keys=self.keys,
+        )  # fmt: skip

@@ -52,7 +52,8 @@ class Profile:
 
 SINGLE = Profile("single", 1, 1, 1)
 THRESHOLD = Profile("threshold", 3, 2, 2)
-FULL_QUORUM = Profile("threshold, quorum 3", 3, 2, 3)
+FULL_QUORUM = Profile("2 of 3, quorum 3", 3, 2, 3)
+THREE_OF_FOUR = Profile("3 of 4, quorum 3", 4, 3, 3)
 
 
 @dataclass

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from experiments.cheating_server.attack import Attack
+from experiments.cheating_server.attack import Attack, Conspiracy, Party
 from experiments.cheating_server.honest import Setting
 from experiments.cheating_server.loot import Loot
 from experiments.cheating_server.moves import attacking
@@ -53,6 +53,22 @@ class Trial:
         return self.control.loot is not None and self.control.loot.at_least(self.attack.partial)
 
 
+@dataclass(frozen=True)
+class Experience:
+    """What came of a conspiracy in one profile."""
+
+    conspiracy: Conspiracy
+    profile: Profile
+    outcome: Outcome
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether it was stopped by the named check, or worked where it is known to."""
+        if self.profile in self.conspiracy.works_in:
+            return self.outcome.loot is not None and self.outcome.loot.at_least(1.0)
+        return self.outcome.reason == self.conspiracy.check and Party.HOLDER.is_role_of(self.outcome.party)
+
+
 class Suite:
     """Runs attacks in federations of its own, made in `folder` as they are needed."""
 
@@ -69,13 +85,20 @@ class Suite:
                 if attack.means_something_in(profile):
                     yield self.trial(attack, profile)
 
+    def conspire(self, conspiracies: Iterable[Conspiracy], profiles: Iterable[Profile]) -> Iterator[Experience]:
+        """Every conspiracy in every profile."""
+        chosen = tuple(profiles)
+        for conspiracy in conspiracies:
+            for profile in chosen:
+                yield Experience(conspiracy, profile, self.defended(conspiracy.attack, profile))
+
     def trial(self, attack: Attack, profile: Profile) -> Trial:
         """One attack, with the checks and without."""
         return Trial(attack, profile, self.defended(attack, profile), self.control(attack, profile))
 
     def defended(self, attack: Attack, profile: Profile) -> Outcome:
         """The attack, with every check."""
-        return self._play(attack, profile, attack.setting)
+        return self._play(attack, profile, attack.setting, attack.holders)
 
     def control(self, attack: Attack, profile: Profile) -> Outcome:
         """The attack, with the checks that stop it switched off at every honest party."""
@@ -83,8 +106,9 @@ class Suite:
             setting = attack.control
         else:
             setting = replace(attack.setting, skipped=frozenset(attack.switched_off))
+        holders = attack.holders if attack.control_holders is None else attack.control_holders
         with attack.around():
-            return self._play(attack, profile, setting)
+            return self._play(attack, profile, setting, holders)
 
     def stage(self, profile: Profile) -> Stage:
         """The federation of a profile."""
@@ -92,11 +116,11 @@ class Suite:
             self._stages[profile] = build(self._folder / f"federation-{len(self._stages)}", profile, self._seed)
         return self._stages[profile]
 
-    def _play(self, attack: Attack, profile: Profile, setting: Setting) -> Outcome:
+    def _play(self, attack: Attack, profile: Profile, setting: Setting, conspiring: int) -> Outcome:
         stage = self.stage(profile)
         self._count += 1
         state = self._folder / f"state-{self._count}"
-        conspirators = stage.holders[len(stage.holders) - attack.holders :]
+        conspirators = stage.holders[len(stage.holders) - conspiring :]
         stage.forget_keys()
         stage.deal(attack.keys)
         try:

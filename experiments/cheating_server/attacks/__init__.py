@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from experiments.cheating_server.attack import Attack
-from experiments.cheating_server.attacks import cohorts, copies, keys, lists, models, releases
+from experiments.cheating_server.attacks import cohorts, copies, holders, keys, lists, models, releases
 
 ATTACKS: tuple[Attack, ...] = tuple(
     sorted(
         (
             *cohorts.ATTACKS,
             *copies.ATTACKS,
+            *holders.ATTACKS,
             *keys.ATTACKS,
             *lists.ATTACKS,
             *models.ATTACKS,
@@ -18,4 +19,6 @@ ATTACKS: tuple[Attack, ...] = tuple(
         key=lambda attack: (int(attack.number.rstrip("abcdef")), attack.number),
     )
 )
-"""All of them, by number."""
+"""All that must be refused, by number."""
+CONSPIRACIES = holders.CONSPIRACIES
+"""Those that some ways of sharing keys allow."""

@@ -6,20 +6,19 @@ cohorts that differ by one client. The quorum, of how many holders must sign eac
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 
-from core.errors import Refused
-from core.wire import federation_pb2 as pb
+from core.errors import Reason, Refused
+from experiments.cheating_server.attack import Attack, Conspiracy, Party
 from experiments.cheating_server.attacks.copies import cancelling
+from experiments.cheating_server.attacks.differences import WITH, WITHOUT, Opened, difference, second_run
 from experiments.cheating_server.ciphertexts import deltas
 from experiments.cheating_server.loot import Loot
 from experiments.cheating_server.moves import Attacker, Round
 from experiments.cheating_server.rogue import PartyRefusedError
-from experiments.cheating_server.stage import CONSPIRATORS, HONEST, OTHERS, VICTIM
+from experiments.cheating_server.stage import CONSPIRATORS, FULL_QUORUM, HONEST, THRESHOLD, VICTIM
 
 FIRST = CONSPIRATORS[0]
-WITH, WITHOUT = (*HONEST, FIRST), (*OTHERS, FIRST)
 
 
 def two_lists(attacker: Attacker) -> Loot:
@@ -33,7 +32,16 @@ def two_lists(attacker: Attacker) -> Loot:
     return Loot.of(deltas(made.encoding, plaintexts, len(WITH)), attacker.stage.truth(VICTIM))
 
 
-def two_releases(attacker: Attacker) -> Loot:
+def two_openings(attacker: Attacker) -> Loot:
+    """Close one list, and have some holders open the sum of all on it, others the sum without the victim."""
+    made = attacker.describe(attacker.ask_key())
+    closed = attacker.full_list(made, WITH, attacker.holders)
+    whole = attacker.read_sum(closed, WITH, lenders(attacker))
+    less = attacker.read_sum(closed, WITHOUT, other_lenders(attacker))
+    return difference(attacker, (made, whole), (made, less))
+
+
+def two_attempts(attacker: Attacker) -> Loot:
     """Have a round opened by some holders, and its second attempt, without the victim, by others."""
     made = attacker.describe(attacker.ask_key())
     whole = attacker.read_sum(attacker.full_list(made, WITH, signers(attacker)), WITH, lenders(attacker))
@@ -45,9 +53,7 @@ def two_cohorts(attacker: Attacker) -> Loot:
     """Have two runs of one seed opened by unlike holders, the second without the victim."""
     made = attacker.describe(attacker.ask_key())
     whole = attacker.read_sum(attacker.full_list(made, WITH, signers(attacker)), WITH, lenders(attacker))
-    attacker.rogue.run = secrets.token_hex(8)
-    for client in HONEST:
-        attacker.rogue.push(client, pb.Notice(welcome=pb.Welcome(run=attacker.rogue.run, rounds=1)))
+    second_run(attacker)
     return _less(attacker, (made, whole), attacker.describe(attacker.ask_key(besides=made)))
 
 
@@ -62,7 +68,7 @@ def one_share(attacker: Attacker) -> Loot:
     try:
         plaintexts = attacker.opened(made, victims, answers)
     except Refused as refusal:
-        raise PartyRefusedError("arithmetic", refusal.reason.value, str(refusal)) from None
+        raise PartyRefusedError(Party.NOBODY.value, refusal.reason.value, str(refusal)) from None
     return Loot.of(deltas(made.encoding, plaintexts, 1), attacker.stage.truth(VICTIM))
 
 
@@ -90,10 +96,23 @@ def _needed(attacker: Attacker, count: int) -> int:
     return count - (len(attacker.stage.holders) - len(attacker.holders))
 
 
-def _less(attacker: Attacker, whole: tuple[Round, Sequence[int]], again: Round) -> Loot:
+def _less(attacker: Attacker, whole: Opened, again: Round) -> Loot:
     closed = attacker.full_list(again, WITHOUT, other_signers(attacker))
-    less = attacker.read_sum(closed, WITHOUT, other_lenders(attacker))
-    first = deltas(whole[0].encoding, whole[1], len(WITH))
-    return Loot.of(first - deltas(again.encoding, less, len(WITHOUT)), attacker.stage.truth(VICTIM))
+    return difference(attacker, whole, (again, attacker.read_sum(closed, WITHOUT, other_lenders(attacker))))
 
 
+ATTACKS = (
+    Attack(
+        "26", "one share, for the victim's update alone", one_share, Party.NOBODY, Reason.WRONG_SHARE,
+        conspirators="1 holder", holders=1, control_holders=2, control_note="two holders conspire",
+    ),
+)  # fmt: skip
+CONSPIRACIES = (
+    Conspiracy("25", "two lists of one attempt", two_lists, Reason.LIST_CHANGED, (THRESHOLD,), keys=1),
+    Conspiracy(
+        "27", "two openings of one attempt", two_openings, Reason.ALREADY_RELEASED, (THRESHOLD, FULL_QUORUM), keys=1
+    ),
+    Conspiracy("28", "two attempts of one round", two_attempts, Reason.ALREADY_RELEASED, (THRESHOLD, FULL_QUORUM)),
+    Conspiracy("29", "two runs that differ by one client", two_cohorts, Reason.TOO_SIMILAR, (THRESHOLD, FULL_QUORUM)),
+)
+"""Each with one conspiring holder of three or four."""

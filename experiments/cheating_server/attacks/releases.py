@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 
 from core.errors import Reason
-from core.wire import federation_pb2 as pb
 from experiments.cheating_server.attack import Attack, Party
+from experiments.cheating_server.attacks.differences import WITH, WITHOUT, Opened, difference, second_run
 from experiments.cheating_server.attacks.models import honest_round
 from experiments.cheating_server.backup import Backup
-from experiments.cheating_server.ciphertexts import deltas
 from experiments.cheating_server.loot import Loot
 from experiments.cheating_server.moves import Attacker, Round
-from experiments.cheating_server.stage import CONSPIRATORS, HONEST, OTHERS, VICTIM
-
-FIRST = CONSPIRATORS[0]
-WITH, WITHOUT = (*HONEST, FIRST), (*OTHERS, FIRST)
 
 
 def second_attempt(attacker: Attacker) -> Loot:
     """Open a round, say that it failed, and open its second attempt without the victim."""
     whole = _sum_of(attacker, attacker.describe(attacker.ask_key()), WITH)
     less = _sum_of(attacker, attacker.describe(attacker.ask_key(), attempt=2), WITHOUT)
-    return _difference(attacker, whole, less)
+    return difference(attacker, whole, less)
 
 
 def opened_again(attacker: Attacker) -> Loot:
@@ -34,7 +28,7 @@ def opened_again(attacker: Attacker) -> Loot:
     whole = attacker.read_sum(closed, WITH)
     backup.restore()
     less = attacker.read_sum(closed, WITHOUT)
-    return _difference(attacker, (made, whole), (made, less))
+    return difference(attacker, (made, whole), (made, less))
 
 
 def replayed_round(attacker: Attacker) -> Loot:
@@ -43,7 +37,7 @@ def replayed_round(attacker: Attacker) -> Loot:
     backup = Backup(attacker.stage, made.description.certificate.serial)
     whole = _sum_of(attacker, made, WITH)
     backup.restore()
-    return _difference(attacker, whole, _sum_of(attacker, made, WITHOUT))
+    return difference(attacker, whole, _sum_of(attacker, made, WITHOUT))
 
 
 def next_round(attacker: Attacker) -> Loot:
@@ -52,32 +46,18 @@ def next_round(attacker: Attacker) -> Loot:
     attacker.rogue.served.opened = opened
     attacker.endorse(closed, WITH, after)
     less = _sum_of(attacker, attacker.describe(attacker.ask_key(), number=2, model=after), WITHOUT)
-    return _difference(attacker, (closed.round, plaintexts), less)
+    return difference(attacker, (closed.round, plaintexts), less)
 
 
 def next_run(attacker: Attacker) -> Loot:
     """Begin a second training with the same seed, in which all train the same, and leave the victim out."""
     whole = _sum_of(attacker, attacker.describe(attacker.ask_key()), WITH)
-    attacker.rogue.run = secrets.token_hex(8)
-    for client in HONEST:
-        attacker.rogue.push(client, pb.Notice(welcome=pb.Welcome(run=attacker.rogue.run, rounds=1)))
-    return _difference(attacker, whole, _sum_of(attacker, attacker.describe(attacker.ask_key()), WITHOUT))
-
-
-Opened = tuple[Round, Sequence[int]]
+    second_run(attacker)
+    return difference(attacker, whole, _sum_of(attacker, attacker.describe(attacker.ask_key()), WITHOUT))
 
 
 def _sum_of(attacker: Attacker, made: Round, contributors: Sequence[str]) -> Opened:
     return made, attacker.read_sum(attacker.full_list(made, contributors), contributors)
-
-
-def _difference(attacker: Attacker, whole: Opened, less: Opened) -> Loot:
-    """Subtract the sum without the victim from the sum with it."""
-    first, second = (
-        deltas(made.encoding, plaintexts, count)
-        for (made, plaintexts), count in ((whole, len(WITH)), (less, len(WITHOUT)))
-    )
-    return Loot.of(first - second, attacker.stage.truth(VICTIM))
 
 
 DIFFERENCE = (Reason.TOO_SIMILAR,)

@@ -1,0 +1,33 @@
+"""Two sums that differ by one client, subtracted."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+
+from core.wire import federation_pb2 as pb
+from experiments.cheating_server.ciphertexts import deltas
+from experiments.cheating_server.loot import Loot
+from experiments.cheating_server.moves import Attacker, Round
+from experiments.cheating_server.stage import CONSPIRATORS, HONEST, OTHERS, VICTIM
+
+WITH, WITHOUT = (*HONEST, CONSPIRATORS[0]), (*OTHERS, CONSPIRATORS[0])
+"""A conspirator makes the smaller cohort large enough."""
+Opened = tuple[Round, Sequence[int]]
+"""A round and the plaintexts of its sum."""
+
+
+def difference(attacker: Attacker, whole: Opened, less: Opened) -> Loot:
+    """Subtract the sum without the victim from the sum with it."""
+    first, second = (
+        deltas(made.encoding, plaintexts, count)
+        for (made, plaintexts), count in ((whole, len(WITH)), (less, len(WITHOUT)))
+    )
+    return Loot.of(first - second, attacker.stage.truth(VICTIM))
+
+
+def second_run(attacker: Attacker) -> None:
+    """Begin another training with the same seed, in which every client trains the same."""
+    attacker.rogue.run = secrets.token_hex(8)
+    for client in HONEST:
+        attacker.rogue.push(client, pb.Notice(welcome=pb.Welcome(run=attacker.rogue.run, rounds=1)))

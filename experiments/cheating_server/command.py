@@ -1,0 +1,56 @@
+"""Run the whole suite and show what came of it."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import structlog
+
+from experiments.cheating_server.attack import Attack
+from experiments.cheating_server.attacks import ATTACKS, CONSPIRACIES
+from experiments.cheating_server.page import write_page
+from experiments.cheating_server.report import NAME, Report, write_csv
+from experiments.cheating_server.stage import FULL_QUORUM, SINGLE, THREE_OF_FOUR, THRESHOLD
+from experiments.cheating_server.suite import Suite
+from experiments.run import Run
+
+PROFILES = (SINGLE, THRESHOLD)
+WAYS = (THRESHOLD, FULL_QUORUM, THREE_OF_FOUR)
+
+
+def chosen(quick: bool) -> Sequence[Attack]:
+    """All attacks; in the quick form the first of several variants."""
+    return [attack for attack in ATTACKS if not quick or attack.number.rstrip("a").isdecimal()]
+
+
+def run(told: Run) -> Report:
+    """Play every attack, and write table, page and picture. Raises StorageError."""
+    from experiments.cheating_server.picture import draw  # only here: matplotlib takes long to import
+
+    with tempfile.TemporaryDirectory() as folder, quiet_parties():
+        suite = Suite(Path(folder), told.seed)
+        trials = []
+        for trial in suite.trials(chosen(told.quick), PROFILES):
+            trials.append(trial)
+            told.progress(f"{trial.attack.number} {trial.attack.title}, {trial.profile.name}")
+        experiences = tuple(suite.conspire(CONSPIRACIES, WAYS))
+    report = Report(told.seed, tuple(trials), experiences)
+    write_csv(told.out / f"{NAME}.csv", report)
+    write_page(told.out / f"{NAME}.md", report, PROFILES)
+    told.save(NAME, draw(report, PROFILES))
+    return report
+
+
+@contextmanager
+def quiet_parties() -> Iterator[None]:
+    """Keep the parties' own logs off the terminal: they have much to say about what they refuse and skip."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)

@@ -1,0 +1,123 @@
+"""The findings as a page to read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from core.errors import StorageError
+from experiments.cheating_server.attack import Attack
+from experiments.cheating_server.report import NAME, NOT_APPLICABLE, Report, needs, outcome_cell, sharing
+from experiments.cheating_server.stage import KEY_BITS, MAILS, MIN_COHORT, Profile
+
+TEXT = """# What a dishonest aggregator can try
+
+`python -m experiments cheating-server --seed {seed}`
+
+**Question.** Everything between the parties goes through the aggregator. Can it make the others give away what one
+client sent?
+
+**Adversary.** An aggregator that keeps to no rule: it has its own certificate and signing key, and speaks the wire
+with a program of its own. Where the table says so, clients or a key holder work with it and give it all they have. It
+has no other party's key, and not the registrar's.
+
+**Method.** Real clients and key holders (the programs' own code, mutual TLS over loopback, Paillier keys of {bits} bits
+behind the insecure flag) meet it in a federation made by the registrar: three honest clients with {mails} generated
+mails each, which open nothing of fewer than {min_cohort}, and the difference rule enforced. Each attack is played twice.
+First with every check on: the table names who refuses and with which check, as it was read off the wire or from the
+client's error. Then with that check switched off at every honest party (`--insecure-skip-check`), to see that it was
+this check that stopped it: the number says how many of the victim's {weights} weights the attacker then had exactly
+right. Where more checks stood behind the first, they were switched off too, and are named.
+
+An attacker who guesses that nothing moved is right about {guess} weights and wrong about all {moved} that did.
+
+**Result.** {summary}.
+
+{matrix}
+
+**With a key holder on its side**, fewer than can open anything, an aggregator shows one group of holders what it hides
+from another. Whether that works depends on how keys are shared. `SUCCEEDS`: the attacker had all {weights} weights.
+
+{conspiracies}
+
+{needs}
+
+The first needs a quorum: if more than (n + t - 1) / 2 of the n holders must sign each list, some honest holder would
+have to sign two. The others need a threshold: any two groups of t holders share 2 t - n of them, and if that is more
+than conspire, an honest one sees both openings. With 2 of 3 holders that is one, so a single dishonest holder is too
+many, whatever the quorum; with 3 of 4 (or 2 of 2) it is not. A threshold of half the holders or fewer, with which the
+aggregator needs no holder at all, cannot be set up.
+
+{unexpected}## Limits
+
+* Small keys and small mailboxes. The checks do not depend on either; what a control can tell apart does: with {mails}
+  mails a client takes one step, and five times one step stands out from two others (attacks 2, 7c and 11).
+* Not shown, because nothing refuses them: a cohort of the victim and conspirators only (whoever controls all others of a
+  sum knows the last; the minimum cohort must exceed the conspirators one fears), t dishonest holders, a dishonest
+  registrar, dropping clients and stopping rounds, and what exact sums tell by themselves (attacks on N1 to N6 of the
+  threat model). In the profile 1 of 1 the holder can read everything, so attacks with a dishonest holder mean nothing.
+* 4b and 6 grant the attacker that holders put used shares back from a backup. If they put back the ledger too, the
+  round is opened twice: a ledger must not be restored without its later entries.
+* 5a is not exact, because the others train a little otherwise in the next round.
+* Attacks that make parties stop, crash or fill up are not here.
+"""
+
+
+def write_page(path: Path, report: Report, profiles: Sequence[Profile]) -> None:
+    """Write the page. Raises StorageError."""
+    loot = next(trial.control.loot for trial in report.trials if trial.control.loot is not None)
+    lines = "".join(f"* {line}\n" for line in report.unexpected)
+    text = TEXT.format(
+        seed=report.seed,
+        bits=KEY_BITS,
+        mails=MAILS,
+        min_cohort=MIN_COHORT,
+        weights=loot.weights,
+        moved=loot.moved,
+        guess=loot.weights - loot.moved,
+        summary=report.summary,
+        matrix=_matrix(report, profiles),
+        conspiracies=_conspiracies(report),
+        needs="\n".join(f"* {line}" for line in needs(report)),
+        unexpected=f"**Not as the threat model says:**\n\n{lines}\n" if lines else "",
+    )
+    try:
+        path.write_text(f"{text}\n![The matrix]({NAME}.png)\n", encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error}") from error
+
+
+def _matrix(report: Report, profiles: Sequence[Profile]) -> str:
+    head = ["", "attack", "with", "refused by", "check", *map(sharing, profiles), "switched off", "then right"]
+    return _table(head, [_row(report, attack, profiles) for attack in report.attacks])
+
+
+def _row(report: Report, attack: Attack, profiles: Sequence[Profile]) -> list[str]:
+    found = [report.trial(attack, profile) for profile in profiles]
+    cells = [NOT_APPLICABLE if t is None else "refused" if t.refused_as_named else "**NOT AS NAMED**" for t in found]
+    rights = sorted({str(t.control.loot.right) if t.control.loot else "nothing" for t in found if t is not None})
+    off = [] if attack.control is not None or attack.control_holders else [f"`{check}`" for check in attack.switched_off]
+    notes = [note for note in (attack.control_note, attack.assumed) if note]
+    return [
+        attack.number,
+        attack.title,
+        attack.conspirators,
+        attack.by.value,
+        f"`{attack.check}`",
+        *cells,
+        "; ".join([", ".join(off), *notes] if off else notes),
+        " / ".join(rights),
+    ]
+
+
+def _conspiracies(report: Report) -> str:
+    head = ["", "attack", *(sharing(profile, quorum=True) for profile in report.profiles)]
+    rows = []
+    for conspiracy in dict.fromkeys(found.conspiracy for found in report.experiences):
+        outcomes = [found.outcome for found in report.experiences if found.conspiracy == conspiracy]
+        rows.append([conspiracy.number, conspiracy.title, *map(outcome_cell, outcomes)])
+    return _table(head, rows)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows))

@@ -1,0 +1,191 @@
+"""What was found, as a table, a CSV file and a page."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich import box
+from rich.table import Table
+
+from core.errors import StorageError
+from experiments.cheating_server.attack import Attack
+from experiments.cheating_server.stage import Profile
+from experiments.cheating_server.suite import Experience, Outcome, Trial
+
+NAME = "cheating-server"
+COLUMNS = (
+    *("number", "attack", "adversary", "key_sharing", "with_all_checks", "by", "check", "switched_off"),
+    *("right", "weights", "moved_right", "moved", "as_expected"),
+)
+NOT_APPLICABLE = "-"
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that one run found."""
+
+    seed: int
+    trials: tuple[Trial, ...]
+    experiences: tuple[Experience, ...]
+
+    @property
+    def attacks(self) -> tuple[Attack, ...]:
+        """The attacks, each once."""
+        return tuple(dict.fromkeys(trial.attack for trial in self.trials))
+
+    @property
+    def profiles(self) -> tuple[Profile, ...]:
+        """How keys were shared in the conspiracies."""
+        return tuple(dict.fromkeys(found.profile for found in self.experiences))
+
+    def trial(self, attack: Attack, profile: Profile) -> Trial | None:
+        """What came of an attack in a profile; None where it means nothing."""
+        return next((t for t in self.trials if (t.attack, t.profile) == (attack, profile)), None)
+
+    @property
+    def unexpected(self) -> tuple[str, ...]:
+        """What did not go as the threat model says, in sentences."""
+        wrong = [
+            f"{trial.attack.number} {trial.attack.title}, {trial.profile.name}: {told(trial.defended)}; "
+            f"without the check {told(trial.control)}"
+            for trial in self.trials
+            if not trial.as_expected
+        ]
+        return (
+            *wrong,
+            *(
+                f"{found.conspiracy.number} {found.conspiracy.title}, {found.profile.name}: {told(found.outcome)}"
+                for found in self.experiences
+                if not found.as_expected
+            ),
+        )
+
+    @property
+    def summary(self) -> str:
+        """One sentence for each part."""
+        refused = sum(trial.refused_as_named for trial in self.trials)
+        works = sum(trial.control_works for trial in self.trials)
+        count = len(self.trials)
+        return (
+            f"{refused} of {count} attacks were refused by the named check; with it switched off {works} of {count} got "
+            "the victim's update"
+        )
+
+
+def told(outcome: Outcome) -> str:
+    """An outcome in a few words."""
+    if outcome.loot is None:
+        return f"refused by {outcome.party} ({outcome.reason})"
+    return f"got {outcome.loot}"
+
+
+def table(report: Report, profiles: Sequence[Profile]) -> Table:
+    """The matrix for people: an attack a row."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    made.add_column("")
+    made.add_column("attack of the aggregator", overflow="fold", max_width=46)
+    made.add_column("refused by", overflow="fold")
+    for profile in profiles:
+        made.add_column(sharing(profile))
+    made.add_column("check off")
+    for attack in report.attacks:
+        found = [report.trial(attack, profile) for profile in profiles]
+        made.add_row(
+            attack.number,
+            attack.title + (f" (+ {attack.conspirators})" if attack.conspirators else ""),
+            f"{attack.by}: {attack.check}",
+            *(_cell(trial) for trial in found),
+            f"{min(trial.control.loot.right if trial.control.loot else 0 for trial in found if trial)}",
+        )
+    return made
+
+
+def conspiracy_table(report: Report) -> Table:
+    """What an aggregator can do with a key holder on its side, by how keys are shared."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    made.add_column("")
+    made.add_column("with one key holder and one client")
+    for profile in report.profiles:
+        made.add_column(sharing(profile, quorum=True))
+    for conspiracy in dict.fromkeys(found.conspiracy for found in report.experiences):
+        cells = [
+            outcome_cell(found.outcome)
+            for profile in report.profiles
+            for found in report.experiences
+            if (found.conspiracy, found.profile) == (conspiracy, profile)
+        ]
+        made.add_row(conspiracy.number, conspiracy.title, *cells)
+    return made
+
+
+def sharing(profile: Profile, *, quorum: bool = False) -> str:
+    """How keys are shared, for a heading."""
+    text = f"{profile.threshold} of {profile.holders}"
+    return f"{text}, quorum {profile.quorum}" if quorum else text
+
+
+def outcome_cell(outcome: Outcome) -> str:
+    return "SUCCEEDS" if outcome.loot is not None else str(outcome.reason)
+
+
+def _cell(trial: Trial | None) -> str:
+    if trial is None:
+        return NOT_APPLICABLE
+    if trial.refused_as_named:
+        return "refused"
+    return "NOT REFUSED" if not trial.defended.refused else f"refused by {trial.defended.reason}"
+
+
+def needs(report: Report) -> list[str]:
+    """For each conspiracy that works somewhere, a line that says what stops it."""
+    lines = []
+    for conspiracy in dict.fromkeys(found.conspiracy for found in report.experiences):
+        by_profile = {f.profile: f.outcome for f in report.experiences if f.conspiracy == conspiracy}
+        works = [sharing(profile, quorum=True) for profile, outcome in by_profile.items() if not outcome.refused]
+        stops = [sharing(profile, quorum=True) for profile, outcome in by_profile.items() if outcome.refused]
+        lines.append(
+            f"{conspiracy.number} {conspiracy.title}: SUCCEEDS with {' and with '.join(works) or 'none'}; "
+            f"needs {' or '.join(stops) or 'more than was tried'}"
+        )
+    return lines
+
+
+def write_csv(path: Path, report: Report) -> None:
+    """One line for each attack and way of sharing keys; same seed, same bytes. Raises StorageError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            writer.writerows(_trial_row(trial) for trial in report.trials)
+            writer.writerows(_experience_row(found) for found in report.experiences)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error}") from error
+
+
+def _trial_row(trial: Trial) -> tuple[object, ...]:
+    attack = trial.attack
+    off = " ".join(attack.switched_off) if attack.control is None else attack.control_note
+    head = (attack.number, attack.title, attack.adversary, sharing(trial.profile, quorum=True))
+    return (*head, *_outcome_columns(trial.defended), off, *_loot_columns(trial.control), trial.as_expected)
+
+
+def _experience_row(found: Experience) -> tuple[object, ...]:
+    attack = found.conspiracy.attack
+    head = (attack.number, attack.title, attack.adversary, sharing(found.profile, quorum=True))
+    return (*head, *_outcome_columns(found.outcome), "", *_loot_columns(found.outcome), found.as_expected)
+
+
+def _outcome_columns(outcome: Outcome) -> tuple[str, str, str]:
+    """Which of several honest parties is the first to refuse is chance: the role is written down, not the name."""
+    if not outcome.refused:
+        return "succeeds", "", ""
+    return "refused", outcome.party.rpartition("-")[0] or outcome.party, outcome.reason
+
+
+def _loot_columns(outcome: Outcome) -> tuple[object, ...]:
+    loot = outcome.loot
+    return ("", "", "", "") if loot is None else (loot.right, loot.weights, loot.moved_right, loot.moved)
