@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import Reason, Refused, SettingsError, StorageError
-from core.protocol import AttemptId, RoundDescription, RoundResult, SubmissionHeader, check_client_name, digest
+from core.protocol import (
+    AttemptId,
+    ClosedList,
+    Commitment,
+    HolderSignature,
+    KeyCertificate,
+    RoundDescription,
+    RoundResult,
+    Signed,
+    SubmissionHeader,
+    Timings,
+    check_client_name,
+    digest,
+)
 from core.secagg.encoding import Encoding
 from core.secagg.scheme import PublicKey
 from core.wire import federation_pb2 as pb
@@ -20,41 +35,86 @@ from core.wire import messages, streams
 from core.wire.dialing import check_address
 from core.wire.status import STATUS
 
-RUN = "0123456789abcdef"
+RUN, FEDERATION = "0123456789abcdef", "fedcba9876543210"
+CERTIFICATE = KeyCertificate(
+    federation=FEDERATION,
+    serial=7,
+    key=PublicKey("paillier", 256, (1 << 255) + 1),
+    threshold=2,
+    holders=3,
+    expires_day=20_000,
+)
 DESCRIPTION = RoundDescription(
+    federation=FEDERATION,
     id=AttemptId(RUN, 3, 1),
     task="spam",
+    seed=(1 << 63) - 1,
     model_digest=digest(b"model"),
-    key=PublicKey("paillier", 256, (1 << 255) + 1),
-    encoding=Encoding(values=10, plaintext_bits=224, max_cohort=5),
+    certificate=CERTIFICATE,
+    signed_certificate=Signed(messages.certificate_to_bytes(CERTIFICATE), b"k" * 64),
+    encoding=Encoding(values=10, plaintext_bits=224, max_cohort=5, count_cap=9),
     min_cohort=3,
     deadline_seconds=60.0,
 )
+COMMITMENT = Commitment(DESCRIPTION.id, "anna", b"n" * 16, digest(b"description"), digest(b"update"))
+SIGNATURES = (HolderSignature("h1", b"1" * 64), HolderSignature("h2", b"2" * 64))
 
 
-def test_a_description_survives_the_wire() -> None:
-    raw = messages.description_to_bytes(DESCRIPTION)
-    assert messages.description_from_bytes(raw) == DESCRIPTION
-    assert messages.description_to_bytes(messages.description_from_bytes(raw)) == raw
+def test_signed_bodies_survive_the_wire_and_have_one_form() -> None:
+    for plain, write, read in (
+        (DESCRIPTION, messages.description_to_bytes, messages.description_from_bytes),
+        (CERTIFICATE, messages.certificate_to_bytes, messages.certificate_from_bytes),
+        (COMMITMENT, messages.commitment_to_bytes, messages.commitment_from_bytes),
+    ):
+        raw = write(plain)  # type: ignore[arg-type]
+        assert read(raw) == plain
+        assert write(read(raw)) == raw  # type: ignore[arg-type]
 
 
-def test_a_submission_header_survives_the_wire() -> None:
-    header = SubmissionHeader(DESCRIPTION.id, "anna", digest(b"d"), 17, digest(b"p"), 1.5, 2.5)
+def test_what_travels_beside_them_survives_the_wire() -> None:
+    header = SubmissionHeader(DESCRIPTION.id, 17, digest(b"payload"))
+    closed = ClosedList(3, 1, digest(b"description"), (digest(b"a"), digest(b"b")), SIGNATURES)
     assert messages.submission_header_from_wire(messages.submission_header_to_wire(header)) == header
+    assert messages.list_from_wire(messages.list_to_wire(closed)) == closed
+    signed = Signed(b"body", b"s" * 64)
+    for write, read in (
+        (messages.signed_key_to_wire, messages.signed_key_from_wire),
+        (messages.round_to_wire, messages.round_from_wire),
+        (messages.signed_commitment_to_wire, messages.signed_commitment_from_wire),
+    ):
+        assert read(write(signed)) == signed  # type: ignore[operator]
 
 
 def test_a_result_survives_the_wire() -> None:
-    result = RoundResult(*(float(n) if n > 1 else n for n in range(len(dataclasses.fields(RoundResult)))))
+    result = RoundResult(1, 2, *(float(n) for n in range(3, 13)), exposure="two differ")
     assert messages.result_from_wire(messages.result_to_wire(result)) == result
+
+
+def test_timings_survive_the_wire() -> None:
+    request = pb.CommitRequest(train_seconds=1.5, encrypt_seconds=2.5)
+    assert messages.timings_from_wire(request) == Timings(1.5, 2.5)
+    for wrong in (float("nan"), -1.0, 1e8):
+        with pytest.raises(Refused, match="expected seconds"):
+            messages.timings_from_wire(pb.CommitRequest(train_seconds=wrong))
+
+
+def malformed(read: Callable[[bytes], object], message: Message, changes: dict[str, Any], word: str) -> None:
+    for name, value in changes.items():
+        setattr(message, name, value)
+    with pytest.raises(Refused, match=word) as caught:
+        read(message.SerializeToString())
+    assert caught.value.reason is Reason.MALFORMED
 
 
 @pytest.mark.parametrize(
     ("field", "value", "word"),
     [
-        ("run", "0123", "16 hexadecimal"),
+        ("federation", "0123", "federation is '0123'; expected 16 hexadecimal"),
+        ("run", "0123", "run is '0123'; expected 16 hexadecimal"),
         ("run", "0123456789abcdeG", "16 hexadecimal"),
         ("round", 0, "count from 1"),
         ("attempt", 0, "count from 1"),
+        ("seed", 1 << 63, "seed is"),
         ("model_digest", b"short", "5 bytes"),
         ("deadline_seconds", float("nan"), "nan"),
         ("deadline_seconds", -1.0, "-1.0"),
@@ -63,10 +123,79 @@ def test_a_result_survives_the_wire() -> None:
 )
 def test_malformed_descriptions_are_refused(field: str, value: object, word: str) -> None:
     message = pb.RoundDescription.FromString(messages.description_to_bytes(DESCRIPTION))
-    setattr(message, field, value)
-    with pytest.raises(Refused, match=word) as caught:
-        messages.description_from_bytes(message.SerializeToString())
-    assert caught.value.reason is Reason.MALFORMED
+    malformed(messages.description_from_bytes, message, {field: value}, word)
+
+
+def test_a_description_without_a_whole_key_is_refused() -> None:
+    message = pb.RoundDescription.FromString(messages.description_to_bytes(DESCRIPTION))
+    message.key.signature = b"short"
+    malformed(messages.description_from_bytes, message, {}, "signature has 5 bytes; Ed25519 signatures have 64")
+    message = pb.RoundDescription.FromString(messages.description_to_bytes(DESCRIPTION))
+    message.key.certificate = b"\xff"
+    malformed(messages.description_from_bytes, message, {}, "key's certificate is not one")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"serial": 0}, {"threshold": 0}, {"threshold": 4}, {"holders": 11}, {"holders": 0}, {"federation": "F" * 16},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_malformed_certificates_are_refused(changes: dict[str, Any]) -> None:
+    message = pb.KeyCertificate.FromString(messages.certificate_to_bytes(CERTIFICATE))
+    malformed(messages.certificate_from_bytes, message, changes, "serial number|16 hexadecimal")
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"client": ""}, "client's name"),
+        ({"client": "a/b"}, "client's name"),
+        ({"client": "a" * 65}, "client's name"),
+        ({"submission": b"n" * 15}, "15 bytes; expected 16"),
+        ({"description_digest": b""}, "description's digest has 0 bytes"),
+        ({"sha256": b"x" * 33}, "update's digest has 33 bytes"),
+        ({"run": ""}, "16 hexadecimal"),
+    ],
+)
+def test_malformed_commitments_are_refused(changes: dict[str, Any], word: str) -> None:
+    message = pb.Commitment.FromString(messages.commitment_to_bytes(COMMITMENT))
+    malformed(messages.commitment_from_bytes, message, changes, word)
+
+
+def test_malformed_lists_are_refused() -> None:
+    whole = messages.list_to_wire(ClosedList(1, 1, digest(b"d"), (digest(b"a"),), SIGNATURES))
+    for change, word in (
+        ({"commitments": b"x" * 33}, "33 bytes; expected a multiple of 32"),
+        ({"description_digest": b"x"}, "1 bytes"),
+    ):
+        message = pb.ListClosed.FromString(whole.SerializeToString())
+        for name, value in change.items():
+            setattr(message, name, value)
+        with pytest.raises(Refused, match=word):
+            messages.list_from_wire(message)
+
+
+def test_no_more_signatures_are_read_than_there_can_be_holders() -> None:
+    many = [pb.HolderSignature(holder=f"h{n}", signature=b"s" * 64) for n in range(messages.MOST_HOLDERS)]
+    beyond = pb.HolderSignature(holder="x", signature=b"malformed, and never looked at")
+    assert len(messages.holder_signatures_from_wire([*many, beyond])) == messages.MOST_HOLDERS
+    with pytest.raises(Refused, match="a signature has 3 bytes"):
+        messages.holder_signatures_from_wire([pb.HolderSignature(holder="h", signature=b"abc")])
+
+
+def test_what_holders_sign_names_everything_it_is_about() -> None:
+    lists = [
+        messages.list_statement(d, commitments)
+        for d in (digest(b"d"), digest(b"e"))
+        for commitments in ((), (digest(b"a"),), (digest(b"a"), digest(b"b")), (digest(b"b"), digest(b"a")))
+    ]
+    models = [
+        messages.model_statement(f, run, n, m)
+        for f in (FEDERATION, "f" * 16) for run in (RUN, "e" * 16) for n in (1, 2) for m in (digest(b"m"), digest(b"n"))
+    ]  # fmt: skip
+    assert len({*lists, *models}) == 8 + 16
 
 
 @pytest.mark.parametrize(
@@ -91,10 +220,27 @@ def test_an_encoding_that_could_overflow_is_refused() -> None:
         messages.encoding_from_wire(message)
 
 
-@given(st.binary(max_size=300))
-def test_random_bytes_are_a_refusal_and_never_another_error(raw: bytes) -> None:
+BODIES = {
+    messages.description_from_bytes: messages.description_to_bytes(DESCRIPTION),
+    messages.certificate_from_bytes: messages.certificate_to_bytes(CERTIFICATE),
+    messages.commitment_from_bytes: messages.commitment_to_bytes(COMMITMENT),
+}
+
+
+@given(st.sampled_from(sorted(BODIES, key=str)), st.binary(max_size=300))
+def test_random_bytes_are_a_refusal_and_never_another_error(read: Callable[[bytes], object], raw: bytes) -> None:
     with contextlib.suppress(Refused):
-        messages.description_from_bytes(raw)
+        read(raw)
+
+
+@given(st.sampled_from(sorted(BODIES, key=str)), st.integers(0, 10_000), st.binary(min_size=1, max_size=4))
+def test_a_few_bytes_changed_are_a_refusal_or_another_message(
+    read: Callable[[bytes], object], place: int, change: bytes
+) -> None:
+    raw = BODIES[read]
+    place %= len(raw)
+    with contextlib.suppress(Refused):
+        read(raw[:place] + change + raw[place + len(change) :])
 
 
 @pytest.mark.parametrize("name", ["", "a" * 65, "a b", "ü", "a/b", "a\n"])
@@ -166,8 +312,9 @@ def test_an_announced_length_beyond_the_limit_is_refused_before_anything_is_read
 
 def test_a_model_comes_back_as_an_array_of_our_own() -> None:
     vector = np.linspace(-1, 1, 100_000)
-    round_number, copy = streams.read_model(streams.model_chunks(streams.model_bytes(vector), 7), values=100_000)
-    assert round_number == 7
+    model = streams.read_model(streams.model_chunks(streams.model_bytes(vector), RUN, 7, SIGNATURES), values=100_000)
+    assert (model.run, model.round, model.endorsements) == (RUN, 7, SIGNATURES)
+    copy = model.vector
     assert np.array_equal(copy, vector)
     assert copy.flags.owndata
     assert copy.flags.writeable
@@ -175,14 +322,14 @@ def test_a_model_comes_back_as_an_array_of_our_own() -> None:
 
 
 def test_models_of_another_shape_type_or_with_infinities_are_refused() -> None:
-    chunks = list(streams.model_chunks(streams.model_bytes(np.zeros(4)), 1))
+    chunks = list(streams.model_chunks(streams.model_bytes(np.zeros(4)), RUN, 1, ()))
     with pytest.raises(Refused, match="at most 24"):
         streams.read_model(chunks, values=3)
     chunks[0].header.dtype = "<f4"
     with pytest.raises(Refused, match="f4"):
         streams.read_model(chunks, values=4)
     with pytest.raises(Refused, match="finite"):
-        streams.read_model(streams.model_chunks(streams.model_bytes(np.array([0.0, np.inf])), 1), values=2)
+        streams.read_model(streams.model_chunks(streams.model_bytes(np.array([0.0, np.inf])), RUN, 1, ()), values=2)
 
 
 def test_every_reason_has_a_status() -> None:
