@@ -1,0 +1,337 @@
+"""Who may call what: every role and every call over real mutual TLS, and only the listed cells pass."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+import pytest
+from federations import SmallFederation
+
+from core.checks import Trust
+from core.errors import Reason, Refused
+from core.identity import certificates
+from core.identity.certificates import server_name
+from core.identity.roster import Role
+from core.wire import federation_pb2 as pb
+from core.wire import federation_pb2_grpc as rpc
+from core.wire.dialing import PARTY_KEY, channel_credentials, channel_options
+from core.wire.status import REASON_KEY
+from server.admission import ALLOWED, admit
+from server.service import SERVICES, listen
+
+NOW = datetime.now(UTC)
+SECONDS = 3.0
+"""Nobody who may not come in is kept waiting for longer."""
+
+
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallFederation]:
+    federation = SmallFederation(tmp_path_factory.mktemp("admission") / "federation")
+    federation.revoke("client-2")
+    federation.revoke("keyholder-2")
+    yield federation
+    federation.close()
+
+
+def test_every_call_of_the_contract_is_in_the_table_and_no_other() -> None:
+    assert {m.name for service in pb.DESCRIPTOR.services_by_name.values() for m in service.methods} == set(ALLOWED)
+    assert len(ALLOWED) == 13
+
+
+def test_the_table_is_that_of_the_threat_model() -> None:
+    everybody = set(Role)
+    assert {call: set(roles) for call, roles in ALLOWED.items()} == {
+        "Join": {Role.CLIENT}, "Commit": {Role.CLIENT}, "Submit": {Role.CLIENT},
+        "FetchModel": everybody, "Watch": everybody,
+        "Attend": {Role.KEYHOLDER}, "OfferKeys": {Role.KEYHOLDER}, "SignList": {Role.KEYHOLDER},
+        "FetchSubmission": {Role.KEYHOLDER}, "Release": {Role.KEYHOLDER}, "FetchOpenedSum": {Role.KEYHOLDER},
+        "EndorseModel": {Role.KEYHOLDER}, "DeclineTask": {Role.KEYHOLDER},
+    }  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------ without a network
+
+
+def context(*uris: str, metadata: tuple[tuple[str, str], ...] = ()) -> Any:
+    names = {"x509_subject_alternative_name": [uri.encode() for uri in uris]} if uris else {}
+    return SimpleNamespace(auth_context=lambda: names, invocation_metadata=lambda: metadata)
+
+
+def refused(federation: SmallFederation, call: str, *uris: str) -> Reason:
+    with pytest.raises(Refused) as caught:
+        admit(context(*uris), call, federation.roster, plaintext=False)
+    return caught.value.reason
+
+
+def uri(federation: SmallFederation, role: str, name: str) -> str:
+    return f"grokfed://{federation.roster.federation}/{role}/{name}"
+
+
+@pytest.mark.parametrize("call", sorted(ALLOWED))
+@pytest.mark.parametrize(("role", "name"), [("client", "client-1"), ("keyholder", "keyholder-1"), ("server", "server")])
+def test_each_role_may_make_its_own_calls_only(federation: SmallFederation, role: str, name: str, call: str) -> None:
+    if Role(role) in ALLOWED[call]:
+        member = admit(context(uri(federation, role, name)), call, federation.roster, plaintext=False)
+        assert member == federation.roster.member(name)
+    else:
+        assert refused(federation, call, uri(federation, role, name)) is Reason.WRONG_ROLE
+
+
+def test_a_certificate_must_name_exactly_one_active_member_of_this_federation(federation: SmallFederation) -> None:
+    good = uri(federation, "client", "client-1")
+    expected = {
+        (): Reason.NOT_IN_ROSTER,
+        (good, uri(federation, "client", "client-3")): Reason.NOT_IN_ROSTER,
+        ("https://example.org",): Reason.NOT_IN_ROSTER,
+        (uri(federation, "client", "nobody"),): Reason.NOT_IN_ROSTER,
+        (uri(federation, "client", "client-2"),): Reason.REVOKED,
+        (uri(federation, "client", "keyholder-1"),): Reason.WRONG_ROLE,
+        (f"grokfed://{'f' * 16}/client/client-1",): Reason.WRONG_FEDERATION,
+        (good + "/more",): Reason.NOT_IN_ROSTER,
+    }
+    assert {uris: refused(federation, "Join", *uris) for uris in expected} == expected
+    other_names = ("https://example.org", server_name(federation.roster.federation), good)
+    assert admit(context(*other_names), "Join", federation.roster, plaintext=False).name == "client-1"
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("client/client-1", None),
+        ("client/client-2", Reason.REVOKED),
+        ("client/nobody", Reason.NOT_IN_ROSTER),
+        ("keyholder/keyholder-1", Reason.WRONG_ROLE),
+        ("keyholder/client-1", Reason.WRONG_ROLE),
+        ("boss/client-1", Reason.NOT_IN_ROSTER),
+        ("client-1", Reason.NOT_IN_ROSTER),
+        ("", Reason.NOT_IN_ROSTER),
+    ],
+)
+def test_without_tls_a_caller_is_who_it_says_and_the_roster_still_counts(
+    federation: SmallFederation, said: str, expected: Reason | None
+) -> None:
+    claimed = context(metadata=((PARTY_KEY, said),))
+    if expected is None:
+        assert admit(claimed, "Join", federation.roster, plaintext=True).name == "client-1"
+    else:
+        with pytest.raises(Refused) as caught:
+            admit(claimed, "Join", federation.roster, plaintext=True)
+        assert caught.value.reason is expected
+
+
+def test_with_tls_what_a_caller_says_counts_for_nothing(federation: SmallFederation) -> None:
+    claims = context(metadata=((PARTY_KEY, "client/client-1"),))
+    with pytest.raises(Refused) as caught:
+        admit(claims, "Join", federation.roster, plaintext=False)
+    assert caught.value.reason is Reason.NOT_IN_ROSTER
+
+
+# ------------------------------------------------------------------------------------------------ over mutual TLS
+
+ATTEMPT = {"run": "0" * 16, "round": 1, "attempt": 1}
+SIGNED = {"commitment": b"c", "signature": bytes(64)}
+
+
+async def streamed(*messages: Any) -> AsyncIterator[Any]:
+    for message in messages:
+        yield message
+
+
+CALLS: dict[str, Callable[[Any], Any]] = {
+    "Join": lambda c: rpc.FederationStub(c).Join(pb.JoinRequest(), timeout=SECONDS),
+    "FetchModel": lambda c: rpc.FederationStub(c).FetchModel(pb.ModelRequest(), timeout=SECONDS),
+    "Commit": lambda c: rpc.FederationStub(c).Commit(pb.CommitRequest(commitment=SIGNED), timeout=SECONDS),
+    "Submit": lambda c: rpc.FederationStub(c).Submit(
+        streamed(pb.SubmitRequest(header={**ATTEMPT, "length": 1, "sha256": bytes(32)})), timeout=SECONDS
+    ),
+    "Attend": lambda c: rpc.KeyHoldingStub(c).Attend(pb.AttendRequest(), timeout=SECONDS),
+    "OfferKeys": lambda c: rpc.KeyHoldingStub(c).OfferKeys(pb.KeyOffer(**ATTEMPT), timeout=SECONDS),
+    "SignList": lambda c: rpc.KeyHoldingStub(c).SignList(pb.ListSignature(**ATTEMPT), timeout=SECONDS),
+    "FetchSubmission": lambda c: rpc.KeyHoldingStub(c).FetchSubmission(
+        pb.SubmissionRequest(**ATTEMPT, client="client-1"), timeout=SECONDS
+    ),
+    "Release": lambda c: rpc.KeyHoldingStub(c).Release(streamed(pb.ReleaseRequest(header=ATTEMPT)), timeout=SECONDS),
+    "FetchOpenedSum": lambda c: rpc.KeyHoldingStub(c).FetchOpenedSum(pb.OpenedSumRequest(**ATTEMPT), timeout=SECONDS),
+    "EndorseModel": lambda c: rpc.KeyHoldingStub(c).EndorseModel(pb.ModelEndorsement(**ATTEMPT), timeout=SECONDS),
+    "DeclineTask": lambda c: rpc.KeyHoldingStub(c).DeclineTask(
+        pb.Decline(**ATTEMPT, reason=Reason.BAD_SUM.value), timeout=SECONDS
+    ),
+    "Watch": lambda c: rpc.ObservationStub(c).Watch(pb.WatchRequest(), timeout=SECONDS),
+}
+REACHED = Reason.NO_MODEL
+
+
+class Untouched:
+    """A coordinator that knows who is who; whatever else a handler asks of it says that the handler was reached."""
+
+    def __init__(self, federation: SmallFederation) -> None:
+        self._federation = federation
+        self.identity = federation.server
+        self.refusals: Counter[Reason] = Counter()
+        self.reached = 0
+
+    @property
+    def trust(self) -> Trust:
+        return self._federation.trust()
+
+    def __getattr__(self, name: str) -> Any:
+        self.reached += 1
+        raise Refused(REACHED, f"a handler asked for {name}")
+
+
+@dataclass
+class Served:
+    """A server on loopback, and what became of calls to it."""
+
+    coordinator: Untouched
+    port: int
+
+    async def call(
+        self, name: str, credentials: grpc.ChannelCredentials | None, options: Any = ()
+    ) -> tuple[str, float]:
+        """How one call by somebody ended: the refusal's name or the status; and after how many seconds."""
+        began = time.perf_counter()
+        async with self._channel(credentials, options) as channel:
+            try:
+                call = CALLS[name](channel)
+                if hasattr(call, "read"):
+                    await call.read()
+                else:
+                    await call
+            except grpc.aio.AioRpcError as error:
+                metadata = dict(error.trailing_metadata() or ())
+                return str(metadata.get(REASON_KEY, error.code().name)), time.perf_counter() - began
+        return "answered", time.perf_counter() - began
+
+    def _channel(self, credentials: grpc.ChannelCredentials | None, options: Any) -> grpc.aio.Channel:
+        address = f"127.0.0.1:{self.port}"
+        if credentials is None:
+            return grpc.aio.insecure_channel(address)
+        return grpc.aio.secure_channel(address, credentials, options=options)
+
+
+@asynccontextmanager
+async def served(federation: SmallFederation) -> AsyncIterator[Served]:
+    coordinator = Untouched(federation)
+    server, port = await listen(coordinator, "127.0.0.1:0")  # type: ignore[arg-type]
+    try:
+        yield Served(coordinator, port)
+    finally:
+        await server.stop(None)
+
+
+def outcomes(
+    federation: SmallFederation, credentials: grpc.ChannelCredentials | None, options: Any = None
+) -> tuple[dict[str, str], int]:
+    """How each of the thirteen calls ended, none after more than SECONDS; and how often a handler was reached."""
+    given_options = channel_options(federation.server) if options is None else options
+
+    async def ask() -> tuple[dict[str, str], int]:
+        async with served(federation) as server:
+            found = {name: await server.call(name, credentials, given_options) for name in CALLS}
+            assert max(seconds for _, seconds in found.values()) < SECONDS
+            return {name: outcome for name, (outcome, _) in found.items()}, server.coordinator.reached
+
+    return asyncio.run(ask())
+
+
+@pytest.mark.parametrize(
+    ("name", "role"), [("client-1", Role.CLIENT), ("keyholder-1", Role.KEYHOLDER), ("server", Role.SERVER)]
+)
+def test_the_whole_matrix_over_mutual_tls(federation: SmallFederation, name: str, role: Role) -> None:
+    found, reached = outcomes(federation, channel_credentials(federation[name]))
+    assert found == {call: REACHED if role in roles else Reason.WRONG_ROLE for call, roles in ALLOWED.items()}
+    assert reached >= sum(role in roles for roles in ALLOWED.values())
+
+
+@pytest.mark.parametrize("name", ["client-2", "keyholder-2"])
+def test_the_revoked_reach_no_handler(federation: SmallFederation, name: str) -> None:
+    found, reached = outcomes(federation, channel_credentials(federation[name]))
+    assert (set(found.values()), reached) == ({Reason.REVOKED}, 0)
+
+
+def issued(federation: SmallFederation, role: Role, name: str, /, **changes: Any) -> grpc.ChannelCredentials:
+    """Somebody with a certificate of this federation's authority that is not in its roster as such."""
+    authority = federation.registrar.authority
+    given = {"federation": federation.roster.federation, "now": NOW} | changes
+    key, certificate = certificates.issue(authority, given["federation"], role, name, now=given["now"], years=1)
+    return grpc.ssl_channel_credentials(federation.server.authority_pem, key, certificate)
+
+
+@pytest.mark.parametrize(
+    ("role", "name", "changes", "expected"),
+    [
+        (Role.CLIENT, "stranger", {}, Reason.NOT_IN_ROSTER),
+        (Role.KEYHOLDER, "client-1", {}, Reason.WRONG_ROLE),
+        (Role.CLIENT, "client-1", {"federation": "f" * 16}, Reason.WRONG_FEDERATION),
+    ],
+)
+def test_who_is_not_in_the_roster_as_that_reaches_no_handler(
+    federation: SmallFederation, role: Role, name: str, changes: dict[str, str], expected: Reason
+) -> None:
+    found, reached = outcomes(federation, issued(federation, role, name, **changes))
+    assert (set(found.values()), reached) == ({expected}, 0)
+
+
+def no_certificate(federation: SmallFederation) -> grpc.ChannelCredentials:
+    return grpc.ssl_channel_credentials(federation.server.authority_pem)
+
+
+def expired(federation: SmallFederation) -> grpc.ChannelCredentials:
+    return issued(federation, Role.CLIENT, "client-1", now=NOW - timedelta(days=366))
+
+
+def not_yet(federation: SmallFederation) -> grpc.ChannelCredentials:
+    return issued(federation, Role.CLIENT, "client-1", now=NOW + timedelta(days=30))
+
+
+def other_authority(federation: SmallFederation) -> grpc.ChannelCredentials:
+    """The same names, certified by somebody who calls itself this federation's authority."""
+    name = federation.roster.federation
+    impostor = certificates.make_authority(name, 1, now=NOW)
+    key, certificate = certificates.issue(impostor, name, Role.CLIENT, "client-1", now=NOW, years=1)
+    return grpc.ssl_channel_credentials(federation.server.authority_pem, key, certificate)
+
+
+def self_signed(federation: SmallFederation) -> grpc.ChannelCredentials:
+    authority = certificates.make_authority(federation.roster.federation, 1, now=NOW)
+    key, certificate = certificates.key_to_pem(authority.key), certificates.to_pem(authority.certificate)
+    return grpc.ssl_channel_credentials(federation.server.authority_pem, key, certificate)
+
+
+def plaintext(_: SmallFederation) -> None:
+    return None
+
+
+@pytest.mark.parametrize("stranger", [no_certificate, expired, not_yet, other_authority, self_signed, plaintext])
+def test_without_the_authoritys_certificate_nobody_gets_as_far_as_a_call(
+    federation: SmallFederation, stranger: Callable[[SmallFederation], grpc.ChannelCredentials | None]
+) -> None:
+    found, reached = outcomes(federation, stranger(federation))
+    assert (set(found.values()), reached) == ({"UNAVAILABLE"}, 0)
+
+
+def test_who_is_revoked_while_the_server_runs_is_refused_from_then_on(tmp_path: Any) -> None:
+    federation = SmallFederation(tmp_path / "federation")
+
+    async def story() -> None:
+        async with served(federation) as server:
+            asked = ("FetchModel", channel_credentials(federation["client-1"]), channel_options(federation.server))
+            assert (await server.call(*asked))[0] == REACHED
+            federation.revoke("client-1")
+            assert (await server.call(*asked))[0] == Reason.REVOKED
+
+    asyncio.run(story())
+
+
+def test_the_services_are_those_of_the_contract() -> None:
+    assert sorted(SERVICES) == ["grokfed.v1.Federation", "grokfed.v1.KeyHolding", "grokfed.v1.Observation"]
