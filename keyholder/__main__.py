@@ -38,6 +38,7 @@ from keyholder.dealer import Dealer
 from keyholder.difference import DifferenceRule
 from keyholder.holder import KeyHolder
 from keyholder.ledger import Ledger
+from keyholder.shares import dealt_to_all
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__)
 
@@ -96,6 +97,9 @@ def deal(
         str, typer.Option(help="paillier, damgard-jurik, or plain, which encrypts nothing.")
     ] = "paillier",
     key_bits: Annotated[int, typer.Option(help="Size of each key, in bits.")] = 2048,
+    top_up: Annotated[
+        bool, typer.Option("--top-up", help="Deal only as many as are missing until so many are unused.")
+    ] = False,
     insecure_demo_keys: InsecureDemoKeys = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
@@ -105,6 +109,11 @@ def deal(
         registrar = load_registrar(federation, passphrase_file)
         around = registrar.folder.parent
         dealer = Dealer(registrar.roster, registrar.signing, lambda name: around / name, today())
+        if top_up:
+            folders = [around / member.name for member in registrar.roster.holders]
+            unused = len(dealt_to_all(folders, scheme, key_bits, today()))
+            print(f"{unused} keys are unused, {keys} are wanted", flush=True)
+            keys = max(0, keys - unused)
         first = reserve_serials(registrar, keys)
         for done, serial in enumerate(dealer.deal(first, keys, scheme, key_bits), start=1):
             print(f"dealt key {serial}: {done} of {keys}", flush=True)

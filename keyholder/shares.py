@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,12 +96,28 @@ class Shares:
             raise StorageError(f"the used share {path} cannot be destroyed: {error.strerror}") from error
 
     def _message(self, name: str) -> pb.DealtShare:
-        message = pb.DealtShare()
-        try:
-            message.ParseFromString(read_file(self._folder / name, LARGEST_SHARE))
-        except DecodeError as error:
-            raise DataError(f"{self._folder / name} is not a key share") from error
-        return message
+        return _message(self._folder / name)
+
+
+def _message(path: Path) -> pb.DealtShare:
+    message = pb.DealtShare()
+    try:
+        message.ParseFromString(read_file(path, LARGEST_SHARE))
+    except DecodeError as error:
+        raise DataError(f"{path} is not a key share") from error
+    return message
+
+
+def dealt_to_all(folders: Iterable[Path], scheme: str, bits: int, today: int) -> frozenset[int]:
+    """Serial numbers of the keys of this kind, not yet expired, that have a share in each of these parties' folders.
+
+    `today` is days since 1970-01-01. Raises DataError for a file that is no share.
+    """
+    found: list[frozenset[int]] = []
+    for folder in folders:
+        keys = [_dealt_key(_message(path)).certificate for path in (folder / SHARES).glob(f"*{ENDING}")]
+        found.append(frozenset(c.serial for c in keys if c.key.is_of(scheme, bits) and c.expires_day >= today))
+    return frozenset.intersection(*found)
 
 
 def _dealt_key(message: pb.DealtShare) -> DealtKey:

@@ -23,6 +23,7 @@ from core.identity.home import home_of, read_own_roster
 from core.identity.members import Roster
 from registrar import federation as registry
 from registrar.federation import DEFAULT_ADDRESS, THIS_MACHINE, WHO_GETS_WHAT, Federation
+from registrar.handing_over import make_if_missing
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__)
 
@@ -45,11 +46,15 @@ def init(
     client_prefix: Annotated[str, typer.Option(help="Clients are named PREFIX-1, PREFIX-2, ...")] = "client",
     holder_prefix: Annotated[str, typer.Option(help="Key holders are named PREFIX-1, PREFIX-2, ...")] = "keyholder",
     years: Years = certificates.YEARS,
+    if_missing: Annotated[
+        bool, typer.Option("--if-missing", help="Leave a federation that is there as it is; fill folders that are.")
+    ] = False,
 ) -> None:
     """Make a new federation: keys, certificates, roster, and a folder for each party."""
-    with sentences():
-        made = registry.make_federation(
-            folder,
+
+    def make(place: Path) -> Federation:
+        return registry.make_federation(
+            place,
             clients=clients,
             holders=holders,
             threshold=threshold,
@@ -60,7 +65,17 @@ def init(
             now=datetime.now(UTC),
             years=years,
         )
-        print(f"federation {made.roster.federation} is in {folder}; {folder / WHO_GETS_WHAT} says what to do with it")
+
+    with sentences():
+        made, new = make_if_missing(folder, clients, holders, threshold, make) if if_missing else (make(folder), True)
+        if new:
+            print(
+                f"federation {made.roster.federation} is in {folder}; {folder / WHO_GETS_WHAT} says what to do with it"
+            )
+        else:
+            print(
+                f"federation {made.roster.federation} is in {folder} already, with roster version {made.roster.version}"
+            )
 
 
 @app.command()

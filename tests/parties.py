@@ -203,6 +203,7 @@ def run_here(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tupl
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", [module, *rest])
             patch.chdir(ROOT)
+            patch.delitem(sys.modules, f"{module}.__main__", raising=False)
             with pytest.raises(SystemExit) as ended:
                 runpy.run_module(module, run_name="__main__")
     finally:

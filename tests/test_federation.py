@@ -297,10 +297,10 @@ def test_expired_round_keys_are_passed_over_and_fresh_ones_taken_as_they_are_dea
 ) -> None:
     federation = parties.found(keys=0)
     deal(federation, replace(parties.shape, keys=2), day=today() - 91)
-    server, address = parties.server("--clients", "2", "--rounds", "1")
-    hands.holders(address)
+    _, address = parties.server("--clients", "2", "--rounds", "1")
+    for holder in hands.holders(address):
+        holder.gate.wait_for("need_key")
     clients = hands.clients(address, 1, 2)
-    assert server.hear(r"key not used .*why='the key with serial number (\d) was good until").group(1) == "1"
     deal(federation, replace(parties.shape, keys=1))
     description, _ = clients[0].round()
     assert description.certificate.serial == 3
