@@ -77,6 +77,11 @@ class Attack:
         return (self.check, *self.also)
 
     @property
+    def by_checks_alone(self) -> bool:
+        """Whether the control is the same attack with checks switched off."""
+        return self.control is None and self.control_holders is None
+
+    @property
     def adversary(self) -> str:
         """Who attacks."""
         return f"aggregator, {self.conspirators}" if self.conspirators else "aggregator"
@@ -89,6 +94,7 @@ class Conspiracy:
     Attributes:
         check: what stops it where it is stopped.
         works_in: where it is not stopped.
+        needs: what stops it, in words.
     """
 
     number: str
@@ -96,12 +102,11 @@ class Conspiracy:
     play: Callable[[Attacker], Loot]
     check: Reason
     works_in: tuple[Profile, ...]
-    keys: int = 2
+    needs: str
 
     @property
     def attack(self) -> Attack:
         """The same, to be played."""
         return Attack(
-            self.number, self.title, self.play, Party.HOLDER, self.check, conspirators="1 client, 1 holder", holders=1,
-            keys=self.keys,
+            self.number, self.title, self.play, Party.HOLDER, self.check, conspirators="1 client, 1 holder", holders=1
         )  # fmt: skip

@@ -39,8 +39,8 @@ class Relation:
 
 def small_factors(modulus: int, limit: int = 1 << 40) -> list[int]:
     """All prime factors of a number with none above `limit` but the last. Raises ValueError if something is left."""
-    found, rest = [], modulus
-    prime = 1
+    found: list[int] = []
+    rest, prime = modulus, 1
     while rest > 1 and prime < limit:
         if gmpy2.is_prime(rest):
             return [*found, rest]

@@ -7,10 +7,8 @@ the answers and raises PartyRefusedError when a party does not go along.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +18,9 @@ from core.identity import signing
 from core.identity.party import PartyIdentity
 from core.identity.signing import SigningKey
 from core.protocol import AttemptId, Commitment, HolderSignature, RoundDescription, Signed, digest
-from core.secagg.encoding import Encoding
 from core.secagg.opening import combine
 from core.secagg.roles import adder_for
-from core.secagg.scheme import PAILLIER, PublicKey
+from core.secagg.scheme import PAILLIER
 from core.tasks.spam import SPAM
 from core.wire import federation_pb2 as pb
 from core.wire.messages import (
@@ -32,50 +29,19 @@ from core.wire.messages import (
     commitment_to_bytes,
     description_to_bytes,
     holder_signatures_to_wire,
-    list_statement,
     model_statement,
     round_to_wire,
     signed_commitment_from_wire,
-    signed_commitment_to_wire,
     signed_key_from_wire,
 )
 from core.wire.streams import model_bytes
 from experiments.cheating_server.ciphertexts import blend
-from experiments.cheating_server.honest import HonestParties, Setting
+from experiments.cheating_server.conspirators import Conspirators
+from experiments.cheating_server.made import ClosedList, Round
 from experiments.cheating_server.rogue import Rogue
-from experiments.cheating_server.stage import CONSPIRATORS, HONEST, KEY_BITS, MAX_COHORT, REVOKED, Stage
-from keyholder.shares import Shares
+from experiments.cheating_server.stage import HONEST, KEY_BITS, MAX_COHORT, Stage
 
 FloatArray = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Round:
-    """A round as the attacker described it."""
-
-    signed: Signed
-    description: RoundDescription
-
-    @property
-    def digest(self) -> bytes:
-        return digest(self.signed.body)
-
-    @property
-    def key(self) -> PublicKey:
-        return self.description.key
-
-    @property
-    def encoding(self) -> Encoding:
-        return self.description.encoding
-
-
-@dataclass(frozen=True)
-class ClosedList:
-    """A list of commitments, with the signatures the attacker has for it."""
-
-    round: Round
-    commitments: tuple[Signed, ...]
-    signatures: tuple[HolderSignature, ...]
 
 
 @dataclass
@@ -84,13 +50,13 @@ class Attacker:
 
     Attributes:
         stage: of which only what the attacker has is used: roster, own identity, conspirators' identities.
-        conspirators: names of the parties that give it everything they have.
+        conspirators: the parties that give it everything they have.
         updates: the ciphertexts it has, by client.
     """
 
     stage: Stage
     rogue: Rogue
-    conspirators: tuple[str, ...]
+    conspirators: Conspirators
     min_cohort: int
     updates: dict[str, bytes] = field(default_factory=dict)
 
@@ -102,17 +68,15 @@ class Attacker:
     @property
     def lenders(self) -> tuple[str, ...]:
         """So many honest holders as are needed to open a sum, beside the conspirators."""
-        conspiring = len(self.stage.holders) - len(self.holders)
-        return self.holders[: self.stage.profile.threshold - conspiring]
+        return self.holders[: self.needed(self.stage.profile.threshold)]
+
+    def needed(self, count: int) -> int:
+        """How many honest holders it takes for so many, beside the conspirators."""
+        return count - (len(self.stage.holders) - len(self.holders))
 
     @property
     def identity(self) -> PartyIdentity:
         return self.rogue.identity
-
-    def conspirator(self, name: str) -> PartyIdentity:
-        """Everything a conspirator has."""
-        assert name in self.conspirators, f"{name} does not conspire"
-        return self.stage.identities[name]
 
     # -------------------------------------------------------------------------------- describing a round
 
@@ -169,12 +133,12 @@ class Attacker:
     def commit_as(self, client: str, made: Round, payload: bytes, key: SigningKey | None = None) -> Signed:
         """A commitment in a client's name, signed with that conspirator's key or with another; it will send this."""
         self.updates[client] = payload
-        return self._committed(client, made, digest(payload), key or self.conspirator(client).signing)
+        return self._committed(client, made, digest(payload), key or self.conspirators.identity(client).signing)
 
     def copy_commitment(self, original: Signed, client: str, made: Round) -> Signed:
         """A conspirator's commitment to what somebody else committed to."""
         payload_digest = commitment_from_bytes(original.body).digest
-        return self._committed(client, made, payload_digest, self.conspirator(client).signing)
+        return self._committed(client, made, payload_digest, self.conspirators.identity(client).signing)
 
     def _committed(self, client: str, made: Round, payload_digest: bytes, key: SigningKey) -> Signed:
         commitment = Commitment(made.description.id, client, secrets.token_bytes(16), made.digest, payload_digest)
@@ -183,15 +147,8 @@ class Attacker:
 
     def demand_updates(self, closed: ClosedList, clients: Iterable[str] = HONEST) -> None:
         """Tell clients that the list is closed, and take what they upload."""
-        message = pb.ListClosed(
-            round=closed.round.description.id.round,
-            attempt=closed.round.description.id.attempt,
-            description_digest=closed.round.digest,
-            commitments=b"".join(digest(commitment.body) for commitment in closed.commitments),
-            signatures=holder_signatures_to_wire(closed.signatures),
-        )
         for client in clients:
-            self.rogue.push(client, pb.Notice(list_closed=message))
+            self.rogue.push(client, pb.Notice(list_closed=closed.notice()))
         self.updates |= self.rogue.hear("update", clients)
 
     # -------------------------------------------------------------------------------- key holders
@@ -203,10 +160,10 @@ class Attacker:
         unsigned = ClosedList(made, tuple(commitments), ())
         asked = self.holders if holders is None else holders
         for holder in asked:
-            self.rogue.push(holder, pb.HolderTask(close_list=self._list_message(unsigned)))
+            self.rogue.push(holder, pb.HolderTask(close_list=unsigned.order(self._lineage(made))))
         heard = self.rogue.hear("list", asked)
         signatures = tuple(HolderSignature(holder, heard[holder].signature) for holder in sorted(heard))
-        return ClosedList(made, unsigned.commitments, (*signatures, *self.own_signatures(unsigned)))
+        return ClosedList(made, unsigned.commitments, (*signatures, *self.conspirators.sign_list(unsigned.statement)))
 
     def full_list(
         self, made: Round, contributors: Sequence[str], holders: Sequence[str] | None = None
@@ -240,19 +197,15 @@ class Attacker:
     def order(self, closed: ClosedList, contributors: Sequence[str], total: bytes | None = None) -> pb.OpenSum:
         """What holders are asked to open."""
         return pb.OpenSum(
-            list=self._list_message(closed),
+            list=closed.order(self._lineage(closed.round)),
             signatures=holder_signatures_to_wire(closed.signatures),
             contributors=contributors,
             sum_digest=digest(self.total(closed.round, contributors) if total is None else total),
         )
 
-    def _list_message(self, closed: ClosedList) -> pb.CloseList:
-        before = closed.round.description.id.round - 1
-        return pb.CloseList(
-            round=round_to_wire(closed.round.signed),
-            commitments=map(signed_commitment_to_wire, closed.commitments),
-            endorsements=holder_signatures_to_wire(self.rogue.served.endorsements.get(before, ())),
-        )
+    def _lineage(self, made: Round) -> tuple[HolderSignature, ...]:
+        """The signatures it has for the model that a round starts from."""
+        return self.rogue.served.endorsements.get(made.description.id.round - 1, ())
 
     def endorse(self, closed: ClosedList, contributors: Sequence[str], model: FloatArray) -> None:
         """Have key holders sign a model as what follows, and serve it from now on."""
@@ -262,18 +215,10 @@ class Attacker:
         for holder in asked:
             self.rogue.push(holder, pb.HolderTask(endorse=task))
         heard = self.rogue.hear("model", asked)
-        signed = tuple(HolderSignature(holder, heard[holder].signature) for holder in sorted(heard))
-        self.rogue.served.endorsements[number] = (*signed, *self.own_endorsements(number, model))
-        self.rogue.served.models[number] = lambda _caller: model
-
-    def own_endorsements(self, number: int, model: FloatArray) -> tuple[HolderSignature, ...]:
-        """Conspiring holders' signatures under whatever model."""
         statement = model_statement(self.identity.federation, self.rogue.run, number, digest(model_bytes(model)))
-        return tuple(
-            HolderSignature(name, self.conspirator(name).signing.sign(signing.MODEL, statement))
-            for name in self.stage.holders
-            if name in self.conspirators
-        )
+        signed = tuple(HolderSignature(holder, heard[holder].signature) for holder in sorted(heard))
+        self.rogue.served.endorsements[number] = (*signed, *self.conspirators.sign_model(statement))
+        self.rogue.served.models[number] = lambda _caller: model
 
     # -------------------------------------------------------------------------------- arithmetic
 
@@ -294,46 +239,7 @@ class Attacker:
     ) -> list[int]:
         """Have a sum opened, and combine it: the plaintexts."""
         total = self.total(closed.round, contributors)
-        partials = self.open_sum(closed, contributors, holders) | self.own_partials(closed.round, total)
-        return self.opened(closed.round, total, partials)
-
-    def own_partials(self, made: Round, payload: bytes) -> dict[int, bytes]:
-        """What conspiring holders make of any ciphertexts with their shares: they check nothing, and keep them."""
-        found = {}
-        for name in self.stage.holders:
-            if name in self.conspirators:
-                share = Shares(self.conspirator(name)).open(made.description.certificate)
-                found[share.holder] = share.partial(payload)
-        return found
-
-    def own_signatures(self, closed: ClosedList) -> tuple[HolderSignature, ...]:
-        """Conspiring holders' signatures under a list, which they do not look at."""
-        statement = list_statement(closed.round.digest, [digest(made.body) for made in closed.commitments])
-        return tuple(
-            HolderSignature(name, self.conspirator(name).signing.sign(signing.LIST, statement))
-            for name in self.stage.holders
-            if name in self.conspirators
+        partials = self.open_sum(closed, contributors, holders) | self.conspirators.partials(
+            closed.round.description.certificate, total
         )
-
-
-@contextmanager
-def attacking(
-    stage: Stage,
-    state: Path,
-    setting: Setting,
-    conspirators: tuple[str, ...] = (),
-    clients: Sequence[str] = HONEST,
-) -> Iterator[Attacker]:
-    """Start the rogue and the honest parties, and end them all."""
-    rogue = Rogue(stage.identities["server"], secrets.token_hex(8))
-    honest = HonestParties(stage, state, setting, rogue.tell)
-    attacker = Attacker(stage, rogue, (*CONSPIRATORS, REVOKED, *conspirators), setting.min_cohort)
-    try:
-        honest.start(rogue.address, attacker.holders, clients)
-        rogue.hear("here", (*attacker.holders, *clients))
-        yield attacker
-    finally:
-        rogue.end()
-        honest.join()
-        rogue.close()
-
+        return self.opened(closed.round, total, partials)

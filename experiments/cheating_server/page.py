@@ -23,11 +23,11 @@ has no other party's key, and not the registrar's.
 
 **Method.** Real clients and key holders (the programs' own code, mutual TLS over loopback, Paillier keys of {bits} bits
 behind the insecure flag) meet it in a federation made by the registrar: three honest clients with {mails} generated
-mails each, which open nothing of fewer than {min_cohort}, and the difference rule enforced. Each attack is played twice.
-First with every check on: the table names who refuses and with which check, as it was read off the wire or from the
-client's error. Then with that check switched off at every honest party (`--insecure-skip-check`), to see that it was
-this check that stopped it: the number says how many of the victim's {weights} weights the attacker then had exactly
-right. Where more checks stood behind the first, they were switched off too, and are named.
+mails each, who open nothing of fewer than {min_cohort}; the difference rule is enforced. Each attack is played twice.
+First with every check on: the table names who refuses and with which check, as read off the wire or from the client's
+error. Then with that check switched off at every honest party (`--insecure-skip-check`), to see that it was this check
+that stopped it: the number says how many of the victim's {weights} weights the attacker then had exactly right. Where
+more checks stood behind the first, they were switched off too, and are named.
 
 An attacker who guesses that nothing moved is right about {guess} weights and wrong about all {moved} that did.
 
@@ -52,8 +52,8 @@ aggregator needs no holder at all, cannot be set up.
 
 * Small keys and small mailboxes. The checks do not depend on either; what a control can tell apart does: with {mails}
   mails a client takes one step, and five times one step stands out from two others (attacks 2, 7c and 11).
-* Not shown, because nothing refuses them: a cohort of the victim and conspirators only (whoever controls all others of a
-  sum knows the last; the minimum cohort must exceed the conspirators one fears), t dishonest holders, a dishonest
+* Not shown, because nothing refuses them: a cohort of the victim and conspirators only (whoever controls all others of
+  a sum knows the last; the minimum cohort must exceed the conspirators one fears), t dishonest holders, a dishonest
   registrar, dropping clients and stopping rounds, and what exact sums tell by themselves (attacks on N1 to N6 of the
   threat model). In the profile 1 of 1 the holder can read everything, so attacks with a dishonest holder mean nothing.
 * 4b and 6 grant the attacker that holders put used shares back from a backup. If they put back the ledger too, the
@@ -96,8 +96,8 @@ def _row(report: Report, attack: Attack, profiles: Sequence[Profile]) -> list[st
     found = [report.trial(attack, profile) for profile in profiles]
     cells = [NOT_APPLICABLE if t is None else "refused" if t.refused_as_named else "**NOT AS NAMED**" for t in found]
     rights = sorted({str(t.control.loot.right) if t.control.loot else "nothing" for t in found if t is not None})
-    off = [] if attack.control is not None or attack.control_holders else [f"`{check}`" for check in attack.switched_off]
-    notes = [note for note in (attack.control_note, attack.assumed) if note]
+    off = ", ".join(f"`{check}`" for check in attack.switched_off) if attack.by_checks_alone else ""
+    notes = [note for note in (off, attack.control_note, attack.assumed) if note]
     return [
         attack.number,
         attack.title,
@@ -105,7 +105,7 @@ def _row(report: Report, attack: Attack, profiles: Sequence[Profile]) -> list[st
         attack.by.value,
         f"`{attack.check}`",
         *cells,
-        "; ".join([", ".join(off), *notes] if off else notes),
+        "; ".join(notes),
         " / ".join(rights),
     ]
 

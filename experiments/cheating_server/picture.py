@@ -13,10 +13,10 @@ from experiments.cheating_server.report import Report, outcome_cell, sharing
 from experiments.cheating_server.stage import Profile
 from experiments.cheating_server.suite import Outcome
 
-REFUSED, READ, BAD, NOTHING = f"{GREEN}55", f"{ORANGE}88", VERMILLION, "#eeeeee"
-LABEL, CELL = 6.2, 1.9
-"""Widths of the labels and of a cell, in heights of a row."""
-ROW_INCHES, COLUMN_INCHES = 0.235, 1.0
+REFUSED, READ, BAD, NOTHING = f"{GREEN}55", f"{ORANGE}88", f"{VERMILLION}aa", "#eeeeee"
+WIDTH, LABELS = 10.0, 3.1
+"""Of the picture in inches, and of the labels' part of it."""
+ROW_INCHES = 0.235
 
 Cell = tuple[str, str]
 """Text and colour."""
@@ -36,7 +36,7 @@ def draw(report: Report, profiles: Sequence[Profile]) -> Figure:
         for conspiracy in dict.fromkeys(found.conspiracy for found in report.experiences)
     ]
     rows = len(first) + len(second) + 7
-    figure = new_figure(10.0, ROW_INCHES * rows, "What a dishonest aggregator can try, and who stops it")
+    figure = new_figure(WIDTH, ROW_INCHES * rows, "What a dishonest aggregator can try, and who stops it")
     parts = figure.subplots(2, 1, height_ratios=[len(first) + 2, len(second) + 2])
     heads = [head for profile in profiles for head in (f"{sharing(profile)}: refused by", "without the check")]
     _matrix(parts[0], "alone, or with clients", heads, first)
@@ -49,7 +49,7 @@ def _cells(report: Report, attack: object, profile: Profile) -> list[Cell]:
     trial = next((t for t in report.trials if (t.attack, t.profile) == (attack, profile)), None)
     if trial is None:
         return [("means nothing here", NOTHING), ("", NOTHING)]
-    refusal = f"{trial.attack.by}: {trial.defended.reason}"
+    refusal = f"{trial.attack.by.value.removeprefix('key ')}: {trial.defended.reason}"
     held = (refusal, REFUSED) if trial.refused_as_named else (outcome_cell(trial.defended), BAD)
     loot = trial.control.loot
     read = (f"{loot.right} of {loot.weights}", READ) if loot and trial.control_works else ("nothing", BAD)
@@ -57,21 +57,23 @@ def _cells(report: Report, attack: object, profile: Profile) -> list[Cell]:
 
 
 def _held(outcome: Outcome) -> Cell:
-    return (f"key holder: {outcome.reason}", REFUSED) if outcome.refused else (f"SUCCEEDS: {outcome.loot}", READ)
+    loot = outcome.loot
+    if loot is None:
+        return f"holder: {outcome.reason}", REFUSED
+    return f"SUCCEEDS: {loot.right} of {loot.weights}", BAD
 
 
 def _matrix(axes: Axes, title: str, heads: Sequence[str], rows: Sequence[tuple[str, Sequence[Cell]]]) -> None:
     bare(axes)
-    width = 10.0 - LABEL / 2
-    each = width / len(heads)
-    axes.set_xlim(0, 10)
+    each = (WIDTH - LABELS) / len(heads)
+    axes.set_xlim(0, WIDTH)
     axes.set_ylim(len(rows), -1.2)
     axes.text(0, -0.5, title, weight="bold", va="center", fontsize=8)
     for place, head in enumerate(heads):
-        axes.text(LABEL / 2 + (place + 0.5) * each, -0.5, head, ha="center", va="center", fontsize=8, weight="bold")
+        axes.text(LABELS + (place + 0.5) * each, -0.5, head, ha="center", va="center", fontsize=8, weight="bold")
     for height, (label, cells) in enumerate(rows):
         axes.text(0, height + 0.5, label, va="center", fontsize=7.5)
         for place, (text, colour) in enumerate(cells):
-            left = LABEL / 2 + place * each
+            left = LABELS + place * each
             axes.add_patch(Rectangle((left, height + 0.06), each * 0.98, 0.88, facecolor=colour, edgecolor="none"))
             axes.text(left + each * 0.49, height + 0.5, text, ha="center", va="center", fontsize=7)

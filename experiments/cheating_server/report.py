@@ -70,8 +70,8 @@ class Report:
         works = sum(trial.control_works for trial in self.trials)
         count = len(self.trials)
         return (
-            f"{refused} of {count} attacks were refused by the named check; with it switched off {works} of {count} got "
-            "the victim's update"
+            f"{refused} of {count} attacks were refused by the named check; with it switched off {works} of {count} "
+            "got the victim's update"
         )
 
 
@@ -84,19 +84,19 @@ def told(outcome: Outcome) -> str:
 
 def table(report: Report, profiles: Sequence[Profile]) -> Table:
     """The matrix for people: an attack a row."""
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    made = _bare_table()
     made.add_column("")
-    made.add_column("attack of the aggregator", overflow="fold", max_width=46)
-    made.add_column("refused by", overflow="fold")
+    made.add_column("attack", overflow="fold")
+    made.add_column("refused by", no_wrap=True)
     for profile in profiles:
-        made.add_column(sharing(profile))
-    made.add_column("check off")
+        made.add_column(sharing(profile), no_wrap=True)
+    made.add_column("check off", no_wrap=True)
     for attack in report.attacks:
         found = [report.trial(attack, profile) for profile in profiles]
         made.add_row(
             attack.number,
             attack.title + (f" (+ {attack.conspirators})" if attack.conspirators else ""),
-            f"{attack.by}: {attack.check}",
+            f"{attack.by.value.removeprefix('key ')}: {attack.check}",
             *(_cell(trial) for trial in found),
             f"{min(trial.control.loot.right if trial.control.loot else 0 for trial in found if trial)}",
         )
@@ -105,7 +105,7 @@ def table(report: Report, profiles: Sequence[Profile]) -> Table:
 
 def conspiracy_table(report: Report) -> Table:
     """What an aggregator can do with a key holder on its side, by how keys are shared."""
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    made = _bare_table()
     made.add_column("")
     made.add_column("with one key holder and one client")
     for profile in report.profiles:
@@ -119,6 +119,10 @@ def conspiracy_table(report: Report) -> Table:
         ]
         made.add_row(conspiracy.number, conspiracy.title, *cells)
     return made
+
+
+def _bare_table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
 
 
 def sharing(profile: Profile, *, quorum: bool = False) -> str:
@@ -140,16 +144,16 @@ def _cell(trial: Trial | None) -> str:
 
 
 def needs(report: Report) -> list[str]:
-    """For each conspiracy that works somewhere, a line that says what stops it."""
+    """For each conspiracy a line that says what it takes to stop it, and where it worked."""
     lines = []
     for conspiracy in dict.fromkeys(found.conspiracy for found in report.experiences):
-        by_profile = {f.profile: f.outcome for f in report.experiences if f.conspiracy == conspiracy}
-        works = [sharing(profile, quorum=True) for profile, outcome in by_profile.items() if not outcome.refused]
-        stops = [sharing(profile, quorum=True) for profile, outcome in by_profile.items() if outcome.refused]
-        lines.append(
-            f"{conspiracy.number} {conspiracy.title}: SUCCEEDS with {' and with '.join(works) or 'none'}; "
-            f"needs {' or '.join(stops) or 'more than was tried'}"
-        )
+        works = [
+            f"({sharing(found.profile, quorum=True)})"
+            for found in report.experiences
+            if found.conspiracy == conspiracy and not found.outcome.refused
+        ]
+        where = f"SUCCEEDS with {' and '.join(works)}" if works else "refused everywhere"
+        lines.append(f"{conspiracy.number} {conspiracy.title}: needs {conspiracy.needs}; {where}")
     return lines
 
 
@@ -168,7 +172,7 @@ def write_csv(path: Path, report: Report) -> None:
 
 def _trial_row(trial: Trial) -> tuple[object, ...]:
     attack = trial.attack
-    off = " ".join(attack.switched_off) if attack.control is None else attack.control_note
+    off = " ".join(attack.switched_off) if attack.by_checks_alone else attack.control_note
     head = (attack.number, attack.title, attack.adversary, sharing(trial.profile, quorum=True))
     return (*head, *_outcome_columns(trial.defended), off, *_loot_columns(trial.control), trial.as_expected)
 

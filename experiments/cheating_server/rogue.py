@@ -132,9 +132,9 @@ class Rogue:
             stream.put(None)
 
     def close(self) -> None:
-        self._server.stop(grace=None).wait()
+        self._server.stop(grace=1.0).wait()
 
-    def stream_of(self, context: grpc.ServicerContext) -> tuple[str, Iterator[Any]]:
+    def stream_of(self, context: Any) -> tuple[str, Iterator[Any]]:
         """Who calls, and what is pushed to it until None is."""
         party, pushed = caller(context), queue.Queue[Any]()
         self._streams[party] = pushed
@@ -142,7 +142,7 @@ class Rogue:
         return party, iter(pushed.get, None)
 
 
-def caller(context: grpc.ServicerContext) -> str:
+def caller(context: Any) -> str:
     """The name in the caller's certificate. The rogue believes TLS; there is no other way to be connected."""
     names = context.auth_context().get("x509_subject_alternative_name", ())
     return peer_from_uris(names).name

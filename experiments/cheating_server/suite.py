@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from experiments.cheating_server.attack import Attack, Conspiracy, Party
-from experiments.cheating_server.honest import Setting
+from experiments.cheating_server.conspirators import Conspirators
+from experiments.cheating_server.honest import HonestParties, Setting
 from experiments.cheating_server.loot import Loot
-from experiments.cheating_server.moves import attacking
-from experiments.cheating_server.rogue import PartyRefusedError
-from experiments.cheating_server.stage import Profile, Stage, build
+from experiments.cheating_server.moves import Attacker
+from experiments.cheating_server.rogue import PartyRefusedError, Rogue
+from experiments.cheating_server.stage import CONSPIRATORS, HONEST, REVOKED, Profile, Stage, build
 
 
 @dataclass(frozen=True)
@@ -130,3 +133,25 @@ class Suite:
             return Outcome(refusal.party, refusal.reason, refusal.sentence)
         finally:
             shutil.rmtree(state, ignore_errors=True)
+
+
+@contextmanager
+def attacking(
+    stage: Stage,
+    state: Path,
+    setting: Setting,
+    conspirators: tuple[str, ...] = (),
+    clients: Sequence[str] = HONEST,
+) -> Iterator[Attacker]:
+    """Start the rogue and the honest parties, and end them all."""
+    rogue = Rogue(stage.identities["server"], secrets.token_hex(8))
+    honest = HonestParties(stage, state, setting, rogue.tell)
+    attacker = Attacker(stage, rogue, Conspirators(stage, (*CONSPIRATORS, REVOKED, *conspirators)), setting.min_cohort)
+    try:
+        honest.start(rogue.address, attacker.holders, clients)
+        rogue.hear("here", (*attacker.holders, *clients))
+        yield attacker
+    finally:
+        rogue.end()
+        honest.join()
+        rogue.close()

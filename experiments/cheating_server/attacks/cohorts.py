@@ -10,7 +10,8 @@ from core.protocol import Signed
 from experiments.cheating_server.attack import Attack, Party
 from experiments.cheating_server.ciphertexts import blend, deltas
 from experiments.cheating_server.loot import Loot
-from experiments.cheating_server.moves import Attacker, Round
+from experiments.cheating_server.made import Round
+from experiments.cheating_server.moves import Attacker
 from experiments.cheating_server.stage import CONSPIRATORS, HONEST, OTHERS, REVOKED, VICTIM
 
 FIRST = CONSPIRATORS[0]
@@ -50,7 +51,7 @@ def forged_clients(attacker: Attacker) -> Loot:
 def aggregator_as_client(attacker: Attacker) -> Loot:
     """Fill the list with a conspiring client and the aggregator itself."""
     made = attacker.describe(attacker.ask_key())
-    own = attacker.conspirator(FIRST).signing
+    own = attacker.conspirators.identity(FIRST).signing
     return _open_with(attacker, made, (FIRST, "server"), (own, attacker.identity.signing))
 
 
@@ -58,7 +59,7 @@ def revoked_client(attacker: Attacker) -> Loot:
     """Fill the list with a conspiring client and one that was revoked, whose key the aggregator has."""
     made = attacker.describe(attacker.ask_key())
     names = (FIRST, REVOKED)
-    return _open_with(attacker, made, names, [attacker.conspirator(name).signing for name in names])
+    return _open_with(attacker, made, names, [attacker.conspirators.identity(name).signing for name in names])
 
 
 def _open_with(attacker: Attacker, made: Round, names: Sequence[str], keys: Sequence[SigningKey]) -> Loot:

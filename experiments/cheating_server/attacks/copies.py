@@ -8,7 +8,8 @@ from experiments.cheating_server.attack import Attack, Party
 from experiments.cheating_server.ciphertexts import blend, deltas, product, unmixed
 from experiments.cheating_server.honest import Setting
 from experiments.cheating_server.loot import Loot
-from experiments.cheating_server.moves import Attacker, ClosedList, Round
+from experiments.cheating_server.made import ClosedList, Round
+from experiments.cheating_server.moves import Attacker
 from experiments.cheating_server.stage import CONSPIRATORS, HONEST, OTHERS, VICTIM
 from keyholder.holder import Fetch, KeyHolder, VerifiedList
 from keyholder.orders import ReleaseOrder
@@ -21,7 +22,7 @@ SUM = "the sum"
 class TrustingHolder(KeyHolder):
     """A holder that does not add up itself: it opens what the aggregator says is the sum. For controls only."""
 
-    def _recompute(self, order: ReleaseOrder, verified: VerifiedList, fetch: Fetch) -> bytes:
+    def _recompute(self, _order: ReleaseOrder, verified: VerifiedList, fetch: Fetch) -> bytes:
         description = verified.description
         return fetch(description.id, SUM, payload_bytes(description.key, description.encoding.plaintexts))
 
@@ -115,8 +116,7 @@ def read_victim(attacker: Attacker, closed: ClosedList, contributors: list[str])
 
 def _honest_list(attacker: Attacker) -> ClosedList:
     made = attacker.describe(attacker.ask_key())
-    closed = attacker.full_list(made, HONEST)
-    return closed
+    return attacker.full_list(made, HONEST)
 
 
 def _amplified(attacker: Attacker, closed: ClosedList, contributors: list[str]) -> Loot:

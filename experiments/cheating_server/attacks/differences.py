@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from core.wire import federation_pb2 as pb
 from experiments.cheating_server.ciphertexts import deltas
 from experiments.cheating_server.loot import Loot
-from experiments.cheating_server.moves import Attacker, Round
+from experiments.cheating_server.made import Round
+from experiments.cheating_server.moves import Attacker
 from experiments.cheating_server.stage import CONSPIRATORS, HONEST, OTHERS, VICTIM
 
 WITH, WITHOUT = (*HONEST, CONSPIRATORS[0]), (*OTHERS, CONSPIRATORS[0])

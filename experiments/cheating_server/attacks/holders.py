@@ -14,7 +14,8 @@ from experiments.cheating_server.attacks.copies import cancelling
 from experiments.cheating_server.attacks.differences import WITH, WITHOUT, Opened, difference, second_run
 from experiments.cheating_server.ciphertexts import deltas
 from experiments.cheating_server.loot import Loot
-from experiments.cheating_server.moves import Attacker, Round
+from experiments.cheating_server.made import Round
+from experiments.cheating_server.moves import Attacker
 from experiments.cheating_server.rogue import PartyRefusedError
 from experiments.cheating_server.stage import CONSPIRATORS, FULL_QUORUM, HONEST, THRESHOLD, VICTIM
 
@@ -62,7 +63,7 @@ def one_share(attacker: Attacker) -> Loot:
     made = attacker.describe(attacker.ask_key())
     attacker.full_list(made, HONEST, signers(attacker))
     victims, threshold = attacker.updates[VICTIM], attacker.stage.profile.threshold
-    answers = attacker.own_partials(made, victims)
+    answers = attacker.conspirators.partials(made.description.certificate, victims)
     for holder in attacker.holders[: threshold - len(answers)]:
         answers[attacker.stage.identities[holder].number] = next(iter(answers.values()))
     try:
@@ -74,26 +75,22 @@ def one_share(attacker: Attacker) -> Loot:
 
 def signers(attacker: Attacker) -> Sequence[str]:
     """So many honest holders, the first ones, as a list needs beside the conspirators."""
-    return attacker.holders[: _needed(attacker, attacker.stage.profile.quorum)]
+    return attacker.holders[: attacker.needed(attacker.stage.profile.quorum)]
 
 
 def other_signers(attacker: Attacker) -> Sequence[str]:
     """As many again, the last ones."""
-    return attacker.holders[len(attacker.holders) - _needed(attacker, attacker.stage.profile.quorum) :]
+    return attacker.holders[len(attacker.holders) - attacker.needed(attacker.stage.profile.quorum) :]
 
 
 def lenders(attacker: Attacker) -> Sequence[str]:
     """So many honest holders, the first ones, as an opening needs beside the conspirators."""
-    return attacker.holders[: _needed(attacker, attacker.stage.profile.threshold)]
+    return attacker.holders[: attacker.needed(attacker.stage.profile.threshold)]
 
 
 def other_lenders(attacker: Attacker) -> Sequence[str]:
     """As many again, the last ones."""
-    return attacker.holders[len(attacker.holders) - _needed(attacker, attacker.stage.profile.threshold) :]
-
-
-def _needed(attacker: Attacker, count: int) -> int:
-    return count - (len(attacker.stage.holders) - len(attacker.holders))
+    return attacker.holders[len(attacker.holders) - attacker.needed(attacker.stage.profile.threshold) :]
 
 
 def _less(attacker: Attacker, whole: Opened, again: Round) -> Loot:
@@ -107,12 +104,18 @@ ATTACKS = (
         conspirators="1 holder", holders=1, control_holders=2, control_note="two holders conspire",
     ),
 )  # fmt: skip
+A_QUORUM, A_THRESHOLD = "a quorum of 3", "a threshold of 3 of 4"
+EVERY_TWO_OF_THREE = (THRESHOLD, FULL_QUORUM)
 CONSPIRACIES = (
-    Conspiracy("25", "two lists of one attempt", two_lists, Reason.LIST_CHANGED, (THRESHOLD,), keys=1),
+    Conspiracy("25", "two lists of one attempt", two_lists, Reason.LIST_CHANGED, (THRESHOLD,), A_QUORUM),
     Conspiracy(
-        "27", "two openings of one attempt", two_openings, Reason.ALREADY_RELEASED, (THRESHOLD, FULL_QUORUM), keys=1
+        "27", "two openings of one attempt", two_openings, Reason.ALREADY_RELEASED, EVERY_TWO_OF_THREE, A_THRESHOLD
     ),
-    Conspiracy("28", "two attempts of one round", two_attempts, Reason.ALREADY_RELEASED, (THRESHOLD, FULL_QUORUM)),
-    Conspiracy("29", "two runs that differ by one client", two_cohorts, Reason.TOO_SIMILAR, (THRESHOLD, FULL_QUORUM)),
+    Conspiracy(
+        "28", "two attempts of one round", two_attempts, Reason.ALREADY_RELEASED, EVERY_TWO_OF_THREE, A_THRESHOLD
+    ),
+    Conspiracy(
+        "29", "two runs that differ by one client", two_cohorts, Reason.TOO_SIMILAR, EVERY_TWO_OF_THREE, A_THRESHOLD
+    ),
 )
 """Each with one conspiring holder of three or four."""

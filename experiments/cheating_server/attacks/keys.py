@@ -22,7 +22,8 @@ from experiments.cheating_server.ciphertexts import blend, decrypt, deltas, unmi
 from experiments.cheating_server.factoring import factor, small_factors
 from experiments.cheating_server.honest import Setting
 from experiments.cheating_server.loot import Loot
-from experiments.cheating_server.moves import Attacker, Round
+from experiments.cheating_server.made import Round
+from experiments.cheating_server.moves import Attacker
 from experiments.cheating_server.stage import CONSPIRATORS, HONEST, KEY_BITS, OTHERS, VICTIM
 from keyholder.dealer import DAYS
 from keyholder.shares import Shares
@@ -76,7 +77,8 @@ def divisible_key(attacker: Attacker) -> Loot:
     """Hand out a key with a small factor, which a broken program made and the registrar signed."""
     key = PublicKey(PAILLIER, KEY_BITS, _divisible_modulus())
     made = attacker.describe(_certified(attacker, key, attacker.stage.registrar.signing))
-    return _read_single(attacker, made, small_factors(key.modulus))
+    _commit_and_upload(attacker, made)
+    return _single(attacker, made, decrypt(key, small_factors(key.modulus), attacker.updates[VICTIM]))
 
 
 def nothing_encrypted(attacker: Attacker) -> Loot:
@@ -142,8 +144,7 @@ def old_commitments(attacker: Attacker) -> Loot:
 @contextmanager
 def unchecked_arithmetic() -> Iterator[None]:
     """Encryption looks at the modulus too, before it computes with it; no setting of a party switches that off."""
-    names = ("core.secagg.roles.check_public_key", "core.secagg.paillier.check_public_key")
-    with mock.patch(names[0], lambda _key: None), mock.patch(names[1], lambda _key: None):
+    with mock.patch("core.secagg.roles.check_public_key"), mock.patch("core.secagg.paillier.check_public_key"):
         yield
 
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable
 
 from core.errors import Reason
 from core.identity.signing import LIST, SIGNATURE_BYTES
-from core.protocol import HolderSignature, digest
-from core.wire.messages import list_statement
+from core.protocol import HolderSignature
 from experiments.cheating_server.attack import Attack, Party
 from experiments.cheating_server.attacks.copies import cancelling, read_victim
 from experiments.cheating_server.ciphertexts import blend
 from experiments.cheating_server.loot import Loot
-from experiments.cheating_server.moves import Attacker, ClosedList
+from experiments.cheating_server.made import ClosedList
+from experiments.cheating_server.moves import Attacker
 from experiments.cheating_server.stage import CONSPIRATORS, HONEST, OTHERS, VICTIM
 
 FIRST, SECOND = CONSPIRATORS[:2]
@@ -28,7 +28,7 @@ def forged_signatures(attacker: Attacker) -> Loot:
     """The same, with the aggregator's own signature under the list in the name of each holder."""
 
     def forged(closed: ClosedList) -> Iterable[HolderSignature]:
-        own = attacker.identity.signing.sign(LIST, statement_of(closed))
+        own = attacker.identity.signing.sign(LIST, closed.statement)
         yield from (HolderSignature(holder, own) for holder in attacker.stage.holders)
         yield HolderSignature("server", own)
         yield HolderSignature("keyholder-9", secrets.token_bytes(SIGNATURE_BYTES))
@@ -41,7 +41,7 @@ def repeated_signature(attacker: Attacker) -> Loot:
 
     def repeated(closed: ClosedList) -> Iterable[HolderSignature]:
         name = attacker.stage.holders[-1]
-        genuine = attacker.conspirator(name).signing.sign(LIST, statement_of(closed))
+        genuine = attacker.conspirators.identity(name).signing.sign(LIST, closed.statement)
         yield from (HolderSignature(name, genuine) for _ in range(3))
         yield from (HolderSignature(holder, genuine) for holder in attacker.stage.holders)
 
@@ -82,11 +82,6 @@ def swapped_others(attacker: Attacker) -> Loot:
     closed = attacker.full_list(made, HONEST)
     attacker.updates |= {name: blend(made.key, made.encoding) for name in OTHERS}
     return read_victim(attacker, closed, list(HONEST))
-
-
-def statement_of(closed: ClosedList) -> bytes:
-    """What holders sign under a list."""
-    return list_statement(closed.round.digest, [digest(commitment.body) for commitment in closed.commitments])
 
 
 def _early(attacker: Attacker, sign: Callable[[ClosedList], Iterable[HolderSignature]]) -> Loot:

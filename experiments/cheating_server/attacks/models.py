@@ -22,7 +22,8 @@ from core.wire.streams import model_bytes
 from experiments.cheating_server.attack import Attack, Party
 from experiments.cheating_server.ciphertexts import deltas
 from experiments.cheating_server.loot import Loot
-from experiments.cheating_server.moves import Attacker, ClosedList, Round
+from experiments.cheating_server.made import ClosedList, Round
+from experiments.cheating_server.moves import Attacker
 from experiments.cheating_server.stage import HONEST, OTHERS, VICTIM
 
 FloatArray = npt.NDArray[np.float64]
@@ -64,7 +65,7 @@ def repeated_endorsement(attacker: Attacker) -> Loot:
     """The same, with a conspiring holder's true signature as often as it takes."""
     _, _, _, after = honest_round(attacker)
     name = attacker.stage.holders[-1]
-    true = attacker.conspirator(name).signing.sign(MODEL, _statement(attacker, _silencing(attacker)))
+    true = attacker.conspirators.identity(name).signing.sign(MODEL, _statement(attacker, _silencing(attacker)))
     return _second_round(attacker, after, tuple(HolderSignature(each, true) for each in (name, *attacker.holders)))
 
 
@@ -89,7 +90,9 @@ def honest_round(
     made = attacker.describe(attacker.ask_key())
     closed = attacker.full_list(made, contributors)
     profile, total = attacker.stage.profile, attacker.total(made, contributors)
-    partials = attacker.open_sum(closed, contributors) | attacker.own_partials(made, total)
+    partials = attacker.open_sum(closed, contributors) | attacker.conspirators.partials(
+        made.description.certificate, total
+    )
     found: OpenedSum = combine(made.key, profile.threshold, profile.holders, total, partials)
     cohort = made.encoding.decode(found.plaintexts, len(contributors))
     return closed, found.to_bytes(made.key), list(found.plaintexts), next_model(attacker.stage.start, cohort)

@@ -10,7 +10,8 @@ from experiments.cheating_server.attacks.differences import WITH, WITHOUT, Opene
 from experiments.cheating_server.attacks.models import honest_round
 from experiments.cheating_server.backup import Backup
 from experiments.cheating_server.loot import Loot
-from experiments.cheating_server.moves import Attacker, Round
+from experiments.cheating_server.made import Round
+from experiments.cheating_server.moves import Attacker
 
 
 def second_attempt(attacker: Attacker) -> Loot:
