@@ -21,7 +21,7 @@ PUBLIC_SHARE = 0.3
 FIRST_PUBLIC_OWNER = 10_001
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)  # nobody's mail belongs into a trace-back
 class Mailroom:
     """Mail of several owners, and what the attacker knows beforehand.
 
