@@ -1,0 +1,43 @@
+"""What studies of updates share: their parts, their clipping, and the digits that clients hold."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from core.data.drawn import drawn_digits
+from core.data.mnist import Images, Part, read_mnist
+from core.errors import DataError
+from core.federated import FloatArray
+from core.parameters import layout
+from core.tasks.task import Task
+from experiments.run import Run
+
+
+def parts_of(task: Task, vector: FloatArray) -> list[FloatArray]:
+    """Cut a model or an update, shape (values,), into the arrays of the task's layers, in their order."""
+    shapes = [shape for _, shape in layout(task.build(np.random.default_rng(0)))]
+    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
+    return [part.reshape(shape) for part, shape in zip(np.split(vector, ends[:-1]), shapes, strict=True)]
+
+
+def clipped(updates: FloatArray, norm: float) -> FloatArray:
+    """Shorten each update, shape (..., values), to the length `norm` if it is longer."""
+    lengths = np.linalg.norm(updates, axis=-1, keepdims=True)
+    shortened: FloatArray = updates * np.minimum(1.0, norm / np.maximum(lengths, 1e-300))
+    return shortened
+
+
+def digits_for(run: Run, count: int, part: Part = "train") -> Images:
+    """Return so many digits: of MNIST, or drawn by the project if there is no data.
+
+    Raises DataError, saying how to fetch it, if there is a folder of data without MNIST or with less of it.
+    """
+    if run.data is None:
+        return drawn_digits(count, [run.seed, 0 if part == "train" else 1])
+    try:
+        found = read_mnist(run.data, part).first(count)
+    except DataError as error:
+        raise DataError(f"{error}; `python -m core.data.fetch mnist --to {run.data}` brings the files") from error
+    if len(found) < count:
+        raise DataError(f"{run.data} holds {len(found)} digits of the {part} part; {count} are needed")
+    return found
