@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
+import numpy.typing as npt
 
 from core.data.drawn import drawn_digits
 from core.data.mnist import Images, Part, read_mnist
@@ -12,6 +15,8 @@ from core.parameters import layout
 from core.tasks.task import Task
 from experiments.run import Run
 
+Floats = TypeVar("Floats", npt.NDArray[np.float32], npt.NDArray[np.float64])
+
 
 def parts_of(task: Task, vector: FloatArray) -> list[FloatArray]:
     """Cut a model or an update, shape (values,), into the arrays of the task's layers, in their order."""
@@ -20,10 +25,10 @@ def parts_of(task: Task, vector: FloatArray) -> list[FloatArray]:
     return [part.reshape(shape) for part, shape in zip(np.split(vector, ends[:-1]), shapes, strict=True)]
 
 
-def clipped(updates: FloatArray, norm: float) -> FloatArray:
+def clipped(updates: Floats, norm: float) -> Floats:
     """Shorten each update, shape (..., values), to the length `norm` if it is longer."""
     lengths = np.linalg.norm(updates, axis=-1, keepdims=True)
-    shortened: FloatArray = updates * np.minimum(1.0, norm / np.maximum(lengths, 1e-300))
+    shortened: Floats = updates * np.minimum(1.0, norm / np.maximum(lengths, 1e-30))
     return shortened
 
 
