@@ -28,7 +28,7 @@ def roc_curve(positives: npt.ArrayLike, negatives: npt.ArrayLike) -> tuple[Float
 def auc(positives: npt.ArrayLike, negatives: npt.ArrayLike) -> float:
     """The chance that a positive scores higher than a negative, a tie counting half: 0.5 says nothing."""
     false, true = roc_curve(positives, negatives)
-    return float(np.trapezoid(true, false))
+    return round(float(np.trapezoid(true, false)), 12)  # 1 is 1, however many sums it came from
 
 
 def tpr_at_fpr(positives: npt.ArrayLike, negatives: npt.ArrayLike, most: float) -> float:
