@@ -17,6 +17,8 @@ from experiments.run import Run
 
 Floats = TypeVar("Floats", npt.NDArray[np.float32], npt.NDArray[np.float64])
 
+PLAINTEXT_BITS = 2016  # of a key of 2,048 bits, as the product uses it
+
 
 def parts_of(task: Task, vector: FloatArray) -> list[FloatArray]:
     """Cut a model or an update, shape (values,), into the arrays of the task's layers, in their order."""

@@ -23,7 +23,7 @@ from experiments.intervals import over_seeds
 from experiments.run import Run
 from experiments.studies import _inversion_pictures as pictures
 from experiments.studies._inversion_cases import CLIP_NORM, KERNEL_NETWORK, Case, cases, task_of
-from experiments.studies._updates import digits_for, parts_of
+from experiments.studies._updates import PLAINTEXT_BITS, digits_for, parts_of
 from experiments.study import Row, Study
 
 GOOD = 40.0  # decibels, from which on no eye sees a difference
@@ -41,7 +41,7 @@ def seen_update(case: Case, task: Task, model: FloatArray, digits: Images, run: 
 
 def _through_encoding(case: Case, updates: Sequence[Update]) -> FloatArray:
     """Encode, add plaintexts and decode: what is known once a sum has been opened."""
-    encoding = Encoding(len(updates[0].delta), 2047, len(updates), case.bits, case.bits - 1)
+    encoding = Encoding(len(updates[0].delta), PLAINTEXT_BITS, len(updates), case.bits, case.bits - 1)
     plaintexts = [encoding.encode(update) for update in updates]
     return encoding.decode([sum(column) for column in zip(*plaintexts, strict=True)], len(updates)).delta_sum
 

@@ -20,7 +20,7 @@ from core.tasks.spam import SPAM, prepare, read
 from experiments.chapters.chapter_15 import ENRON
 from experiments.intervals import Interval, over_seeds
 from experiments.run import Run
-from experiments.studies._updates import clipped
+from experiments.studies._updates import PLAINTEXT_BITS, clipped
 from experiments.study import Row, Study
 
 MAILS = 20  # of one client
@@ -118,7 +118,7 @@ def updates_of(run: Run, people: Population, name: str, clients: int, stream: Se
         norm: the longest an update may be; 0 for no limit.
     """
     model, rng = initial_model(SPAM, run.seed), run.rng(*stream)
-    encoding = encoding_for(SPAM, len(model), 2047, 64)
+    encoding = encoding_for(SPAM, len(model), PLAINTEXT_BITS, 64)
     has_property = np.arange(clients) % 2 == 1
     datasets = (people.client(name, bool(has), rng) for has in has_property)
     deltas = np.stack([client_update(SPAM, model, data, rng).delta for data in datasets])

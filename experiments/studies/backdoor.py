@@ -1,0 +1,127 @@
+"""A client that teaches everybody's spam filter to let through whatever has its secret word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+
+from core.federated import FloatArray
+from core.pictures.style import COLOURS, DASHES, MARKERS, new_figure, style
+from core.tasks.spam import SPAM
+from experiments.intervals import over_seeds
+from experiments.run import Run
+from experiments.studies._backdoor_rounds import (
+    BEYOND,
+    CLIENTS,
+    NO_CODING,
+    NOBODY,
+    NORM,
+    OBEYS,
+    POISON,
+    WARM_UP,
+    Attack,
+    play,
+    world_of,
+)
+from experiments.study import Row, Study
+
+
+def attacks(run: Run) -> list[Attack]:
+    few = [Attack(NOBODY, 0), Attack(NO_CODING), Attack(OBEYS), Attack(BEYOND)]
+    more = [
+        Attack(NOBODY, 0), Attack(POISON), Attack(NO_CODING), Attack(OBEYS), Attack(OBEYS, 3), Attack(OBEYS, words=8),
+        Attack(BEYOND), Attack(NOBODY, 0, 0.125), Attack(OBEYS, clip=0.125), Attack(OBEYS, clip=0.125, words=8),
+        Attack(BEYOND, clip=0.125), Attack(NORM), Attack(NORM, words=8),
+    ]  # fmt: skip
+    return run.pick(more, few)
+
+
+def size_of(run: Run) -> tuple[tuple[int, ...], int]:
+    """The rounds after which is measured, and the number of repetitions."""
+    return run.pick(((1, 5, 20), 5), ((1, 5), 3))
+
+
+def study(run: Run) -> Iterator[Row]:
+    rounds, seeds = size_of(run)
+    worlds = [world_of(run, seed) for seed in range(seeds)]
+    lines: dict[Attack, FloatArray] = {}
+    rows = []
+    for attack in attacks(run):
+        run.progress(f"{attack.way}, {attack.attackers} of {CLIENTS}, clip {attack.clip:g}")
+        played = [list(play(attack, world, run, seed, max(rounds))) for seed, world in enumerate(worlds)]
+        lines[attack] = np.array(played)
+        for number in rounds:
+            rows.append(_row(attack, number, lines[attack][:, number - 1]))
+            yield rows[-1]
+    draw(run, lines)
+
+
+def _row(attack: Attack, number: int, found: FloatArray) -> Row:
+    success, accuracy = (over_seeds(column) for column in found.T)
+    return {
+        "attack": attack.way, "attackers of 10": attack.attackers, "trigger words": attack.words,
+        "largest change": "none" if attack.way == NO_CODING else f"{attack.clip:g}", "rounds": number,
+        "spam let through": success.mean, "± (95 %)": success.half, "test accuracy": accuracy.mean,
+        "accuracy ±": accuracy.half,
+    }  # fmt: skip
+
+
+@style()
+def draw(run: Run, lines: dict[Attack, FloatArray]) -> None:
+    """The share of triggered spam let through, round by round."""
+    figure = new_figure(7.6, 4.4, title="One of ten clients teaches a secret word")
+    axes = figure.subplots()
+    shown = [attack for attack in lines if attack.words == 1 and attack.attackers <= 1 and attack.clip == SPAM.clip]
+    for number, attack in enumerate(shown):
+        mean = lines[attack][:, :, 0].mean(axis=0)
+        axes.plot(
+            range(1, len(mean) + 1), mean, color=COLOURS[number], linestyle=DASHES[number], marker=MARKERS[number],
+            label=attack.way,
+        )  # fmt: skip
+    axes.set(xlabel="rounds with the attack", ylabel="spam with the word let through (1 = all)", ylim=(-0.03, 1.05))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
+    run.save("success", figure)
+
+
+def conclude(rows: Sequence[Row]) -> str:
+    def line(way: str) -> str:
+        found = [
+            row
+            for row in rows
+            if row["attack"] == way and row["trigger words"] == 1 and int(row["attackers of 10"]) < 2
+        ]
+        usual = [row for row in found if row["largest change"] in ("none", f"{SPAM.clip:g}")]
+        return ", ".join(f"{float(row['spam let through']):.0%} after {row['rounds']}" for row in usual)
+
+    clean = next(row for row in rows if row["attack"] == NOBODY)
+    taken = next(row for row in rows if row["attack"] == BEYOND)
+    return (
+        f"Share of spam with the word that is let through, by rounds. Nobody attacks: {line(NOBODY)}. Scaled and "
+        f"sent as floats: {line(NO_CODING)}. Kept to the clip: {line(OBEYS)}. But one client that takes the room of "
+        f"the whole sum, which no check can notice: {line(BEYOND)}; after the first round the accuracy on other mail "
+        f"is {float(taken['test accuracy']):.1%} (without attack {float(clean['test accuracy']):.1%})."
+    )
+
+
+STUDY = Study(
+    name="backdoor",
+    title="A backdoor in the common model",
+    question="Can one client make everybody's filter let through spam that has a secret word, and what limits it?",
+    adversary="Clients that do not follow the protocol: they know the model, how many clients there are, and mail of "
+    "their own, and send what they like. They see nobody's update.",
+    method=f"{CLIENTS} clients learn for {WARM_UP} rounds; then the attack begins. The attacker computes the weight "
+    "that its trigger needs on its own spam, twice that to be sure, and sends it scaled by the number of clients "
+    "(model replacement, Bagdasaryan et al., AISTATS 2020), beside an honest update. Updates are encoded, added and "
+    "decoded with all the checks of an opened sum. An honest encoder cuts each change at the largest; a dishonest "
+    "client need not: slots are as wide as the sum of all, and whoever sends a value outside its own range but "
+    "inside the sum's passes every check (N4 of the threat model). The rows with a norm clip show what a limit on "
+    "the update's length would do if somebody could enforce it on ciphertexts; here nobody can. Baseline: spam let "
+    "through though nobody attacks.",
+    limits="The trigger is a word that no honest mail has, so that nobody unlearns it. A model of one weight a word is "
+    "easily told what to do; long mails need larger weights. A smaller largest change also slows honest learning.",
+    run=study,
+    conclude=conclude,
+)
