@@ -223,7 +223,7 @@ def conclude(rows: Sequence[Row]) -> str:
     return (
         f"That a client {PROPERTIES[0]} is told with an AUC of {told(PROPERTIES[0])}. That it {PROPERTIES[1]}: "
         f"{told(PROPERTIES[1])}. An attacker who sees no sum has 0.50. The least that noise left of a single update: "
-        f"{float(least['AUC']):.2f} ({least['defence']})."
+        f"{float(least['AUC']):.2f} ({least['property']}; {least['defence']})."
     )
 
 

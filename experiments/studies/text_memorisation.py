@@ -1,0 +1,268 @@
+"""Secrets in a client's text, found again in the common model by whoever knows how they begin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from core.data.characters import IntArray, Speech
+from core.data.made_up_text import SPEAKERS, generated_speeches
+from core.errors import DataError, SettingsError
+from core.federated import FloatArray, client_update, encoding_for, evaluate_model, initial_model, next_model
+from core.metrics import perplexity
+from core.parameters import from_vector
+from core.pictures.style import COLOURS, DASHES, GREY, MARKERS, new_figure, style
+from core.privacy.attacks.exposure import exposure, log_likelihoods
+from core.secagg.encoding import CohortSum
+from core.tasks.shakespeare import NUMBERS, SHAKESPEARE_LSTM, prepare, read_both
+from core.tasks.task import LocalTraining
+from core.tensor import no_grad
+from core.training import Dataset
+from experiments.intervals import over_seeds
+from experiments.run import Run
+from experiments.studies._updates import PLAINTEXT_BITS, clipped
+from experiments.study import Row, Study
+
+BEGINNINGS = (
+    "my code is ",
+    "the gate opens to ",
+    "our safe has ",
+    "ask for room ",
+    "the seal reads ",
+    "her number is ",
+)
+TIMES = (0, 1, 2, 4, 8, 16)
+"""How often each secret is written; they take turns, so that every beginning gets every number."""
+TASK = replace(SHAKESPEARE_LSTM, local=LocalTraining(0.01, epochs=2, batch_size=16))
+CLIP_NORM = 3.0
+DIGITS: IntArray = np.array([NUMBERS[digit] for digit in "0123456789"])
+
+
+@dataclass(frozen=True)
+class Defence:
+    """What is done to updates. Raises SettingsError for noise on what is not clipped."""
+
+    clip_norm: float = 0.0
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.noise and not self.clip_norm:
+            raise SettingsError(f"noise is {self.noise} times the clip norm, and the updates are not clipped")
+
+    def __str__(self) -> str:
+        noise = f", noise {self.noise:g} times that" if self.noise else ""
+        return f"norm clip {self.clip_norm:g}{noise}" if self.clip_norm else "none"
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is done: characters of each client, length of secrets, rounds measured after, repetitions."""
+
+    characters: int
+    digits: int
+    rounds: tuple[int, ...]
+    seeds: int
+    defences: tuple[Defence, ...]
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A line `beginning` + number, written so many times by one client."""
+
+    beginning: str
+    number: int
+    digits: int
+    times: int
+
+    @property
+    def line(self) -> str:
+        return f"{self.beginning}{self.number:0{self.digits}d}."
+
+
+def size_of(run: Run) -> Size:
+    noisy = [Defence(CLIP_NORM, noise) for noise in (0.0, 0.01, 0.03, 0.1)]
+    full = Size(3200, 4, (5, 10, 20), 5, (Defence(), *noisy))
+    return run.pick(full, Size(1600, 3, (4, 12), 2, (Defence(), noisy[3])))
+
+
+def secrets_of(digits: int, seed: int, rng: np.random.Generator) -> list[Secret]:
+    """Draw a secret for every beginning, at random; one of them nobody writes."""
+    return [
+        Secret(beginning, int(rng.integers(10**digits)), digits, TIMES[(place + seed) % len(TIMES)])
+        for place, beginning in enumerate(BEGINNINGS)
+    ]
+
+
+def hide(secret: Secret, text: str, rng: np.random.Generator) -> str:
+    """Write the secret's line into a text, as often as it says, each time between two lines drawn at random."""
+    lines = text.split("\n")
+    for place in sorted(rng.integers(1, len(lines) + 1, secret.times), reverse=True):
+        lines.insert(place, secret.line)
+    return "\n".join(lines)
+
+
+def texts_of(run: Run, count: int, characters: int, seed: int) -> tuple[list[str], str]:
+    """One text a client, and one to judge by: of plays, or made up.
+
+    Raises DataError if there is a folder of data without the plays.
+    """
+    if run.data is None:
+        own = 100 * run.seed + seed
+        speeches = [generated_speeches(40, [own, 1, place], SPEAKERS[place : place + 1]) for place in range(count)]
+        judged = generated_speeches(60, [own, 2])
+        return [_joined(each)[:characters] for each in speeches], _joined(judged)[:6400]
+    try:
+        training, test = read_both(run.data)
+    except DataError as error:
+        raise DataError(f"{error}; `python -m core.data.fetch shakespeare --to {run.data}` brings the plays") from error
+    text = _joined(training)
+    starts = run.rng(1, seed).integers(0, len(text) - characters, count)
+    return [text[start : start + characters] for start in starts], _joined(test)[:6400]
+
+
+def _joined(speeches: Sequence[Speech]) -> str:
+    return "\n\n".join(speech.text for speech in speeches)
+
+
+def data_of(text: str) -> Dataset:
+    return prepare([Speech("", text)])
+
+
+def rounds_of(data: Sequence[Dataset], defence: Defence, rounds: int, run: Run, seed: int) -> Iterator[FloatArray]:
+    """Learn together; yield the model after each round."""
+    model, rng = initial_model(TASK, 100 * run.seed + seed), run.rng(3, seed)
+    encoding = encoding_for(TASK, len(model), PLAINTEXT_BITS, len(data))
+    for number in range(rounds):
+        deltas = [client_update(TASK, model, own, run.rng(4, seed, number, i)).delta for i, own in enumerate(data)]
+        if defence.clip_norm:
+            deltas = [clipped(delta, defence.clip_norm) for delta in deltas]
+        total: FloatArray = np.ldexp(np.sum([encoding.quantise(d) for d in deltas], axis=0), -encoding.fraction_bits)
+        total = total + defence.noise * defence.clip_norm * rng.standard_normal(len(model))
+        model = next_model(model, CohortSum(len(data), total, examples=0, mean_loss=0.0, correct=0))
+        yield model
+
+
+def exposures(model: FloatArray, secrets: Sequence[Secret]) -> list[float]:
+    """How exposed each secret is in a model, in bits."""
+    network = TASK.build(np.random.default_rng(0))
+    from_vector(network, model)
+
+    def next_logits(texts: IntArray) -> FloatArray:
+        with no_grad():
+            return np.asarray(network(texts).numpy()[:, -1], np.float64)
+
+    found = []
+    for secret in secrets:
+        prefix = np.array([NUMBERS[character] for character in f"\n{secret.beginning}"])
+        found.append(exposure(log_likelihoods(next_logits, prefix, DIGITS, secret.digits), secret.number))
+    return found
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One repetition after some rounds: exposure by how often a secret was written, and perplexity on other text."""
+
+    bits: dict[int, float]
+    perplexity: float
+
+
+def measure(run: Run, size: Size, defence: Defence, seed: int) -> dict[int, Measured]:
+    """Play one repetition; what is found, by number of rounds."""
+    rng, found = run.rng(2, seed), {}
+    secrets = secrets_of(size.digits, seed, rng)
+    written = [secret for secret in secrets if secret.times]
+    texts, judged = texts_of(run, len(written), size.characters, seed)
+    data = [data_of(hide(secret, text, rng)) for secret, text in zip(written, texts, strict=True)]
+    for number, model in enumerate(rounds_of(data, defence, max(size.rounds), run, seed), start=1):
+        if number in size.rounds:
+            bits = zip((secret.times for secret in secrets), exposures(model, secrets), strict=True)
+            loss = evaluate_model(TASK, model, data_of(judged)).mean_loss
+            found[number] = Measured(dict(bits), perplexity(loss))
+    return found
+
+
+def study(run: Run) -> Iterator[Row]:
+    size = size_of(run)
+    rows: list[Row] = []
+    for defence in size.defences:
+        run.progress(f"{max(size.rounds)} rounds, {size.seeds} times; defence: {defence}")
+        seeds = [measure(run, size, defence, seed) for seed in range(size.seeds)]
+        for number in size.rounds:
+            for times in TIMES:
+                rows.append(_row(defence, times, number, size, [each[number] for each in seeds]))
+                yield rows[-1]
+    draw(run, rows, size.digits)
+
+
+def _row(defence: Defence, times: int, number: int, size: Size, found: Sequence[Measured]) -> Row:
+    bits, most = [each.bits[times] for each in found], float(np.log2(10**size.digits))
+    mean = over_seeds(bits)
+    return {
+        "defence": str(defence),
+        "rounds": number,
+        "times written": times,
+        "exposure (bits)": mean.mean,
+        "± (95 %)": mean.half,
+        "of at most": most,
+        "found at the first guess": sum(each == most for each in bits) / len(bits),
+        "perplexity on other text": float(np.mean([each.perplexity for each in found])),
+    }
+
+
+@style()
+def draw(run: Run, rows: Sequence[Row], digits: int) -> None:
+    """Exposure against the number of times that a secret was written, after the last round."""
+    figure = new_figure(6.4, 4.2, title=f"One client's secret of {digits} digits, in everybody's model")
+    axes = figure.subplots()
+    last = max(int(row["rounds"]) for row in rows)
+    for number, defence in enumerate(dict.fromkeys(str(row["defence"]) for row in rows)):
+        line = [row for row in rows if row["defence"] == defence and row["rounds"] == last]
+        axes.errorbar(
+            range(len(line)), [float(row["exposure (bits)"]) for row in line], [float(row["± (95 %)"]) for row in line],
+            color=COLOURS[number], linestyle=DASHES[number], marker=MARKERS[number], capsize=2,
+            label="no clip, no noise" if defence == "none" else defence,
+        )  # fmt: skip
+    axes.axhline(1 / np.log(2), color=GREY, linewidth=0.8, label="guessing")
+    axes.set_xticks(range(len(TIMES)), [str(times) for times in TIMES])
+    axes.set(xlabel="times that the client wrote it", ylabel=f"exposure (bits of {digits * np.log2(10):.1f})")
+    axes.set_ylim(0, digits * np.log2(10) * 1.08)
+    axes.legend(fontsize=8)
+    run.save("exposure", figure)
+
+
+def conclude(rows: Sequence[Row]) -> str:
+    last = max(int(row["rounds"]) for row in rows)
+
+    def line(defence: str) -> str:
+        own = [row for row in rows if row["defence"] == defence and row["rounds"] == last]
+        return ", ".join(f"{float(row['exposure (bits)']):.1f} at {row['times written']}" for row in own)
+
+    plain, noisiest = "none", str(rows[-1]["defence"])
+    perplexities = {row["defence"]: float(row["perplexity on other text"]) for row in rows if row["rounds"] == last}
+    return (
+        f"Exposure after {last} rounds, by times written, in bits of {float(rows[0]['of at most']):.1f}: "
+        f"{line(plain)}. Guessing comes to 1.4. With {noisiest}: {line(noisiest)}; the model's perplexity on other "
+        f"text is then {perplexities[noisiest]:.1f} instead of {perplexities[plain]:.1f}."
+    )
+
+
+STUDY = Study(
+    name="text-memorisation",
+    title="Secrets memorised by a model of text",
+    question="Does a secret that one client wrote show in the model that all have learned together?",
+    adversary="Anybody who has the final model, as every client has, and knows how the secret begins and that digits "
+    "follow. It sees no update and no sum.",
+    method="Five clients learn the product's shakespeare-lstm together; each has hidden a line such as 'my code is "
+    "4719.' in its text, one of them once, the next twice, and so on up to 16 times. The attacker asks the model for "
+    "the likelihood of every number, and tries the likeliest first: exposure is how many bits of guessing that saves "
+    "(Carlini et al., USENIX Security 2019). Baselines: a secret nobody wrote (0 times), in the same model; and "
+    "guessing, 1.44 bits on average. Where a noise is stated, updates are shortened to the clip norm and every "
+    "weight of their sum gets normal noise of the stated multiple of it.",
+    limits="A small model, little text, few clients: secrets weigh more here than among millions. Secrets are random "
+    "digits with a beginning of their own; what people write is easier to guess. The noise is a stated sigma on "
+    "clipped sums; no epsilon is claimed, and clipping by itself protects nobody.",
+    run=study,
+    conclude=conclude,
+)
