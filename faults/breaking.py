@@ -1,0 +1,110 @@
+"""Places where a party can be broken, each with a name: around every durable write and every answer."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import sqlite3
+
+from keyholder.ledger import Ledger
+from server.store import Store
+
+WRITES = (
+    "begin_run", "end_run", "enrol", "count_refusals", "open_attempt", "widen_attempt", "add_commitment", "add_payload",
+    "set_state", "announce_list", "keep_opened", "abandon_attempt", "complete_attempt",
+)  # fmt: skip
+"""All methods of the store that commit."""
+LEDGER_WRITES = ("record_list", "record_release", "record_model")
+"""All methods of a ledger that commit."""
+Commit = Callable[[], AbstractContextManager[sqlite3.Connection]]
+
+
+class Crash(BaseException):  # noqa: N818  like KeyboardInterrupt, it is nobody's to catch
+    """The process is gone, as by kill -9: nothing of it runs on."""
+
+
+class Breaker:
+    """Breaks a party at the `occurrence`-th time that it comes to the point `at`; never, if that is None.
+
+    After that nothing of the party can be written any more, whatever clean-up code tries. `seen` counts what was
+    passed, so that a first run without a fault says what there is to break.
+    """
+
+    def __init__(self, at: str | None = None, occurrence: int = 1) -> None:
+        self.seen: Counter[str] = Counter()
+        self.broken = False
+        self._at = at
+        self._occurrence = occurrence
+
+    def arm(self, at: str) -> None:
+        """Break at the next time that the party comes to `at`."""
+        self._at, self._occurrence = at, self.seen[at] + 1
+
+    def reach(self, point: str) -> None:
+        """Pass a point, or raise Crash."""
+        if self.broken:
+            raise Crash(point)
+        self.seen[point] += 1
+        if point == self._at and self.seen[point] == self._occurrence:
+            self.broken = True
+            raise Crash(point)
+
+
+class FullDisk(Breaker):
+    """Instead of ending the party, lets so many writes from that point on find the disk full."""
+
+    def __init__(self, at: str | None = None, occurrence: int = 1, writes: int = 1) -> None:
+        super().__init__(at, occurrence)
+        self._left = writes
+        self._full = False
+
+    def reach(self, point: str) -> None:
+        self.seen[point] += 1
+        if point == self._at and self.seen[point] == self._occurrence:
+            self._full = True
+        if self._full and self._left and point.startswith("before"):
+            self._left -= 1
+            raise sqlite3.OperationalError("database or disk is full")
+
+
+def break_store(store: Store, breaker: Breaker) -> None:
+    """Give every write of the aggregator's store two points: just before and just after it is durable."""
+    _name_writes(store, WRITES, breaker)
+    store._commit = _broken(store._commit, breaker, store)  # type: ignore[method-assign]
+
+
+def break_ledger(ledger: Ledger, breaker: Breaker) -> None:
+    """The same for a key holder's ledger."""
+    _name_writes(ledger, LEDGER_WRITES, breaker)
+    database = ledger._database
+    database.commit = _broken(database.commit, breaker, ledger)  # type: ignore[method-assign]
+
+
+def _name_writes(owner: Any, names: tuple[str, ...], breaker: Breaker) -> None:
+    for name in names:
+        setattr(owner, name, _named(getattr(owner, name), name, owner))
+
+
+def _named(method: Callable[..., Any], name: str, owner: Any) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def wrapped(*arguments: Any, **named: Any) -> Any:
+        owner.writing = f"{name} {arguments[1]}" if name == "set_state" else name
+        return method(*arguments, **named)
+
+    return wrapped
+
+
+def _broken(commit: Commit, breaker: Breaker, owner: Any) -> Commit:
+    @contextmanager
+    def wrapped() -> Iterator[sqlite3.Connection]:
+        name = owner.writing
+        with commit() as db:
+            yield db
+            breaker.reach(f"before {name}")
+        breaker.reach(f"after {name}")
+
+    return wrapped

@@ -1,0 +1,256 @@
+"""Random sequences of faults, found and made shorter by hypothesis: whatever comes in whatever order, nothing breaks.
+
+One machine plays one run of two rounds. Besides the steps of honest parties it lets clients join, leave, vanish, start
+again, repeat what they sent, and send what is late or belongs to another round; lets key holders come, go, decline, and
+die around a write; kills the aggregator around a write; and moves time. In the end the faults stop, everyone who is
+left goes on, and the run must either complete or fail in a sentence; the judge looks at the files of both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Coroutine, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
+from core.errors import Reason, Refused
+from core.protocol import AttemptId
+from core.tasks.task import Task
+from faults.actors import NOT_OURS, Client, Holder
+from faults.breaking import LEDGER_WRITES, WRITES, Breaker, break_store
+from faults.outcome import Options, Outcome, timed
+from faults.parties import Parties, scratch
+from faults.task import known, slot_task
+from faults.world import World
+from keyholder.difference import DifferenceRule
+from server import states
+from server.rules import RoundRules
+
+CLIENTS, ROUNDS = 4, 2
+LONGEST = 400
+"""Operations in one sequence."""
+RULES = RoundRules(
+    rounds=ROUNDS, min_cohort=2, max_cohort=8, target=3, gather_seconds=5, round_seconds=20, upload_seconds=20,
+    answer_seconds=5, patience_seconds=100, max_attempts=4,
+)  # fmt: skip
+EXPECTED = {*NOT_OURS, Reason.NOT_COMMITTED, Reason.NOT_ENROLLED, Reason.WRONG_DIGEST, Reason.WRONG_DESCRIPTION}
+"""Refusals of what a confused client repeats."""
+clients, holders = st.integers(0, CLIENTS - 1), st.integers(0, 2)
+
+
+class FaultMachine(RuleBasedStateMachine):
+    """One run, in a world of its own. `parties`, `folder` and `task` are shared by all; `played` counts sequences."""
+
+    parties: ClassVar[Parties]
+    folder: ClassVar[Path]
+    task: ClassVar[Task]
+    played: ClassVar[int] = 0
+    operations: ClassVar[int] = 0
+    endings: ClassVar[dict[str, int]] = {}
+
+    @initialize(
+        number=st.integers(0, 2**32), scheme=st.sampled_from(["plain", "plain", "plain", "paillier"]),
+        rule=st.sampled_from([DifferenceRule.REPORT, DifferenceRule.ENFORCE]),
+    )  # fmt: skip
+    def begin(self, number: int, scheme: str, rule: DifferenceRule) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.own = Path(tempfile.mkdtemp(dir=self.folder))
+
+        async def made() -> World:
+            world = World(self.parties, self.own, self.task, RULES, seed=number, scheme=scheme, rule=rule)
+            await world.start()
+            return world
+
+        self.world = self.wait(made())
+
+    def wait(self, work: Coroutine[Any, Any, Any]) -> Any:
+        type(self).operations += 1
+        return self.loop.run_until_complete(work)
+
+    def client(self, number: int) -> Client:
+        return list(self.world.clients.values())[number]
+
+    def holder(self, number: int) -> Holder:
+        return list(self.world.holders.values())[number]
+
+    # -------------------------------------------------------------------------------- honest steps
+
+    @rule(steps=st.integers(1, 12))
+    def go_on(self, steps: int) -> None:
+        """Let whoever has something to do, do it."""
+        for _ in range(steps):
+            ready = [actor for actor in self.world.actors if not actor.idle]
+            if ready:
+                self.wait(self.world.rng.choice(ready).step())
+
+    @rule(number=clients)
+    def client_moves(self, number: int) -> None:
+        if not self.client(number).idle:
+            self.wait(self.client(number).step())
+
+    @rule(number=holders)
+    def holder_moves(self, number: int) -> None:
+        if not self.holder(number).idle:
+            self.wait(self.holder(number).step())
+
+    @rule(seconds=st.sampled_from([0.1, 1.0, 6.0, 21.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.wait(self.world.pass_time(seconds))
+
+    # -------------------------------------------------------------------------------- clients at fault
+
+    @rule(number=clients)
+    def client_loses_its_connection(self, number: int) -> None:
+        self.wait(self.client(number).hang_up())
+
+    @rule(number=clients)
+    def client_starts_again(self, number: int) -> None:
+        self.wait(self.client(number).restart())
+
+    @rule(number=clients)
+    def client_vanishes(self, number: int) -> None:
+        self.wait(self.client(number).vanish())
+
+    @rule(number=clients, which=st.integers(0, 9), times=st.integers(1, 3))
+    def client_repeats_a_commitment(self, number: int, which: int, times: int) -> None:
+        """Of this round (a duplicate) or of one before (too late)."""
+        client = self.client(number)
+        if client.sent:
+            submission = client.sent[which % len(client.sent)]
+            for _ in range(times):
+                self.tolerate(client.commit(submission))
+
+    @rule(number=clients, which=st.integers(0, 9), times=st.integers(1, 3))
+    def client_repeats_an_update(self, number: int, which: int, times: int) -> None:
+        """Of this round, too early, twice, or too late."""
+        client = self.client(number)
+        if client.sent:
+            submission = client.sent[which % len(client.sent)]
+            for _ in range(times):
+                self.tolerate(client.submit(submission))
+
+    @rule(number=clients, other=clients)
+    def client_sends_what_belongs_to_another(self, number: int, other: int) -> None:
+        client, from_whom = self.client(number), self.client(other)
+        if from_whom.sent and client is not from_whom:
+            borrowed = from_whom.sent[-1]
+            refused = self.tolerate(client.submit(borrowed), also={Reason.COMMITMENT_SIGNATURE})
+            assert refused, f"an update of {from_whom.name} was taken from {client.name}"
+            refused = self.tolerate(client.commit(borrowed), also={Reason.COMMITMENT_SIGNATURE})
+            assert refused, f"a commitment of {from_whom.name} was taken from {client.name}"
+
+    def tolerate(self, work: Coroutine[Any, Any, Any], also: frozenset[Reason] | set[Reason] = frozenset()) -> bool:
+        """Whether it was refused, for a reason that fits."""
+        try:
+            self.wait(work)
+        except Refused as refusal:
+            assert refusal.reason in EXPECTED | also, f"{refusal.reason}: {refusal}"
+            return True
+        return False
+
+    # -------------------------------------------------------------------------------- key holders at fault
+
+    @rule(number=holders)
+    def holder_loses_its_connection(self, number: int) -> None:
+        self.wait(self.holder(number).hang_up())
+
+    @rule(number=holders)
+    def holder_starts_again(self, number: int) -> None:
+        self.wait(self.holder(number).restart())
+
+    @rule(number=holders, when=st.sampled_from(["before", "after"]), write=st.sampled_from(LEDGER_WRITES))
+    def holder_will_die_at_a_write(self, number: int, when: str, write: str) -> None:
+        self.holder(number).breaker.arm(f"{when} {write}")
+
+    @rule(number=holders)
+    def holder_declines(self, number: int) -> None:
+        phase, holder = self.world.phase, self.holder(number)
+        if isinstance(phase, states.Closing | states.Releasing):
+            id = AttemptId(self.world.run, phase.round, phase.attempt)
+            self.wait(holder.decline(id, Refused(Reason.TOO_SIMILAR, "declined at random")))
+
+    @rule(number=holders)
+    def holder_answers_for_another_attempt(self, number: int) -> None:
+        phase, member = self.world.phase, self.holder(number).member
+        if isinstance(phase, states.Attempted):
+            id = AttemptId(self.world.run, phase.round, phase.attempt + 1)
+            self.wait(self.world.call("release", lambda a: a.holders.release(member, id, b"", 0.0, "")))
+            self.wait(self.world.call("sign", lambda a: a.holders.list_signed(member, id, bytes(64))))
+
+    # -------------------------------------------------------------------------------- the aggregator at fault
+
+    @rule()
+    def aggregator_starts_again(self) -> None:
+        self.wait(self.world.restart())
+
+    @rule(when=st.sampled_from(["before", "after"]), write=st.sampled_from([*WRITES, "set_state closing", "set_state releasing"]))  # fmt: skip
+    def aggregator_will_die_at_a_write(self, when: str, write: str) -> None:
+        self.world.aggregator.breaker.arm(f"{when} {write}")
+
+    # -------------------------------------------------------------------------------- the end
+
+    def teardown(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        type(self).played += 1
+        try:
+            found = self.wait(self._to_the_end())
+        finally:
+            self.loop.run_until_complete(self.loop.shutdown_default_executor())
+            self.loop.close()
+            shutil.rmtree(self.own, ignore_errors=True)
+        assert not found, found
+
+    async def _to_the_end(self) -> list[str]:
+        halfway = self.world.judge()
+        try:
+            await self.world.play(most=20_000)
+        except BaseException:
+            await self.world.close()
+            raise
+        ending = type(self.world.phase).__name__
+        self.endings[ending] = self.endings.get(ending, 0) + 1
+        return halfway + await self.world.conclude()
+
+
+def run(options: Options) -> Iterator[Outcome]:
+    """Play sequences of at most 400 operations; long runs a part of them that long, quick ones shorter."""
+    sequences = options.count(long=10_000, quick=200)
+    yield play(sequences, options.count(long=60, quick=40), options.seed)
+    if not options.quick:
+        yield play(200, LONGEST, options.seed)
+
+
+def play(sequences: int, operations: int, number: int) -> Outcome:
+    """So many sequences of up to so many operations."""
+    what = f"random sequences of up to {operations} faults and steps of all parties"
+    with timed("random", what) as outcome, machine() as kind:
+        chosen = settings(
+            max_examples=sequences, stateful_step_count=operations, deadline=None, database=None,
+            suppress_health_check=list(HealthCheck), phases=[Phase.generate, Phase.shrink], print_blob=False,
+        )  # fmt: skip
+        try:
+            run_state_machine_as_test(seed(number)(kind), settings=chosen)
+        except AssertionError as error:
+            outcome.violations.append(str(error))
+        outcome.trials = kind.played
+        ends = ", ".join(f"{count} {name.lower()}" for name, count in sorted(kind.endings.items()))
+        outcome.measured = f"{kind.operations} operations; {ends}"
+    return outcome
+
+
+@contextlib.contextmanager
+def machine() -> Iterator[type[FaultMachine]]:
+    """A machine of its own kind, with parties to share."""
+    with scratch() as folder, known(slot_task(CLIENTS)) as task:
+        shared = {"parties": Parties(folder, clients=CLIENTS), "folder": folder, "task": task}
+        counts: dict[str, Any] = {"played": 0, "operations": 0, "endings": {}}
+        yield type("FaultMachine", (FaultMachine,), {**shared, **counts})

@@ -1,0 +1,310 @@
+"""A whole federation in one process, moved one step at a time: real rules, store, key holders and clients.
+
+Who moves next is drawn from a seed, so every trial can be repeated (but for keys and noise, which are always fresh).
+Time is a number that is moved on when nobody has anything to do. The aggregator can be killed at any point that
+faults/breaking.py names: its files are copied as they lie there in that moment, and a new one takes them up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import secrets
+import shutil
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from client.participant import Submission
+from core.errors import Reason, StorageError
+from core.federated import initial_model
+from core.protocol import AttemptId
+from core.secagg.opening import OpenedSum
+from core.tasks.task import Task
+from core.wire import federation_pb2 as pb
+from core.wire.messages import description_from_bytes
+from faults.actors import Actor, Client, Holder
+from faults.breaking import Breaker, Crash, break_store
+from faults.oracle import Evidence, Noted, violations
+from faults.parties import BITS, Parties
+from keyholder.difference import DifferenceRule
+from server import states
+from server.client_calls import ClientCalls
+from server.coordinator import Coordinator
+from server.holder_calls import HolderCalls
+from server.rounds import next_wakeup
+from server.rules import RoundRules
+from server.settings import RunSettings
+from server.store import FILE, Store
+
+T = TypeVar("T")
+MOST_STEPS = 200_000
+SPARE_KEYS = 12
+
+
+class Aggregator:
+    """One life of the aggregator: what server/__main__.py puts together, without its sockets."""
+
+    def __init__(self, world: World, folder: Path, breaker: Breaker) -> None:
+        self.folder = folder
+        self.breaker = breaker
+        self.store = Store(folder)
+        break_store(self.store, breaker)
+        try:
+            self.run = self._begun(world)
+        except Crash:
+            self.store.close()
+            raise
+        self.coordinator = Coordinator(
+            self.run, world.settings, world.task, self.store, world.parties["server"], clock=lambda: world.now
+        )
+        self.clients = ClientCalls(self.coordinator)
+        self.holders = HolderCalls(self.coordinator)
+
+    def _begun(self, world: World) -> str:
+        if unfinished := self.store.unfinished_run():
+            return unfinished.run
+        if world.run:
+            return world.run  # it was over just before
+        run = secrets.token_hex(8)
+        self.store.begin_run(run, world.settings.to_json(), initial_model(world.task, world.settings.seed))
+        return run
+
+    async def close(self) -> None:
+        await self.coordinator.close()
+
+
+class World:
+    """One trial. `surprises` is what should not happen to honest parties; the oracle judges the rest."""
+
+    def __init__(
+        self,
+        parties: Parties,
+        folder: Path,
+        task: Task,
+        rules: RoundRules,
+        *,
+        clients: Iterable[str] | None = None,
+        scheme: str = "plain",
+        seed: int = 0,
+        rule: DifferenceRule = DifferenceRule.REPORT,
+        breaker: Breaker | None = None,
+        keys: int | None = None,
+    ) -> None:
+        self.parties, self.folder, self.task, self.rules = parties, folder, task, rules
+        self.settings = RunSettings(task.name, scheme, BITS, 0, rules, insecure_demo_keys=True)
+        self.values = len(initial_model(task, 0))
+        self.rng = random.Random(seed)  # noqa: S311  it decides who moves next, and nothing secret
+        self.now = 0.0
+        self.run = ""
+        self.lives = 0
+        self.receipts: list[Noted] = []
+        self.opened: dict[tuple[int, int], list[float]] = {}
+        self.surprises: list[str] = []
+        self.declined: Counter[Reason] = Counter()
+        shares = parties.dealt(keys or rules.rounds + SPARE_KEYS, scheme)
+        for name in parties.holders:
+            shutil.copytree(shares / name, folder / name)
+        self.breaker = breaker or Breaker()
+        self.aggregator = self._born(folder / "server-1")
+        names = parties.clients if clients is None else clients
+        self.clients = {name: Client(self, name) for name in names}
+        self.holders = {name: Holder(self, name, folder / name, rule) for name in parties.holders}
+
+    @property
+    def actors(self) -> list[Actor]:
+        return [*self.clients.values(), *self.holders.values()]
+
+    @property
+    def phase(self) -> states.Phase:
+        return self.aggregator.coordinator.phase
+
+    @property
+    def over(self) -> bool:
+        return isinstance(self.phase, states.Finished | states.Failed)
+
+    # -------------------------------------------------------------------------------- the aggregator
+
+    def _born(self, folder: Path) -> Aggregator:
+        """An aggregator from what lies in `folder`; if it dies at its birth, the next one."""
+        self.lives += 1
+        try:
+            born = Aggregator(self, folder, self.breaker)
+        except Crash:
+            return self._born(self._left_behind(folder))
+        self.run = born.run
+        self._watch(born)
+        return born
+
+    def _watch(self, aggregator: Aggregator) -> None:
+        """Look at every sum that is opened."""
+        keep = aggregator.store.keep_opened
+
+        def watched(id: AttemptId, raw: bytes) -> None:
+            attempt = aggregator.coordinator.current_attempt()
+            key, count = attempt.description.key, attempt.count
+            cohort = attempt.cohort(OpenedSum.from_bytes(key, count, raw))
+            keep(id, raw)
+            self.opened[id.round, id.attempt] = list(cohort.delta_sum)
+
+        aggregator.store.keep_opened = watched  # type: ignore[method-assign]
+
+    def _left_behind(self, folder: Path) -> Path:
+        """A copy of the files as they lie there now, and nobody to break them any more."""
+        self.breaker = Breaker()
+        copy = self.folder / f"server-{self.lives + 1}"
+        shutil.copytree(folder, copy)
+        return copy
+
+    async def start(self) -> None:
+        """Take up the run, whatever the store says of it."""
+        try:
+            await self.aggregator.coordinator.start()
+        except Crash:
+            await self.restart()
+
+    async def restart(self) -> None:
+        """Kill the aggregator and start it again. Everyone's connection breaks; some have read what was sent before."""
+        copy = self._left_behind(self.aggregator.folder)
+        old = self.aggregator
+        self._forget_connections()
+        with suppress(Crash):
+            await old.close()
+        self.aggregator = self._born(copy)
+        await self.start()
+
+    def _forget_connections(self) -> None:
+        for actor in self.actors:
+            if actor.inbox is not None:
+                actor.inbox.ended = True
+                if self.rng.random() < 0.5:
+                    actor.inbox.unread.clear()
+        if not self.over:
+            return
+        for actor in self.actors:
+            actor.done = False  # who did not hear that the run is over will come back and ask
+
+    async def call(self, name: str, send: Callable[[Aggregator], Awaitable[T]]) -> T:
+        """One call of a party, repeated until it is answered. The answer may be lost on the way."""
+        while True:
+            try:
+                self.aggregator.breaker.reach(f"before call {name}")
+                answer = await send(self.aggregator)
+                self.aggregator.breaker.reach(f"before answer {name}")
+            except Crash:
+                await self.restart()
+                continue
+            except StorageError:
+                await self._storage_failed()
+                continue
+            with suppress(Crash):
+                self.aggregator.breaker.reach(f"after answer {name}")
+                return answer
+            await self.restart()
+            return answer
+
+    async def _storage_failed(self) -> None:
+        """The sender tries again later; if the aggregator has stopped, somebody starts it again."""
+        ended = self.aggregator.coordinator.ended
+        if ended.done() and ended.exception() is not None:
+            await self.restart()
+
+    # -------------------------------------------------------------------------------- moving
+
+    async def play(self, *, until: Callable[[], bool] | None = None, most: int = MOST_STEPS) -> None:
+        """Let everyone move in random order until the run is over and all know it."""
+        for _ in range(most):
+            if until is not None and until():
+                return
+            ready = [actor for actor in self.actors if not actor.idle]
+            if ready:
+                await self.rng.choice(ready).step()
+            elif self.over:
+                return
+            else:
+                await self.pass_time()
+        self.surprises.append(f"not over after {most} steps, in {type(self.phase).__name__}")
+
+    async def pass_time(self, seconds: float | None = None) -> None:
+        """Move on to when something is due, or by so many seconds."""
+        coordinator = self.aggregator.coordinator
+        if seconds is None:
+            due = next_wakeup(coordinator.state, self.rules)
+            seconds = max(0.0, (due or self.now) - self.now) if not self._waits_for_key() else 0.5
+        self.now += seconds
+
+        async def tick(aggregator: Aggregator) -> None:
+            async with aggregator.coordinator.lock:
+                await aggregator.coordinator.apply(states.Tick())
+
+        await self.call("tick", tick)
+        await self._storage_failed()
+
+    def _waits_for_key(self) -> bool:
+        return isinstance(self.phase, states.Waiting) and not self.phase.key_ready
+
+    def note(self, client: str, submission: Submission, what: str, receipt: pb.Receipt) -> None:
+        """Remember a receipt that a client was given."""
+        id = submission.header.id
+        if receipt.sha256 != submission.header.digest:
+            self.surprises.append(f"{client} has a receipt for another update of {id}")
+        self.receipts.append(Noted(client, id.round, id.attempt, what, receipt.sha256))
+
+    # -------------------------------------------------------------------------------- the end
+
+    async def conclude(self) -> list[str]:
+        """Write down that the run is over, close everything, and give all that is wrong."""
+        if self.over:
+            await self.call("conclude", lambda a: a.coordinator.conclude())
+        found = [*self.surprises, *self.judge()]
+        await self.close()
+        return found
+
+    def judge(self) -> list[str]:
+        """What the files say is wrong, now."""
+        evidence = Evidence(
+            server=self.aggregator.folder / FILE,
+            ledgers=[holder.state / "keyholder.sqlite" for holder in self.holders.values()],
+            numbers=self.parties.numbers(),
+            threshold=self.rules.threshold,
+            min_cohort=self.rules.min_cohort,
+            receipts=self.receipts,
+            opened=self.opened,
+        )
+        return violations(evidence)
+
+    async def close(self) -> None:
+        with suppress(Crash):
+            await self.aggregator.close()
+        for holder in self.holders.values():
+            holder.ledger.close()
+
+
+def folders(folder: Path) -> Callable[[], Path]:
+    """Gives a new empty folder each time; the one before is removed."""
+    numbers = itertools.count()
+    last: list[Path] = []
+
+    def fresh() -> Path:
+        for old in last:
+            shutil.rmtree(old, ignore_errors=True)
+        last[:] = [folder / f"trial-{next(numbers)}"]
+        last[0].mkdir()
+        return last[0]
+
+    return fresh
+
+
+def run_world(make: Callable[[], World], story: Callable[[World], Awaitable[list[str]]]) -> list[str]:
+    """Tell one story in an event loop of its own."""
+
+    async def told() -> list[str]:
+        world = make()
+        await world.start()
+        return await story(world)
+
+    return asyncio.run(told())
