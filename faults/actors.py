@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 POLICY = Policy(min_cohort=2, insecure_demo_keys=True, allow_plain=True)
 NOT_OURS = (Reason.ROUND_NOT_OPEN, Reason.DUPLICATE)
 """Refusals that end nothing for a client: the round went on without it."""
+HONEST_DECLINES = (Reason.TOO_SIMILAR, Reason.ROUND_NOT_OPEN, Reason.ALREADY_RELEASED)
+"""Why a key holder may turn down an honest aggregator: the last, if it lent its share for an attempt that others then
+declined. Anything else says that the aggregator lied or forgot."""
 
 
 class Actor(ABC):
@@ -257,7 +260,8 @@ class Holder(Actor):
         try:
             send = await answer(id)
         except Refused as refusal:
-            self.world.declined[refusal.reason] += 1
+            if refusal.reason not in HONEST_DECLINES:
+                self.world.surprises.append(f"{self.name} declined: {refusal.reason}: {refusal}")
             await self.decline(id, refusal)
             return
         await self._tell(send)

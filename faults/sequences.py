@@ -13,7 +13,6 @@ import contextlib
 import shutil
 import tempfile
 from collections.abc import Coroutine, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -104,6 +103,19 @@ class FaultMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.1, 1.0, 6.0, 21.0]))
     def time_passes(self, seconds: float) -> None:
         self.wait(self.world.pass_time(seconds))
+
+    @rule(number=clients)
+    def client_is_late(self, number: int) -> None:
+        """Everyone else does all there is to do, then a deadline passes; the late one moves only after it."""
+        late = self.client(number)
+        for _ in range(200):
+            ready = [actor for actor in self.world.actors if not actor.idle and actor is not late]
+            if not ready:
+                break
+            self.wait(self.world.rng.choice(ready).step())
+        self.wait(self.world.pass_time())
+        while not late.idle:
+            self.wait(late.step())
 
     # -------------------------------------------------------------------------------- clients at fault
 
@@ -239,8 +251,8 @@ def play(sequences: int, operations: int, number: int) -> Outcome:
         )  # fmt: skip
         try:
             run_state_machine_as_test(seed(number)(kind), settings=chosen)
-        except AssertionError as error:
-            outcome.violations.append(str(error))
+        except Exception as error:  # whatever it is, it is a row of the table, with the shortest way to repeat it
+            outcome.violations.append("\n".join([f"{error!r}", *getattr(error, "__notes__", ())]))
         outcome.trials = kind.played
         ends = ", ".join(f"{count} {name.lower()}" for name, count in sorted(kind.endings.items()))
         outcome.measured = f"{kind.operations} operations; {ends}"

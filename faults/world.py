@@ -12,21 +12,18 @@ import itertools
 import random
 import secrets
 import shutil
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from client.participant import Submission
-from core.errors import Reason, StorageError
+from core.errors import StorageError
 from core.federated import initial_model
 from core.protocol import AttemptId
 from core.secagg.opening import OpenedSum
 from core.tasks.task import Task
 from core.wire import federation_pb2 as pb
-from core.wire.messages import description_from_bytes
 from faults.actors import Actor, Client, Holder
 from faults.breaking import Breaker, Crash, break_store
 from faults.oracle import Evidence, Noted, violations
@@ -105,7 +102,6 @@ class World:
         self.receipts: list[Noted] = []
         self.opened: dict[tuple[int, int], list[float]] = {}
         self.surprises: list[str] = []
-        self.declined: Counter[Reason] = Counter()
         shares = parties.dealt(keys or rules.rounds + SPARE_KEYS, scheme)
         for name in parties.holders:
             shutil.copytree(shares / name, folder / name)
@@ -258,11 +254,21 @@ class World:
 
     async def conclude(self) -> list[str]:
         """Write down that the run is over, close everything, and give all that is wrong."""
-        if self.over:
-            await self.call("conclude", lambda a: a.coordinator.conclude())
+        while self.over and not await self._written_down():
+            await self.play()  # it died before that, and took the run up again
         found = [*self.surprises, *self.judge()]
         await self.close()
         return found
+
+    async def _written_down(self) -> bool:
+        lives = self.lives
+
+        async def conclude(aggregator: Aggregator) -> None:
+            if self.lives == lives:
+                await aggregator.coordinator.conclude()
+
+        await self.call("conclude", conclude)
+        return self.lives == lives
 
     def judge(self) -> list[str]:
         """What the files say is wrong, now."""
