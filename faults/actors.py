@@ -6,13 +6,13 @@ client/connection.py and keyholder/connection.py, whose waiting in threads could
 
 from __future__ import annotations
 
+import functools
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from client.participant import Participant, Submission
 from core.console import today
@@ -27,7 +27,7 @@ from faults.inbox import Inbox
 from keyholder.difference import DifferenceRule
 from keyholder.holder import KeyHolder
 from keyholder.ledger import Ledger
-from keyholder.orders import list_order, release_order
+from keyholder.orders import ReleaseOrder, list_order, release_order
 
 if TYPE_CHECKING:
     from faults.world import World
@@ -38,6 +38,8 @@ NOT_OURS = (Reason.ROUND_NOT_OPEN, Reason.DUPLICATE)
 HONEST_DECLINES = (Reason.TOO_SIMILAR, Reason.ROUND_NOT_OPEN, Reason.ALREADY_RELEASED)
 """Why a key holder may turn down an honest aggregator: the last, if it lent its share for an attempt that others then
 declined. Anything else says that the aggregator lied or forgot."""
+Answer = tuple[str, bytes, Callable[[Any], Awaitable[None]]]
+"""What is answered, the bytes that it comes to, and how to send it."""
 
 
 class Actor(ABC):
@@ -215,6 +217,11 @@ class Holder(Actor):
         super().__init__(world, name)
         self.member = world.parties.roster.member(name)
         self.breaker = Breaker()
+        self.answers: dict[tuple[str, AttemptId], set[bytes]] = defaultdict(set)
+        """Everything it ever answered, by what and to which attempt: one answer each, however often it was asked."""
+        self.opened: ReleaseOrder | None = None
+        """The last sum it lent its share for."""
+        self.lives = 1
         self.state = folder / "state"
         self._identity = world.parties.holder_in(folder, name)
         self._rule = rule
@@ -224,6 +231,18 @@ class Holder(Actor):
         self.ledger = Ledger(self.state)
         break_ledger(self.ledger, self.breaker)
         self.holder = KeyHolder(self._identity, POLICY, self.ledger, self._rule, today)
+        self._break_destruction()
+
+    def _break_destruction(self) -> None:
+        """A share is destroyed after the ledger's entry: two points more."""
+        destroy = self.holder.shares.destroy
+
+        def broken(serial: int) -> None:
+            self.breaker.reach("before destroy")
+            destroy(serial)
+            self.breaker.reach("after destroy")
+
+        self.holder.shares.destroy = broken  # type: ignore[method-assign]
 
     async def restart(self) -> None:
         """Be killed and started again from the files."""
@@ -231,6 +250,7 @@ class Holder(Actor):
         self.ledger.close()
         self.breaker = Breaker()
         self.instance = secrets.token_bytes(16)
+        self.lives += 1
         self._begin()
 
     async def connect(self, inbox: Inbox[pb.HolderTask]) -> None:
@@ -258,41 +278,46 @@ class Holder(Actor):
     async def _or_decline(self, about: pb.CloseList, answer: Callable[[AttemptId], Any]) -> None:
         id = description_from_bytes(about.round.description).id
         try:
-            send = await answer(id)
+            what, raw, send = await answer(id)
         except Refused as refusal:
             if refusal.reason not in HONEST_DECLINES:
                 self.world.surprises.append(f"{self.name} declined: {refusal.reason}: {refusal}")
             await self.decline(id, refusal)
             return
-        await self._tell(send)
+        self.answers[what, id].add(raw)
+        self.breaker.reach(f"before {what}")
+        await self._tell(what, send)
+        self.breaker.reach(f"after {what}")
 
     async def decline(self, id: AttemptId, refusal: Refused) -> None:
         """Turn down what was asked last."""
         why = (refusal.reason, str(refusal))
-        await self._tell(lambda: self.world.call("decline", lambda a: a.holders.decline(self.member, id, *why)))
+        await self._tell("decline", lambda a: a.holders.decline(self.member, id, *why))
 
-    async def _tell(self, send: Callable[[], Any]) -> None:
+    async def _tell(self, what: str, send: Callable[[Any], Any]) -> None:
         try:
-            await send()
+            await self.world.call(what, send)
         except Refused:
-            return  # its own affair, and in its log
+            return  # the aggregator's own affair, and in its log
 
     async def _offer(self, task: pb.NeedKey) -> None:
         id = attempt_id(task.run, task.round, task.attempt)
         keys = self.holder.unused_keys(task.scheme, task.bits)
-        await self.world.call("offer", lambda a: a.holders.offer_keys(self.member, id, keys))
+        await self._tell("offer", lambda a: a.holders.offer_keys(self.member, id, keys))
 
-    async def _sign(self, id: AttemptId, task: pb.CloseList) -> Any:
+    async def _sign(self, id: AttemptId, task: pb.CloseList) -> Answer:
         signature = self.holder.sign_list(list_order(task))
-        return lambda: self.world.call("sign", lambda a: a.holders.list_signed(self.member, id, signature))
+        return "sign", signature, lambda a: a.holders.list_signed(self.member, id, signature)
 
-    async def _open(self, id: AttemptId, task: pb.OpenSum) -> Any:
+    async def _open(self, id: AttemptId, task: pb.OpenSum) -> Answer:
         payloads = await self._fetched(id, task.contributors)
-        release = self.holder.open_sum(release_order(task), lambda _id, client, _length: payloads(client))
+        order = release_order(task)
+        release = self.holder.open_sum(order, lambda _id, client, _length: payloads(client))
+        self.opened = order
         answer = (release.partial, release.seconds, release.exposure)
-        return lambda: self.world.call("release", lambda a: a.holders.release(self.member, id, *answer))
+        return "release", release.partial, lambda a: a.holders.release(self.member, id, *answer)
 
-    async def _endorse(self, id: AttemptId, task: pb.Endorse) -> Any:
+    async def _endorse(self, id: AttemptId, task: pb.Endorse) -> Answer:
         payloads = await self._fetched(id, task.order.contributors)
         opened = await self.world.call("opened", lambda a: a.holders.opened_sum(id))
         _, raw, _ = await self.world.call("model", lambda a: a.coordinator.model(id.round - 1))
@@ -300,14 +325,15 @@ class Holder(Actor):
             release_order(task.order), task.model_digest, lambda _id, client, _length: payloads(client),
             lambda _id, _length: opened, lambda _round, values: model_from_bytes(raw, values),
         )  # fmt: skip
-        return lambda: self.world.call("endorse", lambda a: a.holders.endorsed(self.member, id, signature))
+        return "endorse", signature, lambda a: a.holders.endorsed(self.member, id, signature)
 
-    async def _fetched(self, id: AttemptId, clients: Any) -> Callable[[str], bytes]:
+    async def _fetched(self, id: AttemptId, clients: Iterable[str]) -> Callable[[str], bytes]:
         """What the holder will ask for, fetched beforehand; it finds out only then what could not be had."""
         found: dict[str, bytes | Refused] = {}
         for client in clients:
+            fetch = functools.partial(_payload, id, client)
             try:
-                found[client] = await self.world.call("payload", lambda a, c=client: a.holders.payload(id, c))  # type: ignore[misc]
+                found[client] = await self.world.call("payload", fetch)
             except Refused as refusal:
                 found[client] = refusal
 
@@ -320,3 +346,6 @@ class Holder(Actor):
         return payload
 
 
+async def _payload(id: AttemptId, client: str, aggregator: Any) -> bytes:
+    payload: bytes = await aggregator.holders.payload(id, client)
+    return payload

@@ -40,9 +40,9 @@ class Breaker:
         self._at = at
         self._occurrence = occurrence
 
-    def arm(self, at: str) -> None:
-        """Break at the next time that the party comes to `at`."""
-        self._at, self._occurrence = at, self.seen[at] + 1
+    def arm(self, at: str, occurrence: int = 1) -> None:
+        """Break at the next time (or a later one) that the party comes to `at`."""
+        self._at, self._occurrence = at, self.seen[at] + occurrence
 
     def reach(self, point: str) -> None:
         """Pass a point, or raise Crash."""

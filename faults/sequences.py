@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,7 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from core.errors import Reason, Refused
 from core.protocol import AttemptId
 from core.tasks.task import Task
-from faults.actors import NOT_OURS, Client, Holder
+from faults.actors import NOT_OURS, Actor, Client, Holder
 from faults.breaking import LEDGER_WRITES, WRITES, Breaker, break_store
 from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
@@ -36,6 +36,7 @@ from server.rules import RoundRules
 CLIENTS, ROUNDS = 4, 2
 LONGEST = 400
 """Operations in one sequence."""
+MOST_MOVES = 200
 RULES = RoundRules(
     rounds=ROUNDS, min_cohort=2, max_cohort=8, target=3, gather_seconds=5, round_seconds=20, upload_seconds=20,
     answer_seconds=5, patience_seconds=100, max_attempts=4,
@@ -107,15 +108,25 @@ class FaultMachine(RuleBasedStateMachine):
     @rule(number=clients)
     def client_is_late(self, number: int) -> None:
         """Everyone else does all there is to do, then a deadline passes; the late one moves only after it."""
-        late = self.client(number)
-        for _ in range(200):
-            ready = [actor for actor in self.world.actors if not actor.idle and actor is not late]
-            if not ready:
-                break
-            self.wait(self.world.rng.choice(ready).step())
+        self.move([actor for actor in self.world.actors if actor is not self.client(number)])
         self.wait(self.world.pass_time())
-        while not late.idle:
-            self.wait(late.step())
+        self.move([self.client(number)])
+
+    @rule(number=clients)
+    def client_uploads_late(self, number: int) -> None:
+        """It has committed; the others upload, the deadline passes, and then it uploads too."""
+        self.move(self.world.actors, until=states.Uploading)
+        self.move([client for client in self.world.clients.values() if client is not self.client(number)])
+        self.wait(self.world.pass_time())
+        self.move([self.client(number)])
+
+    def move(self, actors: Sequence[Actor], until: type[states.Phase] | None = None) -> None:
+        """Let them move until they have nothing to do, or the run is in that phase."""
+        for _ in range(MOST_MOVES):
+            ready = [actor for actor in actors if not actor.idle]
+            if not ready or (until is not None and isinstance(self.world.phase, until)):
+                return
+            self.wait(self.world.rng.choice(ready).step())
 
     # -------------------------------------------------------------------------------- clients at fault
 

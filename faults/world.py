@@ -256,7 +256,7 @@ class World:
         """Write down that the run is over, close everything, and give all that is wrong."""
         while self.over and not await self._written_down():
             await self.play()  # it died before that, and took the run up again
-        found = [*self.surprises, *self.judge()]
+        found = [*self.surprises, *self.judge(), *self._changed_answers()]
         await self.close()
         return found
 
@@ -269,6 +269,14 @@ class World:
 
         await self.call("conclude", conclude)
         return self.lives == lives
+
+    def _changed_answers(self) -> list[str]:
+        return [
+            f"{holder.name} gave {len(given)} different answers to {what} of {id}"
+            for holder in self.holders.values()
+            for (what, id), given in holder.answers.items()
+            if len(given) > 1
+        ]
 
     def judge(self) -> list[str]:
         """What the files say is wrong, now."""

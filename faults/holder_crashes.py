@@ -1,0 +1,88 @@
+"""A key holder dies around every write of its ledger, the end of a share, and every answer: once only means once only."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from core.errors import Reason, Refused
+from core.tasks.task import Task
+from faults.actors import Holder
+from faults.breaking import LEDGER_WRITES
+from faults.outcome import Options, Outcome, timed
+from faults.parties import Parties, scratch
+from faults.task import known, slot_task
+from faults.world import World, folders, run_world
+from server.rules import RoundRules
+
+CLIENTS, ROUNDS = 3, 2
+RULES = RoundRules(rounds=ROUNDS, min_cohort=2, max_cohort=8, target=CLIENTS, gather_seconds=5)
+POINTS = [
+    f"{when} {what}"
+    for what in (*LEDGER_WRITES, "destroy", "sign", "release", "endorse")
+    for when in ("before", "after")
+]
+
+
+def run(options: Options) -> Iterator[Outcome]:
+    """One trial: one key holder dies at one of the points, in one of two rounds, and is started again."""
+    trials = options.count(long=1000, quick=50)
+    what = f"a key holder dies at one of {len(POINTS)} points and is started again"
+    with timed("holder-crashes", what) as outcome, scratch() as folder, known(slot_task(CLIENTS)) as task:
+        parties, fresh = Parties(folder, clients=CLIENTS), folders(folder)
+        died = 0
+        for number in range(trials):
+            point, seed = POINTS[number % len(POINTS)], options.seed + number
+            found, deaths = one_trial(parties, fresh(), task, point, seed)
+            died += deaths
+            outcome.add(found, f"{point}, seed {seed}")
+        outcome.measured = f"died in {died} of them (else its point was not reached); all runs completed"
+        outcome.require(died > trials / 2, f"only {died} of {trials} trials broke anything")
+    yield outcome
+
+
+def one_trial(parties: Parties, folder: Path, task: Task, point: str, seed: int) -> tuple[list[str], bool]:
+    """What went wrong, and whether the holder died at all."""
+    died = False
+
+    async def story(world: World) -> list[str]:
+        nonlocal died
+        rng = random.Random(seed)  # noqa: S311
+        holder = rng.choice(list(world.holders.values()))
+        holder.breaker.arm(point, rng.randint(1, ROUNDS))
+        await world.play()
+        died = holder.lives > 1
+        again = [sentence for each in world.holders.values() for sentence in asked_again(each)]
+        ended = type(world.phase).__name__
+        wrong = [] if ended == "Finished" else [f"the run ended as {ended}"]
+        return wrong + again + await world.conclude()
+
+    scheme = "paillier" if seed % 4 == 0 else "plain"
+    return run_world(lambda: World(parties, folder, task, RULES, seed=seed, scheme=scheme), story), died
+
+
+def asked_again(holder: Holder) -> list[str]:
+    """Ask for the last opening once more, and for the same round with a client left out."""
+    order = holder.opened
+    if order is None:
+        return []
+    found = []
+    (given,) = next(given for (what, id), given in reversed(holder.answers.items()) if what == "release")
+    repeated = holder.holder.open_sum(order, _nothing_to_fetch).partial
+    if repeated != given:
+        found.append(f"{holder.name} answers the same request otherwise the second time")
+    other = replace(order, contributors=order.contributors[:-1])
+    try:
+        holder.holder.open_sum(other, _nothing_to_fetch)
+    except Refused as refusal:
+        if refusal.reason is not Reason.ALREADY_RELEASED:
+            found.append(f"{holder.name} refuses a second sum of the round for {refusal.reason}")
+    else:
+        found.append(f"{holder.name} opens a second sum of the round")
+    return found
+
+
+def _nothing_to_fetch(*_: object) -> bytes:
+    raise AssertionError("a repeated request is answered from the ledger")
