@@ -1,0 +1,181 @@
+"""The same federation over real gRPC and mutual TLS on loopback: clients and key holders as threads of this process.
+
+They are the product's own connections, with all their repeating; only what they were given is noted down. The
+aggregator is a thread here, or a process of its own that can be killed (`faults/child.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from client.connection import ClientConnection
+from client.participant import Participant, Submission
+from core.console import today
+from core.errors import GrokfedError
+from core.federated import initial_model
+from core.tasks.task import Task
+from core.wire import federation_pb2 as pb
+from core.wire.dialing import Line
+from faults.actors import POLICY
+from faults.oracle import Evidence, Noted, violations
+from faults.parties import Parties
+from keyholder.connection import HolderConnection
+from keyholder.difference import DifferenceRule
+from keyholder.holder import KeyHolder
+from keyholder.ledger import Ledger
+from server.coordinator import Coordinator
+from server.rules import RoundRules
+from server.service import listen
+from server.settings import RunSettings
+from server.store import FILE, Store
+
+RUN = "0123456789abcdef"
+GOODBYE_SECONDS = 10.0
+Dial = Callable[[str], Line]
+"""Gives a party's line to the aggregator, by the party's name."""
+
+
+class Worker(threading.Thread):
+    """A party in a thread; `error` is how it ended if not well."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name, daemon=True)
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self.work()
+        except Exception as error:
+            self.error = error
+
+    def work(self) -> None:
+        raise NotImplementedError
+
+
+class NotingConnection(ClientConnection):
+    """The product's client, which also writes down every receipt it is given."""
+
+    def __init__(self, line: Line, participant: Participant, values: int, notes: list[Noted]) -> None:
+        super().__init__(line, participant, values)
+        self._notes = notes
+        self._what = ""
+
+    def _commit(self, opened: pb.RoundOpened) -> None:
+        self._what = "commit"
+        super()._commit(opened)
+
+    def _upload(self, message: pb.ListClosed) -> None:
+        self._what = "submit"
+        super()._upload(message)
+
+    def _taken(self, submission: Submission, send: Callable[[], Any]) -> bool:
+        def noted() -> Any:
+            receipt = send()
+            id = submission.header.id
+            note = Noted(self._participant.name, id.round, id.attempt, self._what, receipt.sha256)
+            self._notes.append(note)
+            return receipt
+
+        return super()._taken(submission, noted)
+
+
+class LiveClient(Worker):
+    """A data owner."""
+
+    def __init__(self, parties: Parties, name: str, task: Task, dial: Dial, notes: list[Noted]) -> None:
+        super().__init__(name)
+        self._dial, self._notes = dial, notes
+        self._values = len(initial_model(task, 0))
+        load: Callable[[int, int], Any] = lambda seed, number: task.prepare(task.generate(seed, number))  # noqa: E731
+        self._participant = Participant(parties[name], task, POLICY, load, today)
+
+    def work(self) -> None:
+        with self._dial(self.name) as line:
+            NotingConnection(line, self._participant, self._values, self._notes).take_part()
+
+
+class LiveHolder(Worker):
+    """A key holder, with ledger and shares in `folder`."""
+
+    def __init__(self, parties: Parties, name: str, folder: Path, dial: Dial) -> None:
+        super().__init__(name)
+        self._identity, self._dial, self._state = parties.holder_in(folder, name), dial, folder / "state"
+
+    def work(self) -> None:
+        ledger = Ledger(self._state)
+        try:
+            holder = KeyHolder(self._identity, POLICY, ledger, DifferenceRule.REPORT, today)
+            with self._dial(self.name) as line:
+                HolderConnection(line, holder).serve()
+        finally:
+            ledger.close()
+
+
+class LiveServer(Worker):
+    """The aggregator in a thread with an event loop of its own; `address` is known when it has started."""
+
+    def __init__(self, parties: Parties, folder: Path, task: Task, rules: RoundRules, scheme: str = "plain") -> None:
+        super().__init__("server")
+        self._identity, self._folder, self._task = parties["server"], folder, task
+        self._settings = RunSettings(task.name, scheme, 256, 0, rules, insecure_demo_keys=True)
+        self._ready = threading.Event()
+        self._port = 0
+
+    def begin(self) -> str:
+        """Start, and give the address."""
+        self.start()
+        self._ready.wait(30)
+        if not self._port:
+            raise self.error or AssertionError("the server did not start")
+        return f"127.0.0.1:{self._port}"
+
+    def work(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        finally:
+            self._ready.set()
+
+    async def _serve(self) -> None:
+        store = Store(self._folder)
+        if store.unfinished_run() is None:
+            store.begin_run(RUN, self._settings.to_json(), initial_model(self._task, 0))
+        coordinator = Coordinator(RUN, self._settings, self._task, store, self._identity)
+        await coordinator.start()
+        server, self._port = await listen(coordinator, "127.0.0.1:0")
+        self._ready.set()
+        await coordinator.keep_time()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(coordinator.audience.until_empty(), GOODBYE_SECONDS)
+        await coordinator.conclude()
+        await server.stop(grace=0.2)
+        await coordinator.close()
+
+
+def judge(
+    parties: Parties, server: Path, folders: dict[str, Path], rules: RoundRules, receipts: list[Noted]
+) -> list[str]:
+    """What is wrong with a run that was played live; holders' folders by name."""
+    ledgers = [folder / "state" / "keyholder.sqlite" for folder in folders.values()]
+    numbers = parties.numbers()
+    return violations(Evidence(server / FILE, ledgers, numbers, rules.threshold, rules.min_cohort, receipts))
+
+
+def errors_of(workers: list[Worker], patience: float) -> list[str]:
+    """Wait for all to end, and give what went wrong with them."""
+    found = []
+    for worker in workers:
+        worker.join(patience)
+        if worker.is_alive():
+            found.append(f"{worker.name} has not ended after {patience:g} seconds")
+        elif isinstance(worker.error, GrokfedError | grpc.RpcError):
+            found.append(f"{worker.name}: {worker.error}")
+        elif worker.error is not None:
+            found.append(f"{worker.name}: {worker.error!r}")
+    return found

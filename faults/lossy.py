@@ -1,0 +1,138 @@
+"""Three of ten requests and three of ten answers are lost, on every call and every stream; the rounds are exact.
+
+A lost request never reaches the aggregator. A lost answer does: everything was done, and the caller hears nothing. Both
+look alike to it: UNAVAILABLE. Streams break before their first message or after some. The pauses before repeating are
+left out, so that nothing but the repeating itself is tried.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import grpc
+import tenacity
+
+from core.tasks.task import Task
+from core.wire.dialing import Line
+from faults.live import LiveClient, LiveHolder, LiveServer, Worker, errors_of, judge
+from faults.oracle import Noted
+from faults.outcome import Options, Outcome, timed
+from faults.parties import Parties, scratch
+from faults.task import known, slot_task
+from server.rules import RoundRules
+
+CLIENTS, ROUNDS = 4, 100
+LOST = 0.3
+PATIENCE = 300.0
+
+
+class LostError(grpc.RpcError):
+    """What a caller sees of a call that was lost."""
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNAVAILABLE
+
+    def details(self) -> str:
+        return "lost on the way"
+
+    def trailing_metadata(self) -> tuple[()]:
+        return ()
+
+
+class LossyNetwork(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor, grpc.StreamUnaryClientInterceptor):  # fmt: skip
+    """Loses requests and answers with the probability `lost` each, and counts what it lost."""
+
+    def __init__(self, lost: float, seed: str) -> None:
+        self.requests = self.answers = self.calls = 0
+        self._lost = lost
+        self._rng = random.Random(seed)  # noqa: S311
+
+    def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        return self._one_answer(continuation, client_call_details, request)
+
+    def intercept_stream_unary(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
+        return self._one_answer(continuation, client_call_details, request_iterator)
+
+    def _one_answer(self, continuation: Any, details: Any, request: Any) -> Any:
+        self._perhaps_lose_request()
+        call = continuation(details, request)
+        call.exception()  # wait until it is over, whatever came of it
+        if self._rng.random() < self._lost:
+            self.answers += 1
+            raise LostError
+        return call
+
+    def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        self._perhaps_lose_request()
+        call = continuation(client_call_details, request)
+        if self._rng.random() >= self._lost:
+            return call
+        self.answers += 1
+        return _broken_off(call, self._rng.randint(0, 4))
+
+    def _perhaps_lose_request(self) -> None:
+        self.calls += 1
+        if self._rng.random() < self._lost:
+            self.requests += 1
+            raise LostError
+
+
+def _broken_off(call: Any, after: int) -> Iterator[Any]:
+    for _ in range(after):
+        message = next(call, None)
+        if message is None:
+            break
+        yield message
+    call.cancel()
+    raise LostError
+
+
+def run(options: Options) -> Iterator[Outcome]:
+    """Ten runs of a hundred rounds; quick: one of twenty."""
+    rounds = options.count(long=ROUNDS, quick=20)
+    what = f"{LOST:.0%} of requests and {LOST:.0%} of answers lost on every call, over gRPC; a trial is a round"
+    with timed("lossy", what) as outcome:
+        for seed in range(options.seed, options.seed + options.count(long=10, quick=1)):
+            with scratch() as folder, known(slot_task(CLIENTS)) as task:
+                found, lost = one_run(folder, task, rounds, seed)
+            outcome.trials += rounds
+            outcome.violations += [f"seed {seed}: {sentence}" for sentence in found]
+            outcome.measured = lost
+    yield outcome
+
+
+def one_run(folder: Path, task: Task, rounds: int, seed: int) -> tuple[list[str], str]:
+    """What went wrong in so many rounds, and how much was lost, in words."""
+    rules = RoundRules(rounds=rounds, min_cohort=CLIENTS, max_cohort=8, target=CLIENTS, patience_seconds=PATIENCE)
+    parties = Parties(folder, clients=CLIENTS)
+    shares = parties.dealt(rounds + 5, "plain")
+    homes = {name: folder / name for name in parties.holders}
+    for name, home in homes.items():
+        shutil.copytree(shares / name, home)
+    networks: list[LossyNetwork] = []
+    receipts: list[Noted] = []
+    server = LiveServer(parties, folder / "server", task, rules)
+    address = server.begin()
+
+    def dial(name: str) -> Line:
+        line = Line(address, PATIENCE, parties[name])
+        networks.append(LossyNetwork(LOST, f"{name}.{seed}"))
+        line.channel = grpc.intercept_channel(line.channel, networks[-1])
+        return line
+
+    workers: list[Worker] = [LiveHolder(parties, name, home, dial) for name, home in homes.items()]
+    workers += [LiveClient(parties, name, task, dial, receipts) for name in parties.clients]
+    with patch.object(tenacity, "wait_random_exponential", lambda **_: tenacity.wait_none()):
+        for worker in workers:
+            worker.start()
+        found = errors_of([*workers, server], PATIENCE)
+    calls, requests, answers = (sum(getattr(n, what) for n in networks) for what in ("calls", "requests", "answers"))
+    if not requests or not answers:
+        found.append("nothing was lost")
+    lost = f"of {calls} calls, {requests} requests and {answers} answers were lost in the last run"
+    return found + judge(parties, folder / "server", homes, rules, receipts), lost
