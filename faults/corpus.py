@@ -1,0 +1,79 @@
+"""Good messages of a run that is going on, one for every call: what malformed ones are made of."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.message import Message
+
+from core.protocol import AttemptId, digest
+from core.wire import federation_pb2 as pb
+from core.wire.messages import signed_commitment_to_wire, signed_key_to_wire, submission_header_to_wire
+from faults.world import World
+from server import states
+
+CLIENT_CALLS = ("Join", "FetchModel", "Commit", "Submit")
+HOLDER_CALLS = (
+    "Attend", "OfferKeys", "SignList", "FetchSubmission", "Release", "FetchOpenedSum", "EndorseModel", "DeclineTask",
+)  # fmt: skip
+STREAMS_IN = ("Submit", "Release")
+
+
+@dataclass(frozen=True)
+class GoodCall:
+    """One call: who may make it, and its messages (one, unless it is a stream)."""
+
+    name: str
+    caller: str
+    messages: tuple[Message, ...]
+
+
+def good_calls(world: World) -> list[GoodCall]:
+    """One of each kind for every party that can make it, about the attempt that is going on (or waited for)."""
+    phase = world.phase
+    number, attempt = (phase.round, phase.attempt) if isinstance(phase, states.Attempted) else (1, 1)
+    id = AttemptId(world.run, number, attempt)
+    calls = [call for name in world.clients for call in _of_client(world, name, id)]
+    calls += [call for name in world.holders for call in _of_holder(world, name, id)]
+    return [*calls, GoodCall("Watch", "client/client-1", (pb.WatchRequest(),))]
+
+
+def _of_client(world: World, name: str, id: AttemptId) -> list[GoodCall]:
+    client, caller = world.clients[name], f"client/{name}"
+    join = pb.JoinRequest(
+        task=world.task.name, task_digest=client.participant.task_digest, instance=client.instance
+    )
+    calls = [
+        GoodCall("Join", caller, (join,)),
+        GoodCall("FetchModel", caller, (pb.ModelRequest(round=id.round - 1),)),
+    ]
+    if client.sent:
+        submission = client.sent[-1]
+        commit = pb.CommitRequest(commitment=signed_commitment_to_wire(submission.commitment), train_seconds=0.5)
+        header = pb.SubmitRequest(header=submission_header_to_wire(submission.header))
+        half = len(submission.payload) // 2
+        pieces = (pb.SubmitRequest(data=submission.payload[:half]), pb.SubmitRequest(data=submission.payload[half:]))
+        calls += [GoodCall("Commit", caller, (commit,)), GoodCall("Submit", caller, (header, *pieces))]
+    return calls
+
+
+def _of_holder(world: World, name: str, id: AttemptId) -> list[GoodCall]:
+    holder, caller = world.holders[name], f"keyholder/{name}"
+    keys = holder.holder.unused_keys(world.settings.scheme, world.settings.key_bits)[:3]
+    named: dict[str, Any] = {"run": id.run, "round": id.round, "attempt": id.attempt}
+    partial = secrets.token_bytes(world.aggregator.holders.partial_bytes(id) or 96)
+    header = pb.ReleaseHeader(**named, length=len(partial), sha256=digest(partial), seconds=0.1)
+    make: dict[str, Callable[[], Message]] = {
+        "Attend": lambda: pb.AttendRequest(instance=holder.instance),
+        "OfferKeys": lambda: pb.KeyOffer(**named, keys=map(signed_key_to_wire, keys)),
+        "SignList": lambda: pb.ListSignature(**named, signature=secrets.token_bytes(64)),
+        "FetchSubmission": lambda: pb.SubmissionRequest(**named, client="client-1"),
+        "FetchOpenedSum": lambda: pb.OpenedSumRequest(**named),
+        "EndorseModel": lambda: pb.ModelEndorsement(**named, signature=secrets.token_bytes(64)),
+        "DeclineTask": lambda: pb.Decline(**named, reason="too_similar", sentence="too similar"),
+    }
+    calls = [GoodCall(call, caller, (made(),)) for call, made in make.items()]
+    return [*calls, GoodCall("Release", caller, (pb.ReleaseRequest(header=header), pb.ReleaseRequest(data=partial)))]

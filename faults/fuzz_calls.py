@@ -1,0 +1,114 @@
+"""Malformed messages at every handler of the service, in the middle of a round: refused by name, and the round goes on."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+from grpc_health.v1 import health
+
+from core.tasks.task import Task
+from core.wire.dialing import PARTY_KEY
+from faults.corpus import STREAMS_IN, GoodCall, good_calls
+from faults.mutation import mutated
+from faults.parties import Parties
+from faults.world import World, run_world
+from server.rules import RoundRules
+from server.service import FederationService, KeyHoldingService, ObservationService
+
+CLIENTS = 3
+RULES = RoundRules(rounds=2, min_cohort=2, max_cohort=8, target=CLIENTS, gather_seconds=5, max_attempts=5)
+FORBIDDEN = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
+A_LOT = 200
+"""Steps of a world after which every phase was passed."""
+
+
+class HandContext:
+    """What a handler is told about its call and may do with it, without a connection."""
+
+    def __init__(self, caller: str) -> None:
+        self.code = grpc.StatusCode.OK
+        self.details = ""
+        self._caller = caller
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        return ((PARTY_KEY, self._caller),)
+
+    def set_trailing_metadata(self, _metadata: object) -> None:
+        """Nobody looks at it."""
+
+    async def abort(self, code: grpc.StatusCode, details: str) -> None:
+        self.code, self.details = code, details
+        raise grpc.aio.AbortError
+
+
+def fuzz_a_run(
+    parties: Parties, folder: Path, task: Task, seed: int, count: int, codes: Counter[str]
+) -> tuple[list[str], int]:
+    """So many malformed calls somewhere in one run, and how many there were; then the run goes on and is judged."""
+    rng = random.Random(seed)  # noqa: S311
+    made = 0
+
+    async def story(world: World) -> list[str]:
+        nonlocal made
+        await world.play(until=_after(rng.randrange(A_LOT)))
+        found = []
+        handlers = _handlers(world)
+        calls = good_calls(world)
+        for _ in range(count):
+            call = rng.choice(calls)
+            messages = [mutated(message, rng) for message in call.messages]
+            if any(message is None for message in messages):
+                continue
+            made += 1
+            caller = call.caller if rng.random() < 0.95 else rng.choice(("", "client/x", "server/server", "a/b/c"))
+            code, details = await _call(handlers, GoodCall(call.name, caller, tuple(filter(None, messages))))
+            codes[code.name] += 1
+            if code in FORBIDDEN:
+                found.append(f"{call.name} ended as {code.name} {details}: {str(messages)[:500]}")
+        await world.play()
+        return found + await world.conclude()
+
+    return run_world(lambda: World(parties, folder, task, RULES, seed=seed, scheme="paillier"), story), made
+
+
+def _after(steps: int) -> Callable[[], bool]:
+    left = iter(range(steps))
+    return lambda: next(left, None) is None
+
+
+def _handlers(world: World) -> dict[str, Callable[..., Any]]:
+    run = world.aggregator.coordinator
+    services = (
+        FederationService(run, plaintext=True),
+        KeyHoldingService(run, health.aio.HealthServicer(), plaintext=True),
+        ObservationService(run, plaintext=True),
+    )
+    return {name: getattr(each, name) for each in services for name in dir(type(each)) if name[0].isupper()}
+
+
+async def _call(handlers: dict[str, Callable[..., Any]], call: GoodCall) -> tuple[grpc.StatusCode, str]:
+    """Make one call by hand, and give how it ended. Of a stream the first message is enough."""
+    context = HandContext(call.caller)
+    request = _stream(call.messages) if call.name in STREAMS_IN else call.messages[0]
+    try:
+        answer = handlers[call.name](request, context)
+        if hasattr(answer, "__aiter__"):
+            async for _ in answer:
+                break
+            await answer.aclose()
+        else:
+            await answer
+    except grpc.aio.AbortError:
+        pass
+    return context.code, context.details
+
+
+async def _stream(messages: tuple[Message, ...]) -> AsyncIterator[Message]:
+    for message in messages:
+        yield message
