@@ -129,7 +129,10 @@ class Ledger:
     def latest_cohorts(self, count: int) -> list[tuple[str, int, frozenset[str]]]:
         """Run, round and contributors of the latest releases, of whatever run."""
         rows = self._database.all("SELECT run, round, contributors FROM releases ORDER BY rowid DESC LIMIT ?", count)
-        return [(run, round_number, frozenset(json.loads(names))) for run, round_number, names in rows]
+        try:
+            return [(run, round_number, frozenset(json.loads(names))) for run, round_number, names in rows]
+        except (TypeError, ValueError) as error:
+            raise StorageError(f"the releases in {self._database.path} cannot be read: it is damaged") from error
 
     def used_keys(self) -> frozenset[int]:
         """Serial numbers of keys that no other attempt may use: a list is bound to them, or a share was lent."""
@@ -198,8 +201,10 @@ class Ledger:
         expected = (0, GENESIS)
         rows = self._database.all("SELECT number, kind, content, previous, hash FROM entries ORDER BY number")
         for number, kind, content, previous, found in rows:
-            chained = _hash(number, kind, content, previous)
-            if (number - 1, previous) != expected or chained != found:
+            readable = isinstance(kind, str) and isinstance(content, str) and isinstance(previous, bytes)
+            if (
+                not readable or (number - 1, previous) != expected or _hash(number, kind, content, previous) != found
+            ):  # a damaged file does not keep to its columns' types
                 raise StorageError(
                     f"entry {number} of {self._database.path} does not follow from the one before: "
                     "the ledger was changed or damaged, and nothing is opened with it"
