@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 
+from faults import fuzz_wire
 from faults.fuzz_calls import CLIENTS, RULES, fuzz_a_run
 from faults.fuzz_parsers import readers
 from faults.memory import resident_mb
@@ -16,14 +17,16 @@ from faults.world import World, folders, run_world
 from server.states import Releasing
 
 CALLS_A_RUN = 400
+MESSAGES_A_RUN = 5000
 DRIFT_MB = 50.0
 WARM_UP = 0.1
 
 
 def run(options: Options) -> Iterator[Outcome]:
-    """Readers first, then handlers."""
+    """Readers first, then handlers, then the wire."""
     yield at_readers(options.count(long=900_000, quick=18_000), options)
     yield at_handlers(options.count(long=100_000, quick=2_000), options)
+    yield on_the_wire(options.count(long=50_000, quick=500), options)
 
 
 def at_readers(count: int, options: Options) -> Outcome:
@@ -65,6 +68,25 @@ def at_handlers(count: int, options: Options) -> Outcome:
                 outcome.violations += [f"seed {seed}: {sentence}" for sentence in found]
                 if not before and outcome.trials > count * WARM_UP:
                     before = resident_mb()
+                seed += 1
+            _judge_memory(outcome, before, options)
+        outcome.measured = f"{dict(codes.most_common())}; {outcome.measured}"
+    return outcome
+
+
+def on_the_wire(count: int, options: Options) -> Outcome:
+    """So many malformed calls over mutual TLS, some thousand in each of some runs, which then go on to their ends."""
+    with timed("fuzz", "malformed messages on the wire, over mutual TLS, at every call") as outcome:
+        codes: Counter[str] = Counter()
+        before, seed = 0.0, options.seed
+        with scratch() as folder, known(slot_task(CLIENTS)) as task:
+            parties, fresh = Parties(folder, clients=CLIENTS), folders(folder)
+            while outcome.trials < count:
+                some = min(MESSAGES_A_RUN, count - outcome.trials)
+                found = fuzz_wire.one_run(parties, fresh(), task, seed, some, codes)
+                outcome.trials += some
+                outcome.violations += [f"seed {seed}: {sentence}" for sentence in found]
+                before = before or resident_mb()
                 seed += 1
             _judge_memory(outcome, before, options)
         outcome.measured = f"{dict(codes.most_common())}; {outcome.measured}"

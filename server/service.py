@@ -37,6 +37,7 @@ from server.audience import NotListeningError, Outbox
 from server.client_calls import ClientCalls
 from server.coordinator import Coordinator
 from server.holder_calls import HolderCalls
+from server.undecodable import TakeUndecodable, readable
 
 log = structlog.get_logger()
 M = TypeVar("M")
@@ -100,7 +101,8 @@ def _answers(handler: Callable[..., Awaitable[M]]) -> Callable[..., Awaitable[M]
     @functools.wraps(handler)
     async def wrapped(self: Service, request: object, context: Context) -> M:
         async with _as_status(self.coordinator, context, handler.__name__):
-            return await handler(self, request, self.caller(context, handler.__name__))
+            caller = self.caller(context, handler.__name__)
+            return await handler(self, readable(request), caller)
         raise AssertionError("a status always ends the call")
 
     return wrapped
@@ -112,7 +114,8 @@ def _streams(handler: Callable[..., AsyncIterator[M]]) -> Callable[..., AsyncIte
     @functools.wraps(handler)
     async def wrapped(self: Service, request: object, context: Context) -> AsyncIterator[M]:
         async with _as_status(self.coordinator, context, handler.__name__):
-            async for message in handler(self, request, self.caller(context, handler.__name__)):
+            caller = self.caller(context, handler.__name__)
+            async for message in handler(self, readable(request), caller):
                 yield message
 
     return wrapped
@@ -288,7 +291,7 @@ async def listen(coordinator: Coordinator, address: str, *, plaintext: bool = Fa
 
     Raises SettingsError if the address is in use or not this machine's.
     """
-    server = grpc.aio.server(options=_OPTIONS)
+    server = grpc.aio.server(interceptors=[TakeUndecodable()], options=_OPTIONS)
     health_service = health.aio.HealthServicer()
     rpc.add_FederationServicer_to_server(FederationService(coordinator, plaintext=plaintext), server)
     rpc.add_KeyHoldingServicer_to_server(KeyHoldingService(coordinator, health_service, plaintext=plaintext), server)
