@@ -13,8 +13,15 @@ COPY keyholder keyholder
 COPY client client
 COPY registrar registrar
 COPY simulation simulation
+# Containers cannot write to their image, and would compile all of it at every start.
+RUN python -m compileall -q .
 
-RUN useradd --uid 10001 --create-home grokfed && install -d -o grokfed -g grokfed /state
+# The folders that compose.yaml mounts volumes at are here already, because a new volume gets their owner.
+RUN useradd --uid 10001 --create-home grokfed \
+    && for name in passphrases server keyholder-1 keyholder-2 keyholder-3 $(seq -f client-%g 9); do \
+         set -- "$@" "/federation/$name"; \
+       done \
+    && install -d -m 700 -o grokfed -g grokfed /state /identity /federation "$@"
 USER grokfed
 VOLUME /state
 
