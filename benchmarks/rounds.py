@@ -12,13 +12,16 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from threading import Event, Thread
 
 from rich.console import Console
 from rich.table import Table
+
+from benchmarks import ten_thousand
+from core.secagg.scheme import SAFE_KEY_BITS
 
 COMPLETED = re.compile(r"round \d+ of \d+: ")
 PARTIES = ("simulation", "server", "keyholder", "client")
@@ -58,23 +61,65 @@ class Watch:
 
 
 @dataclass(frozen=True)
-class Whole:
-    """One run from start to finish."""
+class Setting:
+    """What kind of federation is timed.
+
+    Attributes:
+        weights: 10,000 of a task without much training; None for the spam model.
+        bar: seconds that a round may take.
+    """
 
     scheme: str
     clients: int
+    bits: int = 2048
+    threshold: int = 2
+    holders: int = 3
+    weights: int | None = None
+    plaintext: bool = False
+    bar: float | None = None
+
+    @property
+    def program(self) -> list[str]:
+        """The module that runs it, and its options."""
+        program = ["simulation"] if self.weights is None else [ten_thousand.__name__, "simulation"]
+        program += ["--clients", str(self.clients), "--scheme", self.scheme, "--key-bits", str(self.bits)]
+        program += ["--holders", str(self.holders), "--threshold", str(self.threshold)]
+        if self.weights is not None:
+            program += ["--task", ten_thousand.NAME]
+        if self.bits < SAFE_KEY_BITS:
+            program.append("--insecure-demo-keys")
+        if self.plaintext:
+            program.append("--insecure-plaintext")
+        return program
+
+
+BARS = {2048: 2.5, 3072: 7.0}
+"""Seconds that a round of three clients with 10,000 weights may take with all checks on, by the size of the key."""
+
+
+def bar_settings() -> list[Setting]:
+    """The federations for which there are bars, and the same with less, to see what that costs."""
+    found = []
+    for bits, bar in BARS.items():
+        full = Setting("paillier", 3, bits, weights=ten_thousand.WEIGHTS, bar=bar)
+        found += [full, replace(full, threshold=1, holders=1), replace(full, plaintext=True)]
+    return found
+
+
+@dataclass(frozen=True)
+class Whole:
+    """One run from start to finish. `rounds` are the seconds from one completed round to the next."""
+
+    setting: Setting
     total: float
     rounds: Sequence[float]
     watch: Watch
 
 
-def run(scheme: str, clients: int, rounds: int, bits: int) -> Whole:
+def run(setting: Setting, rounds: int) -> Whole:
     """Run a federation and watch it. Raises RuntimeError, with what it said, if it fails."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "simulation", "--clients", str(clients), "--rounds", str(rounds)]
-        command += ["--scheme", scheme, "--key-bits", str(bits), "--out", folder]
-        if bits < 2048:
-            command.append("--insecure-demo-keys")
+        command = [sys.executable, "-m", *setting.program, "--rounds", str(rounds), "--out", folder]
         watch, done, ends, said = Watch(), Event(), [], []
         started = time.monotonic()
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
@@ -88,8 +133,8 @@ def run(scheme: str, clients: int, rounds: int, bits: int) -> Whole:
         done.set()
         watcher.join()
     if process.returncode:
-        raise RuntimeError(f"the federation of {clients} clients failed: {''.join(said[-3:])}")
-    return Whole(scheme, clients, total, [after - before for before, after in pairwise(ends)], watch)
+        raise RuntimeError(f"the federation of {setting.clients} clients failed: {''.join(said[-3:])}")
+    return Whole(setting, total, [after - before for before, after in pairwise(ends)], watch)
 
 
 def _keep_looking(watch: Watch, root: int, done: Event) -> None:
@@ -139,35 +184,55 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--schemes", nargs="+", default=["plain", "paillier"], choices=["plain", "paillier"])
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--key-bits", type=int, default=2048)
+    parser.add_argument("--bars", action="store_true", help="only the federations for which there are bars")
     options = parser.parse_args(arguments)
-    console = Console(width=120, highlight=False)
+    several = [Setting(scheme, clients, options.key_bits) for scheme in options.schemes for clients in options.clients]
+    console = Console(width=140, highlight=False)
     wholes = []
-    for scheme in options.schemes:
-        for clients in options.clients:
-            with console.status(f"{clients} clients, {scheme} ..."):
-                wholes.append(run(scheme, clients, options.rounds, options.key_bits))
-    console.print(_table(wholes))
+    for setting in bar_settings() if options.bars else [*several, *bar_settings()]:
+        with console.status(f"{' '.join(setting.program)} ..."):
+            wholes.append(run(setting, options.rounds))
+    console.print(table(wholes))
 
 
-def _table(wholes: Sequence[Whole]) -> Table:
+def table(wholes: Sequence[Whole]) -> Table:
+    """One row a run."""
     caption = (
-        "a round: median seconds from one completed round to the next; processor seconds of the whole run by party"
+        "a round: median seconds from one completed round to the next; processor seconds of the whole run by party; "
+        "weights: of the spam model where none are given"
     )
-    table = Table("scheme", box=None, caption=caption, caption_justify="left")
-    for heading in ("clients", "a round", "slowest", "start to finish", "MB, all parties", *PARTIES):
-        table.add_column(heading, justify="right")
+    made = Table("scheme", box=None, caption=caption, caption_justify="left")
+    for heading in ("bits", "holders", "TLS", "weights", "clients", "a round", "bar", "slowest", "start to finish"):
+        made.add_column(heading, justify="right")
+    for heading in ("MB, all parties", *PARTIES):
+        made.add_column(heading, justify="right")
     for whole in wholes:
         by_party = whole.watch.by_party()
-        table.add_row(
-            whole.scheme,
-            str(whole.clients),
+        made.add_row(
+            *_names(whole.setting),
             f"{statistics.median(whole.rounds):.3f}",
+            _verdict(whole),
             f"{max(whole.rounds):.3f}",
             f"{whole.total:.1f}",
             f"{whole.watch.memory / 1e6:.0f}",
             *(f"{by_party.get(party, 0.0):.1f}" for party in PARTIES),
         )
-    return table
+    return made
+
+
+def _names(setting: Setting) -> tuple[str, ...]:
+    holders = f"{setting.threshold} of {setting.holders}"
+    weights = "" if setting.weights is None else f"{setting.weights:,}"
+    tls = "no" if setting.plaintext else "yes"
+    return setting.scheme, str(setting.bits), holders, tls, weights, str(setting.clients)
+
+
+def _verdict(whole: Whole) -> str:
+    bar = whole.setting.bar
+    if bar is None:
+        return ""
+    met = statistics.median(whole.rounds) <= bar
+    return f"{bar:g} {'met' if met else 'MISSED'}"
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -20,17 +22,30 @@ from rich.console import Console
 from rich.table import Table
 
 from core.federated import initial_model, task_digest
-from core.protocol import RoundDescription, SubmissionHeader, digest
+from core.identity import signing
+from core.identity.party import load_identity
+from core.protocol import Commitment, RoundDescription, Signed, SubmissionHeader, digest
 from core.secagg.encoding import Update
 from core.secagg.roles import encryptor_for
+from core.secagg.scheme import SAFE_KEY_BITS
 from core.tasks import get_task
 from core.wire import federation_pb2 as pb
 from core.wire import federation_pb2_grpc as rpc
 from core.wire.dialing import Line
-from core.wire.messages import description_from_bytes, submission_header_to_wire
+from core.wire.messages import (
+    SUBMISSION_BYTES,
+    commitment_to_bytes,
+    description_from_bytes,
+    round_from_wire,
+    signed_commitment_to_wire,
+    submission_header_to_wire,
+)
 from core.wire.streams import pieces
+from registrar.federation import make_federation
 
 TASK = get_task("analogies")  # the largest there is
+PATIENCE = 600.0
+"""Seconds that anything may take."""
 
 
 @dataclass(frozen=True)
@@ -48,26 +63,36 @@ class Taken:
 class Sender:
     """A client that sends a made-up update, all of them at the same time."""
 
-    def __init__(self, address: str, number: int) -> None:
-        self.line = Line(address, patience=600)
+    def __init__(self, address: str, folder: Path) -> None:
+        self.identity = load_identity(folder)
+        self.line = Line(address, PATIENCE, self.identity)
         self.stub = rpc.FederationStub(self.line.channel)
-        self.name = f"client-{number}"
-        self.request = pb.JoinRequest(
-            client=self.name, task=TASK.name, task_digest=task_digest(TASK), number=number, instance=b"x" * 16
-        )
+        self.request = pb.JoinRequest(task=TASK.name, task_digest=task_digest(TASK), instance=secrets.token_bytes(16))
         self.notices: Iterator[pb.Notice] = iter(())
 
     def join(self) -> None:
         self.notices = self.stub.Join(self.request)
         assert next(self.notices).HasField("welcome")
 
-    def encrypt(self) -> tuple[SubmissionHeader, bytes]:
-        raw = next(self.notices).round_opened.description
-        description: RoundDescription = description_from_bytes(raw)
+    def commit(self) -> tuple[SubmissionHeader, bytes]:
+        """Encrypt a random update for the round that is opened, and commit to it."""
+        signed = round_from_wire(next(self.notices).round_opened.round)
+        description: RoundDescription = description_from_bytes(signed.body)
         encoding = description.encoding
-        delta = np.random.default_rng(abs(hash(self.name))).normal(0, 0.01, encoding.values)
+        delta = np.random.default_rng(self.identity.number).normal(0, 0.01, encoding.values)
         payload = encryptor_for(description.key, encoding.plaintexts).encrypt(encoding.encode(Update(delta, 1, 0.5, 1)))
-        header = SubmissionHeader(description.id, self.name, digest(raw), len(payload), digest(payload), 0.0, 0.0)
+        header = SubmissionHeader(description.id, len(payload), digest(payload))
+        commitment = Commitment(
+            id=description.id,
+            client=self.identity.name,
+            submission=secrets.token_bytes(SUBMISSION_BYTES),
+            description_digest=digest(signed.body),
+            digest=header.digest,
+        )
+        body = commitment_to_bytes(commitment)
+        made = Signed(body, self.identity.signing.sign(signing.COMMITMENT, body))
+        request = pb.CommitRequest(commitment=signed_commitment_to_wire(made))
+        self.line.call(lambda: self.stub.Commit(request, timeout=PATIENCE))
         return header, payload
 
     def send(self, header: SubmissionHeader, payload: bytes, together: threading.Barrier) -> None:
@@ -77,45 +102,49 @@ class Sender:
                 yield pb.SubmitRequest(data=piece)
 
         together.wait()
-        self.line.call(lambda: self.stub.Submit(requests(), timeout=600))
+        self.line.call(lambda: self.stub.Submit(requests(), timeout=PATIENCE))
+
+    def wait_for(self, kind: str) -> None:
+        """Read notices until one of this kind has come."""
+        while not next(self.notices).HasField(kind):
+            pass
 
 
-def take(clients: int) -> Taken:
-    """Run one round with so many clients."""
+def take(clients: int, bits: int = 2048) -> Taken:
+    """Run one round with so many clients and one key holder."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        server, address = _server(folder, clients, stack)
-        _start(stack, "keyholder", "--server", address, "--state", f"{folder}/keyholder")
-        senders = [Sender(address, number) for number in range(1, clients + 1)]
+        federation = make_federation(
+            Path(folder, "federation"), clients=clients, holders=1, threshold=1, now=datetime.now(UTC)
+        )
+        insecure = ["--insecure-demo-keys"] * (bits < SAFE_KEY_BITS)
+        options = ["--key-bits", str(bits), *insecure]
+        server, address = _server(folder, federation.party("server"), clients, options, stack)
+        holder = ["--identity", str(federation.party("keyholder-1")), "--state", f"{folder}/keyholder"]
+        _start(stack, "keyholder", "--server", address, *holder, *insecure)
+        senders = [Sender(address, federation.party(f"client-{number}")) for number in range(1, clients + 1)]
         for sender in senders:
             stack.callback(sender.line.channel.close)
             sender.join()
-        updates = [sender.encrypt() for sender in senders]
+        updates = [sender.commit() for sender in senders]
+        senders[0].wait_for("list_closed")
         before = _peak(server.pid)
         started = time.monotonic()
         together = threading.Barrier(clients)
         with ThreadPoolExecutor(clients) as pool:
             list(pool.map(lambda sender, update: sender.send(*update, together), senders, updates))
         uploaded = time.monotonic()
-        while not next(senders[0].notices).HasField("round_closed"):
-            pass
+        senders[0].wait_for("round_closed")
         finished = time.monotonic()
         return Taken(clients, len(updates[0][1]), uploaded - started, finished - started, before, _peak(server.pid))
 
 
-def _server(folder: str, clients: int, stack: ExitStack) -> tuple[subprocess.Popen[str], str]:
-    options = [
-        "--task",
-        TASK.name,
-        "--clients",
-        str(clients),
-        "--rounds",
-        "1",
-        "--max-cohort",
-        str(clients),
-        "--round-seconds",
-        "600",
-    ]
-    options += ["--listen", "127.0.0.1:0", "--state", f"{folder}/server", "--out", f"{folder}/out"]
+def _server(
+    folder: str, identity: Path, clients: int, options: Sequence[str], stack: ExitStack
+) -> tuple[subprocess.Popen[str], str]:
+    run = ["--task", TASK.name, "--clients", str(clients), "--rounds", "1", "--max-cohort", str(clients)]
+    seconds = ["--round-seconds", str(PATIENCE), "--upload-seconds", str(PATIENCE)]
+    places = ["--identity", str(identity), "--listen", "127.0.0.1:0", "--state", f"{folder}/server"]
+    options = [*run, *seconds, *places, "--out", f"{folder}/out", *options]
     server = _start(stack, "server", *options)
     assert server.stdout is not None
     said = []

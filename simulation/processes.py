@@ -23,6 +23,8 @@ _THE = {"server": "the aggregator", "dealer": "the dealer of the round keys"}
 # Several small matrix products at once on few cores: more than one thread each makes all of them slower.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 ROOT = Path(__file__).resolve().parent.parent
+CHILD = "simulation.child"
+"""The module that runs a party; benchmarks put one of their own here."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ async def start(name: str, module: str, arguments: Sequence[str], logs: Path) ->
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "simulation.child",
+            CHILD,
             module,
             *arguments,
             stdin=asyncio.subprocess.PIPE,
