@@ -106,7 +106,7 @@ class Sender:
 
     def wait_for(self, kind: str) -> None:
         """Read notices until one of this kind has come."""
-        while not next(self.notices).HasField(kind):
+        while next(self.notices).WhichOneof("notice") != kind:
             pass
 
 
