@@ -83,8 +83,8 @@ class Attack:
 
     @property
     def adversary(self) -> str:
-        """Who attacks."""
-        return f"aggregator, {self.conspirators}" if self.conspirators else "aggregator"
+        """Who attacks, and what is granted besides."""
+        return "; ".join(part for part in ("aggregator", self.conspirators, self.assumed) if part)
 
 
 @dataclass(frozen=True)

@@ -214,14 +214,17 @@ ATTACKS = (
         "20", "another federation's description", foreign_federation, Party.CLIENT, Reason.WRONG_FEDERATION,
         also=(Reason.KEY_CERTIFICATE, Reason.UNKNOWN_KEY),
     ),
-    Attack("22", "an expired key, its shares stolen", expired_key, Party.CLIENT, Reason.KEY_EXPIRED),
+    Attack(
+        "22", "an expired key, its shares stolen", expired_key, Party.CLIENT, Reason.KEY_EXPIRED,
+        assumed="enough holders lost their shares of it",
+    ),
     Attack(
         "23a", "a weak key: 128 bits", short_key, Party.CLIENT, Reason.BAD_KEY,
         setting=Setting(insecure_demo_keys=False),
     ),
     Attack(
         "23b", "a weak key: a factor below 2^20", divisible_key, Party.CLIENT, Reason.BAD_KEY,
-        also=(Reason.UNKNOWN_KEY,), around=unchecked_arithmetic, control_note="and no check in the encryption itself",
+        also=(Reason.UNKNOWN_KEY,), around=unchecked_arithmetic, assumed="the registrar signed it", control_note="and no check in the encryption itself",
     ),
     Attack(
         "23c", "no key: nothing is encrypted", nothing_encrypted, Party.CLIENT, Reason.BAD_KEY,
