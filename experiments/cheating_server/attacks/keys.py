@@ -224,7 +224,8 @@ ATTACKS = (
     ),
     Attack(
         "23b", "a weak key: a factor below 2^20", divisible_key, Party.CLIENT, Reason.BAD_KEY,
-        also=(Reason.UNKNOWN_KEY,), around=unchecked_arithmetic, assumed="the registrar signed it", control_note="and no check in the encryption itself",
+        also=(Reason.UNKNOWN_KEY,), around=unchecked_arithmetic,
+        assumed="the registrar signed it", control_note="and no check in the encryption itself",
     ),
     Attack(
         "23c", "no key: nothing is encrypted", nothing_encrypted, Party.CLIENT, Reason.BAD_KEY,
