@@ -43,9 +43,7 @@ def good_calls(world: World) -> list[GoodCall]:
 
 def _of_client(world: World, name: str, id: AttemptId) -> list[GoodCall]:
     client, caller = world.clients[name], f"client/{name}"
-    join = pb.JoinRequest(
-        task=world.task.name, task_digest=client.participant.task_digest, instance=client.instance
-    )
+    join = pb.JoinRequest(task=world.task.name, task_digest=client.participant.task_digest, instance=client.instance)
     calls = [
         GoodCall("Join", caller, (join,)),
         GoodCall("FetchModel", caller, (pb.ModelRequest(round=id.round - 1),)),

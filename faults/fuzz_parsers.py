@@ -95,7 +95,9 @@ def _of_numbers(world: World, attempt: Any) -> list[Reader]:
         Reader("ciphertexts", submission.payload, adder.check),
         Reader("key share", shares[0].to_bytes(), KeyShare.from_bytes),
         Reader("partial opening", partials[1], partial(check_partial, key, count, 1)),
-        Reader("opened sum", opened, lambda raw: verify_opened(key, 2, 3, total, OpenedSum.from_bytes(key, count, raw))),
+        Reader(
+            "opened sum", opened, lambda raw: verify_opened(key, 2, 3, total, OpenedSum.from_bytes(key, count, raw))
+        ),
         Reader("decoded sum", opened, lambda raw: attempt.cohort(OpenedSum.from_bytes(key, count, raw))),
         Reader("model", bytes(8 * world.values), lambda raw: model_from_bytes(raw, world.values)),
     ]
@@ -142,7 +144,9 @@ def _of_files(world: World) -> list[Reader]:
         Reader("ledger file", (world.holders["keyholder-1"].state / "keyholder.sqlite").read_bytes(), read_ledger),
         Reader("roster", (identity.folder / ROSTER).read_bytes(), lambda raw: read_roster(raw, identity.registrar)),
         Reader("party card", (identity.folder / CARD).read_bytes(), read_a_card),
-        Reader("certificate file", identity.certificate_pem, lambda raw: check_issued(raw, identity.authority_pem, now)),
+        Reader(
+            "certificate file", identity.certificate_pem, lambda raw: check_issued(raw, identity.authority_pem, now)
+        ),
         Reader("share file", good, read_share),
     ]
 

@@ -79,9 +79,7 @@ def malformed(message: Message, rng: random.Random) -> bytes:
     return rng.randbytes(rng.randrange(200)) if changed is None else changed.SerializeToString()
 
 
-def one_run(
-    parties: Parties, folder: Path, task: Task, seed: int, count: int, codes: Counter[str]
-) -> list[str]:
+def one_run(parties: Parties, folder: Path, task: Task, seed: int, count: int, codes: Counter[str]) -> list[str]:
     """Send so many malformed calls in the middle of one run, and judge it when it has gone on to its end."""
     rng = random.Random(seed)  # noqa: S311
     return run_world(

@@ -34,7 +34,7 @@ from experiments.cheating_server.factoring import factor, small_factors
 from experiments.cheating_server.loot import Loot
 from experiments.cheating_server.page import write_page
 from experiments.cheating_server.report import Report, needs, write_csv
-from experiments.cheating_server.stage import FULL_QUORUM, SINGLE, THREE_OF_FOUR, THRESHOLD
+from experiments.cheating_server.stage import SINGLE, THREE_OF_FOUR, THRESHOLD
 from experiments.cheating_server.suite import Experience, Outcome, Suite, Trial
 
 
@@ -87,16 +87,10 @@ def test_an_attack_with_a_dishonest_holder_means_nothing_where_there_is_one_hold
 
 
 @pytest.mark.parametrize("conspiracy", CONSPIRACIES, ids=lambda one: one.title)
-@pytest.mark.parametrize("profile", [THRESHOLD, FULL_QUORUM, THREE_OF_FOUR], ids=lambda one: one.name)
+@pytest.mark.parametrize("profile", [THRESHOLD, THREE_OF_FOUR], ids=lambda one: one.name)
 def test_what_one_dishonest_holder_makes_possible_depends_on_how_keys_are_shared(suite, conspiracy, profile):
     [found] = suite.conspire([conspiracy], [profile])
     assert found.as_expected, found.outcome
-
-
-def test_two_lists_need_a_quorum_of_three_and_two_openings_a_threshold_of_three():
-    by_title = {conspiracy.title: conspiracy.works_in for conspiracy in CONSPIRACIES}
-    assert by_title["two lists of one attempt"] == (THRESHOLD,)
-    assert by_title["two openings of one attempt"] == (THRESHOLD, FULL_QUORUM)
 
 
 @pytest.mark.parametrize(("threshold", "holders"), [(1, 2), (2, 4), (2, 5), (5, 10)])
@@ -182,7 +176,7 @@ def small_report(defended: Outcome) -> Report:
     trial = Trial(named("1a"), THRESHOLD, defended, loot())
     conspiracy = CONSPIRACIES[0]
     stopped = Outcome("keyholder-2", "list_changed", "no")
-    experiences = (Experience(conspiracy, THRESHOLD, loot()), Experience(conspiracy, FULL_QUORUM, stopped))
+    experiences = (Experience(conspiracy, THRESHOLD, loot()), Experience(conspiracy, THREE_OF_FOUR, stopped))
     return Report(1, (trial,), experiences)
 
 
@@ -207,7 +201,7 @@ def test_refusals_by_another_party_or_check_do_not_count(found):
 
 def test_the_page_says_what_a_conspiracy_needs(tmp_path):
     report = small_report(Outcome("keyholder-1", "cohort_too_small"))
-    line = "25 two lists of one attempt: needs a quorum of 3; SUCCEEDS with (2 of 3, quorum 2)"
+    line = "25 two lists of one attempt: needs a threshold of 3 of 4; SUCCEEDS with (2 of 3)"
     assert needs(report) == [line]
     write_page(tmp_path / "page.md", report, (SINGLE, THRESHOLD))
     page = (tmp_path / "page.md").read_text()
@@ -227,11 +221,12 @@ def test_the_command_writes_table_page_and_picture(tmp_path, monkeypatch):
     result = CliRunner().invoke(app, ["cheating-server", "--quick", "--out", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert "a cohort of one" in result.output
-    assert "25 two lists of one attempt: needs a quorum of 3; SUCCEEDS with (2 of 3, quorum 2)" in result.output
-    assert max(len(line.rstrip()) for line in result.output.splitlines()[:-1]) <= 100
+    assert "1 succeed with 2 of 3 key holders" in result.output
+    page = (tmp_path / "cheating-server.md").read_text()
+    assert "25 two lists of one attempt: needs a threshold of 3 of 4; SUCCEEDS with (2 of 3)" in page
     rows = list(csv.DictReader((tmp_path / "cheating-server.csv").open()))
     assert [(row["number"], row["with_all_checks"]) for row in rows] == [
-        ("1a", "refused"), ("1a", "refused"), ("25", "succeeds"), ("25", "refused"), ("25", "refused"),
+        ("1a", "refused"), ("1a", "refused"), ("25", "succeeds"), ("25", "refused"),
     ]  # fmt: skip
     assert {row["as_expected"] for row in rows} == {"True"}
     for ending in ("png", "svg", "md"):

@@ -14,12 +14,12 @@ from experiments.cheating_server.attack import Attack
 from experiments.cheating_server.attacks import ATTACKS, CONSPIRACIES
 from experiments.cheating_server.page import write_page
 from experiments.cheating_server.report import NAME, Report, write_csv
-from experiments.cheating_server.stage import FULL_QUORUM, SINGLE, THREE_OF_FOUR, THRESHOLD
+from experiments.cheating_server.stage import SINGLE, THREE_OF_FOUR, THRESHOLD
 from experiments.cheating_server.suite import Suite
 from experiments.run import Run
 
 PROFILES = (SINGLE, THRESHOLD)
-WAYS = (THRESHOLD, FULL_QUORUM, THREE_OF_FOUR)
+WAYS = (THRESHOLD, THREE_OF_FOUR)
 
 
 def chosen(quick: bool) -> Sequence[Attack]:

@@ -42,11 +42,10 @@ from another. Whether that works depends on how keys are shared. `SUCCEEDS`: the
 
 {needs}
 
-The first needs a quorum: if more than (n + t - 1) / 2 of the n holders must sign each list, some honest holder would
-have to sign two. The others need a threshold: any two groups of t holders share 2 t - n of them, and if that is more
-than conspire, an honest one sees both openings. With 2 of 3 holders that is one, so a single dishonest holder is too
-many, whatever the quorum; with 3 of 4 (or 2 of 2) it is not. A threshold of half the holders or fewer, with which the
-aggregator needs no holder at all, cannot be set up.
+Any two groups of t holders share 2 t - n of them, and if that is more than conspire, an honest one sees both lists,
+attempts and openings. With 2 of 3 holders that is one, so a single dishonest holder is too many; with 3 of 4 (or with
+t = n) it is not. Asking more holders to sign each list would stop the first only. A threshold of half the holders or
+fewer, with which the aggregator needs no holder at all, cannot be set up.
 
 {unexpected}## Limits
 
@@ -111,7 +110,7 @@ def _row(report: Report, attack: Attack, profiles: Sequence[Profile]) -> list[st
 
 
 def _conspiracies(report: Report) -> str:
-    head = ["", "attack", *(sharing(profile, quorum=True) for profile in report.profiles)]
+    head = ["", "attack", *(sharing(profile) for profile in report.profiles)]
     rows = []
     for conspiracy in dict.fromkeys(found.conspiracy for found in report.experiences):
         outcomes = [found.outcome for found in report.experiences if found.conspiracy == conspiracy]

@@ -40,7 +40,7 @@ def draw(report: Report, profiles: Sequence[Profile]) -> Figure:
     parts = figure.subplots(2, 1, height_ratios=[len(first) + 2, len(second) + 2])
     heads = [head for profile in profiles for head in (f"{sharing(profile)}: refused by", "without the check")]
     _matrix(parts[0], "alone, or with clients", heads, first)
-    heads = [sharing(profile, quorum=True) for profile in report.profiles]
+    heads = [sharing(profile) for profile in report.profiles]
     _matrix(parts[1], "with one key holder and one client", heads, second)
     return figure
 

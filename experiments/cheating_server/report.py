@@ -109,7 +109,7 @@ def conspiracy_table(report: Report) -> Table:
     made.add_column("")
     made.add_column("with one key holder and one client")
     for profile in report.profiles:
-        made.add_column(sharing(profile, quorum=True))
+        made.add_column(sharing(profile))
     for conspiracy in dict.fromkeys(found.conspiracy for found in report.experiences):
         cells = [
             outcome_cell(found.outcome)
@@ -125,10 +125,9 @@ def _bare_table() -> Table:
     return Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
 
 
-def sharing(profile: Profile, *, quorum: bool = False) -> str:
+def sharing(profile: Profile) -> str:
     """How keys are shared, for a heading."""
-    text = f"{profile.threshold} of {profile.holders}"
-    return f"{text}, quorum {profile.quorum}" if quorum else text
+    return f"{profile.threshold} of {profile.holders}"
 
 
 def outcome_cell(outcome: Outcome) -> str:
@@ -148,7 +147,7 @@ def needs(report: Report) -> list[str]:
     lines = []
     for conspiracy in dict.fromkeys(found.conspiracy for found in report.experiences):
         works = [
-            f"({sharing(found.profile, quorum=True)})"
+            f"({sharing(found.profile)})"
             for found in report.experiences
             if found.conspiracy == conspiracy and not found.outcome.refused
         ]
@@ -173,13 +172,13 @@ def write_csv(path: Path, report: Report) -> None:
 def _trial_row(trial: Trial) -> tuple[object, ...]:
     attack = trial.attack
     off = " ".join(attack.switched_off) if attack.by_checks_alone else attack.control_note
-    head = (attack.number, attack.title, attack.adversary, sharing(trial.profile, quorum=True))
+    head = (attack.number, attack.title, attack.adversary, sharing(trial.profile))
     return (*head, *_outcome_columns(trial.defended), off, *_loot_columns(trial.control), trial.as_expected)
 
 
 def _experience_row(found: Experience) -> tuple[object, ...]:
     attack = found.conspiracy.attack
-    head = (attack.number, attack.title, attack.adversary, sharing(found.profile, quorum=True))
+    head = (attack.number, attack.title, attack.adversary, sharing(found.profile))
     return (*head, *_outcome_columns(found.outcome), "", *_loot_columns(found.outcome), found.as_expected)
 
 

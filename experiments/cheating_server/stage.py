@@ -42,18 +42,16 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Profile:
-    """How a federation shares its keys: `threshold` of `holders` open a sum, `quorum` sign a list."""
+    """How a federation shares its keys: `threshold` of `holders` sign a list and open a sum."""
 
     name: str
     holders: int
     threshold: int
-    quorum: int
 
 
-SINGLE = Profile("single", 1, 1, 1)
-THRESHOLD = Profile("threshold", 3, 2, 2)
-FULL_QUORUM = Profile("2 of 3, quorum 3", 3, 2, 3)
-THREE_OF_FOUR = Profile("3 of 4, quorum 3", 4, 3, 3)
+SINGLE = Profile("single", 1, 1)
+THRESHOLD = Profile("threshold", 3, 2)
+THREE_OF_FOUR = Profile("3 of 4", 4, 3)
 
 
 @dataclass
@@ -128,7 +126,6 @@ def build(folder: Path, profile: Profile, seed: int) -> Stage:
             clients=8,
             holders=profile.holders,
             threshold=profile.threshold,
-            quorum=profile.quorum,
             now=datetime.now(UTC),
         )
         identities = {member.name: load_identity(made.party(member.name)) for member in made.roster.members}

@@ -1,7 +1,7 @@
 """Attacks of an aggregator that has a key holder on its side, fewer than can open anything.
 
 What one holder swears it has not seen, another may be shown: two lists of one attempt, two openings of one round, two
-cohorts that differ by one client. The quorum, of how many holders must sign each list, decides what is noticed.
+cohorts that differ by one client. How many holders any two groups of t have in common decides what is noticed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from experiments.cheating_server.loot import Loot
 from experiments.cheating_server.made import Round
 from experiments.cheating_server.moves import Attacker
 from experiments.cheating_server.rogue import PartyRefusedError
-from experiments.cheating_server.stage import CONSPIRATORS, FULL_QUORUM, HONEST, THRESHOLD, VICTIM
+from experiments.cheating_server.stage import CONSPIRATORS, HONEST, THRESHOLD, VICTIM
 
 FIRST = CONSPIRATORS[0]
 
@@ -26,9 +26,9 @@ def two_lists(attacker: Attacker) -> Loot:
     """Show one list to some holders and the clients, and a later one, with what came of it, to other holders."""
     made = attacker.describe(attacker.ask_key())
     found = attacker.open_round(made)
-    attacker.demand_updates(attacker.close_list(made, found.values(), signers(attacker)))
+    attacker.demand_updates(attacker.close_list(made, found.values(), lenders(attacker)))
     late = attacker.commit_as(FIRST, made, cancelling(attacker, made))
-    closed = attacker.close_list(made, [*found.values(), late], other_signers(attacker))
+    closed = attacker.close_list(made, [*found.values(), late], other_lenders(attacker))
     plaintexts = attacker.read_sum(closed, WITH, other_lenders(attacker))
     return Loot.of(deltas(made.encoding, plaintexts, len(WITH)), attacker.stage.truth(VICTIM))
 
@@ -45,7 +45,7 @@ def two_openings(attacker: Attacker) -> Loot:
 def two_attempts(attacker: Attacker) -> Loot:
     """Have a round opened by some holders, and its second attempt, without the victim, by others."""
     made = attacker.describe(attacker.ask_key())
-    whole = attacker.read_sum(attacker.full_list(made, WITH, signers(attacker)), WITH, lenders(attacker))
+    whole = attacker.read_sum(attacker.full_list(made, WITH, lenders(attacker)), WITH, lenders(attacker))
     again = attacker.describe(attacker.ask_key(besides=made), attempt=2)
     return _less(attacker, (made, whole), again)
 
@@ -53,7 +53,7 @@ def two_attempts(attacker: Attacker) -> Loot:
 def two_cohorts(attacker: Attacker) -> Loot:
     """Have two runs of one seed opened by unlike holders, the second without the victim."""
     made = attacker.describe(attacker.ask_key())
-    whole = attacker.read_sum(attacker.full_list(made, WITH, signers(attacker)), WITH, lenders(attacker))
+    whole = attacker.read_sum(attacker.full_list(made, WITH, lenders(attacker)), WITH, lenders(attacker))
     second_run(attacker)
     return _less(attacker, (made, whole), attacker.describe(attacker.ask_key(besides=made)))
 
@@ -61,7 +61,7 @@ def two_cohorts(attacker: Attacker) -> Loot:
 def one_share(attacker: Attacker) -> Loot:
     """Open the victim's ciphertexts alone, with the shares of the conspiring holders and made-up ones beside."""
     made = attacker.describe(attacker.ask_key())
-    attacker.full_list(made, HONEST, signers(attacker))
+    attacker.full_list(made, HONEST, lenders(attacker))
     victims, threshold = attacker.updates[VICTIM], attacker.stage.profile.threshold
     answers = attacker.conspirators.partials(made.description.certificate, victims)
     for holder in attacker.holders[: threshold - len(answers)]:
@@ -71,16 +71,6 @@ def one_share(attacker: Attacker) -> Loot:
     except Refused as refusal:
         raise PartyRefusedError(Party.NOBODY.value, refusal.reason.value, str(refusal)) from None
     return Loot.of(deltas(made.encoding, plaintexts, 1), attacker.stage.truth(VICTIM))
-
-
-def signers(attacker: Attacker) -> Sequence[str]:
-    """So many honest holders, the first ones, as a list needs beside the conspirators."""
-    return attacker.holders[: attacker.needed(attacker.stage.profile.quorum)]
-
-
-def other_signers(attacker: Attacker) -> Sequence[str]:
-    """As many again, the last ones."""
-    return attacker.holders[len(attacker.holders) - attacker.needed(attacker.stage.profile.quorum) :]
 
 
 def lenders(attacker: Attacker) -> Sequence[str]:
@@ -94,7 +84,7 @@ def other_lenders(attacker: Attacker) -> Sequence[str]:
 
 
 def _less(attacker: Attacker, whole: Opened, again: Round) -> Loot:
-    closed = attacker.full_list(again, WITHOUT, other_signers(attacker))
+    closed = attacker.full_list(again, WITHOUT, other_lenders(attacker))
     return difference(attacker, whole, (again, attacker.read_sum(closed, WITHOUT, other_lenders(attacker))))
 
 
@@ -104,18 +94,11 @@ ATTACKS = (
         conspirators="1 holder", holders=1, control_holders=2, control_note="two holders conspire",
     ),
 )  # fmt: skip
-A_QUORUM, A_THRESHOLD = "a quorum of 3", "a threshold of 3 of 4"
-EVERY_TWO_OF_THREE = (THRESHOLD, FULL_QUORUM)
+A_THRESHOLD = "a threshold of 3 of 4"
 CONSPIRACIES = (
-    Conspiracy("25", "two lists of one attempt", two_lists, Reason.LIST_CHANGED, (THRESHOLD,), A_QUORUM),
-    Conspiracy(
-        "27", "two openings of one attempt", two_openings, Reason.ALREADY_RELEASED, EVERY_TWO_OF_THREE, A_THRESHOLD
-    ),
-    Conspiracy(
-        "28", "two attempts of one round", two_attempts, Reason.ALREADY_RELEASED, EVERY_TWO_OF_THREE, A_THRESHOLD
-    ),
-    Conspiracy(
-        "29", "two runs that differ by one client", two_cohorts, Reason.TOO_SIMILAR, EVERY_TWO_OF_THREE, A_THRESHOLD
-    ),
+    Conspiracy("25", "two lists of one attempt", two_lists, Reason.LIST_CHANGED, (THRESHOLD,), A_THRESHOLD),
+    Conspiracy("27", "two openings of one attempt", two_openings, Reason.ALREADY_RELEASED, (THRESHOLD,), A_THRESHOLD),
+    Conspiracy("28", "two attempts of one round", two_attempts, Reason.ALREADY_RELEASED, (THRESHOLD,), A_THRESHOLD),
+    Conspiracy("29", "two runs that differ by one client", two_cohorts, Reason.TOO_SIMILAR, (THRESHOLD,), A_THRESHOLD),
 )
 """Each with one conspiring holder of three or four."""
