@@ -224,7 +224,7 @@ def test_the_command_writes_table_page_and_picture(tmp_path, monkeypatch):
     assert "1 succeed with 2 of 3 key holders" in result.output
     page = (tmp_path / "cheating-server.md").read_text()
     assert "25 two lists of one attempt: needs a threshold of 3 of 4; SUCCEEDS with (2 of 3)" in page
-    rows = list(csv.DictReader((tmp_path / "cheating-server.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "cheating-server.csv").read_text().splitlines()))
     assert [(row["number"], row["with_all_checks"]) for row in rows] == [
         ("1a", "refused"), ("1a", "refused"), ("25", "succeeds"), ("25", "refused"),
     ]  # fmt: skip
