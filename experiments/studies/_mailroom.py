@@ -64,6 +64,15 @@ class Mailroom:
             )
         return [shares[place] for place in rng.permutation(len(shares))[:clients]]
 
+    def shadows(self, clients: int, mails_each: int, rng: np.random.Generator) -> list[Bags]:
+        """Clients that the attacker makes up from public mail. Raises SettingsError if there is too little of it."""
+        if clients * mails_each > len(self.public):
+            raise SettingsError(
+                f"{clients} clients of {mails_each} mails are asked for; there are {len(self.public)} public mails"
+            )
+        rows = rng.permutation(len(self.public))[: clients * mails_each]
+        return [some_of(self.public_bags, each) for each in np.split(rows, clients)]
+
     def data_of(self, rows: IntArray) -> Bags:
         """A client's mails as a data set."""
         return some_of(self.bags, rows)
