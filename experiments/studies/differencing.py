@@ -227,11 +227,11 @@ STUDY = Study(
     "and added as integers. In the next round the model has moved by the published rule, and all train again. Words "
     "are judged by Bayes' rule from public frequency and difference (core/privacy/attacks/differences.py): AUC over "
     "all weights; recall and precision where the odds are better than even. `rule` is what the key holders' own "
-    "function says with the given minimum cohort; where it refuses, the attacker is left with the first sum, as in sum-leakage. "
-    f"Below: each client misses a round by chance, and a round is refused if its contributors differ from one of the "
-    f"last {WINDOW} opened ones by fewer than the minimum cohort. `alone` is the share of clients that stand alone in "
-    "some weighted combination of all opened sums (rank of the contributors' matrix). ± is half of a 95 % interval "
-    "over repetitions.",
+    "function says with the given minimum cohort; where it refuses, the attacker is left with the first sum, as in "
+    "sum-leakage. Below: each client misses a round by chance, and a round is refused if its contributors differ from "
+    f"one of the last {WINDOW} opened ones by fewer than the minimum cohort. `alone` is the share of clients that "
+    "stand alone in some weighted combination of all opened sums (rank of the contributors' matrix). ± is half of a "
+    "95 % interval over repetitions.",
     limits="Alone means that the combination exists; updates change from round to round, so what it gives is a mixture "
     "over rounds and not an exact update. Only noise limits what many sums say together (N3 in docs/threat-model.md). "
     "Refused rounds are not tried again with other clients here.",

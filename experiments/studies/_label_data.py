@@ -1,0 +1,120 @@
+"""Two tasks for attacks on labels: what clients hold, what the attacker holds, and what a model predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from core.data.drawn import drawn_digits
+from core.data.mnist import DIGITS, Images, read_mnist
+from core.data.text import Bags
+from core.federated import FloatArray
+from core.parameters import from_vector
+from core.tasks.mnist import MNIST_MLP
+from core.tasks.spam import SPAM
+from core.tasks.task import Task
+from core.tensor import no_grad
+from core.training import Dataset
+from experiments.run import Run
+from experiments.studies._mailroom import Mailroom, open_mailroom, some_of
+
+IntArray = npt.NDArray[np.int64]
+UNEVEN = 0.5  # of the Dirichlet distribution of each client's labels: the smaller, the more unlike clients are
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Labelled examples from which clients are dealt. Its repr shows nothing of them.
+
+    Attributes:
+        data: all of them.
+        labels: shape (examples,).
+        some: gives the examples of these rows as a data set.
+    """
+
+    data: Dataset
+    labels: IntArray
+    some: Callable[[IntArray], Dataset]
+
+    def __repr__(self) -> str:
+        return f"Pool({len(self.labels)} examples)"
+
+    def shares(self, classes: int) -> FloatArray:
+        """The share of each label, shape (classes,)."""
+        return np.bincount(self.labels, minlength=classes) / len(self.labels)
+
+    def rows_of(self, shares: FloatArray, count: int, rng: np.random.Generator) -> IntArray:
+        """Rows of so many examples whose labels are drawn by shares, shape (count,)."""
+        wanted = rng.choice(len(shares), count, p=shares)
+        having = [np.flatnonzero(self.labels == label) for label in range(len(shares))]
+        return np.array([having[label][rng.integers(len(having[label]))] for label in wanted], np.int64)
+
+    def draw(self, classes: int, count: int, rng: np.random.Generator) -> IntArray:
+        """Rows of a client with shares of labels of its own: uneven ones, as clients are."""
+        return self.rows_of(rng.dirichlet(np.full(classes, UNEVEN)), count, rng)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A task, what clients and attacker hold of it, and how its last bias is read.
+
+    Attributes:
+        classes: how many labels there are.
+        rate: of plain gradient descent.
+    """
+
+    name: str
+    task: Task
+    classes: int
+    rate: float
+    private: Pool
+    public: Pool
+
+    def bias_of(self, change: FloatArray) -> FloatArray:
+        """The change of the last bias, one number a class, shape (classes,): a single logit counts for both sides."""
+        return np.array([-change[-1], change[-1]]) if self.classes == 2 else change[-self.classes :]
+
+    def predictions(self, model: FloatArray) -> FloatArray:
+        """The mean predictions of a model for public examples of each label, shape (labels, classes)."""
+        module = self.task.build(np.random.default_rng(0))
+        from_vector(module, model)
+        with no_grad():
+            logits = module(self.public.data.batch(np.arange(len(self.public.labels)))[0]).numpy().astype(np.float64)
+        if self.classes == 2:
+            logits = np.column_stack([np.zeros(len(logits)), logits])
+        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+        shares = odds / odds.sum(axis=1, keepdims=True)
+        return np.stack([shares[self.public.labels == label].mean(axis=0) for label in range(self.classes)])
+
+
+def spam(run: Run) -> Subject:
+    """Spam or ham. Raises DataError if the files are not there."""
+    room: Mailroom = open_mailroom(run, *run.pick((40, 100), (12, 80)))
+    return Subject("spam", SPAM, 2, SPAM.local.learning_rate, _bags(room.bags), _bags(room.public_bags))
+
+
+def _bags(bags: Bags) -> Pool:
+    return Pool(bags, bags.labels, lambda rows: some_of(bags, rows))
+
+
+def digits(run: Run) -> Subject:
+    """Ten digits: MNIST, or drawn ones. Raises DataError if the files are not there."""
+    count = run.pick(4_000, 600)
+    if run.data is None:
+        run.say("digits are drawn by the project, not MNIST")
+        found = drawn_digits(count, [run.seed, 0])
+    else:
+        run.say("digits are MNIST")
+        whole = read_mnist(run.data, "train")
+        rows = run.rng(6).permutation(len(whole))[:count]
+        found = Images(whole.images[rows], whole.labels[rows])
+    half = count // 2
+    parts = (found.first(half), Images(found.images[half:], found.labels[half:]))
+    return Subject("digits", MNIST_MLP, DIGITS, 0.1, *map(_images, parts))
+
+
+def _images(images: Images) -> Pool:
+    return Pool(images, images.labels, lambda rows: Images(images.images[rows], images.labels[rows]))
