@@ -33,8 +33,6 @@ BEGINNINGS = (
     "the seal reads ",
     "her number is ",
 )
-TIMES = (0, 1, 2, 4, 8, 16)
-"""How often each secret is written; they take turns, so that every beginning gets every number."""
 TASK = replace(SHAKESPEARE_LSTM, local=LocalTraining(0.01, epochs=2, batch_size=16))
 CLIP_NORM = 3.0
 DIGITS: IntArray = np.array([NUMBERS[digit] for digit in "0123456789"])
@@ -58,8 +56,17 @@ class Defence:
 
 @dataclass(frozen=True)
 class Size:
-    """How much is done: characters of each client, length of secrets, rounds measured after, repetitions."""
+    """How much is done.
 
+    Attributes:
+        times: how often the secrets are written, one each; nobody writes the first.
+        characters: of each client's text.
+        digits: of a secret.
+        rounds: after which is measured.
+        seeds: repetitions.
+    """
+
+    times: tuple[int, ...]
     characters: int
     digits: int
     rounds: tuple[int, ...]
@@ -82,16 +89,16 @@ class Secret:
 
 
 def size_of(run: Run) -> Size:
-    noisy = [Defence(CLIP_NORM, noise) for noise in (0.0, 0.01, 0.03, 0.1)]
-    full = Size(3200, 4, (5, 10, 20), 5, (Defence(), *noisy))
-    return run.pick(full, Size(1600, 3, (4, 12), 2, (Defence(), noisy[3])))
+    noisy = [Defence(CLIP_NORM, noise) for noise in (0.0, 0.03, 0.1, 0.3)]
+    full = Size((0, 1, 2, 4, 8, 16), 3200, 4, (5, 10, 20), 5, (Defence(), *noisy))
+    return run.pick(full, Size((0, 4, 16), 1600, 3, (5, 20), 5, (Defence(), noisy[2])))
 
 
-def secrets_of(digits: int, seed: int, rng: np.random.Generator) -> list[Secret]:
-    """Draw a secret for every beginning, at random; one of them nobody writes."""
+def secrets_of(times: Sequence[int], digits: int, seed: int, rng: np.random.Generator) -> list[Secret]:
+    """Draw secrets at random, one a beginning. Beginnings take turns in how often they are written."""
     return [
-        Secret(beginning, int(rng.integers(10**digits)), digits, TIMES[(place + seed) % len(TIMES)])
-        for place, beginning in enumerate(BEGINNINGS)
+        Secret(beginning, int(rng.integers(10**digits)), digits, times[(place + seed) % len(times)])
+        for place, beginning in enumerate(BEGINNINGS[: len(times)])
     ]
 
 
@@ -171,7 +178,7 @@ class Measured:
 def measure(run: Run, size: Size, defence: Defence, seed: int) -> dict[int, Measured]:
     """Play one repetition; what is found, by number of rounds."""
     rng, found = run.rng(2, seed), {}
-    secrets = secrets_of(size.digits, seed, rng)
+    secrets = secrets_of(size.times, size.digits, seed, rng)
     written = [secret for secret in secrets if secret.times]
     texts, judged = texts_of(run, len(written), size.characters, seed)
     data = [data_of(hide(secret, text, rng)) for secret, text in zip(written, texts, strict=True)]
@@ -190,10 +197,10 @@ def study(run: Run) -> Iterator[Row]:
         run.progress(f"{max(size.rounds)} rounds, {size.seeds} times; defence: {defence}")
         seeds = [measure(run, size, defence, seed) for seed in range(size.seeds)]
         for number in size.rounds:
-            for times in TIMES:
+            for times in size.times:
                 rows.append(_row(defence, times, number, size, [each[number] for each in seeds]))
                 yield rows[-1]
-    draw(run, rows, size.digits)
+    draw(run, rows, size)
 
 
 def _row(defence: Defence, times: int, number: int, size: Size, found: Sequence[Measured]) -> Row:
@@ -212,11 +219,11 @@ def _row(defence: Defence, times: int, number: int, size: Size, found: Sequence[
 
 
 @style()
-def draw(run: Run, rows: Sequence[Row], digits: int) -> None:
+def draw(run: Run, rows: Sequence[Row], size: Size) -> None:
     """Exposure against the number of times that a secret was written, after the last round."""
-    figure = new_figure(6.4, 4.2, title=f"One client's secret of {digits} digits, in everybody's model")
+    figure = new_figure(6.4, 4.2, title=f"One client's secret of {size.digits} digits, in everybody's model")
     axes = figure.subplots()
-    last = max(int(row["rounds"]) for row in rows)
+    last, most = max(size.rounds), size.digits * np.log2(10)
     for number, defence in enumerate(dict.fromkeys(str(row["defence"]) for row in rows)):
         line = [row for row in rows if row["defence"] == defence and row["rounds"] == last]
         axes.errorbar(
@@ -225,9 +232,8 @@ def draw(run: Run, rows: Sequence[Row], digits: int) -> None:
             label="no clip, no noise" if defence == "none" else defence,
         )  # fmt: skip
     axes.axhline(1 / np.log(2), color=GREY, linewidth=0.8, label="guessing")
-    axes.set_xticks(range(len(TIMES)), [str(times) for times in TIMES])
-    axes.set(xlabel="times that the client wrote it", ylabel=f"exposure (bits of {digits * np.log2(10):.1f})")
-    axes.set_ylim(0, digits * np.log2(10) * 1.08)
+    axes.set_xticks(range(len(size.times)), [str(times) for times in size.times])
+    axes.set(xlabel="times that the client wrote it", ylabel=f"exposure (bits of {most:.1f})", ylim=(0, most * 1.08))
     axes.legend(fontsize=8)
     run.save("exposure", figure)
 
@@ -254,12 +260,12 @@ STUDY = Study(
     question="Does a secret that one client wrote show in the model that all have learned together?",
     adversary="Anybody who has the final model, as every client has, and knows how the secret begins and that digits "
     "follow. It sees no update and no sum.",
-    method="Five clients learn the product's shakespeare-lstm together; each has hidden a line such as 'my code is "
-    "4719.' in its text, one of them once, the next twice, and so on up to 16 times. The attacker asks the model for "
-    "the likelihood of every number, and tries the likeliest first: exposure is how many bits of guessing that saves "
-    "(Carlini et al., USENIX Security 2019). Baselines: a secret nobody wrote (0 times), in the same model; and "
-    "guessing, 1.44 bits on average. Where a noise is stated, updates are shortened to the clip norm and every "
-    "weight of their sum gets normal noise of the stated multiple of it.",
+    method="Five clients (quick: two) learn the product's shakespeare-lstm together; each has hidden a line such as "
+    "'my code is 4719.' in its text, one of them once, the next twice, and so on up to 16 times (quick: 4 and 16). "
+    "The attacker asks the model for the likelihood of every number, and tries the likeliest first: exposure is how "
+    "many bits of guessing that saves (Carlini et al., USENIX Security 2019). Baselines: a secret nobody wrote (0 "
+    "times), in the same model; and guessing, 1.44 bits on average. Where a noise is stated, updates are shortened "
+    "to the clip norm and every weight of their sum gets normal noise of the stated multiple of it.",
     limits="A small model, little text, few clients: secrets weigh more here than among millions. Secrets are random "
     "digits with a beginning of their own; what people write is easier to guess. The noise is a stated sigma on "
     "clipped sums; no epsilon is claimed, and clipping by itself protects nobody.",
