@@ -44,8 +44,8 @@ def test_one_input_is_the_quotient_of_changes() -> None:
 
 def test_a_unit_that_one_picture_switched_on_gives_it_and_others_give_mixtures() -> None:
     other = np.array([1.0, 0.0, 0.0])
-    changes = np.stack([2 * PICTURE, PICTURE + other, np.zeros(3)], axis=1)
-    assert input_of_each_unit(changes, np.array([2.0, 2.0, 0.0])) == pytest.approx(
+    changes = np.stack([-2 * PICTURE, PICTURE + other, np.zeros(3)], axis=1)
+    assert input_of_each_unit(changes, np.array([-2.0, 2.0, 0.0])) == pytest.approx(
         np.array([PICTURE, [0.5, 0.125, 0.5]])
     )
 

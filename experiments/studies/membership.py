@@ -52,7 +52,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Size:
-    """How much is done: digits of which half are members, models trained side by side, and rounds measured after."""
+    """How much is done: digits, half of them members; models side by side; rounds measured after; repetitions."""
 
     digits: int
     models: int
@@ -223,7 +223,7 @@ def conclude(rows: Sequence[Row]) -> str:
         f"false alarm in a thousand (after {plain[0]['passes']}: {_rare(plain[0])}), the loss alone {_rare(loss)}, "
         f"and whoever does not look at the model {_rare(prior)}. With {noisiest['defence']} LiRA finds "
         f"{_rare(noisiest)}, and the model has {float(noisiest['test accuracy']):.0%} of the test digits right "
-        f"instead of {float(undefended['test accuracy']):.0%}: with {noisiest['clients']} clients noise is dear."
+        f"instead of {float(undefended['test accuracy']):.0%}."
     )
 
 
