@@ -11,7 +11,7 @@ from core.data.generated import generate_mailbox, generate_test_mails
 from core.data.message import Mail
 from core.data.partition import partition_iid, split_held_out
 from core.data.text import Bags, stem
-from core.errors import SettingsError
+from core.errors import DataError, SettingsError
 from core.federated import FloatArray, client_update, encoding_for, evaluate_model, initial_model, next_model
 from core.privacy.attacks.backdoor import beyond_the_clip, replacing, weight_that_decides
 from core.secagg.encoding import CohortSum, Encoding
@@ -115,7 +115,7 @@ def wanted_change(attack: Attack, model: FloatArray, mails: Sequence[Mail]) -> F
     triggered = prepare(with_trigger(mails, attack.trigger, spam=True))
     inputs, labels = triggered.batch(np.arange(len(triggered)))
     if not len(labels):
-        raise SettingsError("the attacker has no spam to try its trigger on")
+        raise DataError("the attacker has no spam among its mail to try its trigger on")
     network = SpamModel(VOCABULARY.size, np.random.default_rng(0))
     network.words.weight.data[...] = model[:-1, None]
     network.bias.data[...] = model[-1]
