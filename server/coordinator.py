@@ -240,7 +240,12 @@ class Coordinator:
             await self.apply(event)
 
     async def apply(self, event: states.Event) -> None:
-        """One step of the rules and its commands. Call with the lock held."""
+        """One step of the rules and its commands. Call with the lock held.
+
+        After a halt nothing moves any more: the rules would be ahead of what the store could keep.
+        """
+        if self.ended.done() and self.ended.exception() is not None:
+            return
         state, commands = rounds.advance(self.state, event, self._clock(), self.settings.rules)
         await self._carry_out(state, commands)
 
