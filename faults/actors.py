@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from client.participant import Participant, Submission
 from core.console import today
-from core.errors import Reason, Refused
+from core.errors import Reason, Refused, StorageError
 from core.protocol import AttemptId, digest
 from core.secagg.scheme import Policy
 from core.wire import federation_pb2 as pb
@@ -272,7 +272,7 @@ class Holder(Actor):
                     await self._or_decline(message.endorse.order.list, lambda id: self._endorse(id, message.endorse))
                 case "run_ended":
                     self.done = True
-        except Crash:
+        except (Crash, StorageError):  # the program ends, and somebody starts it again
             await self.restart()
 
     async def _or_decline(self, about: pb.CloseList, answer: Callable[[AttemptId], Any]) -> None:

@@ -39,6 +39,28 @@ class Breaker:
         self.broken = False
         self._at = at
         self._occurrence = occurrence
+        self._full = 0
+        self._full_from: tuple[str, int, int] | None = None
+
+    def fill(self, writes: int) -> None:
+        """Let the next so many writes find the disk full."""
+        self._full = writes
+
+    def fill_at(self, write: str, occurrence: int, writes: int) -> None:
+        """The same, from the `occurrence`-th time on that something is written by the method `write`."""
+        self._full_from = (f"before {write}", occurrence, writes)
+
+    def write(self, name: str) -> None:
+        """Just before something is durable: die there, or find the disk full."""
+        self.reach(f"before {name}")
+        if self._full_from is not None:
+            point, occurrence, writes = self._full_from
+            if point == f"before {name}" and self.seen[point] == occurrence:
+                self._full, self._full_from = writes, None
+        if self._full:
+            self._full -= 1
+            self.seen["disk full"] += 1
+            raise sqlite3.OperationalError("database or disk is full")
 
     def arm(self, at: str, occurrence: int = 1) -> None:
         """Break at the next time (or a later one) that the party comes to `at`."""
@@ -52,23 +74,6 @@ class Breaker:
         if point == self._at and self.seen[point] == self._occurrence:
             self.broken = True
             raise Crash(point)
-
-
-class FullDisk(Breaker):
-    """Instead of ending the party, lets so many writes from that point on find the disk full."""
-
-    def __init__(self, at: str | None = None, occurrence: int = 1, writes: int = 1) -> None:
-        super().__init__(at, occurrence)
-        self._left = writes
-        self._full = False
-
-    def reach(self, point: str) -> None:
-        self.seen[point] += 1
-        if point == self._at and self.seen[point] == self._occurrence:
-            self._full = True
-        if self._full and self._left and point.startswith("before"):
-            self._left -= 1
-            raise sqlite3.OperationalError("database or disk is full")
 
 
 def break_store(store: Store, breaker: Breaker) -> None:
@@ -104,7 +109,7 @@ def _broken(commit: Commit, breaker: Breaker, owner: Any) -> Commit:
         name = owner.writing
         with commit() as db:
             yield db
-            breaker.reach(f"before {name}")
+            breaker.write(name)
         breaker.reach(f"after {name}")
 
     return wrapped

@@ -7,6 +7,7 @@ aggregator is a thread here, or a process of its own that can be killed (`faults
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -156,6 +157,25 @@ class LiveServer(Worker):
         await coordinator.conclude()
         await server.stop(grace=0.2)
         await coordinator.close()
+
+
+def homes_of(parties: Parties, folder: Path, keys: int, scheme: str = "paillier") -> dict[str, Path]:
+    """A folder for each key holder, with its shares of so many keys."""
+    homes = {name: folder / name for name in parties.holders}
+    for name, home in homes.items():
+        shutil.copytree(parties.dealt(keys, scheme) / name, home)
+    return homes
+
+
+def start_workers(
+    parties: Parties, homes: dict[str, Path], task: Task, dial: Dial, receipts: list[Noted]
+) -> list[Worker]:
+    """All key holders and clients, in threads, each with a line of its own."""
+    workers: list[Worker] = [LiveHolder(parties, name, home, dial) for name, home in homes.items()]
+    workers += [LiveClient(parties, name, task, dial, receipts) for name in parties.clients]
+    for worker in workers:
+        worker.start()
+    return workers
 
 
 def judge(

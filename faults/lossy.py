@@ -8,7 +8,6 @@ left out, so that nothing but the repeating itself is tried.
 from __future__ import annotations
 
 import random
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import tenacity
 
 from core.tasks.task import Task
 from core.wire.dialing import Line
-from faults.live import LiveClient, LiveHolder, LiveServer, Worker, errors_of, judge
+from faults.live import LiveServer, errors_of, homes_of, judge, start_workers
 from faults.oracle import Noted
 from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
@@ -110,10 +109,7 @@ def one_run(folder: Path, task: Task, rounds: int, seed: int) -> tuple[list[str]
     """What went wrong in so many rounds, and how much was lost, in words."""
     rules = RoundRules(rounds=rounds, min_cohort=CLIENTS, max_cohort=8, target=CLIENTS, patience_seconds=PATIENCE)
     parties = Parties(folder, clients=CLIENTS)
-    shares = parties.dealt(rounds + 5, "plain")
-    homes = {name: folder / name for name in parties.holders}
-    for name, home in homes.items():
-        shutil.copytree(shares / name, home)
+    homes = homes_of(parties, folder, rounds + 5, "plain")
     networks: list[LossyNetwork] = []
     receipts: list[Noted] = []
     server = LiveServer(parties, folder / "server", task, rules)
@@ -125,11 +121,8 @@ def one_run(folder: Path, task: Task, rounds: int, seed: int) -> tuple[list[str]
         line.channel = grpc.intercept_channel(line.channel, networks[-1])
         return line
 
-    workers: list[Worker] = [LiveHolder(parties, name, home, dial) for name, home in homes.items()]
-    workers += [LiveClient(parties, name, task, dial, receipts) for name in parties.clients]
     with patch.object(tenacity, "wait_random_exponential", lambda **_: tenacity.wait_none()):
-        for worker in workers:
-            worker.start()
+        workers = start_workers(parties, homes, task, dial, receipts)
         found = errors_of([*workers, server], PATIENCE)
     calls, requests, answers = (sum(getattr(n, what) for n in networks) for what in ("calls", "requests", "answers"))
     if not requests or not answers:

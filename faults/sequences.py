@@ -24,7 +24,7 @@ from core.errors import Reason, Refused
 from core.protocol import AttemptId
 from core.tasks.task import Task
 from faults.actors import NOT_OURS, Actor, Client, Holder
-from faults.breaking import LEDGER_WRITES, WRITES, Breaker, break_store
+from faults.breaking import LEDGER_WRITES, WRITES
 from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
 from faults.task import known, slot_task
@@ -43,6 +43,7 @@ RULES = RoundRules(
 )  # fmt: skip
 EXPECTED = {*NOT_OURS, Reason.NOT_COMMITTED, Reason.NOT_ENROLLED, Reason.WRONG_DIGEST, Reason.WRONG_DESCRIPTION}
 """Refusals of what a confused client repeats."""
+AGGREGATOR_WRITES = [*WRITES, "set_state closing", "set_state releasing"]
 clients, holders = st.integers(0, CLIENTS - 1), st.integers(0, 2)
 
 
@@ -76,10 +77,12 @@ class FaultMachine(RuleBasedStateMachine):
         return self.loop.run_until_complete(work)
 
     def client(self, number: int) -> Client:
-        return list(self.world.clients.values())[number]
+        client: Client = list(self.world.clients.values())[number]
+        return client
 
     def holder(self, number: int) -> Holder:
-        return list(self.world.holders.values())[number]
+        holder: Holder = list(self.world.holders.values())[number]
+        return holder
 
     # -------------------------------------------------------------------------------- honest steps
 
@@ -175,7 +178,8 @@ class FaultMachine(RuleBasedStateMachine):
         try:
             self.wait(work)
         except Refused as refusal:
-            assert refusal.reason in EXPECTED | also, f"{refusal.reason}: {refusal}"
+            if refusal.reason not in EXPECTED | also:
+                raise
             return True
         return False
 
@@ -214,9 +218,17 @@ class FaultMachine(RuleBasedStateMachine):
     def aggregator_starts_again(self) -> None:
         self.wait(self.world.restart())
 
-    @rule(when=st.sampled_from(["before", "after"]), write=st.sampled_from([*WRITES, "set_state closing", "set_state releasing"]))  # fmt: skip
+    @rule(when=st.sampled_from(["before", "after"]), write=st.sampled_from(AGGREGATOR_WRITES))
     def aggregator_will_die_at_a_write(self, when: str, write: str) -> None:
         self.world.aggregator.breaker.arm(f"{when} {write}")
+
+    @rule(writes=st.integers(1, 3))
+    def aggregators_disk_is_full(self, writes: int) -> None:
+        self.world.aggregator.breaker.fill(writes)
+
+    @rule(number=holders)
+    def holders_disk_is_full(self, number: int) -> None:
+        self.holder(number).breaker.fill(1)
 
     # -------------------------------------------------------------------------------- the end
 
@@ -241,7 +253,8 @@ class FaultMachine(RuleBasedStateMachine):
             raise
         ending = type(self.world.phase).__name__
         self.endings[ending] = self.endings.get(ending, 0) + 1
-        return halfway + await self.world.conclude()
+        found: list[str] = halfway + await self.world.conclude()
+        return found
 
 
 def run(options: Options) -> Iterator[Outcome]:

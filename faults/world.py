@@ -53,7 +53,7 @@ class Aggregator:
         break_store(self.store, breaker)
         try:
             self.run = self._begun(world)
-        except Crash:
+        except (Crash, StorageError):
             self.store.close()
             raise
         self.coordinator = Coordinator(
@@ -130,7 +130,7 @@ class World:
         self.lives += 1
         try:
             born = Aggregator(self, folder, self.breaker)
-        except Crash:
+        except (Crash, StorageError):
             return self._born(self._left_behind(folder))
         self.run = born.run
         self._watch(born)
@@ -195,16 +195,17 @@ class World:
                 await self.restart()
                 continue
             except StorageError:
-                await self._storage_failed()
+                await self._start_again_if_stopped()
                 continue
+            await self._start_again_if_stopped()
             with suppress(Crash):
                 self.aggregator.breaker.reach(f"after answer {name}")
                 return answer
             await self.restart()
             return answer
 
-    async def _storage_failed(self) -> None:
-        """The sender tries again later; if the aggregator has stopped, somebody starts it again."""
+    async def _start_again_if_stopped(self) -> None:
+        """An aggregator that could not write down what it did has stopped; somebody starts it again."""
         ended = self.aggregator.coordinator.ended
         if ended.done() and ended.exception() is not None:
             await self.restart()
@@ -238,7 +239,6 @@ class World:
                 await aggregator.coordinator.apply(states.Tick())
 
         await self.call("tick", tick)
-        await self._storage_failed()
 
     def _waits_for_key(self) -> bool:
         return isinstance(self.phase, states.Waiting) and not self.phase.key_ready

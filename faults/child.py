@@ -1,0 +1,24 @@
+"""Run a party's program as a process of its own that knows the task of faults/task.py: SLOTS MODULE [ARGUMENTS ...].
+
+Its key files may be cheap ones (faults/parties.py).
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from faults.parties import cheap_passphrases
+from faults.task import known, slot_task
+
+
+def main() -> None:
+    """Run `python -m MODULE ARGUMENTS`, with one more task."""
+    slots, module, *arguments = sys.argv[1:]
+    sys.argv = [module, *arguments]
+    with known(slot_task(int(slots))), cheap_passphrases():
+        importlib.import_module(f"{module}.__main__").app()
+
+
+if __name__ == "__main__":
+    main()
