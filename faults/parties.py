@@ -6,15 +6,17 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from unittest.mock import patch
 
 from core.console import today
 from core.identity.home import load_registrar
-from core.identity.party import SHARES, PartyIdentity, load_identity
-from core.identity.roster import Roster
+from core.identity.key_file import read_passphrase
+from core.identity.party import CERTIFICATE, KEYS, SHARES, PartyIdentity, load_identity, read_private_keys
+from core.identity.roster import Role, Roster
+from core.identity.signing import SigningKey
 from keyholder.dealer import Dealer
 from registrar.federation import make_federation
 
@@ -44,19 +46,41 @@ def scratch() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-class Parties:
-    """Everybody's identity in a federation in `folder`, and round keys dealt ahead, to be copied for each trial."""
+@dataclass(frozen=True, repr=False)
+class ClientKeys:
+    """What a client needs to call and to sign; a whole identity has a roster of its own, too much for a crowd."""
 
-    def __init__(self, folder: Path, *, clients: int, holders: int = 3, threshold: int = 2, quorum: int = 2) -> None:
+    tls_key_pem: bytes
+    certificate_pem: bytes
+    signing: SigningKey
+
+
+def _client_keys(folder: Path) -> ClientKeys:
+    keys = read_private_keys(folder / KEYS, read_passphrase(None, folder, name=folder.name))
+    return ClientKeys(keys.tls_pem, (folder / CERTIFICATE).read_bytes(), keys.signing)
+
+
+class Parties:
+    """Everybody's identity in a federation in `folder`, and round keys dealt ahead, to be copied for each trial.
+
+    With `light`, clients have only their keys, in `cards`.
+    """
+
+    def __init__(
+        self, folder: Path, *, clients: int, holders: int = 3, threshold: int = 2, quorum: int = 2, light: bool = False
+    ) -> None:
         self.folder = folder
+        self.cards: dict[str, ClientKeys] = {}
         with cheap_passphrases():
             made = make_federation(
                 folder / "federation", clients=clients, holders=holders, threshold=threshold, quorum=quorum,
                 now=datetime.now(UTC),
             )  # fmt: skip
             self.registrar = load_registrar(made.folder)
-            names = [member.name for member in made.roster.members]
+            names = [member.name for member in made.roster.members if not light or member.role is not Role.CLIENT]
             self.identities = {name: load_identity(made.party(name)) for name in names}
+            if light:
+                self.cards = {name: _client_keys(made.party(name)) for name in self.clients}
 
     def __getitem__(self, name: str) -> PartyIdentity:
         return self.identities[name]
