@@ -126,17 +126,14 @@ async def take_part(crowd: Crowd, name: str) -> None:
     options = (*channel_options(server), ("grpc.use_local_subchannel_pool", 1))
     async with grpc.aio.secure_channel(crowd.address, secure, options=options) as channel:
         stub = rpc.FederationStub(channel)
-        request = pb.JoinRequest(
-            task=crowd.task.name, task_digest=task_digest(crowd.task), instance=secrets.token_bytes(16)
-        )
-        async for notice in stub.Join(request, timeout=PATIENCE, wait_for_ready=True):
+        async for notice in stub.Join(join_request(crowd.task), timeout=PATIENCE, wait_for_ready=True):
             match notice.WhichOneof("notice"):
                 case "welcome":
                     crowd.run = notice.welcome.run
                 case "round_opened":
-                    await _commit(crowd, stub, name, notice.round_opened)
+                    await commit(crowd, stub, name, notice.round_opened)
                 case "list_closed":
-                    await _upload(crowd, stub, name, notice.list_closed)
+                    await upload(crowd, stub, name, notice.list_closed)
                 case "run_ended":
                     if not notice.run_ended.completed:
                         raise AssertionError(notice.run_ended.sentence)
@@ -144,7 +141,13 @@ async def take_part(crowd: Crowd, name: str) -> None:
     raise AssertionError("the stream ended before the run")
 
 
-async def _commit(crowd: Crowd, stub: rpc.FederationAsyncStub, name: str, opened: pb.RoundOpened) -> None:
+def join_request(task: Task) -> pb.JoinRequest:
+    """What a new process of a client asks first."""
+    return pb.JoinRequest(task=task.name, task_digest=task_digest(task), instance=secrets.token_bytes(16))
+
+
+async def commit(crowd: Crowd, stub: rpc.FederationAsyncStub, name: str, opened: pb.RoundOpened) -> None:
+    """Answer a round that was opened with a commitment, after fetching its model."""
     id = description_from_bytes(opened.round.description).id
     async for _ in stub.FetchModel(pb.ModelRequest(round=0), timeout=PATIENCE):
         pass
@@ -157,7 +160,8 @@ async def _commit(crowd: Crowd, stub: rpc.FederationAsyncStub, name: str, opened
     crowd.receipts.append(Noted(name, id.round, id.attempt, "commit", receipt.sha256))
 
 
-async def _upload(crowd: Crowd, stub: rpc.FederationAsyncStub, name: str, closed: pb.ListClosed) -> None:
+async def upload(crowd: Crowd, stub: rpc.FederationAsyncStub, name: str, closed: pb.ListClosed) -> None:
+    """Send what was committed to."""
     payload = crowd.payloads[name]
     id = AttemptId(crowd.run, closed.round, closed.attempt)
     header = pb.SubmitRequest(header=submission_header_to_wire(SubmissionHeader(id, len(payload), digest(payload))))

@@ -1,0 +1,204 @@
+"""Clients that are slow on purpose: rounds close at their deadlines all the same, and others do not have to wait.
+
+Half of the slow connections never get through the TLS handshake, half are clients of the federation that have committed
+and send one byte of their update a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+import grpc
+
+from core.protocol import AttemptId, SubmissionHeader, digest
+from core.tasks.task import Task
+from core.wire import federation_pb2 as pb
+from core.wire import federation_pb2_grpc as rpc
+from core.wire.dialing import Line, channel_options
+from core.wire.messages import submission_header_to_wire
+from faults import crowd
+from faults.crowd import Crowd, payloads_of
+from faults.live import LiveHolder, Worker, errors_of, homes_of, judge
+from faults.outcome import Options, Outcome, timed
+from faults.parties import Parties, scratch
+from faults.process import ServerProcess
+from faults.task import known, slot_task
+from server.rules import RoundRules
+
+HONEST = 8
+PATIENCE = 120.0
+TOLERANCE = 1.0
+"""Seconds that a round may close before or after its deadline."""
+CALLS = 300
+NOISE_SECONDS = 0.02
+"""A latency below this is not looked at: it is the machine's."""
+
+
+class Meeting:
+    """What the clients of one trial wait for and tell each other."""
+
+    def __init__(self) -> None:
+        self.opened_at = self.listed_at = self.over_at = 0.0
+        self.before: list[float] = []
+        self.during: list[float] = []
+
+
+def run(options: Options) -> Iterator[Outcome]:
+    """200 slow connections; quick: 20, and shorter deadlines."""
+    slow = options.count(long=200, quick=20)
+    deadline = float(options.count(long=20, quick=4))
+    what = f"{slow} connections of one byte a second: half in the handshake, half in the middle of an update"
+    with timed("slow-clients", what) as outcome:
+        clients = HONEST + slow // 2
+        with scratch() as folder, known(slot_task(clients + 1)) as task:
+            outcome.add(one_run(folder, task, slow // 2, deadline, outcome), f"{slow} slow")
+    yield outcome
+
+
+def one_run(folder: Path, task: Task, slow: int, deadline: float, outcome: Outcome) -> list[str]:
+    """What went wrong in one round. One more client joins, and never commits."""
+    parties = Parties(folder, clients=HONEST + slow + 1, light=True)
+    count = len(parties.clients)
+    rules = RoundRules(
+        rounds=1, min_cohort=2, max_cohort=count, target=count, patience_seconds=PATIENCE,
+        round_seconds=deadline, upload_seconds=deadline, answer_seconds=PATIENCE,
+    )  # fmt: skip
+    homes = homes_of(parties, folder, 1)
+    server = ServerProcess(parties, folder / "server", count, rules)
+    server.start()
+    address = f"127.0.0.1:{server.port}"
+    together = Crowd(parties, task, address, payloads_of(parties, homes, task, count), [])
+    holders: list[Worker] = [
+        LiveHolder(parties, name, home, lambda name: Line(address, PATIENCE, parties[name]))
+        for name, home in homes.items()
+    ]
+    for holder in holders:
+        holder.start()
+    meeting = asyncio.run(_meet(together, slow))
+    found = errors_of(holders, PATIENCE)
+    found += [] if server.end() == 0 else [f"the server ended badly: {server.words()}"]
+    found += _judge(meeting, deadline, outcome)
+    return found + judge(parties, folder / "server", homes, rules, together.receipts)
+
+
+def _judge(meeting: Meeting, deadline: float, outcome: Outcome) -> list[str]:
+    closed, fixed = meeting.listed_at - meeting.opened_at, meeting.over_at - meeting.listed_at
+    before, during = (statistics.quantiles(times, n=100)[98] for times in (meeting.before, meeting.during))
+    outcome.measured = (
+        f"deadlines of {deadline:g} s: list closed after {closed:.2f} s, sum opened {fixed:.2f} s later; "
+        f"p99 of an honest call {before * 1e3:.1f} ms alone, {during * 1e3:.1f} ms beside them"
+    )
+    found = [
+        f"{what} closed after {seconds:.2f} s, its deadline was {deadline:g} s"
+        for what, seconds in (("the list", closed), ("uploading", fixed))
+        if abs(seconds - deadline) > TOLERANCE
+    ]
+    if during > max(2 * before, NOISE_SECONDS):
+        found.append(f"p99 of an honest call went from {before * 1e3:.1f} to {during * 1e3:.1f} ms")
+    return found
+
+
+async def _meet(together: Crowd, slow: int) -> Meeting:
+    meeting = Meeting()
+    names = list(together.payloads)
+    host, _, port = together.address.rpartition(":")
+    handshakes = [asyncio.ensure_future(_dribble(host, int(port), meeting)) for _ in range(slow)]
+    tasks = [_member(together, name, meeting, _role(place)) for place, name in enumerate(names)]
+    await asyncio.gather(*tasks)
+    for task in handshakes:
+        task.cancel()
+    await asyncio.gather(*handshakes, return_exceptions=True)
+    return meeting
+
+
+def _role(place: int) -> str:
+    return "silent" if place == 0 else "measures" if place == 1 else "honest" if place <= HONEST else "slow"
+
+
+async def _member(together: Crowd, name: str, meeting: Meeting, role: str) -> None:
+    """One client, honest or not, until the run is over."""
+    keys, server = together.parties.cards[name], together.parties["server"]
+    secure = grpc.ssl_channel_credentials(server.authority_pem, keys.tls_key_pem, keys.certificate_pem)
+    options = (*channel_options(server), ("grpc.use_local_subchannel_pool", 1))
+    async with AsyncExitStack() as stack:
+        channel = await stack.enter_async_context(
+            grpc.aio.secure_channel(together.address, secure, options=options)
+        )
+        stub = rpc.FederationStub(channel)
+        async for notice in stub.Join(crowd.join_request(together.task), timeout=PATIENCE, wait_for_ready=True):
+            match notice.WhichOneof("notice"):
+                case "welcome":
+                    together.run = notice.welcome.run
+                case "round_opened" if role != "silent":
+                    meeting.opened_at = meeting.opened_at or time.monotonic()
+                    if role == "measures":
+                        meeting.before = await _latencies(stub)
+                    await crowd.commit(together, stub, name, notice.round_opened)
+                case "list_closed":
+                    meeting.listed_at = meeting.listed_at or time.monotonic()
+                    await _send(together, stub, name, notice.list_closed, meeting, role)
+                case "round_closed":
+                    meeting.over_at = meeting.over_at or time.monotonic()
+                case "run_ended":
+                    return
+
+
+async def _send(
+    together: Crowd, stub: rpc.FederationAsyncStub, name: str, closed: pb.ListClosed, meeting: Meeting, role: str
+) -> None:
+    if role == "slow":
+        asyncio.ensure_future(_send_slowly(together, stub, name, closed, meeting))  # noqa: RUF006  the run ends it
+        return
+    if role == "measures":
+        meeting.during = await _latencies(stub)
+    await crowd.upload(together, stub, name, closed)
+
+
+async def _send_slowly(
+    together: Crowd, stub: rpc.FederationAsyncStub, name: str, closed: pb.ListClosed, meeting: Meeting
+) -> None:
+    payload = together.payloads[name]
+    id = AttemptId(together.run, closed.round, closed.attempt)
+    call = stub.Submit(timeout=PATIENCE)
+    with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        header = SubmissionHeader(id, len(payload), digest(payload))
+        await call.write(pb.SubmitRequest(header=submission_header_to_wire(header)))
+        for place in range(len(payload)):
+            await call.write(pb.SubmitRequest(data=payload[place : place + 1]))
+            await asyncio.sleep(1.0)
+            if meeting.over_at:
+                break
+        call.cancel()
+
+
+async def _latencies(stub: rpc.FederationAsyncStub) -> list[float]:
+    """Seconds of each of some hundred small calls, one after the other, when the others have settled down."""
+    await asyncio.sleep(1.0)
+    found = []
+    for _ in range(CALLS):
+        started = time.perf_counter()
+        async for _chunk in stub.FetchModel(pb.ModelRequest(round=0), timeout=PATIENCE):
+            pass
+        found.append(time.perf_counter() - started)
+    return found
+
+
+async def _dribble(host: str, port: int, meeting: Meeting) -> None:
+    """Begin a TLS handshake, one byte a second, once updates are being sent."""
+    while not meeting.listed_at:
+        await asyncio.sleep(0.05)
+    with suppress(OSError):
+        reader, writer = await asyncio.open_connection(host, port, family=socket.AF_INET)
+        try:
+            for byte in (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200)):
+                writer.write(bytes([byte]))
+                await writer.drain()
+                await asyncio.sleep(1.0)
+        finally:
+            writer.close()
