@@ -22,7 +22,7 @@ from keyholder.difference import DifferenceRule
 from keyholder.holder import KeyHolder
 from keyholder.ledger import Ledger
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 @dataclass(frozen=True)
