@@ -92,7 +92,9 @@ def one_round(folder: Path, task: Task, clients: int, outcome: Outcome) -> list[
     memory = server.peak_mb()
     found += errors_of(holders, PATIENCE)
     found += [] if server.end() == 0 else [f"the server ended badly: {server.words()}"]
-    outcome.measured = f"{seconds:.1f} s from the first connection to the end of the run; server at most {memory:.0f} MB"
+    outcome.measured = (
+        f"{seconds:.1f} s from the first connection to the end of the run; server at most {memory:.0f} MB"
+    )
     found += [] if seconds <= MOST_SECONDS else [f"it took {seconds:.1f} s"]
     found += [] if memory <= MOST_MB else [f"the server took {memory:.0f} MB"]
     return found + judge(parties, folder / "server", homes, rules, crowd.receipts)

@@ -49,9 +49,7 @@ def one_run(folder: Path, task: Task, seconds: float, outcome: Outcome, *, silen
     network, watcher = FaultyNetwork(address), Watcher(parties, address)
     receipts: list[Noted] = []
     network.slow(RATE)
-    workers = start_workers(
-        parties, homes, task, lambda name: Line(network.address, PATIENCE, parties[name]), receipts
-    )
+    workers = start_workers(parties, homes, task, lambda name: Line(network.address, PATIENCE, parties[name]), receipts)
     watcher.wait_for(lambda told: told.round >= 2, PATIENCE)
     network.stall()
     if not silent:

@@ -127,9 +127,7 @@ async def _member(together: Crowd, name: str, meeting: Meeting, role: str) -> No
     secure = grpc.ssl_channel_credentials(server.authority_pem, keys.tls_key_pem, keys.certificate_pem)
     options = (*channel_options(server), ("grpc.use_local_subchannel_pool", 1))
     async with AsyncExitStack() as stack:
-        channel = await stack.enter_async_context(
-            grpc.aio.secure_channel(together.address, secure, options=options)
-        )
+        channel = await stack.enter_async_context(grpc.aio.secure_channel(together.address, secure, options=options))
         stub = rpc.FederationStub(channel)
         async for notice in stub.Join(crowd.join_request(together.task), timeout=PATIENCE, wait_for_ready=True):
             match notice.WhichOneof("notice"):
@@ -196,7 +194,7 @@ async def _dribble(host: str, port: int, meeting: Meeting) -> None:
     with suppress(OSError):
         reader, writer = await asyncio.open_connection(host, port, family=socket.AF_INET)
         try:
-            for byte in (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200)):
+            for byte in b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200):
                 writer.write(bytes([byte]))
                 await writer.drain()
                 await asyncio.sleep(1.0)

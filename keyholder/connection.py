@@ -88,15 +88,15 @@ class HolderConnection:
     def _offer_keys(self, task: pb.NeedKey) -> None:
         id = attempt_id(task.run, task.round, task.attempt)
         try:
-            self._holder.deal_to_itself(task.scheme, task.bits, 1)
-            keys = self._holder.unused_keys(task.scheme, task.bits)
+            self._holder.deal_to_itself(task.scheme, task.bits, 1, task.above)
+            keys = self._holder.unused_keys(task.scheme, task.bits, task.above)
         except Refused as refusal:
             log.warning("no key offered", reason=refusal.reason.value, why=str(refusal))
             return
         offer = pb.KeyOffer(**_named(id), keys=map(signed_key_to_wire, keys))
         self._tell(lambda: self._stub.OfferKeys(offer, timeout=CALL_SECONDS))
         log.debug("keys offered", round=id.round, attempt=id.attempt, keys=len(keys))
-        self._holder.deal_to_itself(task.scheme, task.bits, KEYS_AHEAD)
+        self._holder.deal_to_itself(task.scheme, task.bits, KEYS_AHEAD, task.above)
 
     def _sign_list(self, id: AttemptId, task: pb.CloseList) -> None:
         signature = pb.ListSignature(**_named(id), signature=self._holder.sign_list(list_order(task)))

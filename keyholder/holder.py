@@ -99,30 +99,32 @@ class KeyHolder:
 
     # -------------------------------------------------------------------------------- keys
 
-    def unused_keys(self, scheme: str, bits: int) -> list[Signed]:
+    def unused_keys(self, scheme: str, bits: int, above: int = 0) -> list[Signed]:
         """Keys of this kind, in date, that this holder has an unused share of, the lowest serial numbers first.
 
-        Raises Refused(BAD_KEY) if its policy does not allow such keys.
+        Only those above a serial number: a holder that was away has shares of keys that others have used since, and
+        must not offer these alone. Raises Refused(BAD_KEY) if its policy does not allow such keys.
         """
         self._agree_to_key(scheme, bits)
         used = self.ledger.used_keys()
         found = [
             key.signed
             for key in self.shares.dealt()
-            if key.certificate.serial not in used
+            if key.certificate.serial > above
+            and key.certificate.serial not in used
             and key.certificate.key.is_of(scheme, bits)
             and key.certificate.expires_day >= self._today()  # else what nobody may use stands before newer keys
         ]
         return found[:MOST_OFFERED]
 
-    def deal_to_itself(self, scheme: str, bits: int, wanted: int) -> None:
+    def deal_to_itself(self, scheme: str, bits: int, wanted: int, above: int = 0) -> None:
         """A single holder deals its own keys, until there are so many unused ones. With several, the registrar does."""
         roster = self.trust.roster
-        missing = wanted - len(self.unused_keys(scheme, bits))
+        missing = wanted - len(self.unused_keys(scheme, bits, above))
         if len(roster.holders) == 1 and missing > 0:
             folder = self.identity.folder
             dealer = Dealer(roster, self.identity.signing, lambda _: folder, self._today())
-            first = max(highest_serial(folder), *self.ledger.used_keys(), 0) + 1
+            first = max(highest_serial(folder), *self.ledger.used_keys(), above) + 1
             for serial in dealer.deal(first, missing, scheme, bits):
                 log.info("dealt", serial=serial, scheme=scheme, bits=bits)
 

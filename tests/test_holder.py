@@ -645,6 +645,15 @@ def serials(keys: list[Signed]) -> list[int]:
     return [certificate_from_bytes(key.body).serial for key in keys]
 
 
+def test_a_holder_that_was_away_offers_what_the_others_have_not_used_since(tmp_path: Path) -> None:
+    federation = SmallFederation(tmp_path / "federation", clients=2)
+    dealt = serials(federation.deal(MOST_OFFERED + 3))
+    holder = federation.key_holder(1, tmp_path / "holder")
+    assert serials(holder.unused_keys("paillier", BITS, above=dealt[-3])) == dealt[-2:]
+    assert serials(holder.unused_keys("paillier", BITS, above=dealt[0])) == dealt[1 : MOST_OFFERED + 1]
+    federation.close()
+
+
 def test_unused_keys_are_offered_the_lowest_first_and_not_too_many(tmp_path: Path) -> None:
     federation = SmallFederation(tmp_path / "federation", clients=2)
     dealt = serials(federation.deal(MOST_OFFERED + 2))

@@ -939,11 +939,14 @@ class NeedKey(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     SCHEME_FIELD_NUMBER: _builtins.int
     BITS_FIELD_NUMBER: _builtins.int
+    ABOVE_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     round: _builtins.int
     attempt: _builtins.int
     scheme: _builtins.str
     bits: _builtins.int
+    above: _builtins.int
+    """only keys with higher serial numbers: those up to this one are used, or passed over"""
     def __init__(
         self,
         *,
@@ -952,10 +955,11 @@ class NeedKey(_message.Message):
         attempt: _builtins.int = ...,
         scheme: _builtins.str = ...,
         bits: _builtins.int = ...,
+        above: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "bits", b"bits", "round", b"round", "run", b"run", "scheme", b"scheme"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["above", b"above", "attempt", b"attempt", "bits", b"bits", "round", b"round", "run", b"run", "scheme", b"scheme"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
