@@ -38,8 +38,15 @@ def round_closed(id: AttemptId, *, completed: bool, sentence: str = "") -> pb.No
 
 def need_key(id: AttemptId, settings: RunSettings, above: int) -> pb.HolderTask:
     """Ask for keys with serial numbers above the highest that was ever used."""
-    names = {"run": id.run, "round": id.round, "attempt": id.attempt}
-    return pb.HolderTask(need_key=pb.NeedKey(**names, scheme=settings.scheme, bits=settings.key_bits, above=above))
+    message = pb.NeedKey(
+        run=id.run,
+        round=id.round,
+        attempt=id.attempt,
+        scheme=settings.scheme,
+        bits=settings.key_bits,
+        above=above,
+    )
+    return pb.HolderTask(need_key=message)
 
 
 def close_list(attempt: Attempt, lineage: Sequence[HolderSignature]) -> pb.CloseList:
