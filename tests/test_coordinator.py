@@ -823,6 +823,25 @@ def test_a_full_disk_at_any_write_loses_nothing_that_was_acknowledged(
     assert len(stopped) >= 5, "opening, closing, announcing, fixing, keeping or completing it"
 
 
+def test_no_room_for_an_opened_sum_stops_the_process_and_a_restart_opens_the_same(
+    federation: SmallFederation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(hall: Hall) -> None:
+        def full(*_: object) -> None:
+            raise StorageError("the disk is full")
+
+        await hall.gather()
+        await hall.play_until(states.Releasing)
+        monkeypatch.setattr(hall.store, "keep_opened", full)
+        await hall.play(hall.coordinator.ended.done)
+        assert isinstance(hall.coordinator.ended.exception(), StorageError)
+        assert hall.store.last_attempt(RUN).state == "releasing"  # type: ignore[union-attr]
+        await hall.restart()
+        await hall.finish()
+
+    tell(tmp_path, federation, story, scheme="paillier")
+
+
 def test_a_disk_that_cannot_be_read_stops_the_process_and_not_the_run(
     federation: SmallFederation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
