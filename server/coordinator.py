@@ -142,7 +142,15 @@ class Coordinator:
                     log.info(rounds.waiting_for(self.state, self.settings.rules))
                     said_at = self._clock()
                 await self._happened(states.Tick())
+                self._dismiss_revoked()
                 await self._write_refusals()
+
+    def _dismiss_revoked(self) -> None:
+        """End the streams of those who were revoked meanwhile: they are waited for no longer, and cannot come back."""
+        active = {member.name for member in self.trust.roster.members if not member.revoked}
+        for seats in (self.audience.clients, self.audience.holders):
+            for name in seats.keys() - active:
+                seats[name].close()
 
     async def conclude(self) -> None:
         """Mark the run as ended, once its results are written; before that, a restart ends it again."""

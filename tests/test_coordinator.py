@@ -521,6 +521,27 @@ def test_a_client_revoked_after_it_committed_is_in_no_sum_and_the_others_go_on(t
     tell(tmp_path / "hall", federation, story)
 
 
+def test_the_stream_of_a_revoked_party_ends_so_that_nobody_waits_for_it(tmp_path: Path) -> None:
+    federation = SmallFederation(tmp_path / "federation")
+
+    async def story(hall: Hall) -> None:
+        await hall.gather()
+        await hall.play_until(states.Committing)
+        for name in ("client-3", "keyholder-1"):
+            federation.revoke(name)
+        hall.now += RULES.round_seconds
+        keeping = asyncio.ensure_future(hall.coordinator.keep_time())
+        for name in ("client-3", "keyholder-1"):
+            async with asyncio.timeout(20):
+                assert [message async for message in hall.outboxes[name].messages()], "it comes to its end"
+            await hall.leave(name)
+        assert hall.coordinator.state.present == {"client-1", "client-2"}
+        await hall.finish()
+        await keeping
+
+    tell(tmp_path / "hall", federation, story, rules=replace(RULES, quorum=2))
+
+
 # ------------------------------------------------------------------------------------------------ coming and going
 
 
