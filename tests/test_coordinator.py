@@ -968,6 +968,25 @@ def test_models_of_all_rounds_can_be_asked_for_with_their_endorsements(
     tell(tmp_path, federation, story)
 
 
+def test_what_holders_offered_for_one_attempt_does_not_count_for_the_next(
+    federation: SmallFederation, tmp_path: Path
+) -> None:
+    """By then they may have used those keys, or be gone."""
+
+    async def story(hall: Hall) -> None:
+        def choose() -> object:
+            return hall.coordinator.offers.choose(2, "plain", BITS, federation.trust(), today())
+
+        await hall.gather(*federation.holders)
+        await hall.play()
+        assert choose() is not None
+        await hall.gather(*federation.clients)
+        assert isinstance(hall.phase, states.Committing)
+        assert choose() is None
+
+    tell(tmp_path, federation, story)
+
+
 def test_what_the_aggregator_signs_fits_its_own_settings(federation: SmallFederation, tmp_path: Path) -> None:
     async def story(hall: Hall) -> None:
         await hall.gather()
