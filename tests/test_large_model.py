@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +14,23 @@ import pytest
 
 from client.connection import ClientConnection
 from client.participant import Participant
+from core.console import today
+from core.identity.party import load_identity
 from core.losses import mse
 from core.nn import Module, Parameter
 from core.optim import SGD
 from core.secagg.scheme import Policy
+from core.tasks import TASKS
 from core.tasks.task import LocalTraining, Reading, Task
 from core.tensor import Tensor
 from core.wire.dialing import Line
 from keyholder.connection import HolderConnection
+from keyholder.difference import DifferenceRule
 from keyholder.holder import KeyHolder
 from keyholder.ledger import Ledger
+from registrar.federation import make_federation
 from server.coordinator import Coordinator
-from server.rounds import RoundRules
+from server.rules import RoundRules
 from server.service import listen
 from server.settings import RunSettings
 from server.store import Store
@@ -68,15 +74,25 @@ TASK = Task(
 
 
 @pytest.fixture
-def address(tmp_path: Path) -> Iterator[str]:
+def federation(tmp_path: Path, cheap_passphrases: None) -> Path:
+    """Two clients and one key holder, who deals its own keys; certificates for all."""
+    folder = tmp_path / "federation"
+    make_federation(folder, clients=2, holders=1, threshold=1, now=datetime.now(UTC))
+    return folder
+
+
+@pytest.fixture
+def address(tmp_path: Path, federation: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """An aggregator in a thread of this process."""
+    monkeypatch.setitem(TASKS, TASK.name, TASK)  # for the key holder, who looks it up
     ready: Future[tuple[asyncio.AbstractEventLoop, str]] = Future()
 
     async def serve() -> None:
-        settings = RunSettings("large", "plain", 2048, 0, RoundRules(rounds=1, target=2, min_cohort=2))
-        store = Store(tmp_path)
+        rules = RoundRules(rounds=1, target=2, min_cohort=2, holders=1, threshold=1, quorum=1)
+        settings = RunSettings(TASK.name, "plain", 2048, 0, rules)
+        store = Store(tmp_path / "server")
         store.begin_run(RUN, settings.to_json(), np.zeros(WEIGHTS))
-        coordinator = Coordinator(RUN, settings, TASK, store)
+        coordinator = Coordinator(RUN, settings, TASK, store, load_identity(federation / "server"))
         await coordinator.start()
         server, port = await listen(coordinator, "127.0.0.1:0")
         ready.set_result((asyncio.get_running_loop(), f"127.0.0.1:{port}"))
@@ -92,18 +108,21 @@ def address(tmp_path: Path) -> Iterator[str]:
     assert not thread.is_alive()
 
 
-def test_four_million_weights_go_up_and_down(address: str, tmp_path: Path) -> None:
+def test_four_million_weights_go_up_and_down(address: str, federation: Path, tmp_path: Path) -> None:
     models: list[np.ndarray] = []
+    policy = Policy(allow_plain=True)
 
     def take_part(number: int) -> None:
-        with Line(address, patience=20) as line:
-            participant = Participant(f"c{number}", TASK, Policy(allow_plain=True), lambda enrolment: Targets())
-            ClientConnection(line, participant, WEIGHTS, number).take_part(models.append)
+        identity = load_identity(federation / f"client-{number}")
+        with Line(address, 20, identity) as line:
+            participant = Participant(identity, TASK, policy, lambda seed, number: Targets(), today)
+            ClientConnection(line, participant, WEIGHTS).take_part(models.append)
 
     def hold() -> None:
+        identity = load_identity(federation / "keyholder-1")
         ledger = Ledger(tmp_path / "holder")
-        with Line(address, patience=20) as line:
-            HolderConnection(line, KeyHolder(Policy(allow_plain=True), ledger)).serve()
+        with Line(address, 20, identity) as line:
+            HolderConnection(line, KeyHolder(identity, policy, ledger, DifferenceRule.ENFORCE, today)).serve()
         ledger.close()
 
     threads = [threading.Thread(target=take_part, args=(number,)) for number in (1, 2)]
