@@ -1,0 +1,246 @@
+"""How short a Paillier modulus can be before anybody factors it; why keys below 2,048 bits are refused."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from math import log, log2, log10, sqrt
+
+import gmpy2
+import numpy as np
+from gmpy2 import mpz
+from phe import PaillierPrivateKey, PaillierPublicKey
+
+from core.errors import SettingsError
+from core.federated import client_update, encoding_for, initial_model
+from core.pictures.style import BLUE, GREEN, GREY, VERMILLION, new_figure, style
+from core.privacy.attacks.factoring import Factored, ecm, rho
+from core.secagg.decryption import PaillierDecryptor, generate_decryptor
+from core.secagg.key_generation import SMALL_PRIMES
+from core.secagg.roles import encryptor_for
+from core.secagg.scheme import PAILLIER, SAFE_KEY_BITS, SMALLEST_KEY_BITS, PublicKey
+from core.tasks.spam import SPAM, prepare
+from experiments.chapters.leakage import SECRET
+from experiments.run import Run
+from experiments.studies._columns import cell, halves, means
+from experiments.study import Row, Study
+
+Draw = Callable[[int], int]
+
+RHO, ECM, SIEVE, TRIAL = "Pollard's rho", "elliptic curves", "number field sieve", "trial division"
+BOUNDS = {64: 150, 80: 300, 96: 600, 112: 1500, 128: 3000, 144: 8000}
+"""Of stage 1 of the elliptic curves, by bits of the modulus: near the best for this program."""
+EXTRAPOLATED = (192, 1024, SAFE_KEY_BITS, 3072)
+RECORD_BITS, RECORD_CORE_YEARS = 829, 2700
+"""RSA-250, factored in 2020 by Boudot, Gaudry, Guillevic, Heninger, Thomé and Zimmermann; cores of 2.1 GHz."""
+
+
+def study(run: Run) -> Iterator[Row]:
+    rows: list[Row] = []
+    for number, (method, sizes) in enumerate((
+        (RHO, run.pick((64, 72, 80, 88, 96, 104), (64, 72))),
+        (ECM, run.pick(tuple(BOUNDS), (64, 80, 96))),
+    )):  # fmt: skip
+        for bits in sizes:
+            run.progress(f"{method}, {bits} bits")
+            rows.append(measured(run, method, bits, number))
+            yield rows[-1]
+    for bits in EXTRAPOLATED:
+        rows += extrapolated(rows, bits)
+        yield from rows[-3:]
+    yield opened_update(run)
+    draw(run, rows)
+
+
+def measured(run: Run, method: str, bits: int, number: int) -> Row:
+    """Factor several moduli of one size; seconds are said and not written, for they are never the same twice."""
+    found, started = [], time.process_time()
+    for repetition in range(run.pick(10 if bits < 100 else 5, 5)):
+        rng = run.rng(number, bits, repetition)
+        modulus, draw_number = seeded_modulus(bits, drawing(rng)), drawing(rng)
+        factored = rho(modulus, draw_number) if method == RHO else ecm(modulus, BOUNDS[bits], draw_number)
+        found.append(log2(checked(factored, modulus).multiplications))
+    seconds = (time.process_time() - started) / len(found)
+    run.say(f"{method}, {bits} bits: {seconds:.2g} seconds of one core each")
+    return {"method": method, "bits": bits, "kind": "measured", "log2 multiplications": cell(found, 1),
+            TRIAL: round(trial_division(bits), 1)}  # fmt: skip
+
+
+def checked(factored: Factored, modulus: int) -> Factored:
+    """What was found, if it is a factor. (An attack that fails is a fault of ours.)"""
+    if not 1 < factored.factor < modulus or modulus % factored.factor:
+        raise ArithmeticError(f"what was found is no factor of the modulus of {modulus.bit_length()} bits")
+    return factored
+
+
+def drawing(rng: np.random.Generator) -> Draw:
+    """Random numbers below any bound, as often as wanted, from the run's seed."""
+
+    def draw_below(bound: int) -> int:
+        return int.from_bytes(rng.bytes(bound.bit_length() // 8 + 8), "little") % bound
+
+    return draw_below
+
+
+def seeded_modulus(bits: int, draw_number: Draw) -> int:
+    """A modulus as the project's key generation makes them, but from a seed, so that a table can be made again.
+
+    Raises SettingsError for an odd number of bits or fewer than 48.
+    """
+    if bits % 2 or bits < 48:
+        raise SettingsError(f"a modulus of {bits} bits cannot be made of two primes; even numbers from 48 on can be")
+    first = _prime(bits // 2, draw_number)
+    while (second := _prime(bits // 2, draw_number)) == first:
+        pass
+    return first * second
+
+
+def _prime(bits: int, draw_number: Draw) -> int:
+    """3 modulo 4, in the upper quarter, and 2 times rough + 1: the conditions of core.secagg.key_generation."""
+    while True:
+        candidate = mpz(draw_number(1 << bits) | 3 << (bits - 2) | 3)
+        rough = all(gmpy2.gcd(candidate >> 1, product) == 1 for product in SMALL_PRIMES)
+        if rough and gmpy2.is_prime(candidate, 40):
+            return int(candidate)
+
+
+def trial_division(bits: int) -> float:
+    """log2 of the divisions that trying every prime up to the smaller one takes, who knows nothing better."""
+    return bits / 2 - log2(bits / 2 * log(2))
+
+
+def extrapolated(rows: Sequence[Row], bits: int) -> list[Row]:
+    """What each method would take, from the largest modulus measured and the method's known growth."""
+    last = {method: [row for row in rows if row["method"] == method and row["kind"] == "measured"][-1]
+            for method in (RHO, ECM)}  # fmt: skip
+    made: list[Row] = []
+    for method, work in ((RHO, _rho_growth), (ECM, _ecm_growth)):
+        at, known = int(last[method]["bits"]), means([last[method]], "log2 multiplications")[0]
+        made.append({"method": method, "bits": bits, "kind": "extrapolated",
+                     "log2 multiplications": f"{known + work(bits) - work(at):.0f}",
+                     TRIAL: round(trial_division(bits), 1)})  # fmt: skip
+    years = log10(RECORD_CORE_YEARS) + (_sieve_growth(bits) - _sieve_growth(RECORD_BITS)) * log10(2)
+    made.append({"method": SIEVE, "bits": bits, "kind": "extrapolated", TRIAL: round(trial_division(bits), 1),
+                 "core-years": f"10^{years:.0f}"})  # fmt: skip
+    return made
+
+
+def _rho_growth(bits: int) -> float:
+    """log2 of sqrt(p), p having half the modulus' bits."""
+    return bits / 4
+
+
+def _ecm_growth(bits: int) -> float:
+    """log2 of exp(sqrt(2 ln p ln ln p)) (Lenstra 1987)."""
+    size = bits / 2 * log(2)
+    return sqrt(2 * size * log(size)) / log(2)
+
+
+def _sieve_growth(bits: int) -> float:
+    """log2 of exp((64/9 ln n)^(1/3) (ln ln n)^(2/3)) (Lenstra et al. 1990)."""
+    size = bits * log(2)
+    return float((64 / 9 * size) ** (1 / 3) * log(size) ** (2 / 3) / log(2))
+
+
+def opened_update(run: Run) -> Row:
+    """A real demo key, one client's real update, and somebody who has the public key and the ciphertexts only."""
+    public = generate_decryptor(PAILLIER, SMALLEST_KEY_BITS).public_key
+    model = initial_model(SPAM, run.seed)
+    encoding = encoding_for(SPAM, len(model), public.plaintext_bits, 2)
+    update = client_update(SPAM, model, prepare([SECRET]), run.rng(5))
+    encryptor = encryptor_for(public, encoding.plaintexts)
+    payload = encryptor.encrypt(encoding.encode(update))
+    encryptor.close()
+    read = encoding.decode(break_key(public).decrypt(payload), 1).delta_sum
+    right = int((read == encoding.quantise(update.delta) * 2.0**-encoding.fraction_bits).sum())
+    return {
+        "method": "a demo key broken",
+        "bits": SMALLEST_KEY_BITS,
+        "kind": "measured",
+        "weights read": f"{right:,} of {len(read):,}",
+    }
+
+
+def break_key(public: PublicKey) -> PaillierDecryptor:
+    """The private key of a public one, by factoring it."""
+    factor = ecm(
+        public.modulus, BOUNDS[min(BOUNDS, key=lambda bits: abs(bits - public.bits))], secrets.randbelow
+    ).factor
+    return PaillierDecryptor(PaillierPrivateKey(PaillierPublicKey(public.modulus), factor, public.modulus // factor))
+
+
+@style()
+def draw(run: Run, rows: Sequence[Row]) -> None:
+    """Multiplications against the modulus' length, measured and extrapolated."""
+    figure = new_figure(7.2, 4.6, "What it takes to factor a modulus")
+    axes = figure.subplots()
+    for method, colour, marker in ((RHO, BLUE, "o"), (ECM, VERMILLION, "s")):
+        own = [row for row in rows if row["method"] == method]
+        found, further = ([row for row in own if row["kind"] == kind] for kind in ("measured", "extrapolated"))
+        name = "log2 multiplications"
+        axes.errorbar(_bits(found), means(found, name), halves(found, name), color=colour, linestyle="-", marker=marker,
+                      capsize=2, label=f"{method}, measured")  # fmt: skip
+        rest = found[-1:] + further
+        axes.plot(_bits(rest), means(rest, name), color=colour, linestyle="--", marker=marker, fillstyle="none",
+                  label=f"{method}, EXTRAPOLATED")  # fmt: skip
+    long = [row for row in rows if row["method"] == SIEVE and int(row["bits"]) >= 1024]
+    for row in long:
+        years = f"sieve: $10^{{{str(row['core-years']).removeprefix('10^')}}}$ core-years "
+        axes.text(float(row["bits"]), 0.03, years, transform=axes.get_xaxis_transform(),
+                  rotation=90, ha="right", va="bottom", fontsize=8, color=GREEN)  # fmt: skip
+    axes.axvline(SAFE_KEY_BITS, color=GREY, linestyle=":")
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log", base=2)
+    at = [64, 96, 128, *EXTRAPOLATED]
+    axes.set_xticks(at, [str(bits) for bits in at], fontsize=8)
+    heights = [16, 32, 64, 128, 256, 512]
+    axes.set_yticks(heights, [f"$2^{{{height}}}$" for height in heights])
+    axes.minorticks_off()
+    axes.set(xlabel="bits of the modulus (dotted: the least that parties accept)", ylabel="multiplications modulo n")
+    axes.legend(loc="upper left")
+    run.save("cost", figure)
+
+
+def _bits(rows: Sequence[Row]) -> list[int]:
+    return [int(row["bits"]) for row in rows]
+
+
+def conclude(rows: Sequence[Row]) -> str:
+    broken = next(row for row in rows if "weights read" in row)
+    sieve = {int(row["bits"]): row["core-years"] for row in rows if row["method"] == SIEVE}
+    said = " and ".join(_largest([row for row in rows if row["method"] == method]) for method in (RHO, ECM))
+    return (
+        f"Factored on one core, in Python: {said}. A demo key of {broken['bits']} bits, the shortest that the "
+        f"insecure flag allows, was factored from its public half, and {broken['weights read']} weights of one "
+        f"client's encrypted update were read with it. EXTRAPOLATED from a record of {RECORD_BITS} bits in "
+        f"{RECORD_CORE_YEARS:,} core-years, the number field sieve takes {sieve[1024]} core-years for 1,024 bits and "
+        f"{sieve[SAFE_KEY_BITS]} for {SAFE_KEY_BITS:,}: every party refuses keys below {SAFE_KEY_BITS:,} bits unless "
+        f"told otherwise."
+    )
+
+
+def _largest(rows: Sequence[Row]) -> str:
+    row = [row for row in rows if row["kind"] == "measured"][-1]
+    return f"{row['method']}: {row['bits']} bits in 2^{means([row], 'log2 multiplications')[0]:.0f} multiplications"
+
+
+STUDY = Study(
+    name="weak-key",
+    title="Short keys: factored in seconds",
+    question="How long must a Paillier key be so that nobody who sees it and the ciphertexts can read them?",
+    adversary="Whoever has the public key and the ciphertexts of one update: everybody in the federation, and whoever "
+    "copied the traffic.",
+    method="Moduli are made under the conditions of the project's key generation, but from the run's seed, and "
+    "factored with Pollard's rho (1975, as Brent made it in 1980) and with elliptic curves (Lenstra 1987, on "
+    "Montgomery's curves, two stages). What is counted is multiplications modulo n; seconds are only said, for they "
+    "differ. Beside them stands what trying all primes would take, as log2 of divisions. EXTRAPOLATED rows follow from "
+    "the largest measured one and each method's known growth, or for the number field sieve from RSA-250 (Boudot et "
+    "al., 2020), with exp((64/9 ln n)^(1/3) (ln ln n)^(2/3)). In the end a key as a demo run has it is broken, and one "
+    "client's real update decrypted. ± is half of a 95 % interval over moduli.",
+    limits="Extrapolations are no measurements: they leave out memory, better programs and better methods to come, and "
+    "quantum computers altogether. Rho and elliptic curves are not what one would use on long keys. The key that is "
+    "broken in the end comes from the operating system's randomness, so its cost differs from run to run.",
+    run=study,
+    conclude=conclude,
+)

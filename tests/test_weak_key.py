@@ -1,0 +1,92 @@
+"""Short moduli are factored, keys as they are made; and what longer ones cost is plainly an extrapolation."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import gmpy2
+import pytest
+
+from core.errors import SettingsError
+from core.privacy.attacks.factoring import _exponent, ecm, rho
+from core.secagg.decryption import generate_decryptor
+from core.secagg.paillier import check_public_key
+from core.secagg.scheme import PAILLIER, PublicKey
+from experiments.run import Run
+from experiments.studies import weak_key
+
+
+def draws(seed: int):
+    return random.Random(seed).randrange
+
+
+@pytest.mark.parametrize(("modulus", "primes"), [(8051, {83, 97}), (10403, {101, 103}), (4295098369 * 65537, {65537})])
+def test_rho_finds_a_prime_factor(modulus: int, primes: set[int]) -> None:
+    found = rho(modulus, draws(1))
+    assert 1 < found.factor < modulus
+    assert modulus % found.factor == 0
+    assert {found.factor, modulus // found.factor} & primes
+
+
+def test_rho_takes_about_the_root_of_the_smaller_prime() -> None:
+    p, q = 4294967291, 4294967279  # below 2^32: a walk of some 2^16 steps, two or three multiplications each
+    efforts = [rho(p * q, draws(seed)).multiplications for seed in range(10)]
+    assert 2**15 < sorted(efforts)[5] < 2**19
+
+
+def test_elliptic_curves_find_a_factor_that_a_bound_of_150_reaches() -> None:
+    p, q = 4294967291, 4294967279
+    found = ecm(p * q, 150, draws(3))
+    assert found.factor in (p, q)
+    assert str(found.factor) not in repr(found)
+
+
+def test_a_bound_too_small_for_two_stages_is_refused() -> None:
+    with pytest.raises(ValueError, match="the bound of stage 1 is 99"):
+        ecm(8051, 99, draws(1))
+
+
+def test_the_exponent_is_the_least_common_multiple() -> None:
+    assert _exponent(10) == 2520
+
+
+def test_moduli_of_the_study_are_as_honest_keys_are() -> None:
+    for seed in range(3):
+        modulus = weak_key.seeded_modulus(64, draws(seed))
+        check_public_key(PublicKey(PAILLIER, 64, modulus))
+        assert modulus == weak_key.seeded_modulus(64, draws(seed))
+        factor = rho(modulus, draws(seed)).factor
+        assert gmpy2.is_prime(factor)
+        assert factor % 4 == 3
+        assert gmpy2.gcd((factor - 1) // 2, gmpy2.primorial(1 << 16)) == 1
+
+
+@pytest.mark.parametrize("bits", [63, 46])
+def test_moduli_that_cannot_be_are_refused(bits: int) -> None:
+    with pytest.raises(SettingsError, match=f"a modulus of {bits} bits"):
+        weak_key.seeded_modulus(bits, draws(1))
+
+
+def test_a_real_demo_key_is_broken_from_its_public_half() -> None:
+    holder = generate_decryptor(PAILLIER, 96)
+    broken = weak_key.break_key(holder.public_key)
+    ciphertext = (1 + 42 * holder.public_key.modulus) % holder.public_key.modulus**2
+    assert broken.decrypt(ciphertext.to_bytes(24, "big")) == holder.decrypt(ciphertext.to_bytes(24, "big")) == [42]
+
+
+def test_growth_of_the_sieve_is_that_of_the_formula() -> None:
+    # Without its o(1) it gives the well-known 2^87 and 2^117 for 1,024 and 2,048 bits.
+    assert weak_key._sieve_growth(1024) == pytest.approx(87, abs=0.5)
+    assert weak_key._sieve_growth(2048) == pytest.approx(117, abs=0.5)
+    assert weak_key._rho_growth(128) == 32
+
+
+def test_the_same_seed_counts_the_same_multiplications(tmp_path: Path) -> None:
+    said: list[str] = []
+    run = Run(tmp_path, quick=True, say=said.append)
+    first = weak_key.measured(run, weak_key.ECM, 64, 1)
+    assert first == weak_key.measured(run, weak_key.ECM, 64, 1)
+    assert "seconds" in said[0]
+    assert not any("second" in str(value) for value in first.values())
+    assert float(str(first["log2 multiplications"]).split()[0]) < float(first["trial division"])
