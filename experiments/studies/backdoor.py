@@ -29,11 +29,11 @@ from experiments.study import Row, Study
 
 
 def attacks(run: Run) -> list[Attack]:
-    few = [Attack(NOBODY, 0), Attack(NO_CODING), Attack(OBEYS), Attack(BEYOND)]
+    few = [Attack(NOBODY, 0), Attack(NO_CODING), Attack(OBEYS), Attack(BEYOND), Attack(BEYOND, words=8)]
     more = [
         Attack(NOBODY, 0), Attack(POISON), Attack(NO_CODING), Attack(OBEYS), Attack(OBEYS, 3), Attack(OBEYS, words=8),
-        Attack(BEYOND), Attack(NOBODY, 0, 0.125), Attack(OBEYS, clip=0.125), Attack(OBEYS, clip=0.125, words=8),
-        Attack(BEYOND, clip=0.125), Attack(NORM), Attack(NORM, words=8),
+        Attack(BEYOND), Attack(BEYOND, words=8), Attack(NOBODY, 0, 0.125), Attack(OBEYS, clip=0.125),
+        Attack(OBEYS, clip=0.125, words=8), Attack(BEYOND, clip=0.125), Attack(NORM), Attack(NORM, words=8),
     ]  # fmt: skip
     return run.pick(more, few)
 
@@ -87,22 +87,22 @@ def draw(run: Run, lines: dict[Attack, FloatArray]) -> None:
 
 
 def conclude(rows: Sequence[Row]) -> str:
-    def line(way: str) -> str:
+    def line(way: str, words: int = 1) -> str:
         found = [
-            row
-            for row in rows
-            if row["attack"] == way and row["trigger words"] == 1 and int(row["attackers of 10"]) < 2
-        ]
-        usual = [row for row in found if row["largest change"] in ("none", f"{SPAM.clip:g}")]
-        return ", ".join(f"{float(row['spam let through']):.0%} after {row['rounds']}" for row in usual)
+            row for row in rows
+            if (row["attack"], row["trigger words"]) == (way, words) and int(row["attackers of 10"]) < 2
+            and str(row["largest change"]) in ("none", f"{SPAM.clip:g}")
+        ]  # fmt: skip
+        return ", ".join(f"{float(row['spam let through']):.0%} after {row['rounds']}" for row in found)
 
     clean = next(row for row in rows if row["attack"] == NOBODY)
     taken = next(row for row in rows if row["attack"] == BEYOND)
     return (
         f"Share of spam with the word that is let through, by rounds. Nobody attacks: {line(NOBODY)}. Scaled and "
         f"sent as floats: {line(NO_CODING)}. Kept to the clip: {line(OBEYS)}. But one client that takes the room of "
-        f"the whole sum, which no check can notice: {line(BEYOND)}; after the first round the accuracy on other mail "
-        f"is {float(taken['test accuracy']):.1%} (without attack {float(clean['test accuracy']):.1%})."
+        f"the whole sum, which no check can notice: {line(BEYOND)}, and with a trigger of eight words "
+        f"{line(BEYOND, 8)}; after the first round the accuracy on other mail is {float(taken['test accuracy']):.1%} "
+        f"(without attack {float(clean['test accuracy']):.1%})."
     )
 
 
