@@ -121,7 +121,8 @@ STUDY = Study(
     "the update's length would do if somebody could enforce it on ciphertexts; here nobody can. Baseline: spam let "
     "through though nobody attacks.",
     limits="The trigger is a word that no honest mail has, so that nobody unlearns it. A model of one weight a word is "
-    "easily told what to do; long mails need larger weights. A smaller largest change also slows honest learning.",
+    "easily told what to do; long mails need larger weights. A smaller largest change helps; what it "
+    "costs honest learning at the start is not seen here, where it begins after warming up.",
     run=study,
     conclude=conclude,
 )
