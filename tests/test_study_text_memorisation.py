@@ -20,10 +20,10 @@ from experiments.studies.text_memorisation import (
     Secret,
     Size,
     data_of,
-    exposures,
+    exposed,
     hide,
     rounds_of,
-    secrets_of,
+    secret_of,
     texts_of,
 )
 from experiments.study import write_files
@@ -55,7 +55,7 @@ def test_every_secret_is_weighed_as_if_it_were_asked_alone() -> None:
 
 def test_likelihoods_of_a_model_agree_with_reading_each_text() -> None:
     model, secret = initial_model(TASK, 1), Secret("my code is ", 7, 2, 1)
-    ranks = exposures(model, [secret])
+    ranks = [exposed(model, secret)]
     assert 0 <= ranks[0] <= np.log2(100)
 
 
@@ -69,12 +69,13 @@ def test_a_line_is_written_as_often_as_said_between_whole_lines() -> None:
     assert [line for line in lines if not line.startswith("my")] == ["one", "two", "three"]
 
 
-def test_beginnings_take_turns_in_how_often_they_are_written() -> None:
-    rng = np.random.default_rng(1)
-    times = (0, 1, 2)
-    assert [secret.beginning for secret in secrets_of(times, 4, 0, rng)] == list(BEGINNINGS[:3])
-    for place in range(3):
-        assert {secrets_of(times, 4, seed, rng)[place].times for seed in range(3)} == set(times)
+def test_a_secret_is_the_same_however_often_it_is_written_and_another_each_repetition(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    once, often, other = (secret_of(4, *rest) for rest in ((1, run, 0), (16, run, 0), (1, run, 1)))
+    assert (once.line, once.times, often.times) == (often.line, 1, 16)
+    assert once.line.startswith(BEGINNINGS[0])
+    assert other.line.startswith(BEGINNINGS[1])
+    assert once.number != other.number
 
 
 def test_texts_are_the_clients_own(tmp_path: Path) -> None:
@@ -109,21 +110,24 @@ def test_a_clipped_round_moves_the_model_by_the_clip_at_most_and_noise_adds_its_
 # --- The study ---
 
 
-def test_what_was_written_often_is_exposed_and_what_nobody_wrote_is_not_and_same_seed_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        text_memorisation, "size_of", lambda _run: Size((0, 12), 600, 2, (1, 25), 2, (Defence(), Defence(0.5, 1.0)))
-    )
+def test_what_was_written_often_is_exposed_and_noise_hides_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = Size((0, 12), 600, 2, (1, 20), 2, (Defence(), Defence(0.5, 1.0)))
+    monkeypatch.setattr(text_memorisation, "CLIENTS", 1)
+    monkeypatch.setattr(text_memorisation, "size_of", lambda _run: size)
+    rows = list(STUDY.run(Run(tmp_path, quick=True)))
+    bits = {(row["defence"], row["rounds"], row["times written"]): float(row["exposure (bits)"]) for row in rows}
+    assert bits["none", 20, 12] > 5.5
+    assert bits["none", 20, 12] > bits["none", 20, 0] + 2
+    assert bits["norm clip 0.5, noise 1 times that", 20, 12] < 4
+    assert len(rows) == 8
+
+
+def test_same_seed_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = Size((0, 2), 200, 2, (1, 2), 2, (Defence(), Defence(0.5, 1.0)))
+    monkeypatch.setattr(text_memorisation, "size_of", lambda _run: size)
     written = []
     for folder in ("a", "b"):
         run = Run(tmp_path / folder, quick=True)
-        rows = list(STUDY.run(run))
-        write_files(STUDY, rows, run)
+        write_files(STUDY, list(STUDY.run(run)), run)
         written.append((run.out / "table.csv").read_bytes())
     assert written[0] == written[1]
-    bits = {(row["defence"], row["rounds"], row["times written"]): float(row["exposure (bits)"]) for row in rows}
-    assert bits["none", 25, 12] > 5.5
-    assert bits["none", 25, 12] > bits["none", 25, 0] + 2
-    assert bits["norm clip 0.5, noise 1 times that", 25, 12] < 4
-    assert len(rows) == 8

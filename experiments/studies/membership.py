@@ -250,7 +250,7 @@ STUDY = Study(
     "side; a test compares them with client_update, weight by weight.",
     limits="A small model, few examples and many passes, so that it memorises: the worst case. Attacker and target "
     "know the same pool of digits. The noise is a stated sigma and no more: no epsilon is claimed here, and clipping "
-    "by itself protects nobody.",
+    "by itself promises nothing.",
     run=study,
     conclude=conclude,
 )

@@ -35,6 +35,7 @@ BEGINNINGS = (
 )
 TASK = replace(SHAKESPEARE_LSTM, local=LocalTraining(0.01, epochs=2, batch_size=16))
 CLIP_NORM = 3.0
+CLIENTS = 3
 DIGITS: IntArray = np.array([NUMBERS[digit] for digit in "0123456789"])
 
 
@@ -59,7 +60,7 @@ class Size:
     """How much is done.
 
     Attributes:
-        times: how often the secrets are written, one each; nobody writes the first.
+        times: how often the secret is written, in runs of their own.
         characters: of each client's text.
         digits: of a secret.
         rounds: after which is measured.
@@ -89,17 +90,15 @@ class Secret:
 
 
 def size_of(run: Run) -> Size:
-    noisy = [Defence(CLIP_NORM, noise) for noise in (0.0, 0.03, 0.1, 0.3)]
-    full = Size((0, 1, 2, 4, 8, 16), 3200, 4, (5, 10, 20), 5, (Defence(), *noisy))
-    return run.pick(full, Size((0, 4, 16), 1600, 3, (5, 20), 5, (Defence(), noisy[2])))
+    noisy = [Defence(CLIP_NORM, noise) for noise in (0.0, 0.1, 0.3)]
+    full = Size((0, 1, 2, 4, 8, 16), 2000, 4, (5, 10, 20), 5, (Defence(), *noisy))
+    return run.pick(full, Size((0, 4, 16), 1000, 3, (5, 15), 3, (Defence(), noisy[1])))
 
 
-def secrets_of(times: Sequence[int], digits: int, seed: int, rng: np.random.Generator) -> list[Secret]:
-    """Draw secrets at random, one a beginning. Beginnings take turns in how often they are written."""
-    return [
-        Secret(beginning, int(rng.integers(10**digits)), digits, times[(place + seed) % len(times)])
-        for place, beginning in enumerate(BEGINNINGS[: len(times)])
-    ]
+def secret_of(digits: int, times: int, run: Run, seed: int) -> Secret:
+    """Draw a secret at random; another beginning each repetition, and the same secret however often it is written."""
+    number = int(run.rng(2, seed).integers(10**digits))
+    return Secret(BEGINNINGS[seed % len(BEGINNINGS)], number, digits, times)
 
 
 def hide(secret: Secret, text: str, rng: np.random.Generator) -> str:
@@ -151,8 +150,8 @@ def rounds_of(data: Sequence[Dataset], defence: Defence, rounds: int, run: Run, 
         yield model
 
 
-def exposures(model: FloatArray, secrets: Sequence[Secret]) -> list[float]:
-    """How exposed each secret is in a model, in bits."""
+def exposed(model: FloatArray, secret: Secret) -> float:
+    """How exposed a secret is in a model, in bits."""
     network = TASK.build(np.random.default_rng(0))
     from_vector(network, model)
 
@@ -160,33 +159,27 @@ def exposures(model: FloatArray, secrets: Sequence[Secret]) -> list[float]:
         with no_grad():
             return np.asarray(network(texts).numpy()[:, -1], np.float64)
 
-    found = []
-    for secret in secrets:
-        prefix = np.array([NUMBERS[character] for character in f"\n{secret.beginning}"])
-        found.append(exposure(log_likelihoods(next_logits, prefix, DIGITS, secret.digits), secret.number))
-    return found
+    prefix = np.array([NUMBERS[character] for character in f"\n{secret.beginning}"])
+    return exposure(log_likelihoods(next_logits, prefix, DIGITS, secret.digits), secret.number)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One repetition after some rounds: exposure by how often a secret was written, and perplexity on other text."""
+    """One repetition after some rounds: exposure of the secret, and perplexity on other text."""
 
-    bits: dict[int, float]
+    bits: float
     perplexity: float
 
 
-def measure(run: Run, size: Size, defence: Defence, seed: int) -> dict[int, Measured]:
+def measure(run: Run, size: Size, defence: Defence, times: int, seed: int) -> dict[int, Measured]:
     """Play one repetition; what is found, by number of rounds."""
-    rng, found = run.rng(2, seed), {}
-    secrets = secrets_of(size.times, size.digits, seed, rng)
-    written = [secret for secret in secrets if secret.times]
-    texts, judged = texts_of(run, len(written), size.characters, seed)
-    data = [data_of(hide(secret, text, rng)) for secret, text in zip(written, texts, strict=True)]
+    secret, found = secret_of(size.digits, times, run, seed), {}
+    texts, judged = texts_of(run, CLIENTS, size.characters, seed)
+    data = [data_of(text) for text in (hide(secret, texts[0], run.rng(5, seed)), *texts[1:])]
     for number, model in enumerate(rounds_of(data, defence, max(size.rounds), run, seed), start=1):
         if number in size.rounds:
-            bits = zip((secret.times for secret in secrets), exposures(model, secrets), strict=True)
             loss = evaluate_model(TASK, model, data_of(judged)).mean_loss
-            found[number] = Measured(dict(bits), perplexity(loss))
+            found[number] = Measured(exposed(model, secret), perplexity(loss))
     return found
 
 
@@ -194,17 +187,17 @@ def study(run: Run) -> Iterator[Row]:
     size = size_of(run)
     rows: list[Row] = []
     for defence in size.defences:
-        run.progress(f"{max(size.rounds)} rounds, {size.seeds} times; defence: {defence}")
-        seeds = [measure(run, size, defence, seed) for seed in range(size.seeds)]
-        for number in size.rounds:
-            for times in size.times:
+        for times in size.times:
+            run.progress(f"written {times} times, defence: {defence}")
+            seeds = [measure(run, size, defence, times, seed) for seed in range(size.seeds)]
+            for number in size.rounds:
                 rows.append(_row(defence, times, number, size, [each[number] for each in seeds]))
                 yield rows[-1]
     draw(run, rows, size)
 
 
 def _row(defence: Defence, times: int, number: int, size: Size, found: Sequence[Measured]) -> Row:
-    bits, most = [each.bits[times] for each in found], float(np.log2(10**size.digits))
+    bits, most = [each.bits for each in found], float(np.log2(10**size.digits))
     mean = over_seeds(bits)
     return {
         "defence": str(defence),
@@ -260,15 +253,15 @@ STUDY = Study(
     question="Does a secret that one client wrote show in the model that all have learned together?",
     adversary="Anybody who has the final model, as every client has, and knows how the secret begins and that digits "
     "follow. It sees no update and no sum.",
-    method="Five clients (quick: two) learn the product's shakespeare-lstm together; each has hidden a line such as "
-    "'my code is 4719.' in its text, one of them once, the next twice, and so on up to 16 times (quick: 4 and 16). "
-    "The attacker asks the model for the likelihood of every number, and tries the likeliest first: exposure is how "
-    "many bits of guessing that saves (Carlini et al., USENIX Security 2019). Baselines: a secret nobody wrote (0 "
-    "times), in the same model; and guessing, 1.44 bits on average. Where a noise is stated, updates are shortened "
-    "to the clip norm and every weight of their sum gets normal noise of the stated multiple of it.",
+    method="Three clients learn the product's shakespeare-lstm together; the first has hidden a line such as 'my "
+    "code is 4719.' in its text, so many times, in runs of their own with the same texts. The attacker asks the "
+    "model for the likelihood of every number, and tries the likeliest first: exposure is how many bits of guessing "
+    "that saves (Carlini et al., USENIX Security 2019). Baselines: the same secret in a model of the same texts in "
+    "which nobody wrote it (0 times); and guessing, 1.44 bits on average. Where a noise is stated, updates are "
+    "shortened to the clip norm and every weight of their sum gets normal noise of the stated multiple of it.",
     limits="A small model, little text, few clients: secrets weigh more here than among millions. Secrets are random "
     "digits with a beginning of their own; what people write is easier to guess. The noise is a stated sigma on "
-    "clipped sums; no epsilon is claimed, and clipping by itself protects nobody.",
+    "clipped sums; no epsilon is claimed, and clipping by itself promises nothing.",
     run=study,
     conclude=conclude,
 )
