@@ -214,20 +214,21 @@ def _row(defence: Defence, times: int, number: int, size: Size, found: Sequence[
 @style()
 def draw(run: Run, rows: Sequence[Row], size: Size) -> None:
     """Exposure against the number of times that a secret was written, after the last round."""
-    figure = new_figure(6.4, 4.2, title=f"One client's secret of {size.digits} digits, in everybody's model")
+    figure = new_figure(8.2, 4.2, title=f"One client's secret of {size.digits} digits, in everybody's model")
     axes = figure.subplots()
     last, most = max(size.rounds), size.digits * np.log2(10)
     for number, defence in enumerate(dict.fromkeys(str(row["defence"]) for row in rows)):
         line = [row for row in rows if row["defence"] == defence and row["rounds"] == last]
         axes.errorbar(
-            range(len(line)), [float(row["exposure (bits)"]) for row in line], [float(row["± (95 %)"]) for row in line],
-            color=COLOURS[number], linestyle=DASHES[number], marker=MARKERS[number], capsize=2,
+            [place + 0.08 * number for place in range(len(line))],  # beside each other, so that bars can be told apart
+            [float(row["exposure (bits)"]) for row in line], [float(row["± (95 %)"]) for row in line],
+            color=COLOURS[number], linestyle=DASHES[number], marker=MARKERS[number], capsize=2, elinewidth=1,
             label="no clip, no noise" if defence == "none" else defence,
         )  # fmt: skip
     axes.axhline(1 / np.log(2), color=GREY, linewidth=0.8, label="guessing")
     axes.set_xticks(range(len(size.times)), [str(times) for times in size.times])
     axes.set(xlabel="times that the client wrote it", ylabel=f"exposure (bits of {most:.1f})", ylim=(0, most * 1.08))
-    axes.legend(fontsize=8)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
     run.save("exposure", figure)
 
 
