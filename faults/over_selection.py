@@ -61,9 +61,9 @@ def one_round(store: Store, cohort: int, number: int, rng: random.Random) -> int
     fates = {name: rng.choice(("commit", "submit")) for name in opened.expected if rng.random() < chance}
     run = _commit(store, run, id, [name for name in sorted(opened.expected) if fates.get(name) != "commit"], rules)
     store.set_state(id, "closing")
-    for holder in sorted(HOLDERS)[: rules.quorum]:
+    for holder in sorted(HOLDERS)[: rules.threshold]:
         run, _ = rounds.advance(run, states.ListSigned(number, 1, holder), rules.round_seconds, rules)
-    store.announce_list(id, [HolderSignature(holder, bytes(64)) for holder in sorted(HOLDERS)[: rules.quorum]])
+    store.announce_list(id, [HolderSignature(holder, bytes(64)) for holder in sorted(HOLDERS)[: rules.threshold]])
     assert isinstance(run.phase, states.Uploading)
     run = _upload(store, run, id, [name for name in sorted(run.phase.listed) if name not in fates], rules)
     assert isinstance(run.phase, states.Releasing), run.phase

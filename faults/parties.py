@@ -73,7 +73,7 @@ class Parties:
         self.cards: dict[str, ClientKeys] = {}
         with cheap_passphrases():
             made = make_federation(
-                folder / "federation", clients=clients, holders=holders, threshold=threshold, quorum=quorum,
+                folder / "federation", clients=clients, holders=holders, threshold=threshold,
                 now=datetime.now(UTC),
             )  # fmt: skip
             self.registrar = load_registrar(made.folder)

@@ -142,7 +142,7 @@ def test_the_aggregators_own_key_is_refused(trust: Trust, attempt: HonestAttempt
 
 def test_a_single_holder_deals_its_own_keys_and_one_of_several_does_not(tmp_path: Path) -> None:
     for holders, accepted in ((1, True), (2, False)):
-        federation = SmallFederation(tmp_path / str(holders), clients=1, holders=holders, threshold=1)
+        federation = SmallFederation(tmp_path / str(holders), clients=1, holders=holders, threshold=holders)
         certificate = certificate_from_bytes(federation.deal()[0].body)
         signed = certified(federation, certificate, by=federation["keyholder-1"].signing)
         if accepted:

@@ -107,7 +107,7 @@ def test_a_single_holder_opens_and_endorses_alone(tmp_path: Path) -> None:
         await hall.finish()
 
     tell(
-        tmp_path / "hall", federation, story, rules=replace(RULES, threshold=1, quorum=1, holders=1), scheme="paillier"
+        tmp_path / "hall", federation, story, rules=replace(RULES, threshold=1, holders=1), scheme="paillier"
     )
 
 
@@ -539,7 +539,7 @@ def test_the_stream_of_a_revoked_party_ends_so_that_nobody_waits_for_it(tmp_path
         await hall.finish()
         await keeping
 
-    tell(tmp_path / "hall", federation, story, rules=replace(RULES, quorum=2))
+    tell(tmp_path / "hall", federation, story, rules=RULES)
 
 
 # ------------------------------------------------------------------------------------------------ coming and going

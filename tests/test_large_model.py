@@ -88,7 +88,7 @@ def address(tmp_path: Path, federation: Path, monkeypatch: pytest.MonkeyPatch) -
     ready: Future[tuple[asyncio.AbstractEventLoop, str]] = Future()
 
     async def serve() -> None:
-        rules = RoundRules(rounds=1, target=2, min_cohort=2, holders=1, threshold=1, quorum=1)
+        rules = RoundRules(rounds=1, target=2, min_cohort=2, holders=1, threshold=1)
         settings = RunSettings(TASK.name, "plain", 2048, 0, rules)
         store = Store(tmp_path / "server")
         store.begin_run(RUN, settings.to_json(), np.zeros(WEIGHTS))

@@ -133,7 +133,7 @@ def test_keys_that_protect_nothing_need_this_clients_own_consent(
     federation: SmallFederation, policy: Policy, scheme: str, sentence: str
 ) -> None:
     attempt = HonestAttempt(federation, federation.deal(scheme=scheme)[0])
-    with pytest.raises(SettingsError, match=sentence):
+    with pytest.raises(Refused, match=sentence):
         federation.participant(1, policy=policy).verify(attempt.signed, VALUES)
     federation.participant(1).verify(attempt.signed, VALUES)
 
