@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import functools
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
-
-import sqlite3
 
 from keyholder.ledger import Ledger
 from server.store import Store
@@ -23,7 +22,7 @@ LEDGER_WRITES = ("record_list", "record_release", "record_model")
 Commit = Callable[[], AbstractContextManager[sqlite3.Connection]]
 
 
-class Crash(BaseException):  # noqa: N818  like KeyboardInterrupt, it is nobody's to catch
+class Crash(BaseException):
     """The process is gone, as by kill -9: nothing of it runs on."""
 
 

@@ -19,9 +19,9 @@ from core.identity.roster import read_roster
 from core.secagg.key_share import KeyShare
 from core.secagg.opening import OpenedSum, check_partial, combine, verify_opened
 from core.secagg.roles import adder_for
+from core.wire import federation_pb2 as pb
 from core.wire import messages as m
 from core.wire.streams import model_from_bytes, read_chunks, read_model
-from core.wire import federation_pb2 as pb
 from faults.mutation import mutated, mutated_bytes
 from faults.world import World
 from keyholder.ledger import Ledger

@@ -106,9 +106,7 @@ def test_a_single_holder_opens_and_endorses_alone(tmp_path: Path) -> None:
         await hall.gather()
         await hall.finish()
 
-    tell(
-        tmp_path / "hall", federation, story, rules=replace(RULES, threshold=1, holders=1), scheme="paillier"
-    )
+    tell(tmp_path / "hall", federation, story, rules=replace(RULES, threshold=1, holders=1), scheme="paillier")
 
 
 def test_the_exposure_that_a_holder_reports_is_in_the_history(federation: SmallFederation, tmp_path: Path) -> None:

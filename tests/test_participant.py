@@ -14,7 +14,7 @@ from federations import BITS, POLICY, SPAM, VALUES, HonestAttempt, SmallFederati
 from client.participant import Participant, Submission
 from core.checks import Checks
 from core.console import today
-from core.errors import Reason, Refused, SettingsError
+from core.errors import Reason, Refused
 from core.federated import client_rng, client_update
 from core.identity import signing
 from core.protocol import ClosedList, Signed, digest

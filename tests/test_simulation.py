@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 from parties import Parties, processes_of, run_here
 
-HEADER = "round,contributors,accuracy,loss,bytes_up_per_client,train_s,encrypt_s,add_s,decrypt_s,round_s,exposure,insecure"
+HEADER = (
+    "round,contributors,accuracy,loss,bytes_up_per_client,train_s,encrypt_s,add_s,decrypt_s,round_s,exposure,insecure"
+)
 QUICK = ("--clients", "3", "--rounds", "2", "--key-bits", "256", "--insecure-demo-keys")
 LONG = (*QUICK, "--rounds", "100")
 PARTIES = 7
