@@ -214,8 +214,12 @@ class Ledger:
 
     def _check_tables(self) -> None:
         """Raise StorageError unless the tables hold what the entries say, no more and no less."""
-        entries = [[kind, json.loads(content)] for _, kind, content in self.entries()]
-        if sorted(map(_comparable, entries)) != sorted(map(_comparable, self._told())):
+        try:
+            entries = [[kind, json.loads(content)] for _, kind, content in self.entries()]
+            same = sorted(map(_comparable, entries)) == sorted(map(_comparable, self._told()))
+        except (TypeError, ValueError) as error:
+            raise StorageError(f"the releases in {self._database.path} cannot be read: it is damaged") from error
+        if not same:
             raise StorageError(
                 f"{self._database.path} does not hold what its entries say: "
                 "the ledger was changed or damaged, and nothing is opened with it"
