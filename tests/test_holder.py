@@ -325,6 +325,21 @@ def test_a_round_is_not_opened_for_a_second_different_request(
     assert reason(holder.open_sum, fewer, attempt.fetch) is Reason.ALREADY_RELEASED
 
 
+def test_every_part_of_a_request_but_its_signatures_makes_it_another(holder: KeyHolder, attempt: HonestAttempt) -> None:
+    order = attempt.release_order()
+    holder.open_sum(order, attempt.fetch)
+    others = (
+        replace(order, contributors=order.contributors[:3]),
+        replace(order, sum_digest=bytes(32)),
+        replace(order, list=replace(order.list, commitments=order.list.commitments[:3])),
+        replace(order, list=replace(order.list, round=described(seed=1)(attempt).round)),
+    )
+    assert len({order.digest, *(other.digest for other in others)}) == 5
+    assert replace(order, signatures=(), list=replace(order.list, lineage=())).digest == order.digest
+    for other in others[:2]:
+        assert reason(holder.open_sum, other, attempt.fetch) is Reason.ALREADY_RELEASED
+
+
 def test_another_attempt_at_an_opened_round_is_not_opened(
     holder: KeyHolder, attempt: HonestAttempt, federation: SmallFederation
 ) -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -24,7 +25,7 @@ from core.wire.messages import signed_commitment_to_wire, signed_key_to_wire, su
 from core.wire.status import REASON_KEY, STATUS, refusal_of
 from core.wire.streams import PIECE_BYTES
 from server import states
-from server.service import MOST_CHARACTERS, MOST_OFFERED, listen
+from server.service import MOST_CHARACTERS, MOST_OFFERED, FederationService, listen
 
 
 @pytest.fixture(scope="module")
@@ -265,6 +266,27 @@ def test_a_clients_uploads_are_taken_in_one_at_a_time(federation: SmallFederatio
     tell(tmp_path, federation, story)
 
 
+def test_who_waited_for_its_own_earlier_upload_need_not_send_again(federation: SmallFederation, tmp_path: Path) -> None:
+    async def story(hall: Hall) -> None:
+        await hall.gather()
+        await hall.play_until(states.Uploading)
+        submission = hall.participants["client-1"].last
+        assert submission is not None
+        uri = f"grokfed://{federation.roster.federation}/client/client-1".encode()
+        context: Any = SimpleNamespace(auth_context=lambda: {"x509_subject_alternative_name": [uri]})
+        service = FederationService(hall.coordinator, plaintext=False)
+        header = pb.SubmitRequest(header=submission_header_to_wire(submission.header))
+        earlier: Any = service._calls.upload_of("client-1")
+        async with earlier:
+            waiting = asyncio.ensure_future(service.Submit(stream(header), context))
+            while not earlier._waiters:
+                await asyncio.sleep(0)
+            await hall.submit("client-1", submission)
+        assert await waiting == pb.Receipt(sha256=submission.header.digest, repeated=True)
+
+    tell(tmp_path, federation, story)
+
+
 def test_what_a_holder_sends_is_checked_for_its_form_first(federation: SmallFederation, tmp_path: Path) -> None:
     async def story(hall: Hall) -> None:
         await hall.gather()
@@ -279,6 +301,7 @@ def test_what_a_holder_sends_is_checked_for_its_form_first(federation: SmallFede
             assert await reason(stub.Release(stream())) is Reason.MALFORMED
             short = pb.ReleaseRequest(header=pb.ReleaseHeader(**ATTEMPT, length=5, sha256=digest(b"share")))
             assert await reason(stub.Release(stream(short, pb.ReleaseRequest(data=b"share")))) is Reason.WRONG_LENGTH
+            assert hall.phase.declined == frozenset(), "what is malformed says nothing about the task"
             endless = pb.ReleaseRequest(header=pb.ReleaseHeader(**ATTEMPT, seconds=float("nan")))
             assert await reason(stub.Release(stream(endless))) is Reason.MALFORMED
             late = pb.ReleaseRequest(header=pb.ReleaseHeader(run=RUN, round=1, attempt=2, length=1 << 40))
