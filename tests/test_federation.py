@@ -308,11 +308,11 @@ def test_expired_round_keys_are_passed_over_and_fresh_ones_taken_as_they_are_dea
 
 def test_a_run_whose_keys_are_all_used_up_says_how_to_deal_more(parties: Parties, hands: Hands) -> None:
     parties.found(keys=0)
-    server, address = parties.server("--clients", "2", "--patience", "1")
+    server, address = parties.server("--clients", "2", "--patience", "3")
     holders = hands.holders(address)
     code, said = server.end()
     assert code == 1
-    assert "error: the run failed: the key holders had no unused round key in common within 1 seconds" in said
+    assert "error: the run failed: the key holders had no unused round key in common within 3 seconds" in said
     assert "python -m keyholder deal" in said
     assert "the run ended: " in str(holders[0].end())
 

@@ -320,11 +320,11 @@ def test_a_holder_that_lost_its_shares_is_done_without(parties: Parties, hands: 
 
 
 def test_with_too_few_holders_left_the_run_fails_with_a_sentence(parties: Parties, hands: Hands) -> None:
-    server, address = parties.server(*THREE, "--patience", "1")
+    server, address = parties.server(*THREE, "--patience", "3")
     hands.holder(address, 1)
     for client in hands.clients(address, 1, 2, 3):
         assert "1 key holders are here" in client.next("run_ended").sentence
         client.close()
     code, said = server.end()
     assert code == 1
-    assert "error: the run failed: 1 key holders are here after 1 seconds, 2 are needed" in said
+    assert "error: the run failed: 1 key holders are here after 3 seconds, 2 are needed" in said
