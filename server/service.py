@@ -30,7 +30,7 @@ from core.wire.messages import (
     timings_from_wire,
 )
 from core.wire.status import REASON_KEY, STATUS
-from core.wire.streams import model_chunks, payload_chunks, read_pieces
+from core.wire.streams import PIECE_BYTES, model_chunks, payload_chunks, read_pieces
 from server import metrics
 from server.admission import Context, admit
 from server.audience import NotListeningError, Outbox
@@ -46,7 +46,15 @@ SERVICES = [service.full_name for service in pb.DESCRIPTOR.services_by_name.valu
 MOST_OFFERED = 16
 MOST_CHARACTERS = 500
 
+LARGEST_MESSAGE = 1 << 20
+"""Bytes of one message. Whatever is long comes here in pieces of PIECE_BYTES."""
+
 _OPTIONS = (
+    ("grpc.max_receive_message_length", LARGEST_MESSAGE),
+    # How much a sender may send ahead of what was read, in bytes. gRPC would let it grow with the line's speed, to some
+    # ten megabytes a connection, whether or not any of it is wanted.
+    ("grpc.http2.lookahead_bytes", PIECE_BYTES),
+    ("grpc.http2.bdp_probe", 0),
     ("grpc.so_reuseport", 0),  # else a second server on a taken port would start and get half of the calls
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
