@@ -52,6 +52,14 @@ class Actor(ABC):
         self.inbox: Inbox[Any] | None = None
         self.done = False
         """Whether it was told that the run is over."""
+        self._days = 0
+
+    def skew(self, days: int) -> None:
+        """Let this party's calendar be wrong by so many days."""
+        self._days = days
+
+    def today(self) -> int:
+        return today() + self._days
 
     @property
     def idle(self) -> bool:
@@ -98,7 +106,7 @@ class Client(Actor):
     def _begin(self) -> None:
         task, identity = self.world.task, self.world.parties[self.name]
         self.participant = Participant(
-            identity, task, POLICY, lambda seed, number: task.prepare(task.generate(seed, number)), today
+            identity, task, POLICY, lambda seed, number: task.prepare(task.generate(seed, number)), self.today
         )
 
     async def restart(self) -> None:
@@ -230,7 +238,7 @@ class Holder(Actor):
     def _begin(self) -> None:
         self.ledger = Ledger(self.state)
         break_ledger(self.ledger, self.breaker)
-        self.holder = KeyHolder(self._identity, POLICY, self.ledger, self._rule, today)
+        self.holder = KeyHolder(self._identity, POLICY, self.ledger, self._rule, self.today)
         self._break_destruction()
 
     def _break_destruction(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -168,11 +168,16 @@ def homes_of(parties: Parties, folder: Path, keys: int, scheme: str = "paillier"
 
 
 def start_workers(
-    parties: Parties, homes: dict[str, Path], task: Task, dial: Dial, receipts: list[Noted]
+    parties: Parties,
+    homes: dict[str, Path],
+    task: Task,
+    dial: Dial,
+    receipts: list[Noted],
+    clients: Iterable[str] | None = None,
 ) -> list[Worker]:
-    """All key holders and clients, in threads, each with a line of its own."""
+    """All key holders and (these or all) clients, in threads, each with a line of its own."""
     workers: list[Worker] = [LiveHolder(parties, name, home, dial) for name, home in homes.items()]
-    workers += [LiveClient(parties, name, task, dial, receipts) for name in parties.clients]
+    workers += [LiveClient(parties, name, task, dial, receipts) for name in clients or parties.clients]
     for worker in workers:
         worker.start()
     return workers
