@@ -7,7 +7,7 @@ PEERS   := .venv/peers
 DATA    ?=
 ARGS    ?=
 
-.PHONY: simulate test experiments notebooks test-torch bench bench-encryption setup-torch kernel check lint types imports stubs lock setup setup-dev containers clean help
+.PHONY: simulate test experiments faults notebooks test-torch bench bench-encryption setup-torch kernel check lint types imports stubs lock setup setup-dev containers clean help
 
 help:            ## say what can be done here
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -17,6 +17,9 @@ simulate: setup  ## run a whole federation on this machine   (DATA=folder for re
 
 test: setup-dev  ## run every test that needs no containers
 	@$(PY) -m pytest -n 2 -m "not containers" $(ARGS)
+
+faults: setup-dev ## break things for about half an hour and write the table of docs/reliability.md   (ARGS="--quick"; ARGS="lossy fuzz")
+	@OPENBLAS_NUM_THREADS=1 $(PY) -m faults $(ARGS)
 
 containers: setup-dev ## run `docker compose up` and its failure tests for real
 	@$(PY) -m pytest -m containers tests/test_compose.py

@@ -77,18 +77,18 @@ class Breaker:
 
 def break_store(store: Store, breaker: Breaker) -> None:
     """Give every write of the aggregator's store two points: just before and just after it is durable."""
-    _name_writes(store, WRITES, breaker)
-    store._commit = _broken(store._commit, breaker, store)  # type: ignore[method-assign]
+    _name_writes(store, WRITES)
+    vars(store)["_commit"] = _broken(store._commit, breaker, store)
 
 
 def break_ledger(ledger: Ledger, breaker: Breaker) -> None:
     """The same for a key holder's ledger."""
-    _name_writes(ledger, LEDGER_WRITES, breaker)
+    _name_writes(ledger, LEDGER_WRITES)
     database = ledger._database
-    database.commit = _broken(database.commit, breaker, ledger)  # type: ignore[method-assign]
+    vars(database)["commit"] = _broken(database.commit, breaker, ledger)
 
 
-def _name_writes(owner: Any, names: tuple[str, ...], breaker: Breaker) -> None:
+def _name_writes(owner: Any, names: tuple[str, ...]) -> None:
     for name in names:
         setattr(owner, name, _named(getattr(owner, name), name, owner))
 

@@ -1,4 +1,4 @@
-"""10, 30 or 50 of 100 clients are killed at random moments: the sum is exactly that of the others, or nothing is opened."""
+"""10, 30 or 50 of 100 clients vanish at random moments: the sum is exactly that of the others, or none is opened."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from core.tasks.task import Task
 from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
 from faults.task import known, slot_task
-from faults.world import World, folders, run_world
+from faults.trials import folders, run_world
+from faults.world import World
 from server.rules import RoundRules
 
 CLIENTS = 100

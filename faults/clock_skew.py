@@ -21,8 +21,9 @@ from faults.oracle import Noted
 from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
 from faults.task import known, slot_task
+from faults.trials import folders, run_world
 from faults.watching import Watcher
-from faults.world import World, folders, run_world
+from faults.world import World
 from server.rules import RoundRules
 from server.states import Uploading
 
@@ -47,9 +48,9 @@ def run(options: Options) -> Iterator[Outcome]:
             outcome.add(found, f"seed {seed}")
         outcome.measured = f"{replays} old messages, none taken"
     yield outcome
-    with timed("clock-skew", f"the wall clock jumps by {DAYS} days to and fro while a round is open") as outcome:
-        with scratch() as folder, known(slot_task(CLIENTS)) as task:
-            outcome.add(_jumping(folder, task, outcome), "jumping")
+    what = f"the wall clock jumps by {DAYS} days to and fro while a round is open"
+    with timed("clock-skew", what) as outcome, scratch() as folder, known(slot_task(CLIENTS)) as task:
+        outcome.add(_jumping(folder, task, outcome), "jumping")
     yield outcome
 
 

@@ -15,7 +15,8 @@ from faults.breaking import Breaker
 from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
 from faults.task import known, slot_task
-from faults.world import World, folders, run_world
+from faults.trials import folders, run_world
+from faults.world import World
 from server.rules import RoundRules
 
 CLIENTS, ROUNDS = 4, 2

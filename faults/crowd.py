@@ -63,9 +63,9 @@ class Crowd:
 def run(options: Options) -> Iterator[Outcome]:
     """One round with 1,000 clients; quick: with 50."""
     clients = options.count(long=1000, quick=50)
-    with timed("crowd", f"{clients} clients at once in one round, each with its own mTLS connection") as outcome:
-        with scratch() as folder, known(slot_task(clients)) as task:
-            outcome.add(one_round(folder, task, clients, outcome), f"{clients} clients")
+    what = f"{clients} clients at once in one round, each with its own mTLS connection"
+    with timed("crowd", what) as outcome, scratch(on_disk=True) as folder, known(slot_task(clients)) as task:
+        outcome.add(one_round(folder, task, clients, outcome), f"{clients} clients")
     yield outcome
 
 

@@ -22,7 +22,8 @@ from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
 from faults.process import ServerProcess
 from faults.task import known, slot_task
-from faults.world import World, folders, run_world
+from faults.trials import folders, run_world
+from faults.world import World
 from server.rules import RoundRules
 
 SMALL = "12m"
@@ -79,11 +80,15 @@ def one_trial(parties: Parties, folder: Path, task: Task, write: str, seed: int)
 def on_a_small_disk(options: Options) -> Outcome:
     """A real aggregator on a real full disk. It may end in a sentence; started again when there is room, it goes on."""
     what = f"a file system of {SMALL} under a real aggregator is filled to its last byte, and emptied again"
-    with timed("disk-full", what) as outcome, scratch() as folder, known(slot_task(CLIENTS)) as task:
-        with mounted(folder / "small") as disk:
-            if disk is None:
-                outcome.measured = "not tried: no file system can be mounted here"
-                return outcome
+    with (
+        timed("disk-full", what) as outcome,
+        scratch() as folder,
+        known(slot_task(CLIENTS)) as task,
+        mounted(folder / "small") as disk,
+    ):
+        if disk is None:
+            outcome.measured = "not tried: no file system can be mounted here"
+        else:
             outcome.add(_fill_and_empty(folder, disk, task, outcome, options.seed), "small disk")
     return outcome
 

@@ -1,4 +1,4 @@
-"""Malformed messages: in process at every reader and every handler, and on the wire. Nothing crashes, nothing is INTERNAL."""
+"""Malformed messages: at every reader, at every handler, and on the wire. Nothing crashes, nothing is INTERNAL."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from faults.memory import resident_mb
 from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
 from faults.task import known, slot_task
-from faults.world import World, folders, run_world
+from faults.trials import folders, run_world
+from faults.world import World
 from server.states import Releasing
 
 CALLS_A_RUN = 400

@@ -1,4 +1,4 @@
-"""Malformed messages at every handler of the service, in the middle of a round: refused by name, and the round goes on."""
+"""Malformed messages at every handler of the service, in the middle of a round: refused, and the round goes on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from core.wire.dialing import PARTY_KEY
 from faults.corpus import STREAMS_IN, GoodCall, good_calls
 from faults.mutation import mutated
 from faults.parties import Parties
-from faults.world import World, run_world
+from faults.trials import run_world
+from faults.world import World
 from server.rules import RoundRules
 from server.service import FederationService, KeyHoldingService, ObservationService
 

@@ -1,4 +1,4 @@
-"""Malformed bytes at everything that reads bytes of others: a named refusal or a clean sentence, never anything else."""
+"""Malformed bytes at everything that reads bytes of others: a named refusal or a sentence, never anything else."""
 
 from __future__ import annotations
 

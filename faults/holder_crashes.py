@@ -1,4 +1,4 @@
-"""A key holder dies around every write of its ledger, the end of a share, and every answer: once only means once only."""
+"""A key holder dies around every write of its ledger, the end of a share, and every answer: once means once."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pathlib import Path
 
 from core.errors import Reason, Refused
 from core.tasks.task import Task
-from faults.actors import Holder
 from faults.breaking import LEDGER_WRITES
+from faults.holding import Holder
 from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
 from faults.task import known, slot_task
-from faults.world import World, folders, run_world
+from faults.trials import folders, run_world
+from faults.world import World
 from server.rules import RoundRules
 
 CLIENTS, ROUNDS = 3, 2

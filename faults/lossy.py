@@ -43,7 +43,9 @@ class LostError(grpc.RpcError):
         return ()
 
 
-class LossyNetwork(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor, grpc.StreamUnaryClientInterceptor):  # fmt: skip
+class LossyNetwork(
+    grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor, grpc.StreamUnaryClientInterceptor
+):
     """Loses requests and answers with the probability `lost` each, and counts what it lost."""
 
     def __init__(self, lost: float, seed: str) -> None:

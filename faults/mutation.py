@@ -56,7 +56,7 @@ def mutated(message: M, rng: random.Random) -> M | None:
 def _change_field(message: Message, rng: random.Random) -> None:
     if not message.DESCRIPTOR.fields:
         return
-    field = rng.choice(message.DESCRIPTOR.fields)
+    field: Any = rng.choice(list(message.DESCRIPTOR.fields))
     if rng.random() < 0.15:
         message.ClearField(field.name)
     elif field.is_repeated:

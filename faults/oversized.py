@@ -1,4 +1,4 @@
-"""Messages that are too long: refused with RESOURCE_EXHAUSTED or by name, and the aggregator's memory stays where it is."""
+"""Messages that are too long: refused with RESOURCE_EXHAUSTED or by name, and memory stays where it is."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 
-from core.tasks.task import Task
 from core.wire import federation_pb2 as pb
 from core.wire.dialing import channel_credentials, channel_options
 from core.wire.status import REASON_KEY
@@ -36,13 +36,13 @@ REFUSED = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INVALID_ARGUMENT,
 def run(options: Options) -> Iterator[Outcome]:
     """Each kind so many times, some at once."""
     times = options.count(long=100, quick=4)
-    with timed("oversized", "messages of 1 to 64 MiB, uploads that announce a tebibyte, at each call") as outcome:
-        with scratch() as folder, known(slot_task(CLIENTS)) as task:
-            _one_server(folder, task, times, outcome)
+    what = "messages of 1 to 64 MiB, uploads that announce a tebibyte"
+    with timed("oversized", what) as outcome, scratch() as folder, known(slot_task(CLIENTS)):
+        _one_server(folder, times, outcome)
     yield outcome
 
 
-def _one_server(folder: Path, _task: Task, times: int, outcome: Outcome) -> None:
+def _one_server(folder: Path, times: int, outcome: Outcome) -> None:
     parties = Parties(folder, clients=CLIENTS)
     server = ServerProcess(parties, folder / "server", CLIENTS, RULES)
     server.start()
@@ -82,7 +82,7 @@ async def _send_all(parties: Parties, port: int, times: int, codes: Counter[str]
     return found
 
 
-async def _one(channel: grpc.aio.Channel, call: str, size: int) -> tuple[grpc.StatusCode, str]:
+async def _one(channel: Any, call: str, size: int) -> tuple[grpc.StatusCode, str]:
     """How a call with one message of so many bytes ended: status, and the reason if it was refused by name."""
     long = pb.CommitRequest(commitment=pb.SignedCommitment(commitment=bytes(size))).SerializeToString()
     try:

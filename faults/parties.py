@@ -33,13 +33,13 @@ def cheap_passphrases() -> Iterator[None]:
 
 
 @contextmanager
-def scratch() -> Iterator[Path]:
-    """A folder that is gone afterwards; in memory where the system has such a place.
+def scratch(*, on_disk: bool = False) -> Iterator[Path]:
+    """A folder that is gone afterwards; in memory where the system has such a place, unless time on a disk matters.
 
     A process that dies takes nothing with it that it has written, on whatever kind of disk. What a *machine* loses when
     its power fails is not tried here.
     """
-    folder = Path(tempfile.mkdtemp(prefix="faults-", dir=MEMORY if MEMORY.is_dir() else None))
+    folder = Path(tempfile.mkdtemp(prefix="faults-", dir=MEMORY if MEMORY.is_dir() and not on_disk else None))
     try:
         yield folder
     finally:

@@ -1,4 +1,4 @@
-"""Clients and key holders are cut off from the aggregator for half a minute, and are all back soon after it is healed."""
+"""Clients and key holders are cut off from the aggregator for half a minute, and all back soon after."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def run(options: Options) -> Iterator[Outcome]:
     seconds = options.count(long=30, quick=1)
     for silent in (False,) if options.quick else (True, False):
         kind = "falls silent" if silent else "is cut"
-        with timed("partition", f"the network {kind} for {seconds} s in the middle of a run, then heals") as outcome:
-            with scratch() as folder, known(slot_task(CLIENTS)) as task:
-                outcome.add(one_run(folder, task, seconds, outcome, silent=silent), kind)
+        what = f"the network {kind} for {seconds} s in the middle of a run, then heals"
+        with timed("partition", what) as outcome, scratch() as folder, known(slot_task(CLIENTS)) as task:
+            outcome.add(one_run(folder, task, seconds, outcome, silent=silent), kind)
         yield outcome
 
 

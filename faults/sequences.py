@@ -23,8 +23,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from core.errors import Reason, Refused
 from core.protocol import AttemptId
 from core.tasks.task import Task
-from faults.actors import NOT_OURS, Actor, Client, Holder
+from faults.actors import NOT_OURS, Actor, Client
 from faults.breaking import LEDGER_WRITES, WRITES
+from faults.holding import Holder
 from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
 from faults.task import known, slot_task

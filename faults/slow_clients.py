@@ -192,7 +192,7 @@ async def _dribble(host: str, port: int, meeting: Meeting) -> None:
     while not meeting.listed_at:
         await asyncio.sleep(0.05)
     with suppress(OSError):
-        _reader, writer = await asyncio.open_connection(host, port, family=socket.AF_INET)
+        _, writer = await asyncio.open_connection(host, port, family=socket.AF_INET)
         try:
             for byte in b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200):
                 writer.write(bytes([byte]))

@@ -7,10 +7,7 @@ faults/breaking.py names: its files are copied as they lie there in that moment,
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 import random
-import secrets
 import shutil
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
@@ -24,55 +21,22 @@ from core.protocol import AttemptId
 from core.secagg.opening import OpenedSum
 from core.tasks.task import Task
 from core.wire import federation_pb2 as pb
-from faults.actors import Actor, Client, Holder
-from faults.breaking import Breaker, Crash, break_store
+from faults.actors import Actor, Client
+from faults.aggregator import Aggregator
+from faults.breaking import Breaker, Crash
+from faults.holding import Holder
 from faults.oracle import Evidence, Noted, violations
 from faults.parties import BITS, Parties
 from keyholder.difference import DifferenceRule
 from server import states
-from server.client_calls import ClientCalls
-from server.coordinator import Coordinator
-from server.holder_calls import HolderCalls
 from server.rounds import next_wakeup
 from server.rules import RoundRules
 from server.settings import RunSettings
-from server.store import FILE, Store
+from server.store import FILE
 
 T = TypeVar("T")
 MOST_STEPS = 200_000
 SPARE_KEYS = 12
-
-
-class Aggregator:
-    """One life of the aggregator: what server/__main__.py puts together, without its sockets."""
-
-    def __init__(self, world: World, folder: Path, breaker: Breaker) -> None:
-        self.folder = folder
-        self.breaker = breaker
-        self.store = Store(folder)
-        break_store(self.store, breaker)
-        try:
-            self.run = self._begun(world)
-        except (Crash, StorageError):
-            self.store.close()
-            raise
-        self.coordinator = Coordinator(
-            self.run, world.settings, world.task, self.store, world.parties["server"], clock=lambda: world.now
-        )
-        self.clients = ClientCalls(self.coordinator)
-        self.holders = HolderCalls(self.coordinator)
-
-    def _begun(self, world: World) -> str:
-        if unfinished := self.store.unfinished_run():
-            return unfinished.run
-        if world.run:
-            return world.run  # it was over just before
-        run = secrets.token_hex(8)
-        self.store.begin_run(run, world.settings.to_json(), initial_model(world.task, world.settings.seed))
-        return run
-
-    async def close(self) -> None:
-        await self.coordinator.close()
 
 
 class World:
@@ -147,7 +111,7 @@ class World:
             keep(id, raw)
             self.opened[id.round, id.attempt] = list(cohort.delta_sum)
 
-        aggregator.store.keep_opened = watched  # type: ignore[method-assign]
+        vars(aggregator.store)["keep_opened"] = watched
 
     def _left_behind(self, folder: Path) -> Path:
         """A copy of the files as they lie there now, and nobody to break them any more."""
@@ -296,29 +260,3 @@ class World:
             await self.aggregator.close()
         for holder in self.holders.values():
             holder.ledger.close()
-
-
-def folders(folder: Path) -> Callable[[], Path]:
-    """Gives a new empty folder each time; the one before is removed."""
-    numbers = itertools.count()
-    last: list[Path] = []
-
-    def fresh() -> Path:
-        for old in last:
-            shutil.rmtree(old, ignore_errors=True)
-        last[:] = [folder / f"trial-{next(numbers)}"]
-        last[0].mkdir()
-        return last[0]
-
-    return fresh
-
-
-def run_world(make: Callable[[], World], story: Callable[[World], Awaitable[list[str]]]) -> list[str]:
-    """Tell one story in an event loop of its own."""
-
-    async def told() -> list[str]:
-        world = make()
-        await world.start()
-        return await story(world)
-
-    return asyncio.run(told())
