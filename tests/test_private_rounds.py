@@ -202,6 +202,15 @@ def test_what_a_client_sends_is_its_clipped_update_and_noise_and_no_count_of_its
     assert abs(noise.mean()) < 5 * made.share_sigma / np.sqrt(VALUES)
 
 
+def test_with_privacy_a_client_does_not_say_how_long_it_trained(small: Small) -> None:
+    description = small.description()
+    answer = small.participant().answer
+    timings = answer(description, small.sign(description), initial_model(SPAM, 0)).timings
+    assert (timings.train_seconds, timings.encrypt_seconds) == (0.0, 0.0)
+    open_round = small.description(None)
+    assert answer(open_round, small.sign(open_round), initial_model(SPAM, 0)).timings.train_seconds > 0
+
+
 def test_no_two_answers_have_the_same_noise(small: Small) -> None:
     assert not np.array_equal(sent(small, small.description()), sent(small, small.description()))
 

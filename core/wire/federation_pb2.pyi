@@ -705,7 +705,7 @@ class CommitRequest(_message.Message):
     TRAIN_SECONDS_FIELD_NUMBER: _builtins.int
     ENCRYPT_SECONDS_FIELD_NUMBER: _builtins.int
     train_seconds: _builtins.float
-    """Seconds, for the table at the end. The aggregator sees when a commitment arrives anyway."""
+    """Seconds, for the table at the end; with privacy 0. The aggregator sees when a commitment arrives anyway."""
     encrypt_seconds: _builtins.float
     @_builtins.property
     def commitment(self) -> Global___SignedCommitment: ...
@@ -1444,15 +1444,15 @@ class RoundResult(_message.Message):
     loss: _builtins.float
     bytes_up_per_client: _builtins.float
     train_seconds: _builtins.float
-    """mean of the contributors"""
+    """mean of the contributors; 0 with privacy"""
     encrypt_seconds: _builtins.float
-    """mean of the contributors"""
+    """mean of the contributors; 0 with privacy"""
     add_seconds: _builtins.float
     """all additions and checks at the aggregator"""
     decrypt_seconds: _builtins.float
     """the slowest of the t holders, and the aggregator's combining"""
     cohort_accuracy: _builtins.float
-    """of the model the round started from, on the contributors' own data (from the encrypted sum)"""
+    """of the model the round started from, on the contributors' own data (from the encrypted sum; 0 with privacy)"""
     cohort_loss: _builtins.float
     seconds: _builtins.float
     """from the opening of the attempt to the new model"""
