@@ -21,7 +21,7 @@ from core.identity.party import PartyIdentity, load_identity
 from core.privacy.accountant import spent
 from core.privacy.mechanism import Privacy, mechanism_for
 from core.privacy.options import privacy_of
-from core.protocol import AttemptId, RoundDescription, RoundResult, Signed, digest
+from core.protocol import AttemptId, ClosedList, RoundDescription, RoundResult, Signed, digest
 from core.secagg.scheme import Policy, split_payload
 from core.tasks import get_task
 from core.wire.messages import certificate_from_bytes, description_from_bytes, description_to_bytes
@@ -174,6 +174,18 @@ def test_a_description_with_privacy_survives_the_wire(small: Small, privacy: Pri
 def test_a_policy_that_cannot_work_cannot_be_made(wrong: dict[str, float]) -> None:
     with pytest.raises(SettingsError):
         replace(POLICY, **wrong)
+
+
+def test_a_client_uploads_only_if_as_many_are_listed_as_the_noise_was_divided_among(small: Small) -> None:
+    description = small.description(min_cohort=3)
+    participant = small.participant(checks=Checks(frozenset({Reason.LIST_SIGNATURES, Reason.NOT_IN_LIST})))
+    submission = participant.answer(description, small.sign(description), initial_model(SPAM, 0))
+    listed = [bytes([number]) * 32 for number in range(3)]
+    closed = ClosedList(1, 1, submission.description_digest, tuple(listed), ())
+    participant.verify_list(closed, submission)
+    with pytest.raises(Refused, match="2 clients are on the closed list; this client wants at least 3") as caught:
+        participant.verify_list(replace(closed, commitment_digests=tuple(listed[:2])), submission)
+    assert caught.value.reason is Reason.COHORT_TOO_SMALL
 
 
 # ------------------------------------------------------------------------------------------------ what is sent
