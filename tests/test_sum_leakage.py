@@ -82,3 +82,13 @@ def test_equal_steps_cancel_now_and_then(room: _mailroom.Mailroom, tmp_path: Pat
     run = Run(tmp_path, quick=True)
     (cancelling,) = sum_leakage.repeat(run, room, TRAININGS[0], (4,), (0, 0))
     assert 0.5 < cancelling["group recall"] < 0.99
+
+
+def test_a_sum_tells_nothing_from_the_cohort_on_after_which_none_does() -> None:
+    def row(clients: int, told: str) -> dict[str, str | int]:
+        return {"clients": clients, "AUC": told, "AUC blind": "0.80 ±0.02"}
+
+    small, noisy, large, vast = row(1, "1.00 ±0.00"), row(3, "0.82 ±0.02"), row(10, "0.90 ±0.01"), row(30, "0.83 ±0.02")
+    assert sum_leakage._alike_from([small, noisy, large, vast]) == "from 30 clients on"
+    assert sum_leakage._alike_from([small, large]) == "at none of these sizes"
+    assert sum_leakage._alike_from([noisy, vast]) == "from 3 clients on"

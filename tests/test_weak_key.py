@@ -9,7 +9,7 @@ import gmpy2
 import pytest
 
 from core.errors import SettingsError
-from core.privacy.attacks.factoring import _exponent, ecm, rho
+from core.privacy.attacks.factoring import _Curve, _exponent, ecm, rho
 from core.secagg.decryption import generate_decryptor
 from core.secagg.paillier import check_public_key
 from core.secagg.scheme import PAILLIER, PublicKey
@@ -48,7 +48,21 @@ def test_a_bound_too_small_for_two_stages_is_refused() -> None:
 
 
 def test_the_exponent_is_the_least_common_multiple() -> None:
-    assert _exponent(10) == 2520
+    assert _exponent(9) == _exponent(10) == 2520
+    assert _exponent(8) == 840
+
+
+@pytest.mark.parametrize("sigma", [6, 7, 8, 11])
+def test_suyamas_curves_have_an_order_that_twelve_divides_and_a_point_on_them(sigma: int) -> None:
+    p = 1009
+    curve = _Curve(gmpy2.mpz(p), gmpy2.mpz(sigma))
+    a = (4 * curve.quarter - 2) % p
+    x = curve.start[0] * gmpy2.invert(curve.start[1], p) % p
+    twist = gmpy2.legendre(x**3 + a * x**2 + x, p)  # the curve or its twist, whichever the point is on
+    order = 1 + sum(1 + twist * gmpy2.legendre(x**3 + a * x**2 + x, p) for x in range(p))
+    assert order % 12 == 0
+    assert curve.times(gmpy2.mpz(order), curve.start)[1] == 0
+    assert curve.times(gmpy2.mpz(order + 1), curve.start)[1] != 0
 
 
 def test_moduli_of_the_study_are_as_honest_keys_are() -> None:

@@ -161,8 +161,7 @@ def conclude(rows: Sequence[Row]) -> str:
 def _conclude(rows: Sequence[Row]) -> str:
     group, attribution, told = (means(rows, name) for name in ("group recall", "attribution", "AUC"))
     blind = means(rows, "AUC blind")
-    alike = [int(row["clients"]) for row in rows if not _tells(row)]
-    until = f"from {alike[0]} clients on" if alike else "at none of these sizes"
+    until = _alike_from(rows)
     return (
         f"With {rows[0]['local training']} of local training {min(group):.0%} to {max(group):.0%} of the words that "
         f"anybody in the group used show in the sum. Of the words that show, a given client used {attribution[0]:.0%} "
@@ -170,6 +169,13 @@ def _conclude(rows: Sequence[Row]) -> str:
         f"its mail falls from {told[0]:.2f} to {told[-1]:.2f}; public frequency alone gives {blind[-1]:.2f}, from "
         f"which it can no longer be told apart {until}."
     )
+
+
+def _alike_from(rows: Sequence[Row]) -> str:
+    """From which cohort on no larger one tells anything of a client."""
+    telling = [place for place, row in enumerate(rows) if _tells(row)]
+    first = telling[-1] + 1 if telling else 0
+    return f"from {rows[first]['clients']} clients on" if first < len(rows) else "at none of these sizes"
 
 
 def _tells(row: Row) -> bool:

@@ -219,12 +219,12 @@ STUDY = Study(
     "together. It knows the model that the client started from, and has mail of its own, none of it the client's, "
     "from which it knows words and how frequent they are.",
     method="A client's update is encoded, sent in the plain scheme and read by the aggregator's own functions. A "
-    "word's weight moves if, and only if, the word occurs (Melis et al., IEEE S&P 2019, section 4.1). Each weight that "
-    "moved is named by the most frequent public word that shares it. The blind attacker sees no update and names as "
-    "many of the most frequent public words as the client has words. `counts` is the rank correlation between how far "
-    "weights moved and how many of the client's mails use their words (blind: public frequency); `label` is how often "
-    "the sign of the bias tells whether most of the mail is spam (blind: as in public mail). ± is half of a 95 % "
-    "interval over clients.",
+    "word's weight moves only if the word occurs, and then nearly always (Melis et al., IEEE S&P 2019, section 4.1; "
+    "now and then spam and ham cancel). Each weight that moved is named by the most frequent public word that shares "
+    "it. The blind attacker sees no update and names as many of the most frequent public words as the client has "
+    "words. `counts` is the rank correlation between how far weights moved and how many of the client's mails use "
+    "their words (blind: public frequency); `label` is how often the sign of the bias tells whether most of the mail "
+    "is spam (blind: as in public mail). ± is half of a 95 % interval over clients.",
     limits="Words that no public mail has cannot be named, and of words that share a weight only the most frequent is; "
     "a larger dictionary moves both. What is read is which words occur, not their order. Whether the mailbox as a "
     "whole is spam is a single bit; label-leakage goes further.",
