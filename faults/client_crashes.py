@@ -25,7 +25,7 @@ LEAST = (40, 60)
 
 def run(options: Options) -> Iterator[Outcome]:
     """200 seeds for each share of clients that vanish."""
-    trials = options.count(long=200, quick=4)
+    trials = options.count(long=200, quick=3)
     with scratch() as folder, known(slot_task(CLIENTS)) as task:
         parties, fresh = Parties(folder, clients=CLIENTS), folders(folder)
         for share in SHARES:

@@ -29,8 +29,8 @@ ROUNDS_A_KILL = 15
 
 
 def run(options: Options) -> Iterator[Outcome]:
-    """Ten kills in two runs; quick: two in one."""
-    kills = options.count(long=10, quick=2)
+    """Ten kills in two runs; quick: one."""
+    kills = options.count(long=10, quick=1)
     what = "the aggregator's process killed (SIGKILL) at random moments, started again on the same files"
     with timed("kills", what) as outcome, known(slot_task(CLIENTS)) as task:
         back: list[float] = []

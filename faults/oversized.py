@@ -35,7 +35,7 @@ REFUSED = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INVALID_ARGUMENT,
 
 def run(options: Options) -> Iterator[Outcome]:
     """Each kind so many times, some at once."""
-    times = options.count(long=100, quick=4)
+    times = options.count(long=100, quick=1)
     what = "messages of 1 to 64 MiB, uploads that announce a tebibyte"
     with timed("oversized", what) as outcome, scratch() as folder, known(slot_task(CLIENTS)):
         _one_server(folder, times, outcome)

@@ -261,7 +261,7 @@ class FaultMachine(RuleBasedStateMachine):
 def run(options: Options) -> Iterator[Outcome]:
     """Play sequences of at most 400 operations; long runs a part of them that long, quick ones shorter."""
     sequences = options.count(long=10_000, quick=200)
-    yield play(sequences, options.count(long=60, quick=40), options.seed)
+    yield play(sequences, options.count(long=60, quick=25), options.seed)
     if not options.quick:
         yield play(200, LONGEST, options.seed)
 
