@@ -57,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="the counts of the tests: seconds for each, not minutes")
     parser.add_argument("--seed", type=int, default=0, help="where all chance begins (default %(default)s)")
     parser.add_argument(
+        "--minutes", type=float, default=6.0, help="the longest for rows that can stop anywhere (default %(default)s)"
+    )
+    parser.add_argument(
         "--out", type=Path, default=Path("runs/faults.csv"), help="the table, and beside it as .md (%(default)s)"
     )
     options = parser.parse_args(arguments)
@@ -66,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     outcomes: list[Outcome] = []
     for name in options.scenarios or SCENARIOS:
-        for outcome in SCENARIOS[name](Options(options.quick, options.seed)):
+        for outcome in SCENARIOS[name](Options(options.quick, options.seed, options.minutes)):
             outcomes.append(outcome)
             _say(outcome)
             _write(options.out, outcomes)  # after each, so that nothing is lost if it is stopped

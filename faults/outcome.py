@@ -20,6 +20,8 @@ class Options:
 
     quick: bool = False
     seed: int = 0
+    minutes: float = 6.0
+    """After which a scenario that can stop anywhere begins nothing new; the table says how many trials there were."""
 
     def count(self, long: int, quick: int) -> int:
         return quick if self.quick else long

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import shutil
 import tempfile
+import time
 from collections.abc import Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -38,6 +39,8 @@ CLIENTS, ROUNDS = 4, 2
 LONGEST = 400
 """Operations in one sequence."""
 MOST_MOVES = 200
+AT_A_TIME = 200
+"""Sequences that hypothesis plays in one go; then a new one begins."""
 RULES = RoundRules(
     rounds=ROUNDS, min_cohort=2, max_cohort=8, target=3, gather_seconds=5, round_seconds=20, upload_seconds=20,
     answer_seconds=5, patience_seconds=100, max_attempts=4,
@@ -259,29 +262,39 @@ class FaultMachine(RuleBasedStateMachine):
 
 
 def run(options: Options) -> Iterator[Outcome]:
-    """Play sequences of at most 400 operations; long runs a part of them that long, quick ones shorter."""
-    sequences = options.count(long=10_000, quick=200)
-    yield play(sequences, options.count(long=60, quick=25), options.seed)
-    if not options.quick:
-        yield play(200, LONGEST, options.seed)
+    """Up to 10,000 sequences, as many as the minutes allow, and some of the longest; quick: 200 short ones."""
+    if options.quick:
+        yield play(200, 25, options.seed, options.minutes)
+    else:
+        yield play(10_000, 60, options.seed, options.minutes)
+        yield play(200, LONGEST, options.seed, options.minutes)
 
 
-def play(sequences: int, operations: int, number: int) -> Outcome:
-    """So many sequences of up to so many operations."""
+def play(sequences: int, operations: int, number: int, minutes: float) -> Outcome:
+    """So many sequences of up to so many operations, some at a time, until the minutes are over."""
     what = f"random sequences of up to {operations} faults and steps of all parties"
     with timed("random", what) as outcome, machine() as kind:
-        chosen = settings(
-            max_examples=sequences, stateful_step_count=operations, deadline=None, database=None,
-            suppress_health_check=list(HealthCheck), phases=[Phase.generate, Phase.shrink], print_blob=False,
-        )  # fmt: skip
-        try:
-            run_state_machine_as_test(seed(number)(kind), settings=chosen)
-        except Exception as error:  # whatever it is, it is a row of the table, with the shortest way to repeat it
-            outcome.violations.append("\n".join([f"{error!r}", *getattr(error, "__notes__", ())]))
+        started = time.monotonic()
+        while kind.played < sequences and time.monotonic() < started + 60 * minutes:
+            some = min(AT_A_TIME, sequences - kind.played)
+            outcome.violations += _play_some(kind, some, operations, number)
+            number += 1
         outcome.trials = kind.played
         ends = ", ".join(f"{count} {name.lower()}" for name, count in sorted(kind.endings.items()))
         outcome.measured = f"{kind.operations} operations; {ends}"
     return outcome
+
+
+def _play_some(kind: type[FaultMachine], sequences: int, operations: int, number: int) -> list[str]:
+    chosen = settings(
+        max_examples=sequences, stateful_step_count=operations, deadline=None, database=None,
+        suppress_health_check=list(HealthCheck), phases=[Phase.generate, Phase.shrink], print_blob=False,
+    )  # fmt: skip
+    try:
+        run_state_machine_as_test(seed(number)(kind), settings=chosen)
+    except Exception as error:  # whatever it is, it is a row of the table, with the shortest way to repeat it
+        return ["\n".join([f"seed {number}: {error!r}", *getattr(error, "__notes__", ())])]
+    return []
 
 
 @contextlib.contextmanager
