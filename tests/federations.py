@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from core.secagg.opening import OpenedSum, combine
 from core.secagg.roles import adder_for, encryptor_for
 from core.secagg.scheme import Policy
 from core.tasks import get_task
+from core.training import Dataset
 from core.wire.messages import (
     certificate_from_bytes,
     commitment_to_bytes,
@@ -60,6 +62,11 @@ RUN = "0123456789abcdef"
 ID = AttemptId(RUN, 1, 1)
 BITS = 256  # small, for speed: nothing is secret here
 POLICY = Policy(min_cohort=2, insecure_demo_keys=True, allow_plain=True)
+
+
+@cache
+def made_up_mail(seed: int, number: int) -> Dataset:
+    return SPAM.prepare(SPAM.generate(seed, number))
 
 
 class SmallFederation:
@@ -146,7 +153,7 @@ class SmallFederation:
             self[self.clients[number - 1]],
             SPAM,
             policy,
-            lambda seed, number: SPAM.prepare(SPAM.generate(seed, number)),
+            made_up_mail,
             lambda: today() if day is None else day,
             checks=checks,
         )

@@ -15,6 +15,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,9 @@ FloatArray = npt.NDArray[np.float64]
 RULES = RoundRules(rounds=1, min_cohort=2, max_cohort=8, target=3)
 
 
+@cache
 def mailbox(seed: int, number: int) -> Dataset:
-    """Few mails, for speed."""
+    """Few mails, made up once, for speed."""
     return SPAM.prepare(SPAM.generate(seed, number)[:20])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,19 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallFedera
 @pytest.fixture
 def attempt(federation: SmallFederation) -> HonestAttempt:
     return HonestAttempt(federation, federation.deal()[0])
+
+
+@pytest.fixture(scope="module")
+def kept(federation: SmallFederation) -> HonestAttempt:
+    return HonestAttempt(federation, federation.deal()[0])
+
+
+@pytest.fixture
+def unopened(kept: HonestAttempt) -> HonestAttempt:
+    """The same attempt for many tests, which may change it and open no sum of it."""
+    mine = copy(kept)
+    mine.payloads, mine.commitments = dict(kept.payloads), dict(kept.commitments)
+    return mine
 
 
 @pytest.fixture
@@ -215,25 +229,26 @@ LISTS: dict[str, tuple[Change, Reason]] = {
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_a_list_is_not_signed_with(holder: KeyHolder, attempt: HonestAttempt, name: str) -> None:
+def test_a_list_is_not_signed_with(holder: KeyHolder, unopened: HonestAttempt, name: str) -> None:
     change, refused = LISTS[name]
-    assert reason(holder.sign_list, change(attempt)) is refused
+    honest = unopened.list_order()
+    assert reason(holder.sign_list, change(unopened)) is refused
     assert holder.ledger.entries() == [], "what was declined leaves no trace, and stops nothing honest"
-    holder.sign_list(HonestAttempt(attempt.federation, attempt.description.signed_certificate).list_order())
+    holder.sign_list(honest)
 
 
 @pytest.mark.parametrize("name", LISTS)
 def test_nor_is_the_sum_of_such_a_list_opened_or_its_model_endorsed(
-    holder: KeyHolder, attempt: HonestAttempt, federation: SmallFederation, name: str
+    holder: KeyHolder, unopened: HonestAttempt, federation: SmallFederation, name: str
 ) -> None:
     change, refused = LISTS[name]
-    listed = change(attempt)
+    listed = change(unopened)
     statement = list_statement(digest(listed.round.body), [digest(each.body) for each in listed.commitments])
     signatures = federation.signatures(signing.LIST, statement, federation.holders)
     order = ReleaseOrder(listed, signatures, ("client-1", "client-2"), bytes(32))
     assert reason(holder.open_sum, order, no_fetch) is refused
     assert reason(holder.endorse, order, bytes(32), no_fetch, no_fetch, no_fetch) is refused
-    assert share_file(attempt, holder).exists()
+    assert share_file(unopened, holder).exists()
 
 
 def test_a_later_round_needs_a_model_that_enough_holders_signed(holder: KeyHolder, attempt: HonestAttempt) -> None:
