@@ -46,7 +46,6 @@ class Reason(StrEnum):
 
     WRONG_TASK = "wrong_task"
     NAME_TAKEN = "name_taken"
-    FEDERATION_FULL = "federation_full"
     NOT_ENROLLED = "not_enrolled"
     NOT_IN_ROSTER = "not_in_roster"
     REVOKED = "revoked"

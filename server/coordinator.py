@@ -165,8 +165,13 @@ class Coordinator:
 
     async def _write_refusals(self) -> None:
         counted, self.refusals = self.refusals, Counter()
-        if counted:
+        if not counted:
+            return
+        try:
             await self.work(self.store.count_refusals, self.run, counted)
+        except StorageError as error:  # counts are no reason to stop; they are written when there is room again
+            log.warning("refusals not written down", why=str(error))
+            self.refusals += counted
 
     async def all_refusals(self) -> Counter[str]:
         """How often messages of this run were refused, by the name of the check."""

@@ -996,3 +996,21 @@ def test_what_the_aggregator_signs_fits_its_own_settings(federation: SmallFedera
         federation.trust().verify_key(description.signed_certificate, today())
 
     tell(tmp_path, federation, story)
+
+
+def test_refusals_that_find_no_room_on_the_disk_are_counted_later(
+    federation: SmallFederation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(hall: Hall) -> None:
+        def full(*_: object) -> None:
+            raise StorageError("the disk is full")
+
+        hall.coordinator.refusals[Reason.DUPLICATE] += 2
+        with monkeypatch.context() as patch:
+            patch.setattr(hall.store, "count_refusals", full)
+            assert await hall.coordinator.all_refusals() == {}
+        assert await hall.coordinator.all_refusals() == {"duplicate": 2}
+        await hall.gather()
+        await hall.finish()
+
+    tell(tmp_path, federation, story)

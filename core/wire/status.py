@@ -17,7 +17,6 @@ REASON_KEY = "grokfed-reason"
 STATUS = {
     Reason.WRONG_TASK: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.NAME_TAKEN: grpc.StatusCode.ALREADY_EXISTS,
-    Reason.FEDERATION_FULL: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.NOT_ENROLLED: grpc.StatusCode.PERMISSION_DENIED,
     Reason.NOT_IN_ROSTER: grpc.StatusCode.PERMISSION_DENIED,
     Reason.REVOKED: grpc.StatusCode.PERMISSION_DENIED,
