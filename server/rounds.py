@@ -70,8 +70,9 @@ LONGEST_PAUSE_SECONDS = 10.0
 
 
 def start(round_number: int, attempt: int, now: float) -> Run:
-    """The state before a round that has never been opened."""
-    return Run(Waiting(round_number, attempt, since=now), last_arrival=now)
+    """The state before an attempt that has never been opened; after a restart, unless it is the first of all."""
+    waiting = Waiting(round_number, attempt, since=now)
+    return Run(waiting, last_arrival=now, resumed=(round_number, attempt) != (1, 1))
 
 
 def resume_committing(
@@ -79,12 +80,12 @@ def resume_committing(
 ) -> Step:
     """The state after a restart while clients committed: the full time again, nothing received is forgotten."""
     phase = Committing(round_number, attempt, now + rules.round_seconds, expected, committed)
-    return _closed_if_complete(Run(phase, last_arrival=now, begun=True), phase, now)
+    return _closed_if_complete(Run(phase, last_arrival=now, begun=True, resumed=True), phase, now)
 
 
 def resume_closing(round_number: int, attempt: int, listed: frozenset[str], now: float) -> Step:
     """The state after a restart while the list was being signed: whoever comes is asked again."""
-    return Run(Closing(round_number, attempt, now, listed), last_arrival=now, begun=True), ()
+    return Run(Closing(round_number, attempt, now, listed), last_arrival=now, begun=True, resumed=True), ()
 
 
 def resume_uploading(
@@ -92,17 +93,17 @@ def resume_uploading(
 ) -> Step:
     """The state after a restart while updates came in."""
     phase = Uploading(round_number, attempt, now + rules.upload_seconds, listed, received)
-    return _fixed_if_complete(Run(phase, last_arrival=now, begun=True), phase, now, rules)
+    return _fixed_if_complete(Run(phase, last_arrival=now, begun=True, resumed=True), phase, now, rules)
 
 
 def resume_releasing(round_number: int, attempt: int, contributors: int, now: float) -> Step:
     """The state after a restart while a sum was being opened: ask again, the answers are the same."""
-    return Run(Releasing(round_number, attempt, now, contributors), last_arrival=now, begun=True), ()
+    return Run(Releasing(round_number, attempt, now, contributors), last_arrival=now, begun=True, resumed=True), ()
 
 
 def resume_endorsing(round_number: int, attempt: int, now: float) -> Step:
     """The state after a restart while the next model was being checked."""
-    return Run(Endorsing(round_number, attempt, now), last_arrival=now, begun=True), ()
+    return Run(Endorsing(round_number, attempt, now), last_arrival=now, begun=True, resumed=True), ()
 
 
 # ------------------------------------------------------------------------------------------------ one step
@@ -135,7 +136,7 @@ def next_wakeup(run: Run, rules: RoundRules) -> float | None:
     match run.phase:
         case Waiting(since=since):
             patience_over = since + rules.patience_seconds
-            if rules.target is None and _could_open(run, run.phase, rules):
+            if (rules.target is None or run.resumed) and _could_open(run, run.phase, rules):
                 return min(run.last_arrival + rules.gather_seconds, patience_over)
             return patience_over
         case Committing(deadline=deadline) | Uploading(deadline=deadline):
@@ -219,7 +220,8 @@ def _in_waiting(run: Run, phase: Waiting, event: Event, now: float, rules: Round
     if _may_open(run, phase, now, rules):
         expected = select(run.present, phase.round, phase.attempt, rules.selected, rules.selection_secret)
         opened = Committing(phase.round, phase.attempt, now + rules.round_seconds, expected)
-        return replace(run, phase=opened, begun=True), (*commands, OpenRound(phase.round, phase.attempt, expected))
+        run = replace(run, phase=opened, begun=True, resumed=False)
+        return run, (*commands, OpenRound(phase.round, phase.attempt, expected))
     if now >= phase.since + rules.patience_seconds:
         return _fail(run, _why_waiting_failed(run, phase, rules))
     return run, commands
@@ -241,11 +243,13 @@ def select(present: frozenset[str], round_number: int, attempt: int, most: int, 
 def _may_open(run: Run, phase: Waiting, now: float, rules: RoundRules) -> bool:
     if not _could_open(run, phase, rules):
         return False
-    if rules.target is not None:
-        gathered = len(run.present) >= rules.target
-    else:
-        gathered = now >= run.last_arrival + rules.gather_seconds
-    return run.begun or gathered or now >= phase.since + rules.patience_seconds
+    if run.begun and not run.resumed:
+        return True
+    full = rules.target is not None and len(run.present) >= rules.target
+    # After a restart the round does not wait for all: one of them may have gone for good. But it does not run away from
+    # those who are on their way back either, or the difference rule would find its sum too similar to the last.
+    quiet = (rules.target is None or run.resumed) and now >= run.last_arrival + rules.gather_seconds
+    return full or quiet or now >= phase.since + rules.patience_seconds
 
 
 def _could_open(run: Run, phase: Waiting, rules: RoundRules) -> bool:

@@ -114,6 +114,8 @@ class Run:
     last_arrival: float = 0.0
     begun: bool = False
     """Whether a round was opened since the process started."""
+    resumed: bool = False
+    """Whether the run was taken up after a restart, and who was there then has not yet had time to come back."""
 
 
 # ------------------------------------------------------------------------------------------------ events
