@@ -38,33 +38,37 @@ def run(options: Options) -> Iterator[Outcome]:
                 for seed in range(options.seed, options.seed + seeds):
                     occurrence = random.Random(f"{point}.{seed}").randint(1, times)  # noqa: S311
                     scheme = "paillier" if (number + seed) % 4 == 0 else "plain"
-                    found = broken_at(parties, fresh(), task, Breaker(point, occurrence), seed, scheme)
+                    breaker = Breaker(point, occurrence)
+                    found = broken_at(parties, fresh(), task, breaker, seed, scheme)
+                    if not breaker.broken:  # another order of steps passes some points less often
+                        occurrence, breaker = 1, Breaker(point, 1)
+                        found += broken_at(parties, fresh(), task, breaker, seed, scheme)
+                    found += [] if breaker.broken else ["nothing was broken"]
                     outcome.add(found, f"{point}, time {occurrence}, seed {seed}, {scheme}")
-        outcome.measured = "every run completed all rounds"
+            if not outcome.violations:
+                outcome.measured = "every run completed all rounds, each at its first attempt"
         yield outcome
 
 
 def points_of(parties: Parties, folder: Path, task: Task) -> Counter[str]:
     """All points of a run without a fault, each with how often it is passed."""
     breaker = Breaker()
-    found = broken_at(parties, folder, task, breaker, 0, "plain", breaks=False)
+    found = broken_at(parties, folder, task, breaker, 0, "plain")
     assert not found, found
     return breaker.seen
 
 
-def broken_at(
-    parties: Parties, folder: Path, task: Task, breaker: Breaker, seed: int, scheme: str, *, breaks: bool = True
-) -> list[str]:
-    """One run whose aggregator dies where the breaker says. It must complete, exactly."""
+def broken_at(parties: Parties, folder: Path, task: Task, breaker: Breaker, seed: int, scheme: str) -> list[str]:
+    """One run whose aggregator dies where the breaker says. It must complete, exactly, and repeat no round."""
 
     async def story(world: World) -> list[str]:
         await world.play()
         found = await world.conclude()
-        names = [type(world.phase).__name__]
-        if names != ["Finished"]:
-            found.append(f"the run ended as {names[0]}")
-        if breaks and world.lives < 2:
-            found.append("nothing was broken")
+        ended = type(world.phase).__name__
+        if ended != "Finished":
+            found.append(f"the run ended as {ended}")
+        if any(note.attempt > 1 for note in world.receipts):
+            found.append("a round was tried again, though nobody but the aggregator was at fault")
         return found
 
     return run_world(lambda: World(parties, folder, task, RULES, seed=seed, scheme=scheme, breaker=breaker), story)

@@ -1,7 +1,7 @@
 """Three of ten requests and three of ten answers are lost, on every call and every stream; the rounds are exact.
 
 A lost request never reaches the aggregator. A lost answer does: everything was done, and the caller hears nothing. Both
-look alike to it: UNAVAILABLE. Streams break before their first message or after some. The pauses before repeating are
+look alike to it: UNAVAILABLE. Of a stream, every message can be the last. The pauses before repeating are
 left out, so that nothing but the repeating itself is tried.
 """
 
@@ -70,27 +70,27 @@ class LossyNetwork(
 
     def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         self._perhaps_lose_request()
-        call = continuation(client_call_details, request)
-        if self._rng.random() >= self._lost:
-            return call
+        return self._breaking(continuation(client_call_details, request))
+
+    def _breaking(self, call: Any) -> Iterator[Any]:
+        """The messages of a stream until it breaks: as one comes, which is then lost, or while none does."""
+        for message in call:
+            if self._rng.random() < self._lost:
+                break
+            yield message
+            if self._rng.random() < self._lost:
+                break
+        else:
+            return
         self.answers += 1
-        return _broken_off(call, self._rng.randint(0, 4))
+        call.cancel()
+        raise LostError
 
     def _perhaps_lose_request(self) -> None:
         self.calls += 1
         if self._rng.random() < self._lost:
             self.requests += 1
             raise LostError
-
-
-def _broken_off(call: Any, after: int) -> Iterator[Any]:
-    for _ in range(after):
-        message = next(call, None)
-        if message is None:
-            break
-        yield message
-    call.cancel()
-    raise LostError
 
 
 def run(options: Options) -> Iterator[Outcome]:
