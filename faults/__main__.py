@@ -12,6 +12,7 @@ import structlog
 
 from faults import (
     client_crashes,
+    client_kills,
     clock_skew,
     crash_points,
     crowd,
@@ -35,6 +36,7 @@ SCENARIOS: dict[str, Scenario] = {
     "crash-points": crash_points.run,
     "kills": kills.run,
     "client-crashes": client_crashes.run,
+    "client-kills": client_kills.run,
     "holder-crashes": holder_crashes.run,
     "duplicates": duplicates.run,
     "lossy": lossy.run,
