@@ -21,7 +21,7 @@ CLIENTS = 4
 PATIENCE = 120.0
 BACK_SECONDS = 15.0
 EVERYONE = CLIENTS + 3
-ROUNDS = 20
+ROUNDS = 60
 """So many that the run is not over before the partition begins, in the second; the network is slow besides."""
 RATE = 200_000
 """Bytes a second."""

@@ -395,7 +395,9 @@ def test_the_first_updates_count_and_the_sum_is_fixed_at_the_wanted_number() -> 
 
 
 def test_a_start_asks_nothing_until_somebody_comes() -> None:
-    assert r.start(2, 3, now=5.0) == s.Run(s.Waiting(2, 3, since=5.0), last_arrival=5.0)
+    assert r.start(1, 1, now=5.0) == s.Run(s.Waiting(1, 1, since=5.0), last_arrival=5.0)
+    # Past the first attempt it is a restart: those who were there are given time to come back.
+    assert r.start(2, 3, now=5.0) == s.Run(s.Waiting(2, 3, since=5.0), last_arrival=5.0, resumed=True)
 
 
 def test_a_restart_while_committing_forgets_no_commitment_and_gives_the_full_time_again() -> None:
