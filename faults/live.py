@@ -127,6 +127,8 @@ class LiveServer(Worker):
         self._identity, self._folder, self._task = parties["server"], folder, task
         self._settings = RunSettings(task.name, scheme, 256, 0, rules, insecure_demo_keys=True)
         self._ready = threading.Event()
+        self.stay: threading.Event | None = None
+        """If given, the server hands out the end of the run until it is set: whoever lost a stream may come back."""
         self._port = 0
 
     def begin(self) -> str:
@@ -154,6 +156,8 @@ class LiveServer(Worker):
         await coordinator.keep_time()
         with suppress(TimeoutError):
             await asyncio.wait_for(coordinator.audience.until_empty(), GOODBYE_SECONDS)
+        if self.stay is not None:
+            await asyncio.to_thread(self.stay.wait)
         await coordinator.conclude()
         await server.stop(grace=0.2)
         await coordinator.close()

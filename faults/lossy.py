@@ -8,6 +8,7 @@ left out, so that nothing but the repeating itself is tried.
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,7 @@ def one_run(folder: Path, task: Task, rounds: int, seed: int) -> tuple[list[str]
     networks: list[LossyNetwork] = []
     receipts: list[Noted] = []
     server = LiveServer(parties, folder / "server", task, rules)
+    server.stay = threading.Event()
     address = server.begin()
 
     def dial(name: str) -> Line:
@@ -125,7 +127,9 @@ def one_run(folder: Path, task: Task, rounds: int, seed: int) -> tuple[list[str]
 
     with patch.object(tenacity, "wait_random_exponential", lambda **_: tenacity.wait_none()):
         workers = start_workers(parties, homes, task, dial, receipts)
-        found = errors_of([*workers, server], PATIENCE)
+        found = errors_of(workers, PATIENCE)
+        server.stay.set()
+        found += errors_of([server], PATIENCE)
     calls, requests, answers = (sum(getattr(n, what) for n in networks) for what in ("calls", "requests", "answers"))
     if not requests or not answers:
         found.append("nothing was lost")
