@@ -80,7 +80,7 @@ def resume_committing(
 ) -> Step:
     """The state after a restart while clients committed: the full time again, nothing received is forgotten."""
     phase = Committing(round_number, attempt, now + rules.round_seconds, expected, committed)
-    return _closed_if_complete(Run(phase, last_arrival=now, begun=True, resumed=True), phase, now)
+    return _closed_if_complete(Run(phase, last_arrival=now, begun=True, resumed=True), phase, now, rules)
 
 
 def resume_closing(round_number: int, attempt: int, listed: frozenset[str], now: float) -> Step:
@@ -275,7 +275,9 @@ def _in_committing(run: Run, phase: Committing, event: Event, now: float, rules:
     match event:
         case CommitmentStored(client=client):
             phase = replace(phase, committed=phase.committed | {client})
-            return _closed_if_complete(replace(run, phase=phase), phase, now)
+            return _closed_if_complete(replace(run, phase=phase), phase, now, rules)
+        case ClientLeft():
+            return _closed_if_complete(run, phase, now, rules)
         case ClientJoined(client) if client in phase.expected or _room_for_more(phase, rules):
             widened = replace(phase, expected=phase.expected | {client})
             return replace(run, phase=widened), (InviteClient(phase.round, phase.attempt, client),)
@@ -292,10 +294,21 @@ def _room_for_more(phase: Committing, rules: RoundRules) -> bool:
     return rules.cohort is None and len(phase.expected) < rules.max_cohort
 
 
-def _closed_if_complete(run: Run, phase: Committing, now: float) -> Step:
-    if phase.expected and phase.expected <= phase.committed:
+def _closed_if_complete(run: Run, phase: Committing, now: float, rules: RoundRules) -> Step:
+    if phase.expected and (phase.expected <= phase.committed or _enough_and_the_rest_gone(run, phase, rules)):
         return _close(run, phase, now)
     return run, ()
+
+
+def _enough_and_the_rest_gone(run: Run, phase: Committing, rules: RoundRules) -> bool:
+    """Where more are chosen than are wanted, nobody waits for those who left before they committed.
+
+    Just after a restart nobody has come back yet, and being away says nothing.
+    """
+    if rules.cohort is None or run.resumed:
+        return False
+    here = phase.committed & run.present
+    return len(here) >= rules.cohort and not (phase.expected - phase.committed) & run.present
 
 
 def _close(run: Run, phase: Committing, now: float) -> Step:

@@ -380,6 +380,29 @@ def test_where_clients_are_chosen_late_ones_are_not_taken_in_but_chosen_ones_tha
     assert r.advance(state, s.ClientJoined("b"), 1.0, CHOSEN)[1] == (s.InviteClient(1, 1, "b"),)
 
 
+def test_nobody_waits_for_chosen_clients_that_left_before_they_committed_once_enough_have() -> None:
+    left = committing(committed="ab", expected="abc", present="abc")
+    after, commands = r.advance(left, s.ClientLeft("c"), 1.0, CHOSEN)
+    assert isinstance(after.phase, s.Closing)
+    assert commands == (CLOSE,)
+    last = committing(committed="a", expected="abc", present="ab")
+    assert isinstance(r.advance(last, s.CommitmentStored(1, 1, "b"), 1.0, CHOSEN)[0].phase, s.Closing)
+
+
+@pytest.mark.parametrize(
+    ("before", "rules"),
+    [
+        (committing(committed="a", expected="abc", present="abc"), CHOSEN),  # one of two wanted
+        (committing(committed="ab", expected="abcd", present="abcd"), CHOSEN),  # d is still at work
+        (committing(committed="ab", expected="abc", present="ac"), CHOSEN),  # b has committed, and cannot upload
+        (replace(committing(committed="ab", expected="abc", present="abc"), resumed=True), CHOSEN),
+        (committing(committed="ab", expected="abc", present="abc"), RULES),  # all are waited for
+    ],
+)
+def test_everything_else_waits_for_who_has_not_committed(before: s.Run, rules: RoundRules) -> None:
+    assert isinstance(r.advance(before, s.ClientLeft("c"), 1.0, rules)[0].phase, s.Committing)
+
+
 def test_the_first_updates_count_and_the_sum_is_fixed_at_the_wanted_number() -> None:
     state = uploading("", listed="abcd")
     state, commands = r.advance(state, s.SubmissionStored(1, 1, "c"), 1.0, CHOSEN)
