@@ -35,9 +35,9 @@ from core.errors import DataError, SettingsError
 from core.federated import initial_model, load_model, save_model
 from core.identity.members import Role
 from core.identity.party import load_identity
+from core.policy import Policy
 from core.privacy.options import MaxDelta, MinNoise
 from core.secagg.noise import NoiseKind
-from core.secagg.scheme import Policy
 from core.tasks import get_task
 from core.tasks.task import GENERATED, Task
 from core.wire.dialing import Line

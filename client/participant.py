@@ -20,6 +20,7 @@ from core.errors import Reason, Refused, SettingsError
 from core.federated import client_rng, client_update, encode_update, task_digest
 from core.identity import signing
 from core.identity.party import PartyIdentity
+from core.policy import Policy
 from core.protocol import (
     ClosedList,
     Commitment,
@@ -32,7 +33,6 @@ from core.protocol import (
 )
 from core.secagg.noise import NoiseKind
 from core.secagg.roles import encryptor_for
-from core.secagg.scheme import Policy
 from core.tasks.task import Task
 from core.training import Dataset
 from core.wire.messages import SUBMISSION_BYTES, commitment_to_bytes

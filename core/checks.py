@@ -17,6 +17,7 @@ from core.errors import Reason, Refused, SettingsError
 from core.federated import encoding_for, initial_model, task_digest
 from core.identity import signing
 from core.identity.roster import Role, Roster
+from core.policy import Policy
 from core.protocol import (
     Commitment,
     HolderSignature,
@@ -26,7 +27,6 @@ from core.protocol import (
     digest,
 )
 from core.secagg.roles import check_key
-from core.secagg.scheme import Policy
 from core.tasks.task import Task
 from core.wire.messages import (
     certificate_from_bytes,

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from client.participant import Participant, Submission
 from core.console import today
 from core.errors import Reason, Refused
+from core.policy import Policy
 from core.protocol import digest
-from core.secagg.scheme import Policy
 from core.wire import federation_pb2 as pb
 from core.wire.messages import list_from_wire, round_from_wire
 from core.wire.streams import Assembly, model_from_bytes, pieces

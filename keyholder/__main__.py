@@ -29,8 +29,9 @@ from core.errors import SettingsError
 from core.identity.home import load_registrar, reserve_serials
 from core.identity.members import Role
 from core.identity.party import load_identity
+from core.policy import Policy
 from core.privacy.options import MaxDelta, MinNoise
-from core.secagg.scheme import Policy, check_key_bits
+from core.secagg.scheme import check_key_bits
 from core.wire.dialing import Line
 from core.wire.health import check_health
 from keyholder.connection import HolderConnection

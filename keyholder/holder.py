@@ -20,10 +20,10 @@ from core.errors import Reason, Refused, SettingsError
 from core.federated import initial_model, next_model
 from core.identity import signing
 from core.identity.party import PartyIdentity
+from core.policy import Policy
 from core.protocol import AttemptId, Commitment, RoundDescription, Signed, digest
 from core.secagg.opening import OpenedSum, verify_opened
 from core.secagg.roles import adder_for, payload_bytes
-from core.secagg.scheme import Policy
 from core.tasks import get_task
 from core.tasks.task import Task
 from core.wire.messages import list_statement, model_statement

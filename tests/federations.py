@@ -32,11 +32,11 @@ from core.federated import encoding_for, initial_model, next_model
 from core.identity import signing
 from core.identity.party import PartyIdentity, load_identity
 from core.identity.roster import Roster
+from core.policy import Policy
 from core.protocol import AttemptId, Commitment, HolderSignature, RoundDescription, Signed, digest
 from core.secagg.encoding import Update
 from core.secagg.opening import OpenedSum, combine
 from core.secagg.roles import adder_for, encryptor_for
-from core.secagg.scheme import Policy
 from core.tasks import get_task
 from core.training import Dataset
 from core.wire.messages import (

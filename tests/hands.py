@@ -14,8 +14,8 @@ from recomputation import SPAM, VALUES, spam_of
 from client.participant import Participant, Submission
 from core.console import today
 from core.identity.party import load_identity
+from core.policy import Policy
 from core.protocol import RoundDescription, Signed
-from core.secagg.scheme import Policy
 from core.wire import federation_pb2 as pb
 from core.wire import federation_pb2_grpc as rpc
 from core.wire.dialing import Line

@@ -17,9 +17,10 @@ from core.console import today
 from core.errors import Reason, Refused, StorageError
 from core.federated import encoding_for
 from core.identity import signing
+from core.policy import Policy
 from core.protocol import Commitment, Signed, digest
 from core.secagg.opening import combine
-from core.secagg.scheme import Policy, join_payload, split_payload
+from core.secagg.scheme import join_payload, split_payload
 from core.wire.messages import (
     certificate_from_bytes,
     certificate_to_bytes,

@@ -19,7 +19,7 @@ from core.identity.party import load_identity
 from core.losses import mse
 from core.nn import Module, Parameter
 from core.optim import SGD
-from core.secagg.scheme import Policy
+from core.policy import Policy
 from core.tasks import TASKS
 from core.tasks.task import LocalTraining, Reading, Task
 from core.tensor import Tensor

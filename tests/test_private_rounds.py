@@ -18,11 +18,12 @@ from core.errors import Reason, Refused, SettingsError
 from core.federated import client_rng, client_update, encoding_for, initial_model
 from core.identity import signing
 from core.identity.party import PartyIdentity, load_identity
+from core.policy import Policy
 from core.privacy.accountant import spent
 from core.privacy.mechanism import Privacy, mechanism_for
 from core.privacy.options import privacy_of
 from core.protocol import AttemptId, ClosedList, RoundDescription, RoundResult, Signed, digest
-from core.secagg.scheme import Policy, split_payload
+from core.secagg.scheme import split_payload
 from core.tasks import get_task
 from core.wire.messages import certificate_from_bytes, description_from_bytes, description_to_bytes
 from core.wire.streams import model_bytes

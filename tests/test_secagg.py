@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import Reason, Refused, SettingsError
+from core.policy import Policy
 from core.secagg.decryption import generate_decryptor
 from core.secagg.noise import NoiseKind, TextbookNoise, noise_for
 from core.secagg.paillier import PaillierAdder, PaillierEncryptor, check_public_key, ciphertext_bytes
 from core.secagg.roles import adder_for, encryptor_for, payload_bytes
-from core.secagg.scheme import Decryptor, Policy, PublicKey, check_key_bits, join_payload
+from core.secagg.scheme import Decryptor, PublicKey, check_key_bits, join_payload
 
 SQUARE = int(gmpy2.next_prime((1 << 128) - (1 << 110))) ** 2
 BITS = 256  # small, for speed: these tests check arithmetic, not secrecy

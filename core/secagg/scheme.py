@@ -106,48 +106,6 @@ def check_key_bits(scheme: str, bits: int, *, insecure_demo_keys: bool) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Policy:
-    """What a client or a key holder agrees to, whatever the aggregator says.
-
-    Attributes:
-        min_cohort: takes part in no sum of fewer clients.
-        insecure_demo_keys: agrees to keys below 2048 bits, and to a cohort of one.
-        allow_plain: agrees to a run in which nothing is encrypted.
-        min_noise: takes part in no round with a smaller noise multiplier, or without noise if it is above 0.
-        max_delta: takes part in no round without privacy, or with a larger delta; None to allow both.
-
-    Raises SettingsError when made with a cohort of one and no insecure setting.
-    """
-
-    min_cohort: int = 2
-    insecure_demo_keys: bool = False
-    allow_plain: bool = False
-    min_noise: float = 0.0
-    max_delta: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.min_cohort < 1:
-            raise SettingsError(f"the minimum cohort is {self.min_cohort}; it must be at least 1")
-        if self.min_cohort < 2 and not (self.insecure_demo_keys or self.allow_plain):
-            raise SettingsError(
-                "the minimum cohort is 1; the sum of one client is that client's update in clear, "
-                "so at least 2 are needed"
-            )
-        if not self.min_noise >= 0:
-            raise SettingsError(f"the smallest noise multiplier is {self.min_noise}; expected 0 or more")
-        if self.max_delta is not None and not 0 < self.max_delta < 1:
-            raise SettingsError(f"the largest delta is {self.max_delta}; expected a number between 0 and 1")
-
-    def check_key(self, scheme: str, bits: int) -> None:
-        """Raise SettingsError unless this party agrees to such keys."""
-        if scheme == PLAIN and not self.allow_plain:
-            raise SettingsError(
-                "the aggregator's run encrypts nothing (scheme plain); give --allow-plain to take part all the same"
-            )
-        check_key_bits(scheme, bits, insecure_demo_keys=self.insecure_demo_keys)
-
-
 def check_length(payload: bytes, count: int, size: int) -> None:
     """Raise Refused(WRONG_LENGTH) unless the payload is `count` numbers of `size` bytes."""
     if len(payload) != count * size:

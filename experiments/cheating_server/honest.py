@@ -13,7 +13,7 @@ from core.checks import Checks
 from core.console import today
 from core.errors import GrokfedError, Reason, Refused
 from core.federated import initial_model
-from core.secagg.scheme import Policy
+from core.policy import Policy
 from core.tasks.spam import SPAM
 from core.wire.dialing import Line
 from experiments.cheating_server.stage import MIN_COHORT, Stage
