@@ -36,8 +36,10 @@ from core.federated import initial_model, load_model, save_model
 from core.identity.members import Role
 from core.identity.party import load_identity
 from core.policy import Policy
+from core.policy_options import IdentityWithPolicy, MinKeyBits
 from core.privacy.options import MaxDelta, MinNoise
 from core.secagg.noise import NoiseKind
+from core.secagg.scheme import SAFE_KEY_BITS
 from core.tasks import get_task
 from core.tasks.task import GENERATED, Task
 from core.wire.dialing import Line
@@ -51,7 +53,7 @@ Patience = Annotated[float, typer.Option(min=1, help="Seconds to wait for an agg
 @app.callback(invoke_without_command=True)
 def take_part(
     context: typer.Context,
-    identity: Identity = DEFAULT_IDENTITY,
+    identity: IdentityWithPolicy = DEFAULT_IDENTITY,
     passphrase_file: PassphraseFile = None,
     server: Server = None,
     mail: Annotated[
@@ -62,6 +64,7 @@ def take_part(
     allow_one_class: Annotated[bool, typer.Option(help="Train even if all mail is spam, or none is.")] = False,
     keep_model: Annotated[Path | None, typer.Option(help="Write the last global model to this file (.npz).")] = None,
     min_cohort: Annotated[int, typer.Option(min=1, help="Take part in no sum of fewer clients than this.")] = 2,
+    min_key_bits: MinKeyBits = SAFE_KEY_BITS,
     min_noise: MinNoise = 0.0,
     max_delta: MaxDelta = None,
     insecure_demo_keys: InsecureDemoKeys = False,
@@ -83,7 +86,7 @@ def take_part(
     with sentences():
         if mail is None:
             raise SettingsError("--mail PATH is needed: what to train on; see python -m client --help")
-        policy = Policy(min_cohort, insecure_demo_keys, allow_plain, min_noise, max_delta)
+        policy = Policy(min_cohort, insecure_demo_keys, allow_plain, min_noise, max_delta, min_key_bits)
         skipped = frozenset(insecure_skip_check or ())
         the_task = get_task(task)
         load = _loader(the_task, mail, one_class=allow_one_class)

@@ -30,8 +30,9 @@ from core.identity.home import load_registrar, reserve_serials
 from core.identity.members import Role
 from core.identity.party import load_identity
 from core.policy import Policy
+from core.policy_options import IdentityWithPolicy, MinKeyBits
 from core.privacy.options import MaxDelta, MinNoise
-from core.secagg.scheme import check_key_bits
+from core.secagg.scheme import SAFE_KEY_BITS, check_key_bits
 from core.wire.dialing import Line
 from core.wire.health import check_health
 from keyholder.connection import HolderConnection
@@ -47,7 +48,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 @app.callback(invoke_without_command=True)
 def hold(
     context: typer.Context,
-    identity: Identity = Path("runs/federation/keyholder-1"),
+    identity: IdentityWithPolicy = Path("runs/federation/keyholder-1"),
     passphrase_file: PassphraseFile = None,
     server: Annotated[str | None, typer.Option(help="HOST:PORT; if none is given, as in the party's folder.")] = None,
     state: Annotated[
@@ -61,6 +62,7 @@ def hold(
             "or allow silently (where noise protects instead)."
         ),
     ] = DifferenceRule.ENFORCE,
+    min_key_bits: MinKeyBits = SAFE_KEY_BITS,
     min_noise: MinNoise = 0.0,
     max_delta: MaxDelta = None,
     insecure_demo_keys: InsecureDemoKeys = False,
@@ -74,7 +76,7 @@ def hold(
         return
     configure_log()
     with sentences():
-        policy = Policy(min_cohort, insecure_demo_keys, allow_plain, min_noise, max_delta)
+        policy = Policy(min_cohort, insecure_demo_keys, allow_plain, min_noise, max_delta, min_key_bits)
         skipped = frozenset(insecure_skip_check or ())
         party = load_identity(identity, passphrase_file, Role.KEYHOLDER)
         stamp(

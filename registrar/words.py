@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from core.identity.members import Member, Role, Roster
 from core.identity.party import Card
+from core.policy import FILE as POLICY_FILE
 
 _TASKS = {
     Role.SERVER: "the server: it leads the rounds and adds updates that it cannot read",
@@ -14,13 +15,17 @@ _TASKS = {
 
 def read_me(card: Card) -> str:
     """READ-ME.txt of a party's folder."""
+    policy = (
+        f"{POLICY_FILE} may be added, to say what {card.name} agrees to whatever the server says, for instance\n"
+        "    min-cohort = 10\n    min-key-bits = 3072\n    min-noise = 1.0\n"
+    ) * (card.role is not Role.SERVER)
     shares = "shares/ is for this holder's shares of round keys.\n" * (card.role is Role.KEYHOLDER)
     return (
         f"This folder makes whoever has it, and its passphrase, {card.name} of federation {card.federation}:\n"
         f"{_TASKS[card.role]}.\n\n"
         "keys.enc holds the private keys, under the passphrase. Give neither away; ask the registrar to revoke\n"
         f"{card.name} if somebody else may have had both.\n"
-        f"{shares}"
+        f"{shares}{policy}"
         "roster.json is the list of members. When the registrar sends a new one, put it in the place of the old one;\n"
         "nothing needs to be started again. Do not put an older one back.\n"
         "party.json has the server's address, which may be changed; only the right certificate is believed there.\n"
