@@ -32,7 +32,7 @@ from core.identity.party import load_identity
 from core.policy import Policy
 from core.policy_options import IdentityWithPolicy, MinKeyBits
 from core.privacy.options import MaxDelta, MinNoise
-from core.secagg.scheme import SAFE_KEY_BITS, check_key_bits
+from core.secagg.scheme import DEFAULT_KEY_BITS, SAFE_KEY_BITS, check_key_bits
 from core.wire.dialing import Line
 from core.wire.health import check_health
 from keyholder.connection import HolderConnection
@@ -99,7 +99,7 @@ def deal(
     scheme: Annotated[
         str, typer.Option(help="paillier, damgard-jurik, or plain, which encrypts nothing.")
     ] = "paillier",
-    key_bits: Annotated[int, typer.Option(help="Size of each key, in bits.")] = 2048,
+    key_bits: Annotated[int, typer.Option(help="Size of each key, in bits.")] = DEFAULT_KEY_BITS,
     top_up: Annotated[
         bool, typer.Option("--top-up", help="Deal only as many as are missing until so many are unused.")
     ] = False,

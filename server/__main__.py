@@ -45,7 +45,7 @@ from core.privacy.options import (
     NoiseMultiplier,
     privacy_of,
 )
-from core.secagg.scheme import PublicKey
+from core.secagg.scheme import DEFAULT_KEY_BITS, PublicKey
 from core.tasks import get_task
 from core.tasks.task import Task
 from core.training import Dataset
@@ -107,7 +107,9 @@ def serve(
     scheme: Annotated[
         str, typer.Option(help="paillier, damgard-jurik, or plain, which encrypts nothing.")
     ] = "paillier",
-    key_bits: Annotated[int, typer.Option(help="Size of the Paillier key, in bits.")] = 2048,
+    key_bits: Annotated[
+        int, typer.Option(help="Size of the Paillier key, in bits; 2048 are faster, and weaker.")
+    ] = DEFAULT_KEY_BITS,
     count_cap: Annotated[
         int, typer.Option(min=0, help="Clients count by their examples, up to this many; 0: all alike.")
     ] = 0,
@@ -171,6 +173,8 @@ def serve(
         settings = within_budget(settings, values)
         test_data = the_task.load_test(test, seed, clients) if test is not None else None
         stamp(insecure_demo_keys=insecure_demo_keys, insecure_plaintext=insecure_plaintext, skipped=skipped)
+        if settings.weaker_key:
+            log.warning("key size", advice=settings.weaker_key.strip())
         if metrics_at is not None:
             print(f"metrics at port {metrics.serve(metrics_at)}", flush=True)
         if not asyncio.run(_serve(settings, places, party, the_task, test_data, Checks(skipped))):

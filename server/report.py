@@ -33,7 +33,7 @@ def _protection(settings: RunSettings, roster: Roster) -> str:
     rules = settings.rules
     return (
         f"Updates: {settings.protection}; sums of at least {rules.min_cohort} clients are opened. "
-        f"{_dishonest_holders(roster)}"
+        f"{settings.weaker_key}{_dishonest_holders(roster)}"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from core.errors import SettingsError
 from core.federated import VALUE_BITS
 from core.privacy.mechanism import Mechanism, Privacy, mechanism_for
-from core.secagg.scheme import PAILLIER, PLAIN, SAFE_KEY_BITS, check_key_bits
+from core.secagg.scheme import DEFAULT_KEY_BITS, PAILLIER, PLAIN, SAFE_KEY_BITS, check_key_bits
 from server.rules import RoundRules
 
 
@@ -18,7 +18,7 @@ class RunSettings:
 
     task: str = "spam"
     scheme: str = "paillier"
-    key_bits: int = 2048
+    key_bits: int = DEFAULT_KEY_BITS
     seed: int = 0
     rules: RoundRules = field(default_factory=RoundRules)
     insecure_demo_keys: bool = False
@@ -68,6 +68,16 @@ class RunSettings:
             f"checks switched off: {skipped}": bool(skipped),
         }
         return [sentence for sentence, holds in found.items() if holds]
+
+    @property
+    def weaker_key(self) -> str:
+        """A sentence, if the key is one that protects, and not as well as is advised."""
+        if self.scheme == PLAIN or not SAFE_KEY_BITS <= self.key_bits < DEFAULT_KEY_BITS:
+            return ""
+        return (
+            f"Keys of {self.key_bits} bits are weaker than the {DEFAULT_KEY_BITS} that are advised for what has to "
+            "stay secret for long. "
+        )
 
     def to_json(self) -> dict[str, Any]:
         """As stored with the run."""

@@ -53,7 +53,9 @@ class Scheme(StrEnum):
 def main(
     clients: Annotated[int | None, typer.Option(help="How many clients; default 5, or one a mailbox.")] = None,
     rounds: Annotated[int, typer.Option(help="How many rounds.")] = 5,
-    key_bits: Annotated[int, typer.Option(help="Size of the Paillier key; 2048 or more protects.")] = 2048,
+    key_bits: Annotated[
+        int, typer.Option(help="Size of the Paillier key; below 2048 bits protect nothing, 3072 are stronger.")
+    ] = 2048,
     data: Annotated[
         Path | None, typer.Option(help="A folder of mailboxes (one client each) or one file, dealt out.")
     ] = None,

@@ -115,7 +115,7 @@ def test_insecure_settings_need_to_be_asked_for(right: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({}, "Paillier, 2048 bits, 2 of 3 key holders"),
+        ({}, "Paillier, 3072 bits, 2 of 3 key holders"),
         ({"scheme": "damgard-jurik", "key_bits": 3072}, "Damgård-Jurik, 3072 bits, 2 of 3 key holders"),
         ({"key_bits": 256, "insecure_demo_keys": True}, "Paillier, 256 bits, 2 of 3 key holders: INSECURE"),
         ({"scheme": "plain", "key_bits": 256}, "plain: NOTHING IS ENCRYPTED"),
@@ -123,6 +123,19 @@ def test_insecure_settings_need_to_be_asked_for(right: dict[str, Any]) -> None:
 )
 def test_how_updates_are_protected_is_said_in_words(settings: dict[str, Any], words: str) -> None:
     assert RunSettings(**settings).protection == words
+
+
+@pytest.mark.parametrize(
+    ("settings", "warned"),
+    [
+        ({}, False),
+        ({"key_bits": 2048}, True),
+        ({"key_bits": 256, "insecure_demo_keys": True}, False),  # that is stamped INSECURE
+        ({"key_bits": 2048, "scheme": "plain"}, False),
+    ],
+)
+def test_keys_that_protect_but_not_for_long_are_warned_of(settings: dict[str, Any], warned: bool) -> None:
+    assert bool(RunSettings(**settings).weaker_key) == warned
 
 
 def test_an_unfinished_run_goes_on_with_the_same_settings_only() -> None:

@@ -22,6 +22,9 @@ from core.errors import Reason, Refused, SettingsError
 PAILLIER, DAMGARD_JURIK, PLAIN = "paillier", "damgard-jurik", "plain"
 SCHEMES = (PAILLIER, DAMGARD_JURIK, PLAIN)
 SAFE_KEY_BITS = 2048
+"""As hard to break as a cipher of 112 bits (NIST SP 800-57, part 1, table 2)."""
+DEFAULT_KEY_BITS = 3072
+"""As hard as one of 128 bits (same table)."""
 SMALLEST_KEY_BITS = 128
 ZERO_TOP_BITS = 32
 """Top bits of a plaintext that stay zero, so that a sum of slots never reaches the modulus."""
