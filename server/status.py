@@ -18,7 +18,7 @@ from server.store import FILE, SCHEMA_VERSION
 
 ATTEMPTS = """
 SELECT a.round, a.attempt, a.state, a.key_serial, json_array_length(a.expected), count(s.client), count(s.bytes_up),
-       h.accuracy, coalesce(h.exposure, ''), a.sentence
+       h.accuracy, h.epsilon, coalesce(h.exposure, ''), a.sentence
 FROM attempts a
 LEFT JOIN submissions s ON (s.run, s.round, s.attempt) = (a.run, a.round, a.attempt)
 LEFT JOIN history h ON (h.run, h.round) = (a.run, a.round) AND a.state = 'completed'
@@ -44,7 +44,7 @@ def _show_run(db: sqlite3.Connection, console: Console, run: str, settings: str,
     console.print(
         f"run {run}: {known['task']}, {known['rules']['rounds']} rounds, {status}. {sentence}", highlight=False
     )
-    console.print(_attempts(db.execute(ATTEMPTS, (run,)).fetchall()))
+    console.print(_attempts(db.execute(ATTEMPTS, (run,)).fetchall(), private=known["privacy"] is not None))
     rows = db.execute(
         "SELECT c.client, count(s.commitment), count(s.bytes_up) FROM clients c LEFT JOIN submissions s "
         "ON (s.run, s.client) = (c.run, c.client) WHERE c.run = ? GROUP BY c.client ORDER BY c.client",
@@ -56,12 +56,12 @@ def _show_run(db: sqlite3.Connection, console: Console, run: str, settings: str,
         console.print(_counts("refused", ("reason", "times"), refused))
 
 
-def _attempts(rows: list[tuple[Any, ...]]) -> Table:
-    headings = ("round", "attempt", "state", "key", "expected", "committed", "uploaded", "accuracy", "remark")
-    table = _table("rounds", headings)
-    for *numbers, accuracy, exposure, sentence in rows:
-        shown = "" if accuracy is None else f"{accuracy:.2%}"
-        table.add_row(*map(str, numbers), shown, exposure or sentence)
+def _attempts(rows: list[tuple[Any, ...]], *, private: bool) -> Table:
+    counted = ("round", "attempt", "state", "key", "expected", "committed", "uploaded")
+    table = _table("rounds", (*counted, "accuracy", *["ε"] * private, "remark"))
+    for *numbers, accuracy, epsilon, exposure, sentence in rows:
+        shown = ["", ""] if accuracy is None else [f"{accuracy:.2%}", f"{epsilon:.2f}"]
+        table.add_row(*map(str, numbers), *shown[: 1 + private], exposure or sentence)
     return table
 
 
