@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 
 from core.data.message import Mail
+from core.errors import DataError
 from core.privacy.mechanism import Privacy, mechanism_for
 from experiments.run import Run
 from experiments.studies.privacy_utility import (
     STUDY,
     central,
     dealt_out,
+    digits,
     distributed,
     epsilon_of,
     in_clear,
@@ -76,6 +78,20 @@ def test_real_mail_is_dealt_out_without_the_mails_that_are_kept() -> None:
     assert (len(federation.test), federation.majority) == (4, 0.5)
 
 
+def test_digits_are_dealt_out_once_each_and_judged_on_the_most_frequent(tmp_path: Path) -> None:
+    train = [(np.full((28, 28), number / 1000, np.float32), number % 10) for number in range(900)]
+    federation = digits(train, [*train[:3], train[0]], 4, seed=0)
+    assert federation.task.name == "mnist-cnn"
+    shown = np.concatenate([data.images[:, 0, 0] for data in federation.data])
+    assert (len(shown), len(np.unique(shown))) == (800, 800)
+    assert (len(federation.test), federation.majority) == (4, 0.5)
+
+
+def test_public_data_without_a_file_that_is_used_is_refused_and_says_which_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="train-images-idx3-ubyte"):
+        list(STUDY.run(Run(tmp_path / "out", tmp_path, quick=True)))
+
+
 def test_same_seed_same_bytes_and_every_way_has_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def little(_self: Run, _full: object, quick: object) -> object:
         return {(10, 100): (3,), (0.5, 4.0): (1.0,), 2: 2, 4: 1}[quick]  # type: ignore[index]
@@ -91,7 +107,7 @@ def test_same_seed_same_bytes_and_every_way_has_its_line(tmp_path: Path, monkeyp
     assert len(rows) == 1
     assert {"distributed", "central", "no noise", "majority"} <= set(rows[0])
     assert rows[0]["distributed"] != rows[0]["central"]
-    assert "with 3 clients (made up mail)" in (tmp_path / "one" / "page.md").read_text()
+    assert "with 3 clients (made-up mail)" in (tmp_path / "one" / "page.md").read_text()
     assert (tmp_path / "one" / "privacy-utility.png").read_bytes().startswith(b"\x89PNG")
 
 
