@@ -80,7 +80,7 @@ def run_all(data: Data = None, quick: Quick = False, seed: Seed = 1, out: Out = 
         folder = out or Path("runs", time.strftime("experiments-%Y%m%d-%H%M%S"))
         answered: list[Answered] = []
         left_out: list[tuple[str, str]] = []
-        for name in studies.names():
+        for name in studies.NAMES:
             try:
                 answered.append(_study(studies.get_study(name), data, quick, seed, folder / name))
             except DataError as error:
@@ -100,7 +100,7 @@ def _add_study(name: str) -> None:
             )
 
 
-for _name in studies.names():
+for _name in studies.NAMES:
     _add_study(_name)
 
 
@@ -144,7 +144,7 @@ def _run(chosen: Chapter, data: Path | None, quick: bool, seed: int, out: Path) 
 
 def _listing() -> str:
     lines = ["python -m experiments NAME [--quick]   what leaks, to whom, and what each defence buys:"]
-    lines += [f"  {name:22}  {studies.get_study(name).title}" for name in studies.names()]
+    lines += [f"  {name:22}  {studies.get_study(name).title}" for name in studies.NAMES]
     lines += ["python -m experiments all [--quick]    all of these, on one page"]
     lines += ["python -m experiments chapter NUMBER   a chapter's programs, their figures beside the book's:"]
     lines += [f"  {number:2}  {get_chapter(number).title}" for number in numbers()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -65,17 +66,22 @@ def _contents(answered: Sequence[Answered]) -> str:
     return f"<nav>{''.join(links)}</nav>"
 
 
+def _prose(text: str) -> str:
+    """Text with `code` in it, as HTML."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
+
+
 def _section(answered: Answered) -> str:
     study, rows = answered.study, answered.rows
     said = (("Question", study.question), ("Adversary", study.adversary), ("Method", study.method))
     parts = [
         f'<section id="{study.name}"><h2>{escape(study.title)}</h2>',
         f"<pre>{escape(command(study, answered.run))}</pre>",
-        *(f"<p><b>{heading}.</b> {escape(text)}</p>" for heading, text in said),
-        f"<p><b>Result.</b> {escape(study.conclude(rows))}</p>",
+        *(f"<p><b>{heading}.</b> {_prose(text)}</p>" for heading, text in said),
+        f"<p><b>Result.</b> {_prose(study.conclude(rows))}</p>",
         *map(_image, pictures(answered.run.out)),
         _table(rows),
-        f"<p><b>Limits.</b> {escape(study.limits)}</p></section>",
+        f"<p><b>Limits.</b> {_prose(study.limits)}</p></section>",
     ]
     return "\n".join(parts)
 

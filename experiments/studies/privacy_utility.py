@@ -186,6 +186,7 @@ def _sources(run: Run) -> dict[str, Source]:
             found[name] = source(run.data)
         except DataError as error:
             missing.append(str(error))
+            run.say(f"{name} is left out: {error}")
     if len(missing) == 2:
         raise DataError("; ".join(missing))
     return found
@@ -310,6 +311,8 @@ def _draw(run: Run, points: Sequence[Point]) -> None:
             majority = [each.accuracy for each in points if each.source == kind and each.way == "majority"]
             axes.axhline(100 * float(np.mean(majority)), color=GREY, linestyle="--", label="majority")
             axes.set(xscale="log", xlabel="ε of the training (dotted: central noise)", title=kind)
+            axes.set_xticks(list(noises.values()), [f"{epsilon:.3g}" for epsilon in noises.values()])
+            axes.minorticks_off()
         panels[0].set_ylabel("test accuracy, %")
         panels[-1].legend()
     run.save("privacy-utility", figure)

@@ -140,7 +140,7 @@ def draw(run: Run, rows: Sequence[Row]) -> None:
     """The group, attribution and membership against the number of clients, for the task's own training."""
     chosen = [row for row in rows if row["local training"] == TRAININGS[0].name]
     at = [int(row["clients"]) for row in chosen]
-    figure = new_figure(9.2, 4.0, "A sum hides who, and not what")
+    figure = new_figure(9.2, 4.6, "A sum hides who, and not what")
     for axes, (label, lines) in zip(figure.subplots(1, 2), PANELS, strict=True):
         for name, line, colour, dash, marker in lines:
             axes.errorbar(at, means(chosen, name), halves(chosen, name), color=colour, linestyle=dash, marker=marker,
@@ -150,7 +150,7 @@ def draw(run: Run, rows: Sequence[Row]) -> None:
         axes.minorticks_off()
         axes.set(xlabel=f"clients in the sum, {MAILS} mails each", ylabel=label)
         axes.set_ylim((0, 1.05) if "share" in label else (0.45, 1.02))
-        axes.legend(loc="center right" if "share" in label else "upper right")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=8)
     run.save("sum", figure)
 
 
