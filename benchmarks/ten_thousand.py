@@ -5,14 +5,17 @@ python -m benchmarks.ten_thousand simulation --task ten-thousand ...     (starte
 
 from __future__ import annotations
 
+import os
 import runpy
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks import checks
 from core.losses import mse
 from core.nn import Module, Parameter
 from core.tasks import TASKS
@@ -76,4 +79,6 @@ if __name__ == "__main__":
         del sys.argv[1]
         runpy.run_module("simulation", run_name="__main__", alter_sys=True)
     else:
+        if folder := os.environ.get(checks.FOLDER):
+            checks.begin(Path(folder), sys.argv[1])
         runpy.run_module("simulation.child", run_name="__main__", alter_sys=True)
