@@ -31,7 +31,7 @@ from core.console import (
     stamp,
     today,
 )
-from core.errors import DataError, SettingsError
+from core.errors import SettingsError
 from core.federated import initial_model, load_model, save_model
 from core.identity.members import Role
 from core.identity.party import load_identity
@@ -155,10 +155,7 @@ def _fetched(
     address = server or party.address
     trust = Trust(party.roster.current(), party.registrar)
     with Line(address, patience, party, plaintext=plaintext) as line:
-        model = fetch_endorsed_model(line, len(initial_model(task, 0)), trust)
-    if model.round == 0:
-        raise DataError(f"the federation at {address} has not completed a round yet; its model knows nothing")
-    return model.vector
+        return fetch_endorsed_model(line, len(initial_model(task, 0)), trust).vector
 
 
 def _read(message: str) -> bytes:

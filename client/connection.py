@@ -31,10 +31,15 @@ def fetch_model(line: Line, values: int, round_number: int | None = None) -> Mod
 
 
 def fetch_endorsed_model(line: Line, values: int, trust: Trust) -> Model:
-    """The newest global model, if enough key holders have signed it. Raises Refused(MODEL_LINEAGE)."""
+    """The newest global model, if enough key holders have signed it.
+
+    Raises Refused(MODEL_LINEAGE), or Refused(NO_MODEL) while no round is completed: the model has learned nothing then.
+    """
     model = fetch_model(line, values)
-    if model.round > 0:
-        trust.verify_endorsements(model.run, model.round, digest(model_bytes(model.vector)), model.endorsements)
+    if model.round < 1:
+        sentence = f"the federation at {line.address} has not completed a round yet; its model knows nothing"
+        raise Refused(Reason.NO_MODEL, sentence)
+    trust.verify_endorsements(model.run, model.round, digest(model_bytes(model.vector)), model.endorsements)
     return model
 
 
@@ -47,6 +52,7 @@ class ClientConnection:
         self._values = values
         self._stub = rpc.FederationStub(line.channel)
         self._uploaded = 0
+        self._run = ""
         self._request = pb.JoinRequest(
             task=participant.task.name,
             task_digest=participant.task_digest,
@@ -65,7 +71,8 @@ class ClientConnection:
         for notice in self._line.follow(lambda: self._stub.Join(self._request, timeout=STREAM_SECONDS)):
             match notice.WhichOneof("notice"):
                 case "welcome":
-                    self._participant.enrolled(notice.welcome.run)
+                    self._run = notice.welcome.run
+                    self._participant.enrolled(self._run)
                     log.info("joined", name=self._participant.name, rounds=notice.welcome.rounds)
                 case "round_opened":
                     self._commit(notice.round_opened)
@@ -81,10 +88,22 @@ class ClientConnection:
         if not ended.completed:
             raise RunFailedError(f"the run ended: {ended.sentence}")
         if keep is not None:
-            keep(fetch_endorsed_model(self._line, self._values, self._participant.trust).vector)
+            keep(self._last_model())
         if not self._uploaded:
             return "the run was over before this client could take part; its data was not used"
         return ended.sentence
+
+    def _last_model(self) -> FloatArray:
+        """The newest model, if it is of the run that was joined, and no older than what this client has trained on.
+
+        Raises Refused(NO_MODEL or MODEL_LINEAGE).
+        """
+        model, last = fetch_endorsed_model(self._line, self._values, self._participant.trust), self._participant.last
+        trained = 0 if last is None else last.header.id.round
+        if model.run != self._run or model.round < trained:
+            there, wanted = f"round {model.round} of run {model.run}", f"round {trained} or later of {self._run}"
+            raise Refused(Reason.MODEL_LINEAGE, f"the last model is that of {there}; expected {wanted}")
+        return model.vector
 
     def _commit(self, opened: pb.RoundOpened) -> None:
         """Answer a round with a commitment. A process that lost what it committed to lets the round go by."""

@@ -27,6 +27,7 @@ from core.protocol import (
     digest,
 )
 from core.secagg.roles import check_key
+from core.secagg.scheme import PLAIN
 from core.tasks.task import Task
 from core.wire.messages import (
     certificate_from_bytes,
@@ -223,11 +224,7 @@ class Trust:
         found = [self.verify_commitment(each, description, description_digest) for each in signed]
         clients = {commitment.client for commitment in found}
         self.checks.require(len(clients) == len(found), Reason.DUPLICATE, "a client is in the list twice")
-        # Fresh randomness makes equal ciphertexts impossible; without encryption, equal mailboxes send equal updates.
-        distinct = len({commitment.digest for commitment in found}) == len(found)
-        self.checks.require(
-            distinct or description.key.scheme == "plain", Reason.COPIED, "two clients commit to the same ciphertexts"
-        )
+        self._verify_distinct(found, description)
         self.checks.require(
             len(clients) >= min_cohort,
             Reason.COHORT_TOO_SMALL,
@@ -237,6 +234,19 @@ class Trust:
         if len(found) > largest:
             raise Refused(Reason.WRONG_DESCRIPTION, f"{len(found)} clients; the slots are wide enough for {largest}")
         return found
+
+    def _verify_distinct(self, found: Sequence[Commitment], description: RoundDescription) -> None:
+        """Refuse a list on which two clients commit to the same ciphertexts. Raises Refused(COPIED)."""
+        if description.key.scheme == PLAIN:
+            return  # equal mailboxes send equal updates; only fresh randomness makes that impossible
+        first: dict[bytes, str] = {}
+        for commitment in found:
+            other = first.setdefault(commitment.digest, commitment.client)
+            self.checks.require(
+                other == commitment.client,
+                Reason.COPIED,
+                f"{other!r} and {commitment.client!r} commit to the same ciphertexts",
+            )
 
     def verify_list(
         self, description_digest: bytes, commitment_digests: Sequence[bytes], signatures: Sequence[HolderSignature]

@@ -30,8 +30,10 @@ class Database:
     def __init__(self, path: Path, schema: str, version: int, owner: str) -> None:
         self.path = path
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            # For this user alone: it holds ciphertexts, opened sums, and who was chosen at random.
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = _lock(path.parent, owner)
+            path.touch(mode=0o600)  # the files that SQLite puts beside it take over its mode
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         except (OSError, sqlite3.Error) as error:
             raise StorageError(f"the state folder {path.parent} cannot be used: {error}") from error

@@ -56,6 +56,12 @@ class HolderSignature:
     signature: bytes
 
 
+MOST_OFFERED = 16
+"""Keys that a key holder offers at a time."""
+LARGEST_SERIAL = (1 << 32) - 1
+"""The largest serial number of a round key; the first is 1."""
+
+
 @dataclass(frozen=True)
 class KeyCertificate:
     """A round key as its dealer vouches for it; each key serves one attempt.

@@ -94,8 +94,10 @@ class Holder(Actor):
                     await self._or_decline(message.endorse.order.list, lambda id: self._endorse(id, message.endorse))
                 case "run_ended":
                     self.done = True
-        except (Crash, StorageError):  # the program ends, and somebody starts it again
+        except Crash:  # the program ends, and somebody starts it again
             await self.restart()
+        except StorageError:  # as HolderConnection does: the same again, until there is room
+            await self.read(message)
 
     async def _or_decline(self, about: pb.CloseList, answer: Callable[[AttemptId], Any]) -> None:
         id = description_from_bytes(about.round.description).id

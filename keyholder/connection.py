@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 import structlog
+import tenacity
 
 from core.errors import GrokfedError, Reason, Refused, RunFailedError, StorageError
 from core.protocol import AttemptId, digest
@@ -22,6 +23,8 @@ from keyholder.orders import list_order, release_order
 
 log = structlog.get_logger()
 M = TypeVar("M")
+DISK_SECONDS = 300.0
+"""For how long a task is tried again while the disk is full."""
 KEYS_AHEAD = 2
 """A single holder, who deals its own keys, keeps so many ready."""
 
@@ -66,12 +69,25 @@ class HolderConnection:
             log.warning("a task that names no attempt", reason=refusal.reason.value, why=str(refusal))
             return
         try:
-            answer(id, task)
-        except StorageError as error:
-            log.error("storage", sentence=str(error))
-            self._decline(id, Refused(Reason.STORAGE, "the key holder cannot use its disk at the moment"))
+            self._until_there_is_room(lambda: answer(id, task))
+        except StorageError:
+            self._decline(id, Refused(Reason.STORAGE, "the key holder cannot use its disk"))
         except Refused as refusal:
             self._decline(id, refusal)
+
+    @staticmethod
+    def _until_there_is_room(act: Callable[[], None]) -> None:
+        """Do something again while the disk is full: to decline would be final, and the disk may have room in a moment.
+
+        Asked the same again, a holder answers the same. Raises StorageError when the disk stays full for too long.
+        """
+        tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(StorageError),
+            wait=tenacity.wait_random_exponential(multiplier=0.2, max=3.0),
+            stop=tenacity.stop_after_delay(DISK_SECONDS),
+            before_sleep=_say_storage,
+            reraise=True,
+        )(act)
 
     def _decline(self, id: AttemptId, refusal: Refused) -> None:
         log.warning("declined", round=id.round, attempt=id.attempt, reason=refusal.reason.value, why=str(refusal))
@@ -90,13 +106,14 @@ class HolderConnection:
         try:
             self._holder.deal_to_itself(task.scheme, task.bits, 1, task.above)
             keys = self._holder.unused_keys(task.scheme, task.bits, task.above)
+            offer = pb.KeyOffer(**_named(id), keys=map(signed_key_to_wire, keys))
+            self._tell(lambda: self._stub.OfferKeys(offer, timeout=CALL_SECONDS))
+            log.debug("keys offered", round=id.round, attempt=id.attempt, keys=len(keys))
+            self._holder.deal_to_itself(task.scheme, task.bits, KEYS_AHEAD, task.above)
         except Refused as refusal:
             log.warning("no key offered", reason=refusal.reason.value, why=str(refusal))
-            return
-        offer = pb.KeyOffer(**_named(id), keys=map(signed_key_to_wire, keys))
-        self._tell(lambda: self._stub.OfferKeys(offer, timeout=CALL_SECONDS))
-        log.debug("keys offered", round=id.round, attempt=id.attempt, keys=len(keys))
-        self._holder.deal_to_itself(task.scheme, task.bits, KEYS_AHEAD, task.above)
+        except StorageError as error:  # as long as no key is there, it is asked again
+            log.warning("no key offered", reason=Reason.STORAGE.value, why=str(error))
 
     def _sign_list(self, id: AttemptId, task: pb.CloseList) -> None:
         signature = pb.ListSignature(**_named(id), signature=self._holder.sign_list(list_order(task)))
@@ -132,6 +149,11 @@ class HolderConnection:
     def _fetch_model(self, round_number: int, values: int) -> npt.NDArray[np.float64]:
         stub, request = rpc.FederationStub(self._line.channel), pb.ModelRequest(round=round_number)
         return self._line.call(lambda: read_model(stub.FetchModel(request, timeout=TRANSFER_SECONDS), values)).vector
+
+
+def _say_storage(state: tenacity.RetryCallState) -> None:
+    assert state.outcome is not None
+    log.error("storage", sentence=str(state.outcome.exception()), attempts=state.attempt_number)
 
 
 def _named(id: AttemptId) -> dict[str, Any]:

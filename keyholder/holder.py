@@ -16,12 +16,12 @@ import numpy.typing as npt
 import structlog
 
 from core.checks import Checks, Trust
-from core.errors import Reason, Refused, SettingsError
+from core.errors import Reason, Refused, SettingsError, StorageError
 from core.federated import initial_model, next_model
 from core.identity import signing
 from core.identity.party import PartyIdentity
 from core.policy import Policy
-from core.protocol import AttemptId, Commitment, RoundDescription, Signed, digest
+from core.protocol import LARGEST_SERIAL, MOST_OFFERED, AttemptId, Commitment, RoundDescription, Signed, digest
 from core.secagg.opening import OpenedSum, verify_opened
 from core.secagg.roles import adder_for, payload_bytes
 from core.tasks import get_task
@@ -42,7 +42,6 @@ FetchOpened = Callable[[AttemptId, int], bytes]
 """Fetches the opened sum of an attempt, of at most so many bytes."""
 FetchModel = Callable[[int, int], FloatArray]
 """Fetches the model of a round, of so many values."""
-MOST_OFFERED = 16
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class KeyHolder:
         self._total: tuple[bytes, bytes] | None = None
         """The order whose sum was added up last, and that sum."""
         for serial in ledger.spent_keys():  # after a crash between the ledger's entry and the end of the share
-            self.shares.destroy(serial)
+            self._destroy(serial)
 
     @property
     def trust(self) -> Trust:
@@ -118,13 +117,19 @@ class KeyHolder:
         return found[:MOST_OFFERED]
 
     def deal_to_itself(self, scheme: str, bits: int, wanted: int, above: int = 0) -> None:
-        """A single holder deals its own keys, until there are so many unused ones. With several, the registrar does."""
+        """A single holder deals its own keys, until there are so many unused ones. With several, the registrar does.
+
+        Raises Refused(UNKNOWN_KEY) if there are no serial numbers above.
+        """
         roster = self.trust.roster
         missing = wanted - len(self.unused_keys(scheme, bits, above))
         if len(roster.holders) == 1 and missing > 0:
             folder = self.identity.folder
             dealer = Dealer(roster, self.identity.signing, lambda _: folder, self._today())
             first = max(highest_serial(folder), *self.ledger.used_keys(), above) + 1
+            if first + missing - 1 > LARGEST_SERIAL:
+                sentence = f"keys above the serial number {above} are wanted; the largest is {LARGEST_SERIAL}"
+                raise Refused(Reason.UNKNOWN_KEY, sentence)
             for serial in dealer.deal(first, missing, scheme, bits):
                 log.info("dealt", serial=serial, scheme=scheme, bits=bits)
 
@@ -135,9 +140,19 @@ class KeyHolder:
             self._checks.require(False, Reason.BAD_KEY, str(error))
 
     def destroy_old_shares(self, but: int = 0) -> None:
-        """Destroy the shares of keys that a signed list is bound to, lent or not, but for one that is in use."""
+        """Destroy shares of keys that are expired, or that a signed list is bound to, but for one that is in use."""
         for serial in self.ledger.bound_keys(but):
+            self._destroy(serial)
+        for key in self.shares.dealt():
+            if key.certificate.expires_day < self._today():
+                self._destroy(key.certificate.serial)
+
+    def _destroy(self, serial: int) -> None:
+        """Destroy a share; if the disk is in the way, later: nothing that is in the ledger already is held up by it."""
+        try:
             self.shares.destroy(serial)
+        except StorageError as error:
+            log.error("share not destroyed", serial=serial, sentence=str(error))
 
     # -------------------------------------------------------------------------------- the list
 
@@ -174,7 +189,7 @@ class KeyHolder:
         trust.verify_privacy(description, self._policy)
         trust.verify_lineage(description, task, order.lineage)
         description_digest = digest(order.round.body)
-        needed = max(self._policy.min_cohort, description.min_cohort)
+        needed = self._needed(description)
         commitments = trust.verify_commitments(order.commitments, description, description_digest, needed)
         digests = tuple(digest(signed.body) for signed in order.commitments)
         return VerifiedList(
@@ -199,11 +214,11 @@ class KeyHolder:
         if earlier := self._earlier_answer(id, order.digest):
             return Release(earlier.partial, time.perf_counter() - started, earlier.exposure)
         share = self.shares.open(certificate)
-        exposure = self._check_difference(order)
+        exposure = self._check_difference(order, self._needed(description))
         total = self._recompute(order, verified, fetch)
         answer = Answer(share.partial(total), exposure)
         self._record_release(id, certificate.serial, order, answer)
-        self.shares.destroy(certificate.serial)
+        self._destroy(certificate.serial)
         return Release(answer.partial, time.perf_counter() - started, exposure)
 
     def _verify_release(self, order: ReleaseOrder) -> VerifiedList:
@@ -228,7 +243,7 @@ class KeyHolder:
                 Reason.NOT_IN_LIST,
                 f"{client[:64]!r} is not on the closed list of {description.id}",
             )
-        needed = max(self._policy.min_cohort, description.min_cohort)
+        needed = self._needed(description)
         self._checks.require(
             len(contributors) >= needed,
             Reason.COHORT_TOO_SMALL,
@@ -249,12 +264,16 @@ class KeyHolder:
         except Refused as refusal:
             self._checks.require(False, refusal.reason, str(refusal))
 
-    def _check_difference(self, order: ReleaseOrder) -> str:
+    def _needed(self, description: RoundDescription) -> int:
+        """The smallest cohort that this holder and this round agree to."""
+        return max(self._policy.min_cohort, description.min_cohort)
+
+    def _check_difference(self, order: ReleaseOrder, needed: int) -> str:
         """What the rule says to this sum. Raises Refused(TOO_SIMILAR) where it is enforced."""
         if self._rule is DifferenceRule.OFF:
             return ""
         earlier = self.ledger.latest_cohorts(WINDOW)
-        exposure = exposed_by(frozenset(order.contributors), earlier, self._policy.min_cohort)
+        exposure = exposed_by(frozenset(order.contributors), earlier, needed)
         if exposure and self._rule is DifferenceRule.ENFORCE:
             self._checks.require(False, Reason.TOO_SIMILAR, exposure)
         return exposure
@@ -305,7 +324,7 @@ class KeyHolder:
             model_digest == expected, Reason.WRONG_MODEL, f"the model after {id} does not follow from the opened sum"
         )
         signature = self._signed_model(id, model_digest)
-        self.shares.destroy(description.certificate.serial)
+        self._destroy(description.certificate.serial)
         return signature
 
     def _signed_model(self, id: AttemptId, model_digest: bytes) -> bytes:

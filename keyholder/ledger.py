@@ -131,7 +131,7 @@ class Ledger:
         rows = self._database.all("SELECT run, round, contributors FROM releases ORDER BY rowid DESC LIMIT ?", count)
         try:
             return [(run, round_number, frozenset(json.loads(names))) for run, round_number, names in rows]
-        except (TypeError, ValueError) as error:
+        except (AttributeError, TypeError, ValueError) as error:  # a damaged file does not keep to its columns' types
             raise StorageError(f"the releases in {self._database.path} cannot be read: it is damaged") from error
 
     def used_keys(self) -> frozenset[int]:
@@ -217,7 +217,7 @@ class Ledger:
         try:
             entries = [[kind, json.loads(content)] for _, kind, content in self.entries()]
             same = sorted(map(_comparable, entries)) == sorted(map(_comparable, self._told()))
-        except (TypeError, ValueError) as error:
+        except (AttributeError, TypeError, ValueError) as error:  # a damaged file does not keep to its columns' types
             raise StorageError(f"the releases in {self._database.path} cannot be read: it is damaged") from error
         if not same:
             raise StorageError(

@@ -26,6 +26,8 @@ ALLOWED = {
     "EndorseModel": KEYHOLDER,
     "DeclineTask": KEYHOLDER,
     "Watch": CLIENT | KEYHOLDER | SERVER,
+    "Check": CLIENT | KEYHOLDER | SERVER,
+    "ServerReflectionInfo": CLIENT | KEYHOLDER | SERVER,
 }
 """Roles by call. (The aggregator itself may look on, for displays and health checks on its own machine.)"""
 

@@ -29,6 +29,7 @@ from core.protocol import (
 from core.secagg.encoding import CohortSum
 from core.secagg.opening import OpenedSum, combine, partial_bytes, wrong_holders
 from core.secagg.roles import adder_for, payload_bytes
+from core.secagg.scheme import PLAIN
 from core.wire.messages import commitment_from_bytes, description_from_bytes
 from server.store import Store, StoredSubmission
 
@@ -89,6 +90,12 @@ class Attempt:
             raise Refused(
                 Reason.COMMITMENT_SIGNATURE, f"{client!r} brings a commitment in the name of {commitment.client!r}"
             )
+        # Without encryption, equal mailboxes send equal updates. With it, nobody honest can be hit: before the list is
+        # closed nobody else knows a digest.
+        if self.description.key.scheme != PLAIN:
+            other = self._store.committed_to(self.id, commitment.digest, but=client)
+            sentence = f"{client!r} commits to the same ciphertexts as {other!r}"
+            trust.checks.require(other is None, Reason.COPIED, sentence)  # holders would turn down a list of both
         return commitment, self._store.add_commitment(commitment, signed, timings)
 
     def check_header(self, header: SubmissionHeader) -> None:

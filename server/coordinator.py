@@ -281,7 +281,7 @@ class Coordinator:
     async def _command(self, command: states.Command) -> None:
         match command:
             case states.RequestKey(round_number, attempt, holders):
-                above = max(await self.work(self.store.used_keys), default=0)
+                above = max(self.offers.above, *await self.work(self.store.used_keys), 0)
                 self._ask(holders, notices.need_key(AttemptId(self.run, round_number, attempt), self.settings, above))
             case states.OpenRound(round_number, attempt, expected):
                 await self._open(AttemptId(self.run, round_number, attempt), expected)

@@ -57,11 +57,13 @@ class HolderCalls:
                 return
             self._run.offers.take(caller.name, keys)
             settings, trust = self._run.settings, self._run.trust
-            wanted = (settings.rules.threshold, settings.scheme, settings.key_bits)
-            chosen = await self._run.work(self._run.offers.choose, *wanted, trust, today())
-            if chosen is not None:
-                self._run.key = chosen
-                await self._run.apply(states.KeyChosen(id.round, id.attempt))
+            needed, kind = settings.rules.threshold, (settings.scheme, settings.key_bits)
+            chosen = await self._run.work(self._run.offers.choose, needed, *kind, trust, today())
+            if chosen is None:
+                self._run.offers.turn_page(self._run.state.holders, needed)
+                return
+            self._run.key = chosen
+            await self._run.apply(states.KeyChosen(id.round, id.attempt))
 
     @undisturbed
     async def list_signed(self, caller: Member, id: AttemptId, signature: bytes) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import structlog
 
 from core.checks import Trust
 from core.errors import Refused
-from core.protocol import KeyCertificate, Signed
+from core.protocol import MOST_OFFERED, KeyCertificate, Signed
 from core.wire.messages import certificate_from_bytes
 
 log = structlog.get_logger()
@@ -23,11 +23,27 @@ class KeyOffers:
     """
 
     def __init__(self, used: Callable[[], frozenset[int]]) -> None:
+        self.above = 0
+        """Holders are asked for keys with larger serial numbers: each offers the first few of many."""
         self._used = used
         self._offers: dict[str, dict[int, Signed]] = {}
 
     def clear(self) -> None:
+        """Begin anew, for another attempt."""
         self._offers.clear()
+        self.above = 0
+
+    def turn_page(self, holders: Collection[str], needed: int) -> None:
+        """Nothing that was offered can be used: if enough holders are there, and all of them have offered, go on.
+
+        A holder that was away has shares of keys that the others have used up since; what they have in common may come
+        later. At the end it begins from the start again, for new keys may be dealt. What is passed over is lost, so no
+        page is turned while an offer is on its way.
+        """
+        if len(holders) >= needed and all(holder in self._offers for holder in holders):
+            ends = [max(keys) for keys in self._offers.values() if len(keys) >= MOST_OFFERED]
+            self._offers.clear()
+            self.above = min(ends, default=0)
 
     def take(self, holder: str, keys: Iterable[Signed]) -> None:
         """Replace what a holder has offered before."""

@@ -12,12 +12,12 @@ import grpc
 import structlog
 from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from core.errors import Reason, Refused, SettingsError, StorageError
 from core.identity.party import PartyIdentity
 from core.identity.roster import Member
-from core.protocol import AttemptId
+from core.protocol import MOST_OFFERED, AttemptId
 from core.wire import federation_pb2 as pb
 from core.wire import federation_pb2_grpc as rpc
 from core.wire.dialing import TRANSFER_SECONDS
@@ -43,7 +43,6 @@ log = structlog.get_logger()
 M = TypeVar("M")
 T = TypeVar("T")
 SERVICES = [service.full_name for service in pb.DESCRIPTOR.services_by_name.values()]
-MOST_OFFERED = 16
 MOST_CHARACTERS = 500
 
 LARGEST_MESSAGE = 1 << 20
@@ -192,6 +191,7 @@ class KeyHoldingService(Service, rpc.KeyHoldingServicer):
         try:
             await self._calls.attend(caller, outbox)
             await self._health.set(caller.name, health_pb2.HealthCheckResponse.SERVING)
+            yield pb.HolderTask()  # nothing to do: it tells the holder that it is heard
             async for task in outbox.messages():
                 yield task
         finally:
@@ -263,6 +263,40 @@ class ObservationService(Service, rpc.ObservationServicer):
             await self.coordinator.audience.unseat_watcher(outbox)
 
 
+class MembersHealth(Service, health.aio.HealthServicer):  # type: ignore[misc]
+    """The standard health service, for members only: it tells which key holders attend."""
+
+    def __init__(self, coordinator: Coordinator, *, plaintext: bool) -> None:
+        Service.__init__(self, coordinator, plaintext=plaintext)
+        health.aio.HealthServicer.__init__(self)
+
+    async def Check(self, request: Message, context: Context) -> object:
+        async with _as_status(self.coordinator, context, "Check"):
+            self.caller(context, "Check")
+            return await super().Check(request, context)
+
+    async def Watch(self, request: Message, context: Context) -> None:
+        async with _as_status(self.coordinator, context, "Watch"):
+            self.caller(context, "Watch")
+            await super().Watch(request, context)
+
+
+class MembersReflection(Service, reflection.aio.ReflectionServicer):  # type: ignore[misc]
+    """The standard reflection service, for members only."""
+
+    def __init__(self, coordinator: Coordinator, names: Iterable[str], *, plaintext: bool) -> None:
+        Service.__init__(self, coordinator, plaintext=plaintext)
+        reflection.aio.ReflectionServicer.__init__(self, names)
+
+    async def ServerReflectionInfo(
+        self, request_iterator: AsyncIterator[Message], context: Context
+    ) -> AsyncIterator[object]:
+        async with _as_status(self.coordinator, context, "ServerReflectionInfo"):
+            self.caller(context, "ServerReflectionInfo")
+            async for answer in super().ServerReflectionInfo(request_iterator, context):
+                yield answer
+
+
 class NamesAttempt(Protocol):
     """A message that says which attempt it is about."""
 
@@ -300,12 +334,14 @@ async def listen(coordinator: Coordinator, address: str, *, plaintext: bool = Fa
     Raises SettingsError if the address is in use or not this machine's.
     """
     server = grpc.aio.server(interceptors=[TakeUndecodable()], options=_OPTIONS)
-    health_service = health.aio.HealthServicer()
+    health_service = MembersHealth(coordinator, plaintext=plaintext)
     rpc.add_FederationServicer_to_server(FederationService(coordinator, plaintext=plaintext), server)
     rpc.add_KeyHoldingServicer_to_server(KeyHoldingService(coordinator, health_service, plaintext=plaintext), server)
     rpc.add_ObservationServicer_to_server(ObservationService(coordinator, plaintext=plaintext), server)
     health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
-    reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    told = MembersReflection(coordinator, names, plaintext=plaintext)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(told, server)
     try:
         port = server.add_insecure_port(address) if plaintext else _secure_port(server, coordinator.identity, address)
     except RuntimeError as error:

@@ -278,6 +278,15 @@ class Store:
         row = self._submission("commitment", id, client)
         return row[0] if row else None
 
+    def committed_to(self, id: AttemptId, sha256: bytes, but: str) -> str | None:
+        """A client, other than `but`, that has committed to these very ciphertexts in this attempt, if there is one."""
+        row = self._first(
+            "SELECT client FROM submissions "
+            "WHERE run = ? AND round = ? AND attempt = ? AND sha256 = ? AND client != ? ORDER BY client LIMIT 1",
+            *(id.run, id.round, id.attempt, sha256, but),
+        )
+        return row[0] if row else None
+
     def add_payload(self, header: SubmissionHeader, client: str, payload: bytes, bytes_up: int) -> bool:
         """Store the ciphertexts of a listed client durably. False if they were there already.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import Any
 import grpc
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -181,6 +182,28 @@ def test_a_certificate_without_a_party_and_no_certificate_are_refused() -> None:
     with pytest.raises(Refused, match="not a certificate in PEM") as caught:
         peer_from_certificate(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     assert caught.value.reason is Reason.MALFORMED
+
+
+def damaged(pem: bytes, part: bytes, by: bytes) -> bytes:
+    """The certificate with a part of its DER form in the place of another of the same length."""
+    der = x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER)
+    assert der.count(part) == 1
+    return ssl.DER_cert_to_PEM_cert(der.replace(part, by)).encode()
+
+
+VERSION_3, VERSION_18 = bytes.fromhex("a003020102"), bytes.fromhex("a003020112")
+P256, UNKNOWN_CURVE = bytes.fromhex("06082a8648ce3d030107"), bytes.fromhex("06082a8648ce3d03017f")
+ALTERNATIVE_NAME, KEY_USAGE = bytes.fromhex("0603551d11"), bytes.fromhex("0603551d13")
+"""The second is the number of another extension, which then is there twice."""
+
+
+def test_a_damaged_certificate_is_refused_in_a_sentence_wherever_the_damage_is() -> None:
+    with pytest.raises(DataError, match="not a certificate in PEM"):
+        check_issued(damaged(ANNA[1], VERSION_3, VERSION_18), AUTHORITY_PEM, NOW)
+    with pytest.raises(Refused, match="names 0 parties"):
+        peer_from_certificate(damaged(ANNA[1], ALTERNATIVE_NAME, KEY_USAGE))
+    with pytest.raises(DataError, match="has no public key that can be used"):
+        key_fits(ANNA[0], damaged(ANNA[1], P256, UNKNOWN_CURVE))
 
 
 def test_what_is_no_key_is_one_sentence() -> None:

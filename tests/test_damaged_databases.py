@@ -41,6 +41,20 @@ def test_an_entry_whose_text_is_gone_breaks_the_chain(tmp_path: Path, column: st
         Ledger(tmp_path)
 
 
+@pytest.mark.parametrize("column", ["request_sha256", "contributors"])
+def test_a_release_of_which_a_part_is_gone_is_damage_too(tmp_path: Path, column: str) -> None:
+    path = written_ledger(tmp_path)
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute("UPDATE sqlite_schema SET sql = replace(replace(sql, ' NOT NULL', ''), ' STRICT', '')")
+    db.close()
+    with sqlite3.connect(path) as db:
+        assert db.execute(f"UPDATE releases SET {column} = NULL").rowcount >= 1  # noqa: S608
+    db.close()
+    with pytest.raises(StorageError, match="damaged"):
+        Ledger(tmp_path)
+
+
 def test_names_that_cannot_be_read_are_damage_too(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="damaged"), explained(tmp_path / "x.sqlite"):
         b"\x91".decode()

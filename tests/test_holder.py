@@ -18,7 +18,7 @@ from core.errors import Reason, Refused, StorageError
 from core.federated import encoding_for
 from core.identity import signing
 from core.policy import Policy
-from core.protocol import Commitment, Signed, digest
+from core.protocol import MOST_OFFERED, Commitment, Signed, digest
 from core.secagg.opening import combine
 from core.secagg.scheme import join_payload, split_payload
 from core.wire.messages import (
@@ -30,7 +30,7 @@ from core.wire.messages import (
 )
 from core.wire.streams import model_bytes
 from keyholder.difference import DifferenceRule
-from keyholder.holder import MOST_OFFERED, KeyHolder
+from keyholder.holder import KeyHolder
 from keyholder.ledger import Answer
 from keyholder.orders import ListOrder, ReleaseOrder
 from keyholder.shares import share_name

@@ -10,7 +10,8 @@ from federations import SmallFederation
 
 from core.console import today
 from core.errors import Reason, Refused
-from core.protocol import Signed
+from core.protocol import MOST_OFFERED, KeyCertificate, Signed
+from core.secagg.scheme import PublicKey
 from core.wire.messages import certificate_from_bytes, certificate_to_bytes
 from server.offers import KeyOffers
 
@@ -135,3 +136,51 @@ def test_what_is_no_certificate_is_refused_and_leaves_the_offer_before_as_it_was
         offers.take("keyholder-1", [Signed(b"\xff" * 40, bytes(64))])
     assert caught.value.reason is Reason.MALFORMED
     assert offers.next() == keys[0]
+
+
+# ------------------------------------------------------------------------------------------ many keys, one page at a time
+
+
+def dealt(first: int, count: int) -> list[Signed]:
+    """Keys of which only the serial number matters."""
+    certificate = KeyCertificate("0" * 16, 1, PublicKey("paillier", 256, (1 << 255) + 1), 2, 3, TODAY)
+    numbers = range(first, first + count)
+    return [Signed(certificate_to_bytes(replace(certificate, serial=number)), b"k" * 64) for number in numbers]
+
+
+def pages(offers: KeyOffers, has: dict[str, list[Signed]]) -> list[int]:
+    """Above which numbers holders are asked in turn, until they have a key in common that they offer alike."""
+    asked = []
+    while len(asked) < 10:
+        asked.append(offers.above)
+        for holder, keys in has.items():
+            above = [key for key in keys if certificate_from_bytes(key.body).serial > offers.above]
+            offers.take(holder, above[:MOST_OFFERED])
+        common = set.intersection(*(set(keys) for keys in offers._offers.values()))
+        if common:
+            break
+        offers.turn_page(has, needed=2)
+    return asked
+
+
+def test_holders_that_were_away_at_different_times_are_asked_until_they_find_a_common_key() -> None:
+    assert pages(KeyOffers(frozenset), {"h2": dealt(19, 20), "h3": dealt(1, 20)}) == [0, 16]
+    assert pages(KeyOffers(frozenset), {"h2": dealt(1, 80), "h3": dealt(70, 3)}) == [0, 16, 32, 48, 64]
+
+
+def test_where_nothing_is_in_common_it_begins_again_for_new_keys_may_be_dealt() -> None:
+    assert pages(KeyOffers(frozenset), {"h2": dealt(1, 20), "h3": dealt(100, 3)})[:5] == [0, 16, 0, 16, 0]
+
+
+def test_no_page_is_turned_while_an_offer_is_on_its_way_or_too_few_are_there() -> None:
+    offers = KeyOffers(frozenset)
+    offers.take("h2", dealt(1, MOST_OFFERED))
+    offers.turn_page({"h2", "h3"}, needed=2)
+    offers.turn_page({"h2"}, needed=2)
+    offers.turn_page((), needed=2)
+    assert offers.above == 0
+    offers.take("h3", dealt(30, MOST_OFFERED))
+    offers.turn_page({"h2", "h3"}, needed=2)
+    assert offers.above == MOST_OFFERED
+    offers.clear()
+    assert offers.above == 0

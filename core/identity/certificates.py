@@ -25,6 +25,16 @@ CLOCK_SKEW = timedelta(days=1)
 """Certificates are good from this long before they were made: the parties' clocks differ."""
 YEARS = 2
 
+_DAMAGED = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What the library raises for a certificate or a key that it cannot read, now or when a part of it is looked at."""
+
 
 class Authority(NamedTuple):
     """The registrar's certificate authority: its private key and its own certificate."""
@@ -114,7 +124,7 @@ def peer_from_certificate(pem: bytes) -> PeerName:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except DataError as error:
         raise Refused(Reason.MALFORMED, str(error)) from None
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *_DAMAGED):
         return peer_from_uris(())
     return peer_from_uris(names.get_values_for_type(x509.UniformResourceIdentifier))
 
@@ -144,7 +154,7 @@ def check_issued(pem: bytes, authority_pem: bytes, now: datetime) -> PeerName:
     certificate, authority = from_pem(pem, "the certificate"), from_pem(authority_pem, "the authority's certificate")
     try:
         certificate.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature):
+    except (InvalidSignature, *_DAMAGED):
         raise DataError("the certificate was not issued by the federation's authority") from None
     for what, checked in (("certificate", certificate), ("authority's certificate", authority)):
         if not checked.not_valid_before_utc <= now <= checked.not_valid_after_utc:
@@ -157,7 +167,11 @@ def check_issued(pem: bytes, authority_pem: bytes, now: datetime) -> PeerName:
 
 def key_fits(key_pem: bytes, certificate_pem: bytes) -> bool:
     """Whether the private key is the one whose public key the certificate has. Raises DataError if either is none."""
-    return key_from_pem(key_pem).public_key() == from_pem(certificate_pem, "the certificate").public_key()
+    certificate = from_pem(certificate_pem, "the certificate")
+    try:
+        return key_from_pem(key_pem).public_key() == certificate.public_key()
+    except _DAMAGED:
+        raise DataError("the certificate has no public key that can be used") from None
 
 
 def to_pem(certificate: x509.Certificate) -> bytes:
@@ -168,7 +182,7 @@ def from_pem(pem: bytes, what: str) -> x509.Certificate:
     """One certificate. Raises DataError."""
     try:
         return x509.load_pem_x509_certificate(pem)
-    except ValueError:
+    except _DAMAGED:
         raise DataError(f"{what} is not a certificate in PEM form") from None
 
 
@@ -183,7 +197,7 @@ def key_from_pem(pem: bytes) -> ec.EllipticCurvePrivateKey:
     """A private ECDSA key. Raises DataError."""
     try:
         key = serialization.load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except _DAMAGED:
         raise DataError("the TLS key is not a private key in PEM form") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise DataError("the TLS key is not one of an elliptic curve")

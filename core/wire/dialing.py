@@ -79,7 +79,7 @@ class Line:
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_worth_repeating),
             wait=tenacity.wait_random_exponential(multiplier=0.2, max=3.0),
-            stop=tenacity.stop_after_delay(self._patience),
+            stop=_Outage(self._patience),
             before_sleep=self._say_waiting,
             reraise=True,
         )
@@ -111,6 +111,24 @@ class Line:
         if _worth_repeating(error):
             return ConnectionLostError(f"no answer from {self.address} for {self._patience:g} seconds ({details})")
         return GrokfedError(f"the aggregator at {self.address} failed: {code.name} {details}")
+
+
+class _Outage:
+    """Whether an outage has lasted longer than somebody's patience.
+
+    It begins with the first attempt that failed; or, where that one was a long transfer or a stream, so long before it
+    broke as keepalive takes to notice that nobody is there. What went well before is no part of it.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._began: float | None = None
+
+    def __call__(self, state: tenacity.RetryCallState) -> bool:
+        failed = cast("float", state.outcome_timestamp)
+        if self._began is None:
+            self._began = max(state.start_time, failed - CALL_SECONDS)
+        return failed - self._began >= self._patience
 
 
 def channel_options(identity: PartyIdentity) -> tuple[tuple[str, str | int], ...]:

@@ -894,6 +894,8 @@ Global___AttendRequest: _TypeAlias = AttendRequest  # noqa: Y015
 
 @_typing.final
 class HolderTask(_message.Message):
+    """The first one is empty: it says that the holder is heard, for there may be nothing to do for long."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NEED_KEY_FIELD_NUMBER: _builtins.int

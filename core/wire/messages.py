@@ -65,6 +65,12 @@ def _parsed(message: M, raw: bytes, what: str) -> M:
     return message
 
 
+def _canonical(raw: bytes, again: bytes, what: str) -> None:
+    """Refuse bytes that say more, or say it otherwise, than what was read of them: fields that nobody knows, say."""
+    if raw != again:
+        raise _malformed(f"{what} is not written as it should be, in {len(again)} bytes")
+
+
 def _hexadecimal(text: str, what: str) -> str:
     if len(text) != 16 or any(c not in "0123456789abcdef" for c in text):
         raise _malformed(f"{what} is {text[:80]!r}; expected 16 hexadecimal digits")
@@ -153,7 +159,7 @@ def certificate_from_bytes(raw: bytes) -> KeyCertificate:
         raise _malformed(
             f"a key with serial number {message.serial} for {message.threshold} of {message.holders} holders"
         )
-    return KeyCertificate(
+    made = KeyCertificate(
         federation=_hexadecimal(message.federation, "the federation"),
         serial=message.serial,
         key=key_from_wire(message.key),
@@ -161,6 +167,8 @@ def certificate_from_bytes(raw: bytes) -> KeyCertificate:
         holders=message.holders,
         expires_day=message.expires_day,
     )
+    _canonical(raw, certificate_to_bytes(made), "the key's certificate")
+    return made
 
 
 def description_to_bytes(description: RoundDescription) -> bytes:
@@ -186,7 +194,7 @@ def description_from_bytes(raw: bytes) -> RoundDescription:
     signed_key = signed_key_from_wire(message.key)
     if message.seed >= 1 << 63:
         raise _malformed(f"the seed is {message.seed}; expected 0 to 2^63 - 1")
-    return RoundDescription(
+    made = RoundDescription(
         federation=_hexadecimal(message.federation, "the federation"),
         id=attempt_id(message.run, message.round, message.attempt),
         task=message.task,
@@ -199,6 +207,8 @@ def description_from_bytes(raw: bytes) -> RoundDescription:
         deadline_seconds=checked_seconds(message.deadline_seconds, "the deadline"),
         privacy=privacy_from_wire(message.privacy) if message.HasField("privacy") else None,
     )
+    _canonical(raw, description_to_bytes(made), "the round description")
+    return made
 
 
 def signed_key_to_wire(signed: Signed) -> pb.SignedKey:
@@ -235,13 +245,15 @@ def commitment_from_bytes(raw: bytes) -> Commitment:
     check_client_name(message.client)
     if len(message.submission) != SUBMISSION_BYTES:
         raise _malformed(f"a submission's number has {len(message.submission)} bytes; expected {SUBMISSION_BYTES}")
-    return Commitment(
+    made = Commitment(
         id=attempt_id(message.run, message.round, message.attempt),
         client=message.client,
         submission=message.submission,
         description_digest=checked_digest(message.description_digest, "the description's digest"),
         digest=checked_digest(message.sha256, "the update's digest"),
     )
+    _canonical(raw, commitment_to_bytes(made), "the commitment")
+    return made
 
 
 def signed_commitment_to_wire(signed: Signed) -> pb.SignedCommitment:
