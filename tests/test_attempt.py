@@ -64,6 +64,26 @@ def commit_all(attempt: Attempt, honest: HonestAttempt) -> None:
         attempt.commit(name, signed, TIMINGS, trust)
 
 
+def test_a_copy_is_refused_when_it_is_committed_to_and_both_are_named(
+    attempt: Attempt, honest: HonestAttempt, store: Store
+) -> None:
+    trust = honest.federation.trust()
+    attempt.commit("client-1", honest.commitments["client-1"], TIMINGS, trust)
+    honest.commit_to("client-2", honest.payloads["client-1"])
+    with pytest.raises(Refused, match="'client-2' commits to the same ciphertexts as 'client-1'") as caught:
+        attempt.commit("client-2", honest.commitments["client-2"], TIMINGS, trust)
+    assert caught.value.reason is Reason.COPIED
+    assert [part.client for part in store.submissions(honest.id)] == ["client-1"]
+    assert attempt.commit("client-1", honest.commitments["client-1"], TIMINGS, trust)[1] is False, "its own, again"
+
+
+def test_without_encryption_equal_updates_are_no_copies(federation: SmallFederation, store: Store) -> None:
+    honest = HonestAttempt(federation, federation.deal(scheme="plain")[0])
+    honest.commit_to("client-2", honest.payloads["client-1"])
+    commit_all(opened(honest, store), honest)
+    assert len(store.submissions(honest.id)) == len(honest.payloads)
+
+
 def listed(attempt: Attempt, honest: HonestAttempt, store: Store) -> None:
     """All have committed, and the quorum has signed."""
     commit_all(attempt, honest)

@@ -42,6 +42,15 @@ def test_what_was_committed_is_there_after_the_process_is_gone(tmp_path: Path, d
     again.close()
 
 
+def test_everything_it_writes_is_for_this_user_alone(tmp_path: Path, database: Database) -> None:
+    put(database, "a")
+    folder = tmp_path / "state"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    files = {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir() if "sqlite" in path.name}
+    assert len(files) == 3, "the database, its log and the log's index"
+    assert set(files.values()) == {0o600}
+
+
 def test_a_transaction_is_on_the_disk_when_it_has_returned(database: Database) -> None:
     assert database.first("PRAGMA journal_mode") == ("wal",)
     assert database.first("PRAGMA synchronous") == (2,), "FULL: the log is synchronised at every commit"

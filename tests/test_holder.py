@@ -18,7 +18,7 @@ from core.errors import Reason, Refused, StorageError
 from core.federated import encoding_for
 from core.identity import signing
 from core.policy import Policy
-from core.protocol import MOST_OFFERED, Commitment, Signed, digest
+from core.protocol import LARGEST_SERIAL, MOST_OFFERED, Commitment, Signed, digest
 from core.secagg.opening import combine
 from core.secagg.scheme import join_payload, split_payload
 from core.wire.messages import (
@@ -546,6 +546,18 @@ def test_a_sum_that_differs_by_as_many_as_the_minimum_is_opened(federation: Smal
     assert holder.open_sum(order, attempt.fetch).exposure == ""
 
 
+def test_the_rule_counts_with_the_rounds_minimum_where_that_is_larger(
+    federation: SmallFederation, tmp_path: Path
+) -> None:
+    holder = federation.key_holder(1, tmp_path / "h")
+    first = HonestAttempt(federation, federation.deal()[0], min_cohort=3)
+    holder.open_sum(first.release_order(FOUR[:3]), first.fetch)
+    model = np.ones(VALUES)
+    later = HonestAttempt(federation, federation.deal()[0], round_number=2, model=model, min_cohort=3)
+    order = later.release_order((*FOUR[:2], "client-4"))  # two differ: enough for the holder's own minimum, 2
+    assert reason(holder.open_sum, order, later.fetch) is Reason.TOO_SIMILAR
+
+
 def test_where_it_is_only_reported_the_exposure_comes_with_the_answer_each_time(
     federation: SmallFederation, tmp_path: Path
 ) -> None:
@@ -721,6 +733,43 @@ def test_keys_that_are_out_of_date_do_not_stand_before_newer_ones(tmp_path: Path
     fresh = federation.deal(bits=128)
     holder = federation.key_holder(1, tmp_path / "holder")
     assert holder.unused_keys("paillier", 128) == fresh
+    federation.close()
+
+
+def test_shares_of_keys_out_of_date_are_destroyed_when_a_run_is_over(tmp_path: Path) -> None:
+    federation = SmallFederation(tmp_path / "federation", clients=1, holders=1, threshold=1)
+    old = replace(federation.dealer(), today=today() - 1000)
+    assert list(old.deal(1, 2, "paillier", 128)) == [1, 2]
+    (fresh,) = federation.deal(bits=128)
+    holder = federation.key_holder(1, tmp_path / "holder")
+    holder.destroy_old_shares()
+    assert [key.signed for key in holder.shares.dealt()] == [fresh]
+    federation.close()
+
+
+def test_a_share_that_cannot_be_destroyed_holds_up_no_answer_and_goes_later(
+    federation: SmallFederation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt = HonestAttempt(federation, federation.deal()[0])
+    holder = federation.key_holder(1, tmp_path / "holder")
+
+    def full(_serial: int) -> None:
+        raise StorageError("no room")
+
+    monkeypatch.setattr(holder.shares, "destroy", full)
+    assert holder.open_sum(attempt.release_order(), attempt.fetch).partial
+    assert share_file(attempt, holder).exists()
+    restarted(federation, holder, tmp_path / "holder")
+    assert not share_file(attempt, holder).exists()
+
+
+def test_an_aggregator_cannot_use_up_the_serial_numbers_in_one_message(tmp_path: Path) -> None:
+    federation = SmallFederation(tmp_path / "federation", clients=1, holders=1, threshold=1)
+    holder = federation.key_holder(1, tmp_path / "holder")
+    for above in (LARGEST_SERIAL, LARGEST_SERIAL - 1):
+        assert reason(holder.deal_to_itself, "paillier", 128, 2, above) is Reason.UNKNOWN_KEY
+    holder.deal_to_itself("paillier", 128, 1)
+    assert serials(holder.unused_keys("paillier", 128)) == [1]
     federation.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ from core.secagg.encoding import Encoding
 from core.secagg.scheme import PublicKey
 from core.wire import federation_pb2 as pb
 from core.wire import messages, streams
-from core.wire.dialing import check_address
+from core.wire.dialing import _Outage, check_address
 from core.wire.status import STATUS
 
 RUN, FEDERATION = "0123456789abcdef", "fedcba9876543210"
@@ -69,6 +70,23 @@ def test_signed_bodies_survive_the_wire_and_have_one_form() -> None:
         raw = write(plain)  # type: ignore[arg-type]
         assert read(raw) == plain
         assert write(read(raw)) == raw  # type: ignore[arg-type]
+
+
+UNKNOWN_FIELD = bytes.fromhex("fa0103") + b"abc"
+"""Field 31, three bytes long, which no message of this protocol has."""
+
+
+def test_what_is_signed_has_room_for_nothing_that_nobody_reads() -> None:
+    for plain, write, read in (
+        (DESCRIPTION, messages.description_to_bytes, messages.description_from_bytes),
+        (CERTIFICATE, messages.certificate_to_bytes, messages.certificate_from_bytes),
+        (COMMITMENT, messages.commitment_to_bytes, messages.commitment_from_bytes),
+    ):
+        raw = write(plain)  # type: ignore[arg-type]
+        for longer in (raw + UNKNOWN_FIELD, UNKNOWN_FIELD + raw, raw + raw):
+            with pytest.raises(Refused, match="is not written as it should be") as caught:
+                read(longer)
+            assert caught.value.reason is Reason.MALFORMED
 
 
 def test_what_travels_beside_them_survives_the_wire() -> None:
@@ -330,6 +348,21 @@ def test_models_of_another_shape_type_or_with_infinities_are_refused() -> None:
         streams.read_model(chunks, values=4)
     with pytest.raises(Refused, match="finite"):
         streams.read_model(streams.model_chunks(streams.model_bytes(np.array([0.0, np.inf])), RUN, 1, ()), values=2)
+
+
+def attempts(*begun_and_failed: tuple[float, float]) -> list[bool]:
+    """Whether somebody with a patience of 60 seconds gives up after each attempt, begun and failed at these times."""
+    outage, start = _Outage(60.0), begun_and_failed[0][0]
+    states = [SimpleNamespace(start_time=start, outcome_timestamp=failed) for _, failed in begun_and_failed]
+    return [outage(state) for state in states]  # type: ignore[arg-type]
+
+
+def test_patience_is_for_the_outage_and_not_for_what_went_well_before() -> None:
+    assert attempts((0, 0.1), (1, 1.1), (59, 59.9), (60, 60.2)) == [False, False, False, True]
+    assert attempts((0, 3600), (3601, 3601.1), (3629, 3629.9), (3630, 3630.1)) == [False, False, False, True], (
+        "a stream that was quiet for an hour, and broke"
+    )
+    assert attempts((0, 30), (31, 61)) == [False, True], "calls that nobody answered are part of the outage"
 
 
 def test_every_reason_has_a_status() -> None:
