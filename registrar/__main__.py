@@ -93,6 +93,7 @@ def add_client(
         )
         print(f"give {changed.party(name)} and {changed.passphrase_file(name)} to its operator, by two different ways")
         _say_hand_out(changed)
+        print("while a run goes on: to the key holders first, for they turn down a list with somebody they do not know")
 
 
 @app.command()

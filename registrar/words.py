@@ -83,7 +83,7 @@ def _second_sum(roster: Roster) -> str:
     if enough >= roster.threshold:
         return ""
     few = _count(enough, "key holder")
-    return f"  the server and {few}: it could have two sums of one round opened, and subtract them;\n"
+    return f"  the server, a client and {few}: it could have a second sum of one round opened, and read an update;\n"
 
 
 def _count(number: int, thing: str) -> str:

@@ -42,10 +42,10 @@ def _dishonest_holders(roster: Roster) -> str:
         return "**Each key holder could open single updates by itself, if it were dishonest.**"
     few, once = roster.threshold - 1, roster.opened_once_against
     if once >= few:
-        return f"Up to {few} dishonest key holders can open nothing, and have no round opened twice."
+        return f"Up to {few} dishonest key holders can open nothing, not even together with the aggregator."
     return (
-        f"Up to {few} dishonest key holders can open nothing. Together with the aggregator, {once + 1} could have two "
-        "sums of one round opened, with different contributors."
+        f"Up to {few} dishonest key holders alone can open nothing. Together with the aggregator and a client, {once + 1} "
+        "could have an honest key holder open a second list or sum of one round, and so read a single update."
     )
 
 

@@ -130,10 +130,10 @@ class Roster:
 
     @property
     def opened_once_against(self) -> int:
-        """How many dishonest holders, with a dishonest aggregator, cannot have two sums of one round opened.
+        """How many dishonest holders, with a dishonest aggregator, cannot have two lists or sums of one round accepted.
 
         Any two groups of t holders have at least 2 t - n in common. Each honest one helps a round once only; so if more
-        are in common than are dishonest, there is one second sum too few.
+        are in common than are dishonest, there is no group for a second one.
         """
         return max(0, 2 * self.threshold - len(self.holders) - 1)
 
