@@ -44,8 +44,8 @@ def _dishonest_holders(roster: Roster) -> str:
     if once >= few:
         return f"Up to {few} dishonest key holders can open nothing, not even together with the aggregator."
     return (
-        f"Up to {few} dishonest key holders alone can open nothing. Together with the aggregator and a client, {once + 1} "
-        "could have an honest key holder open a second list or sum of one round, and so read a single update."
+        f"Up to {few} dishonest key holders alone can open nothing. With the aggregator and a client, {once + 1} could "
+        "have an honest key holder open a second list or sum of one round, and so read a single update."
     )
 
 
