@@ -314,7 +314,7 @@ def _draw(run: Run, points: Sequence[Point]) -> None:
             axes.set_xticks(list(noises.values()), [f"{epsilon:.3g}" for epsilon in noises.values()])
             axes.minorticks_off()
         panels[0].set_ylabel("test accuracy, %")
-        panels[-1].legend()
+        figure.legend(*panels[-1].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     run.save("privacy-utility", figure)
 
 
