@@ -40,13 +40,17 @@ def _protection(settings: RunSettings, roster: Roster) -> str:
 def _dishonest_holders(roster: Roster) -> str:
     if roster.threshold == 1:
         return "**Each key holder could open single updates by itself, if it were dishonest.**"
-    few, once = roster.threshold - 1, roster.opened_once_against
-    if once >= few:
-        return f"Up to {few} dishonest key holders can open nothing, not even together with the aggregator."
+    few, once = _holders(roster.threshold - 1), roster.opened_once_against
+    if once >= roster.threshold - 1:
+        return f"{few} can open nothing, not even together with the aggregator."
     return (
-        f"Up to {few} dishonest key holders alone can open nothing. With the aggregator and a client, {once + 1} could "
-        "have an honest key holder open a second list or sum of one round, and so read a single update."
+        f"{few} alone can open nothing. With the aggregator and a client, {_holders(once + 1)} could have an honest one "
+        "open a second list or sum of one round, and so read a single update."
     )
+
+
+def _holders(number: int) -> str:
+    return f"{number} dishonest key holder{'s' * (number != 1)}"
 
 
 def _what_sums_say(settings: RunSettings) -> str:
