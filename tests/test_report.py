@@ -1,0 +1,78 @@
+"""report.md says what a run protected, from whom, and what not, in sentences that depend on how it was run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from core.identity.members import Member, Role, Roster
+from core.protocol import RoundResult
+from server.report import report
+from server.settings import RunSettings
+
+RESULT = RoundResult(1, 3, 0.9, 0.1, 100.0, 1.0, 2.0, 0.5, 0.25, 0.8, 0.2)
+
+
+def roster(threshold: int, holders: int, operators: Sequence[str] = ()) -> Roster:
+    """A roster in which nobody runs two, or the members in their order are run by these."""
+    seats = [
+        (Role.SERVER, "server", 1),
+        *((Role.KEYHOLDER, f"keyholder-{number}", number) for number in range(1, holders + 1)),
+        (Role.CLIENT, "client-1", 1),
+    ]
+    members = tuple(
+        Member(name, role, number, bytes(32), bytes(32) * (role is Role.KEYHOLDER), operator)
+        for (role, name, number), operator in zip(seats, operators or "abcdefghi", strict=False)
+    )
+    return Roster("0123456789abcdef", 1, threshold, members)
+
+
+def written(
+    roster_of: Roster, results: Sequence[RoundResult] = (RESULT,), refusals: Counter[str] | None = None, **settings: Any
+) -> str:
+    return report("0" * 16, RunSettings(**settings), roster_of, results, refusals or Counter())
+
+
+@pytest.mark.parametrize(
+    ("threshold", "holders", "sentence"),
+    [
+        (1, 1, "**Each key holder could open single updates by itself, if it were dishonest.**"),
+        (
+            2,
+            3,
+            "1 dishonest key holder alone can open nothing. With the aggregator and a client, 1 dishonest key holder",
+        ),
+        (3, 4, "2 dishonest key holders alone can open nothing, and 1 not even together with the aggregator."),
+        (3, 4, "With the aggregator and a client, 2 dishonest key holders could have an honest one"),
+        (3, 3, "2 dishonest key holders can open nothing, not even together with the aggregator."),
+        (4, 5, "With the aggregator and a client, 3 dishonest key holders could"),
+    ],
+)
+def test_how_many_dishonest_holders_can_do_what(threshold: int, holders: int, sentence: str) -> None:
+    assert sentence in written(roster(threshold, holders))
+
+
+def test_a_weaker_key_is_said_to_be_one() -> None:
+    assert "Keys of 2048 bits are weaker than the 3072 that are advised" in written(roster(2, 3), key_bits=2048)
+    assert "weaker" not in written(roster(2, 3), key_bits=3072)
+
+
+def test_roles_in_one_hand_are_named() -> None:
+    assert "every party has an operator of its own" in written(roster(2, 3))
+    shared = written(roster(2, 3, ["Ada", "Ada", "Bob", "Eve", "Eve"]))
+    assert "- Ada: server, keyholder-1" in shared
+    assert "- Eve: keyholder-3, client-1" in shared
+    assert "Bob" not in shared
+
+
+def test_what_was_switched_off_stands_at_the_top() -> None:
+    lines = written(roster(2, 3), insecure_plaintext=True).split("\n\n")
+    assert lines[1] == "**INSECURE: connections without TLS.**"
+
+
+def test_refusals_are_counted_by_name() -> None:
+    assert "- duplicate: 3" in written(roster(2, 3), refusals=Counter({"duplicate": 3}))
+    assert "Nothing was refused." in written(roster(2, 3))
