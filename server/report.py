@@ -45,8 +45,8 @@ def _dishonest_holders(roster: Roster) -> str:
         return f"{few} can open nothing, not even together with the aggregator."
     neither = f", and {once} not even together with the aggregator" if once else ""
     return (
-        f"{few} alone can open nothing{neither}. With the aggregator and a client, {_holders(once + 1)} could have an honest "
-        "one open a second list or sum of one round, and so read a single update."
+        f"{few} alone can open nothing{neither}. With the aggregator and a client, {_holders(once + 1)} could have an "
+        "honest one open a second list or sum of one round, and so read a single update."
     )
 
 
