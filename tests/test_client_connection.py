@@ -34,6 +34,7 @@ def kept(
     *,
     trained: int = 2,
     completed: bool = True,
+    joined: str = RUN,
 ) -> list[Any]:
     """What a client keeps that has joined RUN and trained up to that round, when it is given this as the last model."""
     participant = federation.participant(1)
@@ -43,7 +44,7 @@ def kept(
         header = SimpleNamespace(header=SimpleNamespace(id=AttemptId(RUN, trained, 1)))
         monkeypatch.setattr(type(participant), "last", header)
     notices = [
-        pb.Notice(welcome=pb.Welcome(run=RUN, rounds=3)),
+        pb.Notice(welcome=pb.Welcome(run=joined, rounds=3)),
         pb.Notice(run_ended=pb.RunEnded(completed=completed, sentence="done")),
     ]
     line = SimpleNamespace(address="nowhere:1", channel=None, follow=lambda _open: iter(notices))
@@ -77,6 +78,14 @@ def test_no_other_model_is_kept(federation: SmallFederation, monkeypatch: pytest
         with pytest.raises(Refused) as caught:
             kept(federation, given, monkeypatch)
         assert caught.value.reason is expected
+
+
+def test_the_model_of_another_run_is_not_kept_however_many_signed_it(
+    federation: SmallFederation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Refused, match="expected round 2 or later of ffff") as caught:
+        kept(federation, model(federation, 3), monkeypatch, joined="f" * 16)
+    assert caught.value.reason is Reason.MODEL_LINEAGE
 
 
 def test_after_a_run_that_failed_nothing_is_kept(federation: SmallFederation, monkeypatch: pytest.MonkeyPatch) -> None:
