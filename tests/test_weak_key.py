@@ -94,13 +94,15 @@ def test_growth_of_the_sieve_is_that_of_the_formula() -> None:
     assert weak_key._sieve_growth(1024) == pytest.approx(87, abs=0.5)
     assert weak_key._sieve_growth(2048) == pytest.approx(117, abs=0.5)
     assert weak_key._rho_growth(128) == 32
+    assert weak_key._quadratic_growth(512) == pytest.approx(66, abs=1)  # ln n = 355, and exp(sqrt(355 * 5.87))
 
 
-def test_the_same_seed_counts_the_same_multiplications(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", [weak_key.RHO, weak_key.ECM, weak_key.QUADRATIC])
+def test_the_same_seed_counts_the_same_steps(tmp_path: Path, method: str) -> None:
     said: list[str] = []
     run = Run(tmp_path, quick=True, say=said.append)
-    first = weak_key.measured(run, weak_key.ECM, 64, 1)
-    assert first == weak_key.measured(run, weak_key.ECM, 64, 1)
+    first = weak_key.measured(run, method, 64, 1)
+    assert first == weak_key.measured(run, method, 64, 1)
     assert "seconds" in said[0]
     assert not any("second" in str(value) for value in first.values())
-    assert float(str(first["log2 multiplications"]).split()[0]) < float(first["trial division"])
+    assert float(str(first["log2 steps"]).split()[0]) < float(first["trial division"])
