@@ -196,7 +196,7 @@ def draw(run: Run, rows: Sequence[Row]) -> None:
                   label=f"{method}, EXTRAPOLATED")  # fmt: skip
     long = [row for row in rows if row["method"] == SIEVE and int(row["bits"]) >= 1024]
     for row in long:
-        years = f"number field sieve: $10^{{{str(row['core-years']).removeprefix('10^')}}}$ core-years "
+        years = f"NFS: $10^{{{str(row['core-years']).removeprefix('10^')}}}$ core-years "
         axes.text(float(row["bits"]), 0.03, years, transform=axes.get_xaxis_transform(),
                   rotation=90, ha="right", va="bottom", fontsize=8, color=GREY)  # fmt: skip
     axes.axvline(SAFE_KEY_BITS, color=GREY, linestyle=":")
@@ -247,7 +247,7 @@ STUDY = Study(
     "one large prime), in Python with GMP and NumPy. What is counted is steps: multiplications modulo n, or values of "
     "polynomials that were sieved; seconds are only said, for they differ. Beside them stands what trying all primes "
     "would take, as log2 of divisions. EXTRAPOLATED rows follow from the largest measured one and each method's known "
-    "growth, or for the number field sieve from RSA-250 (Boudot et al., 2020), with exp((64/9 ln n)^(1/3) "
+    "growth, or for the number field sieve (NFS) from RSA-250 (Boudot et al., 2020), with exp((64/9 ln n)^(1/3) "
     "(ln ln n)^(2/3)). In the end a key as a demo run has it is broken, and one client's real update decrypted. ± is "
     "half of a 95 % interval over moduli.",
     limits="Extrapolations are no measurements: they leave out memory, better programs and better methods to come, and "
