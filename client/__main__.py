@@ -27,6 +27,7 @@ from core.console import (
     PassphraseFile,
     SkipChecks,
     configure_log,
+    help_of,
     sentences,
     stamp,
     today,
@@ -44,7 +45,7 @@ from core.tasks import get_task
 from core.tasks.task import GENERATED, Task
 from core.wire.dialing import Line
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=help_of(__doc__))
 DEFAULT_IDENTITY = Path("runs/federation/client-1")
 Server = Annotated[str | None, typer.Option(help="HOST:PORT; if none is given, as in the party's folder.")]
 Patience = Annotated[float, typer.Option(min=1, help="Seconds to wait for an aggregator that is away.")]

@@ -74,6 +74,12 @@ def stamp(
             print(sentence, flush=True)
 
 
+def help_of(doc: str | None) -> str:
+    """A program's docstring as help, in which the examples keep their lines (\\b is click's mark for that)."""
+    said, _, examples = (doc or "").strip().partition("\n\n")
+    return f"{said}\n\n\b\n{examples}"
+
+
 def today() -> int:
     """Days since 1970-01-01: all that the dates of keys are compared with."""
     return int(time.time() // 86400)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,13 +14,23 @@ from core.secagg.scheme import SAFE_KEY_BITS
 
 def _with_policy(context: typer.Context, folder: Path) -> Path:
     """Let the policy in a party's folder say what its options are by default."""
-    options = {str(option.name).replace("_", "-"): str(option.name) for option in context.command.params}
+    options = {str(option.name).replace("_", "-"): option for option in context.command.params}
     try:
         said = read_policy(folder, options)
+        for name, value in said.items():
+            _check(folder / FILE, name, value, options[name], context)
     except SettingsError as error:
         raise typer.BadParameter(str(error)) from error
-    context.default_map = {options[name]: value for name, value in said.items()}
+    context.default_map = {str(options[name].name): value for name, value in said.items()}
     return folder
+
+
+def _check(path: Path, name: str, value: object, option: Any, context: typer.Context) -> None:
+    """Refuse a value that the option would not take, and say where it stands: nobody typed it."""
+    try:
+        option.process_value(context, value)
+    except typer.BadParameter as error:
+        raise SettingsError(f"the policy {path} says {name} = {value!r}: {error.message}") from error
 
 
 IdentityWithPolicy = Annotated[

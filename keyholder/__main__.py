@@ -21,6 +21,7 @@ from core.console import (
     PassphraseFile,
     SkipChecks,
     configure_log,
+    help_of,
     sentences,
     stamp,
     today,
@@ -42,7 +43,7 @@ from keyholder.holder import KeyHolder
 from keyholder.ledger import Ledger
 from keyholder.shares import dealt_to_all
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=help_of(__doc__))
 
 
 @app.callback(invoke_without_command=True)

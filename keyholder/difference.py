@@ -18,19 +18,17 @@ class DifferenceRule(StrEnum):
 
 
 def exposed_by(
-    contributors: frozenset[str], earlier: Sequence[tuple[str, int, frozenset[str]]], min_cohort: int
+    contributors: frozenset[str], earlier: Sequence[tuple[str, int, frozenset[str]]], min_cohort: int, run: str = ""
 ) -> str:
-    """What this sum and an earlier one tell together, in a sentence; empty if every difference is none or large enough.
+    """What this sum and an earlier one tell together, in words; empty if every difference is none or large enough.
 
-    `earlier` gives run, round and contributors of other releases. Two sums of the very same clients are allowed: their
-    difference says how all of these moved, and nothing of one of them.
+    `earlier` gives run, round and contributors of other releases; `run` is that of this one. Two sums of the very same
+    clients are allowed: their difference says how all of these moved, and nothing of one of them.
     """
-    for _, round_number, others in earlier:
+    for other_run, round_number, others in earlier:
         difference = contributors ^ others
         if 0 < len(difference) < min_cohort:
             names = ", ".join(sorted(difference)[:5])
-            return (
-                f"together with the sum of round {round_number} it tells what {len(difference)} of the clients sent "
-                f"({names}); a difference of fewer than {min_cohort} is not opened"
-            )
+            other = f"round {round_number}" + (f" of the earlier run {other_run}" if other_run != run else "")
+            return f"together with the sum of {other} it tells what {len(difference)} of the clients sent ({names})"
     return ""

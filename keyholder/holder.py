@@ -214,7 +214,7 @@ class KeyHolder:
         if earlier := self._earlier_answer(id, order.digest):
             return Release(earlier.partial, time.perf_counter() - started, earlier.exposure)
         share = self.shares.open(certificate)
-        exposure = self._check_difference(order, self._needed(description))
+        exposure = self._check_difference(order, id, self._needed(description))
         total = self._recompute(order, verified, fetch)
         answer = Answer(share.partial(total), exposure)
         self._record_release(id, certificate.serial, order, answer)
@@ -268,14 +268,15 @@ class KeyHolder:
         """The smallest cohort that this holder and this round agree to."""
         return max(self._policy.min_cohort, description.min_cohort)
 
-    def _check_difference(self, order: ReleaseOrder, needed: int) -> str:
+    def _check_difference(self, order: ReleaseOrder, id: AttemptId, needed: int) -> str:
         """What the rule says to this sum. Raises Refused(TOO_SIMILAR) where it is enforced."""
         if self._rule is DifferenceRule.OFF:
             return ""
         earlier = self.ledger.latest_cohorts(WINDOW)
-        exposure = exposed_by(frozenset(order.contributors), earlier, needed)
+        exposure = exposed_by(frozenset(order.contributors), earlier, needed, id.run)
         if exposure and self._rule is DifferenceRule.ENFORCE:
-            self._checks.require(False, Reason.TOO_SIMILAR, exposure)
+            rule = f"a difference of fewer than {needed} clients is not opened where --difference-rule is enforce"
+            self._checks.require(False, Reason.TOO_SIMILAR, f"{exposure}, and {rule}")
         return exposure
 
     def _recompute(self, order: ReleaseOrder, verified: VerifiedList, fetch: Fetch) -> bytes:

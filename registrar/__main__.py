@@ -16,7 +16,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from core.console import sentences
+from core.console import help_of, sentences
 from core.errors import SettingsError
 from core.identity import certificates
 from core.identity.home import home_of, read_own_roster
@@ -25,7 +25,7 @@ from registrar import federation as registry
 from registrar.federation import DEFAULT_ADDRESS, THIS_MACHINE, WHO_GETS_WHAT, Federation
 from registrar.handing_over import make_if_missing
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=help_of(__doc__))
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The federation's folder.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The party's name.")]

@@ -29,6 +29,7 @@ from core.console import (
     PassphraseFile,
     SkipChecks,
     configure_log,
+    help_of,
     sentences,
     stamp,
 )
@@ -55,7 +56,7 @@ from server import metrics
 from server.budget import within_budget
 from server.coordinator import Coordinator
 from server.report import report
-from server.results import table, write_results
+from server.results import make_results_folder, table, write_results
 from server.rules import RoundRules
 from server.service import listen
 from server.settings import RunSettings
@@ -65,7 +66,7 @@ from server.store import Store
 DEFAULT_ADDRESS = "127.0.0.1:50551"
 FAREWELL_SECONDS = 5.0
 log = structlog.get_logger()
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=help_of(__doc__))
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,7 @@ def serve(
             upload_seconds=upload_seconds,
             answer_seconds=answer_seconds,
             patience_seconds=patience,
+            deal=f"python -m keyholder deal FEDERATION --scheme {scheme} --key-bits {key_bits}",
         )
         skipped = frozenset(insecure_skip_check or ())
         settings = RunSettings(
@@ -165,6 +167,8 @@ def serve(
         )
         if settings.privacy is not None and test is None:
             raise SettingsError("with privacy nobody's accuracy is sent; give --test to judge the models on")
+        if out is not None:
+            make_results_folder(out)  # or say now why not
         places = Places(listen_at, state, out, keep_serving, insecure_plaintext)
         the_task = get_task(task)
         plaintext_bits = PublicKey(scheme, key_bits).plaintext_bits
@@ -225,7 +229,8 @@ async def _serve(
         await coordinator.keep_time()
         ended = await coordinator.ended
         await _farewell(coordinator)
-        await _show_results(settings, places, coordinator, tested=test_data is not None)
+        _print_table(settings, coordinator, test_data is not None)
+        await _write_results(settings, places, coordinator, "" if ended.completed else ended.sentence)
         await coordinator.conclude()
         if not ended.completed:
             raise RunFailedError(f"the run failed: {ended.sentence}")
@@ -254,16 +259,15 @@ async def _close(server: grpc.aio.Server | None, coordinator: Coordinator) -> No
     await coordinator.close()
 
 
-async def _show_results(settings: RunSettings, places: Places, coordinator: Coordinator, *, tested: bool) -> None:
+async def _write_results(settings: RunSettings, places: Places, coordinator: Coordinator, failure: str) -> None:
     if places.out is not None:
         _, raw, _ = await coordinator.model(None)
         model = model_from_bytes(raw, len(raw) // 8)
         words = report(
             *(coordinator.run, settings, coordinator.trust.roster, coordinator.results),
-            await coordinator.all_refusals(),
+            *(await coordinator.all_refusals(), failure),
         )
         write_results(places.out, settings, coordinator.results, coordinator.task, model, words)
-    _print_table(settings, coordinator, tested)
 
 
 def _begin_or_resume(store: Store, settings: RunSettings, task: Task, folder: Path) -> str:

@@ -16,7 +16,7 @@ from core.secagg.opening import check_partial
 from core.wire import federation_pb2 as pb
 from core.wire.messages import list_statement, model_statement
 from core.wire.streams import model_bytes
-from server import states
+from server import metrics, states
 from server.audience import Outbox
 from server.coordinator import Coordinator, undisturbed
 
@@ -145,6 +145,8 @@ class HolderCalls:
         self._check_run(id)
         async with self._run.lock:
             log.warning("declined", holder=caller.name, round=id.round, reason=reason.value, sentence=sentence)
+            self._run.refusals[reason] += 1
+            metrics.REFUSALS.labels(reason.value).inc()
             await self._run.apply(states.TaskDeclined(id.round, id.attempt, caller.name, sentence))
 
     def _check_run(self, id: AttemptId) -> None:

@@ -22,6 +22,8 @@ ACCURACY = Gauge("grokfed_accuracy", "Accuracy of the newest model, 0 to 1.")
 def serve(address: str) -> int:
     """Answer http://ADDRESS/metrics in a thread, and give the port. Raises SettingsError if the address is in use."""
     host, _, port = address.rpartition(":")
+    if not port.isdecimal():
+        raise SettingsError(f"metrics are to be served at {address!r}; expected HOST:PORT, such as 127.0.0.1:9464")
     try:
         server, _ = start_http_server(int(port), addr=host or "127.0.0.1")
     except (OSError, ValueError) as error:

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import groupby
 
+from core.errors import Reason
 from core.identity.members import Roster
 from core.privacy.accountant import method
 from core.protocol import RoundResult
+from core.secagg.scheme import PLAIN, SAFE_KEY_BITS
 from server.settings import RunSettings
 
 
 def report(
-    run: str, settings: RunSettings, roster: Roster, results: Sequence[RoundResult], refusals: Counter[str]
+    run: str,
+    settings: RunSettings,
+    roster: Roster,
+    results: Sequence[RoundResult],
+    refusals: Counter[str],
+    failure: str = "",
 ) -> str:
-    """The report as Markdown."""
+    """The report as Markdown; `failure` says why the run failed, if it did."""
     stamps = [f"**INSECURE: {sentence}.**" for sentence in settings.insecurities]
     parts = [
         f"# Run {run}: {settings.task}, {len(results)} of {settings.rules.rounds} rounds",
         *stamps,
+        *([f"**The run failed:** {failure}."] if failure else []),
         _protection(settings, roster),
         *_privacy(settings, results),
         _operators(roster),
@@ -31,6 +40,16 @@ def report(
 
 def _protection(settings: RunSettings, roster: Roster) -> str:
     rules = settings.rules
+    if settings.scheme == PLAIN:
+        return (
+            "Nothing was encrypted: the aggregator could read every client's update, and so could every key holder "
+            "that checked a sum."
+        )
+    if settings.key_bits < SAFE_KEY_BITS:
+        return (
+            f"Updates: {settings.protection}. Keys this short can be factored: whoever has the ciphertexts can read "
+            "them (python -m experiments weak-key)."
+        )
     return (
         f"Updates: {settings.protection}; sums of at least {rules.min_cohort} clients are opened. "
         f"{settings.weaker_key}{_dishonest_holders(roster)}"
@@ -55,6 +74,8 @@ def _holders(number: int) -> str:
 
 
 def _what_sums_say(settings: RunSettings) -> str:
+    if settings.scheme == PLAIN or settings.key_bits < SAFE_KEY_BITS:
+        return "Nothing hid who sent what."
     what = (
         "Encryption hides who contributed what to a sum, and not what the sum says: a word that anybody in the cohort "
         "used can show in it"
@@ -74,7 +95,7 @@ def _privacy(settings: RunSettings, results: Sequence[RoundResult]) -> list[str]
     return [
         f"Differential privacy of whole clients (neighbours: one client sends a zero update instead), delta "
         f"{privacy.delta:g}, {budget}:\n\n"
-        f"- epsilon spent against parties that see who takes part: {spent}\n"
+        f"- epsilon spent against parties that see who takes part: {spent}{_not_the_aggregator(settings)}\n"
         f"- against those that see models only: {models}\n"
         f"- clip norm {privacy.clip_norm:g}, noise multiplier {privacy.noise_multiplier:g} for the smallest cohort, "
         f"{settings.rules.min_cohort}, of whom {privacy.max_colluders} may collude\n"
@@ -82,6 +103,12 @@ def _privacy(settings: RunSettings, results: Sequence[RoundResult]) -> list[str]
         f"- computed by {method()}\n\n"
         "A round that was opened and then given up is not in these figures. The run ends with it; the budget covers it."
     ]
+
+
+def _not_the_aggregator(settings: RunSettings) -> str:
+    if settings.scheme != PLAIN and settings.key_bits >= SAFE_KEY_BITS:
+        return ""
+    return " (not against the aggregator and key holders, who could see single updates with one client's noise only)"
 
 
 def _operators(roster: Roster) -> str:
@@ -95,7 +122,11 @@ def _operators(roster: Roster) -> str:
 
 
 def _exposures(results: Sequence[RoundResult]) -> str:
-    lines = [f"- round {result.round}: {result.exposure}" for result in results if result.exposure]
+    lines = []
+    for exposure, alike in groupby(results, lambda result: result.exposure):
+        numbers = [result.round for result in alike]
+        rounds = f"round {numbers[0]}" if len(numbers) == 1 else f"rounds {numbers[0]} to {numbers[-1]}"
+        lines += [f"- {rounds}: {exposure}"] if exposure else []
     if not lines:
         return "No two sums differed by fewer clients than the minimum cohort, as far as a key holder reported."
     return "Sums that tell more together than each alone, which key holders only reported:\n\n" + "\n".join(lines)
@@ -105,4 +136,7 @@ def _refusals(refusals: Counter[str]) -> str:
     if not refusals:
         return "Nothing was refused."
     lines = [f"- {reason}: {count}" for reason, count in sorted(refusals.items())]
-    return "Refused messages, by the name of the check:\n\n" + "\n".join(lines)
+    parts = ["Refused by the aggregator, or declined by key holders, by the name of the check:", "\n".join(lines)]
+    if Reason.ROUND_NOT_OPEN in refusals:
+        parts.append("`round_not_open` is usual where more clients are chosen than are wanted.")
+    return "\n\n".join(parts)

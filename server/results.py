@@ -92,6 +92,14 @@ def table(results: Sequence[RoundResult], title: str, privacy: Privacy | None = 
     return made
 
 
+def make_results_folder(folder: Path) -> None:
+    """Make the folder if it is not there. Raises StorageError if it cannot be one."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"the results cannot be written to {folder}: {error.strerror}") from error
+
+
 def write_results(
     folder: Path,
     settings: RunSettings,
@@ -101,8 +109,8 @@ def write_results(
     report: str,
 ) -> None:
     """Write all five files. Raises StorageError if the folder cannot be written."""
+    make_results_folder(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         rows = [row(result, settings) for result in results]
         _write_csv(folder / "history.csv", rows, COLUMNS if settings.privacy is None else PRIVATE_COLUMNS)
         (folder / "history.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows), encoding="utf-8")

@@ -163,7 +163,7 @@ def waiting_for(run: Run, rules: RoundRules) -> str:
             if len(run.holders) < rules.threshold:
                 return f"waiting for key holders: {len(run.holders)} here, {rules.threshold} needed"
             if not key_ready:
-                return "waiting for a fresh key that enough key holders have a share of"
+                return f"waiting for a fresh key that enough key holders have a share of ({rules.deal} makes some)"
             wanted = rules.target or f"at least {rules.min_cohort}"
             return f"waiting for clients: {len(run.present)} here, {wanted} wanted"
         case Committing(expected=expected, committed=committed):
@@ -262,8 +262,8 @@ def _why_waiting_failed(run: Run, phase: Waiting, rules: RoundRules) -> str:
         return f"{len(run.holders)} key holders are here after {seconds}, {rules.threshold} are needed"
     if not phase.key_ready:
         return (
-            f"the key holders had no unused round key in common within {seconds}; "
-            "deal more with python -m keyholder deal"
+            f"the key holders had no unused round key of the right kind in common within {seconds}; "
+            f"{rules.deal} makes some"
         )
     return f"{len(run.present)} clients are here after {seconds}, {rules.min_cohort} are needed"
 

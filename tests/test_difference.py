@@ -13,7 +13,7 @@ CLIENTS = st.frozensets(st.sampled_from("abcdefgh"), min_size=1)
 
 def exposed(now: str, *before: str, min_cohort: int = 3) -> str:
     earlier = [("0123456789abcdef", number, frozenset(each)) for number, each in enumerate(before, start=1)]
-    return exposed_by(frozenset(now), earlier, min_cohort)
+    return exposed_by(frozenset(now), earlier, min_cohort, "0123456789abcdef")
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,13 @@ def test_a_few_that_differ_are_named_with_the_round(
 ) -> None:
     sentence = exposed(now, *before)
     assert sentence.startswith(f"together with the sum of round {round_number} it tells what {names}")
-    assert sentence.endswith("a difference of fewer than 3 is not opened")
+    assert sentence.endswith(f"({names.partition('(')[2]}")
+
+
+def test_a_sum_of_another_run_is_said_to_be_one() -> None:
+    now, before = frozenset("abcd"), [("f" * 16, 20, frozenset("abc"))]
+    assert "the sum of round 20 of the earlier run ffffffffffffffff it tells" in exposed_by(now, before, 3, "0" * 16)
+    assert "the sum of round 20 it tells" in exposed_by(now, before, 3, "f" * 16)
 
 
 def test_no_more_than_five_names_are_written_out() -> None:

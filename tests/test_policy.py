@@ -65,8 +65,8 @@ def test_what_the_file_says_holds_and_the_command_line_goes_before_it(
         ("allow-plain = true", "has a setting 'allow-plain'"),
         ("difference-rule = 'off'", "has a setting 'difference-rule'"),
         ("min-cohort =", "cannot be read"),
-        ("min-cohort = 'many'", "for '--min-cohort': Input should be a valid integer"),
-        ("min-key-bits = 1024", "for '--min-key-bits': Input should be greater than or equal to 2048"),
+        ("min-cohort = 'many'", "says min-cohort = 'many': Input should be a valid integer"),
+        ("min-key-bits = 1024", "says min-key-bits = 1024: Input should be greater than or equal to 2048"),
     ],
 )
 def test_a_policy_that_is_not_understood_is_refused_in_a_sentence(content: str, sentence: str, tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from core.identity.members import Member, Role, Roster
+from core.privacy.mechanism import Privacy
 from core.protocol import RoundResult
 from server.report import report
 from server.settings import RunSettings
@@ -76,3 +78,37 @@ def test_what_was_switched_off_stands_at_the_top() -> None:
 def test_refusals_are_counted_by_name() -> None:
     assert "- duplicate: 3" in written(roster(2, 3), refusals=Counter({"duplicate": 3}))
     assert "Nothing was refused." in written(roster(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"scheme": "plain"}, "Nothing was encrypted: the aggregator could read every client's update"),
+        ({"key_bits": 512, "insecure_demo_keys": True}, "Keys this short can be factored"),
+    ],
+)
+def test_where_nothing_protects_nothing_is_said_to_protect(settings: dict[str, Any], sentence: str) -> None:
+    words = written(roster(2, 3), **settings)
+    assert sentence in words
+    assert "Nothing hid who sent what." in words
+    for claim in ("can open nothing", "Encryption hides"):
+        assert claim not in words
+        assert claim in written(roster(2, 3))
+
+
+def test_epsilon_is_not_claimed_against_an_aggregator_that_sees_single_updates() -> None:
+    private = Privacy(clip_norm=1.0, noise_multiplier=1.0, delta=1e-5)
+    assert "not against the aggregator" in written(roster(2, 3), scheme="plain", privacy=private)
+    assert "not against the aggregator" not in written(roster(2, 3), privacy=private)
+
+
+def test_a_run_that_failed_says_so_and_why() -> None:
+    failed = report("0" * 16, RunSettings(), roster(2, 3), [RESULT], Counter(), "nobody came")
+    assert "**The run failed:** nobody came." in failed
+    assert "failed" not in written(roster(2, 3))
+
+
+def test_exposures_of_one_kind_are_one_line() -> None:
+    results = [replace(RESULT, round=n, exposure="" if n == 1 else "anna" if n < 5 else "bert") for n in range(1, 6)]
+    words = written(roster(2, 3), results)
+    assert "- rounds 2 to 4: anna\n- round 5: bert\n" in words

@@ -161,6 +161,10 @@ def write_folder(
 def read_card(folder: Path) -> Card:
     """What party.json in the folder says. Raises DataError if this is not a party's folder."""
     path = folder / CARD
+    if not folder.is_dir():
+        raise DataError(
+            f"there is no folder {folder}; `python -m registrar init` or `add-client` makes a party's folder"
+        )
     if not path.is_file():
         raise DataError(f"{folder} is not a party's folder: it has no {CARD}")
     types = {"federation": str, "role": str, "name": str, "number": int, "registrar": str, "address": str}
