@@ -149,6 +149,9 @@ def _simulate(console: Console, federation: Federation) -> None:
     started = time.monotonic()
     with Display(console, settings.rules.rounds) as display:
         asyncio.run(federation.run(display))
+    if not display.results:
+        console.print(f"the run is over; it could not be followed, and its results are in {federation.out}")
+        return
     console.print(table(display.results, f"{settings.task}: {settings.protection}", settings.privacy))
     if settings.rules.asked is not None:
         console.print(settings.rules.ending, highlight=False, soft_wrap=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +25,8 @@ from simulation.display import Display
 from simulation.plan import Plan
 from simulation.processes import Party
 
+AGAIN_SECONDS = 0.2
+"""Pause before a broken stream is opened anew."""
 ANSWER_SECONDS = 10.0
 SPARE_KEYS = 2
 """Keys dealt beyond one a round, for rounds that are repeated."""
@@ -241,22 +242,23 @@ async def _last_words(party: Party) -> str:
 
 
 async def _watch(address: str, folder: Path, plaintext: bool, display: Display) -> None:
-    """Show what the aggregator tells those who look on; if the connection breaks, the processes say more."""
+    """Show what the aggregator tells those who look on, until it has told everything.
+
+    A stream that breaks is opened anew: it has reached its deadline, or a hundred clients are just being started. If
+    the aggregator is gone, its process says more.
+    """
     identity = await asyncio.to_thread(load_identity, folder, None, Role.SERVER)
-    request = pb.WatchRequest()
-    with contextlib.suppress(grpc.aio.AioRpcError):
-        async with _channel(address, identity, plaintext) as channel:
-            while True:  # a stream that has reached its deadline is opened anew
-                try:
-                    watch = rpc.ObservationStub(channel).Watch
-                    metadata = plaintext_metadata(identity) if plaintext else ()
-                    async for progress in watch(request, timeout=STREAM_SECONDS, metadata=metadata):
-                        display.show(progress)
-                except grpc.aio.AioRpcError as error:
-                    if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
-                        raise
-                else:
-                    return
+    request, metadata = pb.WatchRequest(), plaintext_metadata(identity) if plaintext else ()
+    async with _channel(address, identity, plaintext) as channel:
+        while True:
+            try:
+                watch = rpc.ObservationStub(channel).Watch
+                async for progress in watch(request, timeout=STREAM_SECONDS, metadata=metadata):
+                    display.show(progress)
+            except grpc.aio.AioRpcError:
+                await asyncio.sleep(AGAIN_SECONDS)
+            else:
+                return
 
 
 def _channel(address: str, identity: PartyIdentity, plaintext: bool) -> grpc.aio.Channel:
