@@ -25,9 +25,9 @@ WARM_UP = 0.1
 
 def run(options: Options) -> Iterator[Outcome]:
     """Readers first, then handlers, then the wire."""
-    yield at_readers(options.count(long=900_000, quick=18_000), options)
-    yield at_handlers(options.count(long=100_000, quick=2_000), options)
-    yield on_the_wire(options.count(long=50_000, quick=500), options)
+    yield at_readers(options.count(long=900_000, quick=90_000), options)
+    yield at_handlers(options.count(long=100_000, quick=10_000), options)
+    yield on_the_wire(options.count(long=50_000, quick=5_000), options)
 
 
 def at_readers(count: int, options: Options) -> Outcome:

@@ -8,7 +8,6 @@ import os
 import re
 import select
 import signal
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -108,8 +107,9 @@ def test_another_seed_gives_another_model(encrypted: tuple[Path, str], parties: 
 def test_ctrl_c_ends_everything(parties: Parties, tmp_path: Path) -> None:
     simulation = parties.start("simulation", *LONG, "--out", tmp_path)
     simulation.hear("round 1 of 100:")
-    _wait_for_end_of_dealing(tmp_path)
-    assert len(processes_of(tmp_path)) == 1 + PARTIES, "the simulation and all parties"
+    assert len(processes_of(tmp_path)) >= 1 + PARTIES, (
+        "the simulation, all parties, perhaps the dealer of the round keys"
+    )
     simulation.process.send_signal(signal.SIGINT)
     code, said = simulation.end()
     assert code == 130
@@ -251,12 +251,6 @@ def test_options_that_cannot_work_are_one_sentence(
 
 def _children_of(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def _wait_for_end_of_dealing(folder: Path) -> None:
-    """Return when the process that deals the keys is gone, which it may be already."""
-    with suppress(AssertionError, ProcessLookupError):
-        _wait_for_end(os.pidfd_open(_pid_of(folder, "dealer")))
 
 
 def _wait_for_end(descriptor: int) -> None:
