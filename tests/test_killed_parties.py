@@ -292,6 +292,8 @@ def test_a_holder_killed_before_or_after_it_lent_its_share_holds_up_nobody(
 def test_all_holders_killed_and_started_again_cost_no_attempt(parties: Parties, hands: Hands) -> None:
     server, address = parties.server(*THREE)
     holders = parties.keyholders(address)
+    for _ in holders:
+        server.hear("key holder came")
     clients = hands.clients(address, 1, 2, 3)
     for client in clients:
         client.commit()
