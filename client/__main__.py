@@ -7,7 +7,6 @@ python -m client classify --identity runs/federation/client-1 message.eml
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -15,10 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import typer
 
-from client.connection import ClientConnection, fetch_endorsed_model
+from client.connection import run_session
 from client.participant import Load, Participant
 from client.scoring import score_message
+from client.session import ClientSession, fetch_endorsed_model
 from core.checks import Checks, Trust
+from core.clock import SYSTEM_CLOCK
 from core.console import (
     AllowPlain,
     Identity,
@@ -30,7 +31,6 @@ from core.console import (
     help_of,
     sentences,
     stamp,
-    today,
 )
 from core.errors import SettingsError
 from core.federated import initial_model, load_model, save_model
@@ -43,7 +43,8 @@ from core.secagg.noise import NoiseKind
 from core.secagg.scheme import SAFE_KEY_BITS
 from core.tasks import get_task
 from core.tasks.task import GENERATED, Task
-from core.wire.dialing import Line
+from core.wire.calls import converse
+from core.wire.dialing import AggregatorConnection
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=help_of(__doc__))
 DEFAULT_IDENTITY = Path("runs/federation/client-1")
@@ -98,11 +99,14 @@ def take_part(
             insecure_plaintext=insecure_plaintext,
             skipped=skipped,
         )
-        participant = Participant(party, the_task, policy, load, today, noise, Checks(skipped))
-        values = len(initial_model(the_task, 0))
-        with Line(server or party.address, patience, party, plaintext=insecure_plaintext) as line:
-            keep = None if keep_model is None else _keeper(keep_model, the_task)
-            print(ClientConnection(line, participant, values).take_part(keep))
+        participant = Participant(party, the_task, policy, load, SYSTEM_CLOCK, noise, Checks(skipped))
+        with AggregatorConnection(server or party.address, patience, party, plaintext=insecure_plaintext) as connection:
+            session = ClientSession(participant, keep_model=keep_model is not None)
+            ending = run_session(connection, session)
+        if keep_model is not None and session.model is not None:
+            save_model(keep_model, the_task, session.model)
+            print(f"the global model is in {keep_model}")
+        print(ending)
 
 
 @app.command()
@@ -141,22 +145,14 @@ def _loader(task: Task, source: str, *, one_class: bool) -> Load:
     return lambda _seed, _number: data
 
 
-def _keeper(path: Path, task: Task) -> Callable[[npt.NDArray[np.float64]], None]:
-    def keep(model: npt.NDArray[np.float64]) -> None:
-        save_model(path, task, model)
-        print(f"the global model is in {path}")
-
-    return keep
-
-
 def _fetched(
     task: Task, identity: Path, passphrase_file: Path | None, server: str | None, patience: float, *, plaintext: bool
 ) -> npt.NDArray[np.float64]:
     party = load_identity(identity, passphrase_file, Role.CLIENT)
     address = server or party.address
     trust = Trust(party.roster.current(), party.registrar)
-    with Line(address, patience, party, plaintext=plaintext) as line:
-        return fetch_endorsed_model(line, len(initial_model(task, 0)), trust).vector
+    with AggregatorConnection(address, patience, party, plaintext=plaintext) as connection:
+        return converse(fetch_endorsed_model(len(initial_model(task, 0)), trust), connection.carry).vector
 
 
 def _read(message: str) -> bytes:

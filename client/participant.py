@@ -6,7 +6,6 @@ Its data never leaves this object. Every check is made again here, whoever else 
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,8 +15,9 @@ import numpy.typing as npt
 import structlog
 
 from core.checks import Checks, Trust
+from core.clock import Clock
 from core.errors import Reason, Refused, SettingsError
-from core.federated import client_rng, client_update, encode_update, task_digest
+from core.federated import client_rng, client_update, encode_update, initial_model, task_digest
 from core.identity import signing
 from core.identity.party import PartyIdentity
 from core.policy import Policy
@@ -59,8 +59,8 @@ class Submission:
 class Participant:
     """Trains one task on one owner's data, round by round.
 
-    Args:
-        today: gives days since 1970-01-01.
+    Attributes:
+        values: how many weights the task's model has.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Participant:
         task: Task,
         policy: Policy,
         load: Load,
-        today: Callable[[], int],
+        clock: Clock,
         noise: NoiseKind = NoiseKind.SHORT,
         checks: Checks | None = None,
     ) -> None:
@@ -77,9 +77,10 @@ class Participant:
         self.name = identity.name
         self.task = task
         self.task_digest = task_digest(task)
+        self.values = len(initial_model(task, 0))
         self._policy = policy
         self._load = load
-        self._today = today
+        self._clock = clock
         self._noise = noise
         self._checks = checks or Checks()
         self._data: Dataset | None = None
@@ -104,7 +105,7 @@ class Participant:
 
     # -------------------------------------------------------------------------------- before training
 
-    def verify(self, signed: Signed, values: int) -> RoundDescription:
+    def verify(self, signed: Signed) -> RoundDescription:
         """The round, if the aggregator signed it and this client's task and policy allow it.
 
         Raises Refused with the name of the check.
@@ -117,9 +118,9 @@ class Participant:
             self._policy.check_key(description.key.scheme, description.key.bits)
         except SettingsError as error:
             self._checks.require(False, Reason.BAD_KEY, str(error))
-        trust.verify_key(description.signed_certificate, self._today())
+        trust.verify_key(description.signed_certificate, self._clock.today())
         self._verify_unused(description, digest(signed.body))
-        trust.verify_encoding(description, self.task, values)
+        trust.verify_encoding(description, self.task, self.values)
         trust.verify_privacy(description, self._policy)
         self._checks.require(
             description.min_cohort >= self._policy.min_cohort,
@@ -164,14 +165,14 @@ class Participant:
             return self._last
         data = self._load_data(description.seed)
         rng = client_rng(description.seed, description.id.round, self.identity.number)
-        started = time.perf_counter()
+        started = self._clock.seconds()
         encoding = description.encoding
         # Made before training: encryption prepares meanwhile what does not depend on the update.
         with closing(encryptor_for(description.key, encoding.plaintexts, self._noise)) as encryptor:
             update = client_update(self.task, model, data, rng)
-            trained = time.perf_counter()
+            trained = self._clock.seconds()
             payload = encryptor.encrypt(encode_update(encoding, update, description.mechanism))
-            encrypted = time.perf_counter()
+            encrypted = self._clock.seconds()
         self._used_keys.add(description.signed_certificate.body)
         header = SubmissionHeader(description.id, len(payload), digest(payload))
         self._last = Submission(

@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -78,11 +77,6 @@ def help_of(doc: str | None) -> str:
     """A program's docstring as help, in which the examples keep their lines (\\b is click's mark for that)."""
     said, _, examples = (doc or "").strip().partition("\n\n")
     return f"{said}\n\n\b\n{examples}"
-
-
-def today() -> int:
-    """Days since 1970-01-01: all that the dates of keys are compared with."""
-    return int(time.time() // 86400)
 
 
 def configure_log(*, quiet: bool = False) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from client.participant import Participant, Submission
-from core.console import today
+from core.clock import today
 from core.errors import Reason, Refused
 from core.policy import Policy
 from core.protocol import digest

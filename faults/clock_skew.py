@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
 
-from core.console import today
+from core.clock import today
 from core.errors import Refused
 from core.federated import task_digest
 from core.tasks.task import Task

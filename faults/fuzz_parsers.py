@@ -21,7 +21,7 @@ from core.secagg.opening import OpenedSum, check_partial, combine, verify_opened
 from core.secagg.roles import adder_for
 from core.wire import federation_pb2 as pb
 from core.wire import messages as m
-from core.wire.streams import model_from_bytes, read_chunks, read_model
+from core.wire.streams import model_from_bytes, model_of, read_chunks
 from faults.mutation import mutated, mutated_bytes
 from faults.world import World
 from keyholder.ledger import Ledger
@@ -152,7 +152,7 @@ def _of_files(world: World) -> list[Reader]:
 
 
 def _read_model(chunk: pb.Chunk) -> object:
-    return read_model([chunk, pb.Chunk(data=bytes(8))], 1)
+    return model_of(*read_chunks([chunk, pb.Chunk(data=bytes(8))], limit=8), 1)
 
 
 def _nothing(*_: object) -> bytes:

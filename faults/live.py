@@ -18,7 +18,7 @@ import grpc
 
 from client.connection import ClientConnection
 from client.participant import Participant, Submission
-from core.console import today
+from core.clock import today
 from core.errors import GrokfedError
 from core.federated import initial_model
 from core.tasks.task import Task

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from unittest.mock import patch
 
-from core.console import today
+from core.clock import today
 from core.identity.home import load_registrar
 from core.identity.key_file import read_passphrase
 from core.identity.party import CERTIFICATE, KEYS, SHARES, PartyIdentity, load_identity, read_private_keys

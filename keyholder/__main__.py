@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from core.checks import Checks
+from core.clock import SYSTEM_CLOCK, today
 from core.console import (
     AllowPlain,
     Identity,
@@ -24,7 +25,6 @@ from core.console import (
     help_of,
     sentences,
     stamp,
-    today,
 )
 from core.errors import SettingsError
 from core.identity.home import load_registrar, reserve_serials
@@ -34,13 +34,14 @@ from core.policy import Policy
 from core.policy_options import IdentityWithPolicy, MinKeyBits
 from core.privacy.options import MaxDelta, MinNoise
 from core.secagg.scheme import DEFAULT_KEY_BITS, SAFE_KEY_BITS, check_key_bits
-from core.wire.dialing import Line
+from core.wire.dialing import AggregatorConnection
 from core.wire.health import check_health
-from keyholder.connection import HolderConnection
+from keyholder.connection import run_session
 from keyholder.dealer import Dealer
 from keyholder.difference import DifferenceRule
 from keyholder.holder import KeyHolder
 from keyholder.ledger import Ledger
+from keyholder.session import HolderSession
 from keyholder.shares import dealt_to_all
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=help_of(__doc__))
@@ -87,9 +88,9 @@ def hold(
             skipped=skipped,
         )
         ledger = Ledger(state or Path("runs", party.name))
-        holder = KeyHolder(party, policy, ledger, difference_rule, today, Checks(skipped))
-        with Line(server or party.address, patience, party, plaintext=insecure_plaintext) as line:
-            print(HolderConnection(line, holder).serve())
+        holder = KeyHolder(party, policy, ledger, difference_rule, SYSTEM_CLOCK, Checks(skipped))
+        with AggregatorConnection(server or party.address, patience, party, plaintext=insecure_plaintext) as connection:
+            print(run_session(connection, HolderSession(holder)))
         ledger.close()
 
 

@@ -7,8 +7,6 @@ holder) it opens nothing.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +14,7 @@ import numpy.typing as npt
 import structlog
 
 from core.checks import Checks, Trust
+from core.clock import Clock
 from core.errors import Reason, Refused, SettingsError, StorageError
 from core.federated import initial_model, next_model
 from core.identity import signing
@@ -26,22 +25,17 @@ from core.secagg.opening import OpenedSum, verify_opened
 from core.secagg.roles import adder_for, payload_bytes
 from core.tasks import get_task
 from core.tasks.task import Task
+from core.wire.calls import Dialogue, fetch_model
 from core.wire.messages import list_statement, model_statement
 from core.wire.streams import model_bytes
 from keyholder.dealer import Dealer, highest_serial
 from keyholder.difference import WINDOW, DifferenceRule, exposed_by
 from keyholder.ledger import Answer, Ledger
-from keyholder.orders import ListOrder, ReleaseOrder
+from keyholder.orders import ListOrder, ReleaseOrder, fetch_opened_sum, fetch_update
 from keyholder.shares import Shares
 
 log = structlog.get_logger()
 FloatArray = npt.NDArray[np.float64]
-Fetch = Callable[[AttemptId, str, int], bytes]
-"""Fetches one client's payload of at most so many bytes."""
-FetchOpened = Callable[[AttemptId, int], bytes]
-"""Fetches the opened sum of an attempt, of at most so many bytes."""
-FetchModel = Callable[[int, int], FloatArray]
-"""Fetches the model of a round, of so many values."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +59,7 @@ class Release:
 
 
 class KeyHolder:
-    """Holds one share of each round's key, and lends it once.
-
-    Args:
-        today: gives days since 1970-01-01.
-    """
+    """Holds one share of each round's key, and lends it once."""
 
     def __init__(
         self,
@@ -77,7 +67,7 @@ class KeyHolder:
         policy: Policy,
         ledger: Ledger,
         rule: DifferenceRule,
-        today: Callable[[], int],
+        clock: Clock,
         checks: Checks | None = None,
     ) -> None:
         self.identity = identity
@@ -85,7 +75,7 @@ class KeyHolder:
         self.ledger = ledger
         self._policy = policy
         self._rule = rule
-        self._today = today
+        self._clock = clock
         self._checks = checks or Checks()
         self._total: tuple[bytes, bytes] | None = None
         """The order whose sum was added up last, and that sum."""
@@ -112,7 +102,7 @@ class KeyHolder:
             if key.certificate.serial > above
             and key.certificate.serial not in used
             and key.certificate.key.is_of(scheme, bits)
-            and key.certificate.expires_day >= self._today()  # else what nobody may use stands before newer keys
+            and key.certificate.expires_day >= self._clock.today()  # else what nobody may use stands before newer keys
         ]
         return found[:MOST_OFFERED]
 
@@ -125,7 +115,7 @@ class KeyHolder:
         missing = wanted - len(self.unused_keys(scheme, bits, above))
         if len(roster.holders) == 1 and missing > 0:
             folder = self.identity.folder
-            dealer = Dealer(roster, self.identity.signing, lambda _: folder, self._today())
+            dealer = Dealer(roster, self.identity.signing, lambda _: folder, self._clock.today())
             first = max(highest_serial(folder), *self.ledger.used_keys(), above) + 1
             if first + missing - 1 > LARGEST_SERIAL:
                 sentence = f"keys above the serial number {above} are wanted; the largest is {LARGEST_SERIAL}"
@@ -144,7 +134,7 @@ class KeyHolder:
         for serial in self.ledger.bound_keys(but):
             self._destroy(serial)
         for key in self.shares.dealt():
-            if key.certificate.expires_day < self._today():
+            if key.certificate.expires_day < self._clock.today():
                 self._destroy(key.certificate.serial)
 
     def _destroy(self, serial: int) -> None:
@@ -182,7 +172,7 @@ class KeyHolder:
     def _verify(self, order: ListOrder) -> VerifiedList:
         trust = self.trust
         description = trust.verify_round(order.round)
-        trust.verify_key(description.signed_certificate, self._today())
+        trust.verify_key(description.signed_certificate, self._clock.today())
         self._agree_to_key(description.key.scheme, description.key.bits)
         task = _task(description.task)
         trust.verify_encoding(description, task, len(initial_model(task, 0)))
@@ -202,24 +192,24 @@ class KeyHolder:
 
     # -------------------------------------------------------------------------------- the sum
 
-    def open_sum(self, order: ReleaseOrder, fetch: Fetch) -> Release:
+    def open_sum(self, order: ReleaseOrder) -> Dialogue[Release]:
         """Check everything, add up again, write the ledger, then give this holder's share of the opening.
 
         Raises Refused, and gives nothing, if any check fails.
         """
-        started = time.perf_counter()
+        started = self._clock.seconds()
         verified = self._verify_release(order)
         description = verified.description
         id, certificate = description.id, description.certificate
         if earlier := self._earlier_answer(id, order.digest):
-            return Release(earlier.partial, time.perf_counter() - started, earlier.exposure)
+            return Release(earlier.partial, self._clock.seconds() - started, earlier.exposure)
         share = self.shares.open(certificate)
         exposure = self._check_difference(order, id, self._needed(description))
-        total = self._recompute(order, verified, fetch)
+        total = yield from self._recompute(order, verified)
         answer = Answer(share.partial(total), exposure)
         self._record_release(id, certificate.serial, order, answer)
         self._destroy(certificate.serial)
-        return Release(answer.partial, time.perf_counter() - started, exposure)
+        return Release(answer.partial, self._clock.seconds() - started, exposure)
 
     def _verify_release(self, order: ReleaseOrder) -> VerifiedList:
         verified = self._verify(order.list)
@@ -279,14 +269,14 @@ class KeyHolder:
             self._checks.require(False, Reason.TOO_SIMILAR, f"{exposure}, and {rule}")
         return exposure
 
-    def _recompute(self, order: ReleaseOrder, verified: VerifiedList, fetch: Fetch) -> bytes:
+    def _recompute(self, order: ReleaseOrder, verified: VerifiedList) -> Dialogue[bytes]:
         if self._total is not None and self._total[0] == order.digest:
             return self._total[1]
         description = verified.description
         count = description.encoding.plaintexts
         adder, length = adder_for(description.key, count), payload_bytes(description.key, count)
         for client in order.contributors:
-            payload = fetch(description.id, client, length)
+            payload = yield from fetch_update(description.id, client, length)
             commitment = verified.commitments.get(client)
             self._checks.require(
                 commitment is not None and digest(payload) == commitment.digest,
@@ -306,9 +296,7 @@ class KeyHolder:
 
     # -------------------------------------------------------------------------------- the model
 
-    def endorse(
-        self, order: ReleaseOrder, model_digest: bytes, fetch: Fetch, fetch_opened: FetchOpened, fetch_model: FetchModel
-    ) -> bytes:
+    def endorse(self, order: ReleaseOrder, model_digest: bytes) -> Dialogue[bytes]:
         """Check the opened sum, compute the model that follows from it, and sign that. Raises Refused.
 
         A holder that lent no share can endorse too: everything is checked from the raw bytes again.
@@ -320,7 +308,7 @@ class KeyHolder:
         self._checks.require(
             released in (None, order.digest), Reason.ALREADY_RELEASED, f"{id} was opened here for another request"
         )
-        expected = digest(model_bytes(self._next_model(order, verified, fetch, fetch_opened, fetch_model)))
+        expected = digest(model_bytes((yield from self._next_model(order, verified))))
         self._checks.require(
             model_digest == expected, Reason.WRONG_MODEL, f"the model after {id} does not follow from the opened sum"
         )
@@ -340,22 +328,16 @@ class KeyHolder:
             self.ledger.record_model(id, model_digest, signature)
         return signature
 
-    def _next_model(
-        self,
-        order: ReleaseOrder,
-        verified: VerifiedList,
-        fetch: Fetch,
-        fetch_opened: FetchOpened,
-        fetch_model: FetchModel,
-    ) -> FloatArray:
+    def _next_model(self, order: ReleaseOrder, verified: VerifiedList) -> Dialogue[FloatArray]:
         description = verified.description
         key, encoding, roster = description.key, description.encoding, self.trust.roster
-        total = self._recompute(order, verified, fetch)
+        total = yield from self._recompute(order, verified)
         count = encoding.plaintexts
-        opened = OpenedSum.from_bytes(key, count, fetch_opened(description.id, count * 2 * key.plaintext_bytes))
+        raw = yield from fetch_opened_sum(description.id, count * 2 * key.plaintext_bytes)
+        opened = OpenedSum.from_bytes(key, count, raw)
         verify_opened(key, roster.threshold, len(roster.holders), total, opened)
         cohort = encoding.decode(opened.plaintexts, len(order.contributors))
-        model = fetch_model(description.id.round - 1, encoding.values)
+        model = (yield from fetch_model(encoding.values, description.id.round - 1)).vector
         if digest(model_bytes(model)) != description.model_digest:
             raise Refused(Reason.WRONG_DIGEST, "the model is not the one that the round's description names")
         return next_model(model, cohort)

@@ -1,11 +1,13 @@
-"""What the aggregator asks of a key holder, as plain data."""
+"""What the aggregator asks of a key holder, as plain data, and what the holder fetches before it answers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from core.protocol import HolderSignature, Signed, digest
+from core.protocol import AttemptId, HolderSignature, Signed, digest
 from core.wire import federation_pb2 as pb
+from core.wire.calls import Dialogue, Download
 from core.wire.messages import holder_signatures_from_wire, round_from_wire, signed_commitment_from_wire
 
 
@@ -55,3 +57,20 @@ def release_order(message: pb.OpenSum) -> ReleaseOrder:
         contributors=tuple(message.contributors),
         sum_digest=message.sum_digest,
     )
+
+
+def named(id: AttemptId) -> dict[str, Any]:
+    """Return the fields by which a message names an attempt."""
+    return {"run": id.run, "round": id.round, "attempt": id.attempt}
+
+
+def fetch_update(id: AttemptId, client: str, length: int) -> Dialogue[bytes]:
+    """Fetch one client's ciphertexts, of at most `length` bytes."""
+    _, payload = yield Download("FetchSubmission", pb.SubmissionRequest(**named(id), client=client), length)
+    return payload
+
+
+def fetch_opened_sum(id: AttemptId, length: int) -> Dialogue[bytes]:
+    """Fetch the sum as the aggregator opened it, of at most `length` bytes."""
+    _, payload = yield Download("FetchOpenedSum", pb.OpenedSumRequest(**named(id)), length)
+    return payload

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from core.console import today
+from core.clock import today
 from core.errors import Reason, Refused, StorageError
 from core.identity import signing
 from core.identity.members import Member

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from hands import Hands
+from manual_parties import ManualParties
 from parties import Parties, Templates
 
 # Machines are shared: how long an example takes says nothing of the code.
@@ -39,9 +39,9 @@ def parties(tmp_path: Path, templates: Templates) -> Iterator[Parties]:
 
 
 @pytest.fixture
-def hands(parties: Parties) -> Iterator[Hands]:
+def hands(parties: Parties) -> Iterator[ManualParties]:
     """Clients and holders of the same federation that wait where the test wants them to."""
-    hands = Hands(parties)
+    hands = ManualParties(parties)
     yield hands
     hands.close()
 

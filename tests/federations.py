@@ -26,7 +26,7 @@ import pytest
 
 from client.participant import Participant
 from core.checks import Checks, Trust
-from core.console import today
+from core.clock import Clock, today
 from core.errors import Refused
 from core.federated import encoding_for, initial_model, next_model
 from core.identity import signing
@@ -142,7 +142,7 @@ class SmallFederation:
     ) -> KeyHolder:
         """A key holder. To start it again, close its `ledger` and make another one in the same state folder."""
         self._ledgers.append(Ledger(state))
-        identity, clock = self[self.holders[number - 1]], lambda: today() if day is None else day
+        identity, clock = self[self.holders[number - 1]], Clock(lambda: today() if day is None else day)
         return KeyHolder(identity, policy, self._ledgers[-1], rule, clock, checks)
 
     def participant(
@@ -154,7 +154,7 @@ class SmallFederation:
             SPAM,
             policy,
             made_up_mail,
-            lambda: today() if day is None else day,
+            Clock(lambda: today() if day is None else day),
             checks=checks,
         )
         made.enrolled(RUN)

@@ -25,7 +25,7 @@ from federations import BITS, POLICY, RUN, SPAM, VALUES, SmallFederation
 
 from client.participant import Participant, Submission
 from core.checks import Checks
-from core.console import today
+from core.clock import today
 from core.errors import Reason, Refused, StorageError
 from core.federated import client_rng, client_update, encoding_for, initial_model
 from core.protocol import AttemptId, Signed, Timings

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from core.console import today
+from core.clock import today
 from core.identity.home import load_registrar, reserve_serials
 from keyholder.dealer import Dealer
 from registrar.federation import make_federation

@@ -12,7 +12,7 @@ import pytest
 from federations import SPAM, VALUES, HonestAttempt, SmallFederation
 
 from core.checks import Checks, Trust, check_same_task
-from core.console import today
+from core.clock import today
 from core.errors import Reason, Refused
 from core.federated import encoding_for, initial_model, task_digest
 from core.identity import signing

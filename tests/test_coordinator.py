@@ -16,7 +16,7 @@ from hall import RULES, Hall, tell
 from structlog.testing import capture_logs
 
 from client.participant import Submission
-from core.console import today
+from core.clock import today
 from core.errors import Reason, Refused, StorageError
 from core.federated import encoding_for
 from core.protocol import AttemptId, Timings, digest

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from federations import HonestAttempt, SmallFederation
 
-from core.console import today
+from core.clock import today
 from core.errors import Reason, Refused, SettingsError
 from core.identity import signing
 from core.secagg.opening import combine

@@ -16,19 +16,20 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from hands import HandClient, Hands, play
+from manual_parties import ManualClient, ManualParties, play
 from parties import Parties, deal, run_here
 from recomputation import SPAM, check_every_model, plain_models
 
 from client.participant import Submission
-from core.console import today
+from core.clock import today
 from core.errors import Reason, Refused
 from core.federated import evaluate_model, load_model
 from core.identity import signing
 from core.identity.party import load_identity
 from core.protocol import Commitment, Signed, digest
 from core.wire import federation_pb2 as pb
-from core.wire.dialing import Line
+from core.wire import federation_pb2_grpc as rpc
+from core.wire.dialing import AggregatorConnection
 from core.wire.messages import commitment_from_bytes, commitment_to_bytes, submission_header_to_wire
 from core.wire.status import refusal_of
 from registrar.federation import add_client, make_federation, revoke
@@ -54,7 +55,7 @@ def test_separate_processes_arrive_at_exactly_the_model_of_a_plain_recomputation
 @pytest.mark.parametrize("scheme", ["paillier", "damgard-jurik", "plain"])
 @pytest.mark.parametrize(("threshold", "holders"), [(1, 1), (2, 3), (3, 3)])
 def test_no_scheme_and_no_number_of_holders_changes_a_bit_of_the_model(
-    parties: Parties, hands: Hands, scheme: str, threshold: int, holders: int
+    parties: Parties, hands: ManualParties, scheme: str, threshold: int, holders: int
 ) -> None:
     parties.found(holders=holders, threshold=threshold, scheme=scheme, keys=8 if holders > 1 else 0)
     server, address = parties.server("--clients", "2", "--rounds", "2")
@@ -79,7 +80,7 @@ def test_clients_that_count_by_their_examples_arrive_at_the_model_of_a_plain_rec
     assert np.array_equal(model(parties), plain_models([[1, 2]] * 2, count_cap=400)[-1])
 
 
-def test_without_a_target_a_run_begins_when_nobody_else_comes(parties: Parties, hands: Hands) -> None:
+def test_without_a_target_a_run_begins_when_nobody_else_comes(parties: Parties, hands: ManualParties) -> None:
     parties.found(clients=4)
     _, address = parties.server("--rounds", "1", "--gather-seconds", "1")
     hands.holders(address)
@@ -89,7 +90,7 @@ def test_without_a_target_a_run_begins_when_nobody_else_comes(parties: Parties, 
     assert check_every_model(parties.database) == [[1, 2, 3, 4]]
 
 
-def test_a_client_that_comes_late_is_taken_into_the_open_round(parties: Parties, hands: Hands) -> None:
+def test_a_client_that_comes_late_is_taken_into_the_open_round(parties: Parties, hands: ManualParties) -> None:
     server, address = parties.server("--clients", "2", "--rounds", "1")
     hands.holders(address)
     early = hands.clients(address, 1, 2)
@@ -108,21 +109,21 @@ def test_a_client_that_comes_late_is_taken_into_the_open_round(parties: Parties,
 
 
 @pytest.fixture
-def open_round(parties: Parties, hands: Hands) -> tuple[list[HandClient], list[Submission]]:
+def open_round(parties: Parties, hands: ManualParties) -> tuple[list[ManualClient], list[Submission]]:
     """Three clients of an open round, the first two of whom have committed; and their answers."""
     _, address = parties.server("--clients", "3", "--rounds", "1")
     hands.holders(address)
     clients = hands.clients(address, 1, 2, 3)
-    return clients, [clients[0].commit(), clients[1].commit(), clients[2].answer()]
+    return clients, [clients[0].commit(), clients[1].commit(), clients[2].train()]
 
 
-def signed(client: HandClient, commitment: Commitment) -> Signed:
+def signed(client: ManualClient, commitment: Commitment) -> Signed:
     body = commitment_to_bytes(commitment)
     return Signed(body, client.identity.signing.sign(signing.COMMITMENT, body))
 
 
 def test_commitments_that_do_not_fit_the_round_are_refused_by_name(
-    open_round: tuple[list[HandClient], list[Submission]],
+    open_round: tuple[list[ManualClient], list[Submission]],
 ) -> None:
     clients, submissions = open_round
     client, honest = clients[2], submissions[2]
@@ -145,7 +146,7 @@ def test_commitments_that_do_not_fit_the_round_are_refused_by_name(
 
 
 def test_updates_that_do_not_fit_what_was_committed_to_are_refused_by_name(
-    open_round: tuple[list[HandClient], list[Submission]],
+    open_round: tuple[list[ManualClient], list[Submission]],
 ) -> None:
     clients, submissions = open_round
     with pytest.raises(Refused) as caught:
@@ -186,7 +187,7 @@ def test_updates_that_do_not_fit_what_was_committed_to_are_refused_by_name(
     assert not clients[1].send(submissions[1]).repeated
 
 
-def test_an_endless_upload_is_cut_off(open_round: tuple[list[HandClient], list[Submission]]) -> None:
+def test_an_endless_upload_is_cut_off(open_round: tuple[list[ManualClient], list[Submission]]) -> None:
     clients, submissions = open_round
     clients[2].send_commitment(submissions[2])
     clients[0].next("list_closed")
@@ -197,7 +198,7 @@ def test_an_endless_upload_is_cut_off(open_round: tuple[list[HandClient], list[S
             yield pb.SubmitRequest(data=bytes(1 << 16))
 
     with pytest.raises(grpc.RpcError) as caught:
-        clients[0].stub.Submit(requests(), timeout=20)
+        rpc.FederationStub(clients[0].connection.channel).Submit(requests(), timeout=20)
     refusal = refusal_of(caught.value)
     assert refusal is not None
     assert refusal.reason is Reason.WRONG_LENGTH
@@ -205,12 +206,12 @@ def test_an_endless_upload_is_cut_off(open_round: tuple[list[HandClient], list[S
 
 @pytest.mark.parametrize("change", [{"task": "chess"}, {"task_digest": b"another version"}])
 def test_clients_that_train_something_else_are_refused_by_name(
-    parties: Parties, hands: Hands, change: dict[str, object]
+    parties: Parties, hands: ManualParties, change: dict[str, object]
 ) -> None:
     _, address = parties.server()
     client = hands.client(address, 1)
     for name, value in change.items():
-        setattr(client.request, name, value)
+        setattr(client.subscription.message, name, value)
     with pytest.raises(Refused) as caught:
         client.join()
     assert caught.value.reason is Reason.WRONG_TASK
@@ -271,7 +272,7 @@ def test_a_certificate_that_has_expired_starts_nobody(capsys: pytest.CaptureFixt
 
 
 def test_a_revoked_client_is_refused_while_the_server_runs_and_a_new_one_is_let_in(
-    parties: Parties, hands: Hands
+    parties: Parties, hands: ManualParties
 ) -> None:
     _, address = parties.server("--clients", "2", "--rounds", "1")
     hands.holders(address)
@@ -281,7 +282,7 @@ def test_a_revoked_client_is_refused_while_the_server_runs_and_a_new_one_is_let_
     add_client(parties.federation, "client-4", now=datetime.now(UTC))
     other.join()
     with pytest.raises(Refused) as caught:
-        victim.answer()
+        victim.train()
     assert caught.value.reason is Reason.REVOKED
     with pytest.raises(Refused) as caught:
         hands.client(address, 4).join().model(7)
@@ -293,7 +294,7 @@ def test_a_revoked_client_is_refused_while_the_server_runs_and_a_new_one_is_let_
 
 
 def test_expired_round_keys_are_passed_over_and_fresh_ones_taken_as_they_are_dealt(
-    parties: Parties, hands: Hands
+    parties: Parties, hands: ManualParties
 ) -> None:
     federation = parties.found(keys=0)
     deal(federation, replace(parties.shape, keys=2), day=today() - 91)
@@ -302,11 +303,11 @@ def test_expired_round_keys_are_passed_over_and_fresh_ones_taken_as_they_are_dea
         holder.gate.wait_for("need_key")
     clients = hands.clients(address, 1, 2)
     deal(federation, replace(parties.shape, keys=1))
-    description, _ = clients[0].round()
+    description = clients[0].round()
     assert description.certificate.serial == 3
 
 
-def test_a_run_whose_keys_are_all_used_up_says_how_to_deal_more(parties: Parties, hands: Hands) -> None:
+def test_a_run_whose_keys_are_all_used_up_says_how_to_deal_more(parties: Parties, hands: ManualParties) -> None:
     parties.found(keys=0)
     server, address = parties.server("--clients", "2", "--patience", "3")
     holders = hands.holders(address)
@@ -397,7 +398,7 @@ def test_a_taken_port_is_one_sentence(parties: Parties) -> None:
     assert "Traceback" not in said
 
 
-def test_without_its_own_insecure_flag_nobody_works_with_small_keys(parties: Parties, hands: Hands) -> None:
+def test_without_its_own_insecure_flag_nobody_works_with_small_keys(parties: Parties, hands: ManualParties) -> None:
     _, address = parties.server("--clients", "2")
     holder = parties.start(
         "keyholder", "--identity", parties.federation / "keyholder-3", "--server", address,
@@ -427,7 +428,9 @@ def test_a_stopped_aggregator_says_so_and_goes_on_later(parties: Parties, number
     assert "going on with the unfinished run" in "".join(again.said)
 
 
-def test_an_aggregator_stopped_in_the_middle_of_a_round_shows_no_trace_back(parties: Parties, hands: Hands) -> None:
+def test_an_aggregator_stopped_in_the_middle_of_a_round_shows_no_trace_back(
+    parties: Parties, hands: ManualParties
+) -> None:
     server, address = parties.server("--clients", "3")
     hands.holders(address)
     clients = hands.clients(address, 1, 2, 3)
@@ -439,7 +442,7 @@ def test_an_aggregator_stopped_in_the_middle_of_a_round_shows_no_trace_back(part
     assert "Traceback" not in said
 
 
-def test_a_client_sends_nothing_in_clear_without_its_own_flag(parties: Parties, hands: Hands) -> None:
+def test_a_client_sends_nothing_in_clear_without_its_own_flag(parties: Parties, hands: ManualParties) -> None:
     parties.found(scheme="plain")
     _, address = parties.server("--clients", "2")
     hands.holders(address)
@@ -489,7 +492,7 @@ def test_without_tls_a_run_works_and_every_party_says_that_it_is_insecure(partie
     assert check_every_model(parties.database) == [[1, 2]]
 
 
-def test_a_party_with_tls_and_one_without_never_talk(parties: Parties, hands: Hands) -> None:
+def test_a_party_with_tls_and_one_without_never_talk(parties: Parties, hands: ManualParties) -> None:
     _, address = parties.server()
     code, said = parties.client(address, 1, "--insecure-plaintext", "--patience", "1").end()
     assert code == 1
@@ -528,7 +531,7 @@ def test_one_client_by_hand_on_its_own_mail_then_scores_a_message(parties: Parti
     assert "probability of spam" in said
 
 
-def test_classify_asks_a_running_server_for_its_model(parties: Parties, hands: Hands) -> None:
+def test_classify_asks_a_running_server_for_its_model(parties: Parties, hands: ManualParties) -> None:
     server, address = parties.server("--clients", "2", "--rounds", "1", "--keep-serving", "--test", "generated")
     hands.holders(address)
     clients = [parties.client(address, number) for number in (1, 2)]
@@ -565,10 +568,10 @@ def test_a_model_that_has_learned_nothing_yet_scores_no_message(parties: Parties
 # ------------------------------------------------------------------------------------------ for operators
 
 
-def test_health_and_reflection_are_served_to_members(parties: Parties, hands: Hands) -> None:
+def test_health_and_reflection_are_served_to_members(parties: Parties, hands: ManualParties) -> None:
     _, address = parties.server()
     identity = parties.federation / "client-1"
-    with Line(address, 5, load_identity(identity)) as line:
+    with AggregatorConnection(address, 5, load_identity(identity)) as line:
         health = health_pb2_grpc.HealthStub(line.channel)
         serving = health_pb2.HealthCheckResponse.SERVING
         assert health.Check(health_pb2.HealthCheckRequest(), timeout=5).status == serving

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from asking import endorse_model, no_fetch, open_sum
 from federations import BITS, ID, POLICY, SPAM, VALUES, HonestAttempt, SmallFederation
 
 from core.checks import Checks
-from core.console import today
+from core.clock import today
 from core.errors import Reason, Refused, StorageError
 from core.federated import encoding_for
 from core.identity import signing
@@ -85,10 +86,6 @@ def restarted(federation: SmallFederation, holder: KeyHolder, folder: Path, **se
 
 def share_file(attempt: HonestAttempt, holder: KeyHolder) -> Path:
     return holder.identity.folder / "shares" / share_name(attempt.description.certificate.serial)
-
-
-def no_fetch(*_: object) -> bytes:
-    raise AssertionError("nothing had to be fetched")
 
 
 # ------------------------------------------------------------------------------------------------ the list
@@ -247,8 +244,8 @@ def test_nor_is_the_sum_of_such_a_list_opened_or_its_model_endorsed(
     statement = list_statement(digest(listed.round.body), [digest(each.body) for each in listed.commitments])
     signatures = federation.signatures(signing.LIST, statement, federation.holders)
     order = ReleaseOrder(listed, signatures, ("client-1", "client-2"), bytes(32))
-    assert reason(holder.open_sum, order, no_fetch) is refused
-    assert reason(holder.endorse, order, bytes(32), no_fetch, no_fetch, no_fetch) is refused
+    assert reason(open_sum, holder, order, no_fetch) is refused
+    assert reason(endorse_model, holder, order, bytes(32), no_fetch, no_fetch, no_fetch) is refused
     assert share_file(unopened, holder).exists()
 
 
@@ -266,7 +263,7 @@ def test_the_holders_own_policy_stands_above_the_aggregators(
     for refused, policy in strict.items():
         holder = federation.key_holder(1, tmp_path / refused, policy=policy)
         assert reason(holder.sign_list, attempt.list_order()) is refused
-        assert reason(holder.open_sum, attempt.release_order(), no_fetch) is refused
+        assert reason(open_sum, holder, attempt.release_order(), no_fetch) is refused
     plain = HonestAttempt(federation, federation.deal(scheme="plain")[0])
     holder = federation.key_holder(1, tmp_path / "plain", policy=replace(POLICY, allow_plain=False))
     assert reason(holder.sign_list, plain.list_order()) is Reason.BAD_KEY
@@ -288,7 +285,7 @@ def test_a_client_that_is_revoked_while_the_round_runs_is_in_no_list_and_no_sum(
     holder.sign_list(attempt.list_order())
     federation.revoke("client-2")
     assert reason(holder.sign_list, attempt.list_order()) is Reason.REVOKED
-    assert reason(holder.open_sum, attempt.release_order(), attempt.fetch) is Reason.REVOKED
+    assert reason(open_sum, holder, attempt.release_order(), attempt.fetch) is Reason.REVOKED
     federation.close()
 
 
@@ -300,7 +297,7 @@ def test_two_holders_open_the_sum_of_exactly_the_contributors(
 ) -> None:
     order = attempt.release_order(["client-1", "client-2", "client-4"])
     partials = {
-        number: federation.key_holder(number, tmp_path / str(number)).open_sum(order, attempt.fetch).partial
+        number: open_sum(federation.key_holder(number, tmp_path / str(number)), order, attempt.fetch).partial
         for number in (1, 3)
     }
     opened = combine(attempt.description.key, 2, 3, attempt.total(order.contributors), partials)
@@ -313,7 +310,7 @@ def test_the_share_is_gone_after_its_one_use_and_the_ledger_says_what_for(
     holder: KeyHolder, attempt: HonestAttempt
 ) -> None:
     assert share_file(attempt, holder).exists()
-    holder.open_sum(attempt.release_order(), attempt.fetch)
+    open_sum(holder, attempt.release_order(), attempt.fetch)
     assert not share_file(attempt, holder).exists()
     assert holder.ledger.spent_keys() == {attempt.description.certificate.serial}
 
@@ -322,11 +319,11 @@ def test_the_same_request_gets_the_same_answer_even_after_a_restart(
     holder: KeyHolder, attempt: HonestAttempt, federation: SmallFederation, tmp_path: Path
 ) -> None:
     order = attempt.release_order()
-    answer = holder.open_sum(order, attempt.fetch).partial
-    assert holder.open_sum(order, no_fetch).partial == answer
-    assert holder.open_sum(replace(order, signatures=attempt.list_signatures(3)), no_fetch).partial == answer
+    answer = open_sum(holder, order, attempt.fetch).partial
+    assert open_sum(holder, order, no_fetch).partial == answer
+    assert open_sum(holder, replace(order, signatures=attempt.list_signatures(3)), no_fetch).partial == answer
     holder = restarted(federation, holder, tmp_path / "holder")
-    assert holder.open_sum(order, no_fetch).partial == answer
+    assert open_sum(holder, order, no_fetch).partial == answer
     assert [kind for _, kind, _ in holder.ledger.entries()] == ["release"]
 
 
@@ -335,15 +332,15 @@ def test_a_round_is_not_opened_for_a_second_different_request(
 ) -> None:
     """n against n - 1: the difference of the two sums would be one client's update."""
     fewer = attempt.release_order(["client-1", "client-2", "client-3"])
-    holder.open_sum(attempt.release_order(), attempt.fetch)
-    assert reason(holder.open_sum, fewer, attempt.fetch) is Reason.ALREADY_RELEASED
+    open_sum(holder, attempt.release_order(), attempt.fetch)
+    assert reason(open_sum, holder, fewer, attempt.fetch) is Reason.ALREADY_RELEASED
     holder = restarted(federation, holder, tmp_path / "holder")
-    assert reason(holder.open_sum, fewer, attempt.fetch) is Reason.ALREADY_RELEASED
+    assert reason(open_sum, holder, fewer, attempt.fetch) is Reason.ALREADY_RELEASED
 
 
 def test_every_part_of_a_request_but_its_signatures_makes_it_another(holder: KeyHolder, attempt: HonestAttempt) -> None:
     order = attempt.release_order()
-    holder.open_sum(order, attempt.fetch)
+    open_sum(holder, order, attempt.fetch)
     others = (
         replace(order, contributors=order.contributors[:3]),
         replace(order, sum_digest=bytes(32)),
@@ -353,24 +350,24 @@ def test_every_part_of_a_request_but_its_signatures_makes_it_another(holder: Key
     assert len({order.digest, *(other.digest for other in others)}) == 5
     assert replace(order, signatures=(), list=replace(order.list, lineage=())).digest == order.digest
     for other in others[:2]:
-        assert reason(holder.open_sum, other, attempt.fetch) is Reason.ALREADY_RELEASED
+        assert reason(open_sum, holder, other, attempt.fetch) is Reason.ALREADY_RELEASED
 
 
 def test_another_attempt_at_an_opened_round_is_not_opened(
     holder: KeyHolder, attempt: HonestAttempt, federation: SmallFederation
 ) -> None:
-    holder.open_sum(attempt.release_order(), attempt.fetch)
+    open_sum(holder, attempt.release_order(), attempt.fetch)
     second = HonestAttempt(federation, federation.deal()[0], attempt=2)
-    assert reason(holder.open_sum, second.release_order(), second.fetch) is Reason.ALREADY_RELEASED
+    assert reason(open_sum, holder, second.release_order(), second.fetch) is Reason.ALREADY_RELEASED
     assert share_file(second, holder).exists()
 
 
 def test_a_list_without_a_quorum_is_not_opened(holder: KeyHolder, attempt: HonestAttempt) -> None:
     order = replace(attempt.release_order(), signatures=attempt.list_signatures(1))
-    assert reason(holder.open_sum, order, no_fetch) is Reason.LIST_SIGNATURES
+    assert reason(open_sum, holder, order, no_fetch) is Reason.LIST_SIGNATURES
     other = HonestAttempt(attempt.federation, attempt.description.signed_certificate)
     order = replace(attempt.release_order(), signatures=other.list_signatures())
-    assert reason(holder.open_sum, order, no_fetch) is Reason.LIST_SIGNATURES
+    assert reason(open_sum, holder, order, no_fetch) is Reason.LIST_SIGNATURES
 
 
 def test_another_list_than_this_holder_signed_is_not_opened_whoever_else_signed_it(
@@ -378,14 +375,14 @@ def test_another_list_than_this_holder_signed_is_not_opened_whoever_else_signed_
 ) -> None:
     holder.sign_list(attempt.list_order())
     attempt.commit_to("client-1", attempt.encrypt(1))
-    assert reason(holder.open_sum, attempt.release_order(), attempt.fetch) is Reason.LIST_CHANGED
+    assert reason(open_sum, holder, attempt.release_order(), attempt.fetch) is Reason.LIST_CHANGED
 
 
 def test_a_holder_that_signed_no_list_opens_one_that_the_quorum_signed(
     federation: SmallFederation, attempt: HonestAttempt, tmp_path: Path
 ) -> None:
     third = federation.key_holder(3, tmp_path / "third")
-    assert third.open_sum(attempt.release_order(), attempt.fetch).partial
+    assert open_sum(third, attempt.release_order(), attempt.fetch).partial
 
 
 @pytest.mark.parametrize(
@@ -403,8 +400,8 @@ def test_contributors_are_distinct_listed_and_enough(
     holder: KeyHolder, attempt: HonestAttempt, contributors: tuple[str, ...], refused: Reason
 ) -> None:
     order = replace(attempt.release_order(), contributors=contributors)
-    assert reason(holder.open_sum, order, attempt.fetch) is refused
-    assert reason(holder.endorse, order, bytes(32), attempt.fetch, no_fetch, no_fetch) is refused
+    assert reason(open_sum, holder, order, attempt.fetch) is refused
+    assert reason(endorse_model, holder, order, bytes(32), attempt.fetch, no_fetch, no_fetch) is refused
 
 
 def test_as_many_contributors_as_the_description_says_are_needed(
@@ -415,8 +412,8 @@ def test_as_many_contributors_as_the_description_says_are_needed(
         attempt.release_order(["client-1", "client-2"]),
         attempt.release_order(["client-1", "client-2", "client-3"]),
     )
-    assert reason(holder.open_sum, two, attempt.fetch) is Reason.COHORT_TOO_SMALL
-    assert holder.open_sum(three, attempt.fetch).partial
+    assert reason(open_sum, holder, two, attempt.fetch) is Reason.COHORT_TOO_SMALL
+    assert open_sum(holder, three, attempt.fetch).partial
 
 
 @pytest.mark.parametrize("name", CORPUS)
@@ -430,11 +427,11 @@ def test_a_malformed_update_is_not_added_though_its_client_committed_to_it(
     expected = (
         Reason.WRONG_LENGTH if "byte" in name or "ciphertext " in name or name == "nothing" else Reason.BAD_CIPHERTEXT
     )
-    assert reason(holder.open_sum, attempt.release_order(sum_digest=bytes(32)), attempt.fetch) is expected
+    assert reason(open_sum, holder, attempt.release_order(sum_digest=bytes(32)), attempt.fetch) is expected
     assert holder.ledger.entries() == []
     assert share_file(attempt, holder).exists()
     honest = attempt.release_order(["client-1", "client-3", "client-4"])
-    assert holder.open_sum(honest, attempt.fetch).partial, "the others' sum is opened"
+    assert open_sum(holder, honest, attempt.fetch).partial, "the others' sum is opened"
 
 
 @pytest.mark.parametrize("source", ["another client", "another round", "another key", "changed", "empty"])
@@ -452,9 +449,9 @@ def test_nothing_is_added_but_what_the_client_committed_to(
     }[source]
     order = attempt.release_order()
     attempt.payloads["client-3"] = instead
-    assert reason(holder.open_sum, order, attempt.fetch) is Reason.WRONG_DIGEST
+    assert reason(open_sum, holder, order, attempt.fetch) is Reason.WRONG_DIGEST
     attempt.payloads["client-3"] = honest
-    assert holder.open_sum(order, attempt.fetch).partial, "a declined request does not use up the round"
+    assert open_sum(holder, order, attempt.fetch).partial, "a declined request does not use up the round"
 
 
 def test_no_more_is_fetched_of_a_client_than_an_update_has(holder: KeyHolder, attempt: HonestAttempt) -> None:
@@ -465,7 +462,7 @@ def test_no_more_is_fetched_of_a_client_than_an_update_has(holder: KeyHolder, at
         assert id == attempt.id
         return attempt.payloads[client]
 
-    holder.open_sum(attempt.release_order(), fetch)
+    open_sum(holder, attempt.release_order(), fetch)
     assert lengths == {len(attempt.payloads["client-1"])}
 
 
@@ -477,8 +474,8 @@ def test_a_sum_of_anything_else_is_not_opened(holder: KeyHolder, attempt: Honest
         "fewer clients": ["client-1", "client-2", "client-3"],
     }[aggregated]
     order = attempt.release_order(sum_digest=digest(attempt.total(summed)))
-    assert reason(holder.open_sum, order, attempt.fetch) is Reason.WRONG_SUM
-    assert holder.open_sum(attempt.release_order(), attempt.fetch).partial
+    assert reason(open_sum, holder, order, attempt.fetch) is Reason.WRONG_SUM
+    assert open_sum(holder, attempt.release_order(), attempt.fetch).partial
 
 
 def test_nothing_leaves_before_it_is_written_down(
@@ -494,14 +491,14 @@ def test_nothing_leaves_before_it_is_written_down(
             patch.setattr(holder.ledger, record, full)
         for call in (
             lambda: holder.sign_list(attempt.list_order()),
-            lambda: holder.open_sum(attempt.release_order(), attempt.fetch),
+            lambda: open_sum(holder, attempt.release_order(), attempt.fetch),
             lambda: endorse(holder, attempt),
         ):
             with pytest.raises(StorageError):
                 call()
     assert share_file(attempt, holder).exists()
     assert holder.sign_list(attempt.list_order())
-    assert holder.open_sum(attempt.release_order(), attempt.fetch).partial
+    assert open_sum(holder, attempt.release_order(), attempt.fetch).partial
 
 
 def test_a_crash_between_the_ledgers_entry_and_the_end_of_the_share_ends_it_at_the_next_start(
@@ -514,7 +511,7 @@ def test_a_crash_between_the_ledgers_entry_and_the_end_of_the_share_ends_it_at_t
     assert share_file(attempt, holder).exists()
     holder = restarted(federation, holder, tmp_path / "holder")
     assert not share_file(attempt, holder).exists()
-    assert holder.open_sum(order, no_fetch).partial == answer.partial
+    assert open_sum(holder, order, no_fetch).partial == answer.partial
 
 
 # ------------------------------------------------------------------------------------------------ the difference rule
@@ -528,7 +525,7 @@ def two_rounds(
     """A holder that has opened a sum of four, and the order of the next round."""
     holder = federation.key_holder(1, folder, rule=rule, **settings)
     first = HonestAttempt(federation, federation.deal()[0])
-    assert holder.open_sum(first.release_order(FOUR), first.fetch).exposure == ""
+    assert open_sum(holder, first.release_order(FOUR), first.fetch).exposure == ""
     later = HonestAttempt(federation, federation.deal()[0], round_number=2, model=np.ones(VALUES))
     return holder, later, later.release_order(second)
 
@@ -536,14 +533,14 @@ def two_rounds(
 def test_a_sum_that_differs_by_one_client_is_not_opened(federation: SmallFederation, tmp_path: Path) -> None:
     holder, attempt, order = two_rounds(federation, tmp_path / "h", DifferenceRule.ENFORCE, FOUR[:3])
     with pytest.raises(Refused, match=r"sum of round 1 it tells what 1 of the clients sent \(client-4\)") as caught:
-        holder.open_sum(order, attempt.fetch)
+        open_sum(holder, order, attempt.fetch)
     assert caught.value.reason is Reason.TOO_SIMILAR
-    assert holder.open_sum(attempt.release_order(FOUR), attempt.fetch).exposure == "", "the very same clients may"
+    assert open_sum(holder, attempt.release_order(FOUR), attempt.fetch).exposure == "", "the very same clients may"
 
 
 def test_a_sum_that_differs_by_as_many_as_the_minimum_is_opened(federation: SmallFederation, tmp_path: Path) -> None:
     holder, attempt, order = two_rounds(federation, tmp_path / "h", DifferenceRule.ENFORCE, FOUR[:2])
-    assert holder.open_sum(order, attempt.fetch).exposure == ""
+    assert open_sum(holder, order, attempt.fetch).exposure == ""
 
 
 def test_the_rule_counts_with_the_rounds_minimum_where_that_is_larger(
@@ -551,11 +548,11 @@ def test_the_rule_counts_with_the_rounds_minimum_where_that_is_larger(
 ) -> None:
     holder = federation.key_holder(1, tmp_path / "h")
     first = HonestAttempt(federation, federation.deal()[0], min_cohort=3)
-    holder.open_sum(first.release_order(FOUR[:3]), first.fetch)
+    open_sum(holder, first.release_order(FOUR[:3]), first.fetch)
     model = np.ones(VALUES)
     later = HonestAttempt(federation, federation.deal()[0], round_number=2, model=model, min_cohort=3)
     order = later.release_order((*FOUR[:2], "client-4"))  # two differ: enough for the holder's own minimum, 2
-    assert reason(holder.open_sum, order, later.fetch) is Reason.TOO_SIMILAR
+    assert reason(open_sum, holder, order, later.fetch) is Reason.TOO_SIMILAR
 
 
 def test_where_it_is_only_reported_the_exposure_comes_with_the_answer_each_time(
@@ -563,18 +560,18 @@ def test_where_it_is_only_reported_the_exposure_comes_with_the_answer_each_time(
 ) -> None:
     holder, attempt, order = two_rounds(federation, tmp_path / "h", DifferenceRule.REPORT, FOUR[:3])
     for fetch in (attempt.fetch, no_fetch):
-        assert "client-4" in holder.open_sum(order, fetch).exposure
+        assert "client-4" in open_sum(holder, order, fetch).exposure
 
 
 def test_where_the_rule_is_off_nothing_is_said(federation: SmallFederation, tmp_path: Path) -> None:
     holder, attempt, order = two_rounds(federation, tmp_path / "h", DifferenceRule.OFF, FOUR[:3])
-    assert holder.open_sum(order, attempt.fetch).exposure == ""
+    assert open_sum(holder, order, attempt.fetch).exposure == ""
 
 
 def test_sums_of_another_run_are_compared_too(federation: SmallFederation, tmp_path: Path) -> None:
     holder, _, _ = two_rounds(federation, tmp_path / "h", DifferenceRule.ENFORCE, FOUR)
     other = HonestAttempt(federation, federation.deal()[0], id=replace(ID, run="f" * 16))
-    assert reason(holder.open_sum, other.release_order(FOUR[:3]), other.fetch) is Reason.TOO_SIMILAR
+    assert reason(open_sum, holder, other.release_order(FOUR[:3]), other.fetch) is Reason.TOO_SIMILAR
 
 
 # ------------------------------------------------------------------------------------------------ the model
@@ -589,7 +586,7 @@ def endorse(holder: KeyHolder, attempt: HonestAttempt, **changes: Any) -> bytes:
         model_bytes(attempt.next_model(honest, len(order.contributors)))
     )
     fetch_model = lambda _round, _values: changes.get("model", attempt.model)  # noqa: E731
-    return holder.endorse(order, model_digest, attempt.fetch, lambda _id, _length: opened, fetch_model)
+    return endorse_model(holder, order, model_digest, attempt.fetch, lambda _id, _length: opened, fetch_model)
 
 
 def test_holders_endorse_the_model_that_follows_whether_they_opened_the_sum_or_not(
@@ -602,7 +599,7 @@ def test_holders_endorse_the_model_that_follows_whether_they_opened_the_sum_or_n
     for number, member in enumerate(federation.roster.holders, start=1):
         holder = federation.key_holder(number, tmp_path / str(number))
         if number < 3:
-            holder.open_sum(attempt.release_order(), attempt.fetch)
+            open_sum(holder, attempt.release_order(), attempt.fetch)
         assert signing.verify(member.signing_key, signing.MODEL, statement, endorse(holder, attempt))
 
 
@@ -639,12 +636,12 @@ def test_a_model_of_another_request_than_was_opened_here_is_not_endorsed(
     holder: KeyHolder, attempt: HonestAttempt
 ) -> None:
     opened = attempt.opened(FOUR[:3])
-    holder.open_sum(attempt.release_order(), attempt.fetch)
+    open_sum(holder, attempt.release_order(), attempt.fetch)
     model = attempt.next_model(opened, 3)
     order = attempt.release_order(FOUR[:3])
     assert (
         reason(
-            holder.endorse, order, digest(model_bytes(model)), attempt.fetch,
+            endorse_model, holder, order, digest(model_bytes(model)), attempt.fetch,
             lambda *_: opened.to_bytes(attempt.description.key), lambda *_: attempt.model,
         )
         is Reason.ALREADY_RELEASED
@@ -673,8 +670,13 @@ def test_a_scaled_update_shows_in_its_counters_and_no_model_of_it_is_endorsed(
     numbers = split_payload(attempt.payloads["client-3"], attempt.description.encoding.plaintexts, size)
     attempt.commit_to("client-3", join_payload([pow(c, 2, key.modulus**2) for c in numbers], size))
     opened = attempt.opened(FOUR)
-    call = lambda: holder.endorse(  # noqa: E731
-        attempt.release_order(), bytes(32), attempt.fetch, lambda *_: opened.to_bytes(key), lambda *_: attempt.model
+    call = lambda: endorse_model(  # noqa: E731
+        holder,
+        attempt.release_order(),
+        bytes(32),
+        attempt.fetch,
+        lambda *_: opened.to_bytes(key),
+        lambda *_: attempt.model,
     )
     with pytest.raises(Refused, match="a counter says 5 updates were added; expected 4") as caught:
         call()
@@ -705,7 +707,7 @@ def test_unused_keys_are_offered_the_lowest_first_and_not_too_many(tmp_path: Pat
     keys = holder.unused_keys("paillier", BITS)
     first, second = (HonestAttempt(federation, keys[n], attempt=n + 1) for n in (0, 1))
     holder.sign_list(first.list_order())
-    holder.open_sum(second.release_order(), second.fetch)
+    open_sum(holder, second.release_order(), second.fetch)
     assert serials(holder.unused_keys("paillier", BITS)) == dealt[2:], "a list or a sum uses a key up"
     federation.close()
 
@@ -757,7 +759,7 @@ def test_a_share_that_cannot_be_destroyed_holds_up_no_answer_and_goes_later(
         raise StorageError("no room")
 
     monkeypatch.setattr(holder.shares, "destroy", full)
-    assert holder.open_sum(attempt.release_order(), attempt.fetch).partial
+    assert open_sum(holder, attempt.release_order(), attempt.fetch).partial
     assert share_file(attempt, holder).exists()
     restarted(federation, holder, tmp_path / "holder")
     assert not share_file(attempt, holder).exists()
@@ -782,7 +784,7 @@ def test_a_single_holder_deals_its_own_keys_ahead_and_never_a_number_twice(tmp_p
     used = HonestAttempt(federation, holder.unused_keys("paillier", BITS)[1])
     federation.trust().verify_key(used.description.signed_certificate, today())
     assert holder.sign_list(used.list_order())
-    assert holder.open_sum(used.release_order(), used.fetch).partial, "key 2 is spent; its file is gone"
+    assert open_sum(holder, used.release_order(), used.fetch).partial, "key 2 is spent; its file is gone"
     holder.deal_to_itself("paillier", BITS, wanted=3)
     assert serials(holder.unused_keys("paillier", BITS)) == [1, 3, 4]
     federation.close()
@@ -804,28 +806,28 @@ def attack_list_changed(holder: KeyHolder, attempt: HonestAttempt) -> object:
 
 
 def attack_already_released(holder: KeyHolder, attempt: HonestAttempt) -> object:
-    holder.open_sum(attempt.release_order(), attempt.fetch)
+    open_sum(holder, attempt.release_order(), attempt.fetch)
     second = HonestAttempt(attempt.federation, attempt.federation.deal()[0], attempt=2)
-    return holder.open_sum(second.release_order(), second.fetch)
+    return open_sum(holder, second.release_order(), second.fetch)
 
 
 def attack_cohort(holder: KeyHolder, attempt: HonestAttempt) -> object:
-    return holder.open_sum(attempt.release_order(["client-1"]), attempt.fetch)
+    return open_sum(holder, attempt.release_order(["client-1"]), attempt.fetch)
 
 
 def attack_digest(holder: KeyHolder, attempt: HonestAttempt) -> object:
     attempt.payloads["client-1"] = attempt.encrypt(1)
-    return holder.open_sum(attempt.release_order(), attempt.fetch)
+    return open_sum(holder, attempt.release_order(), attempt.fetch)
 
 
 def attack_duplicate(holder: KeyHolder, attempt: HonestAttempt) -> object:
     names = ("client-1", "client-1", "client-2")
     order = replace(attempt.release_order(), contributors=names, sum_digest=digest(attempt.total(names)))
-    return holder.open_sum(order, attempt.fetch)
+    return open_sum(holder, order, attempt.fetch)
 
 
 def attack_list_signatures(holder: KeyHolder, attempt: HonestAttempt) -> object:
-    return holder.open_sum(replace(attempt.release_order(), signatures=()), attempt.fetch)
+    return open_sum(holder, replace(attempt.release_order(), signatures=()), attempt.fetch)
 
 
 def attack_wrong_model(holder: KeyHolder, attempt: HonestAttempt) -> object:
@@ -833,9 +835,9 @@ def attack_wrong_model(holder: KeyHolder, attempt: HonestAttempt) -> object:
 
 
 def attack_too_similar(holder: KeyHolder, attempt: HonestAttempt) -> object:
-    holder.open_sum(attempt.release_order(FOUR), attempt.fetch)
+    open_sum(holder, attempt.release_order(FOUR), attempt.fetch)
     later = HonestAttempt(attempt.federation, attempt.federation.deal()[0], round_number=2, model=np.ones(VALUES))
-    return holder.open_sum(later.release_order(FOUR[:3]), later.fetch)
+    return open_sum(holder, later.release_order(FOUR[:3]), later.fetch)
 
 
 ATTACKS = {

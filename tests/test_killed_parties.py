@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hands import HandClient, Hands, play
+from manual_parties import ManualClient, ManualParties, play
 from parties import Parties, Party
 from recomputation import check_every_model
 
@@ -21,7 +21,7 @@ HELD = {"closing": ("close_list", (1, 2, 3)), "releasing": ("open_sum", (2, 3)),
 """What holders are asked for in the phases that wait for them, and which of them are asked first in round 1."""
 
 
-def finish(server: Party, clients: Sequence[HandClient]) -> None:
+def finish(server: Party, clients: Sequence[ManualClient]) -> None:
     """Play the last round to the run's end."""
     for client in clients:
         assert client.until("round_closed").completed
@@ -36,7 +36,7 @@ def finish(server: Party, clients: Sequence[HandClient]) -> None:
 
 @pytest.mark.parametrize("phase", ["waiting", "committing", "closing", "uploading", "releasing", "endorsing"])
 def test_killed_in_any_phase_the_aggregator_goes_on_and_loses_nothing(
-    parties: Parties, hands: Hands, phase: str
+    parties: Parties, hands: ManualParties, phase: str
 ) -> None:
     server, address = parties.server(*THREE)
     task, asked = HELD.get(phase, ("", ()))
@@ -73,7 +73,9 @@ def test_killed_in_any_phase_the_aggregator_goes_on_and_loses_nothing(
     assert check_every_model(parties.database) == [[1, 2, 3]] * 2
 
 
-def test_killed_after_the_last_round_it_ends_the_run_for_those_who_come_back(parties: Parties, hands: Hands) -> None:
+def test_killed_after_the_last_round_it_ends_the_run_for_those_who_come_back(
+    parties: Parties, hands: ManualParties
+) -> None:
     settings = ("--clients", "2", "--rounds", "1")
     server, address = parties.server(*settings)
     holder, *_ = hands.holders(address)
@@ -109,14 +111,14 @@ def test_real_clients_and_holders_outlive_a_killed_aggregator(parties: Parties) 
 
 
 def test_a_full_disk_refuses_what_it_cannot_keep_and_loses_nothing_that_it_acknowledged(
-    parties: Parties, hands: Hands
+    parties: Parties, hands: ManualParties
 ) -> None:
     server, address = parties.server(*THREE)
     hands.holders(address)
     clients = hands.clients(address, 1, 2, 3)
     clients[0].commit()
-    answers = [client.answer() for client in clients[1:]]
-    clients[1].line._patience = 0.1
+    answers = [client.train() for client in clients[1:]]
+    clients[1].connection._patience = 0.1
     fill_disk(server)
     with pytest.raises(Refused) as caught:
         clients[1].send_commitment(answers[0])
@@ -129,7 +131,7 @@ def test_a_full_disk_refuses_what_it_cannot_keep_and_loses_nothing_that_it_ackno
         client.upload()
     clients[2].next("list_closed")
     fill_disk(server)
-    clients[2].line._patience = 0.1
+    clients[2].connection._patience = 0.1
     with pytest.raises(Refused) as caught:
         clients[2].send(answers[1])
     assert caught.value.reason is Reason.STORAGE
@@ -140,7 +142,7 @@ def test_a_full_disk_refuses_what_it_cannot_keep_and_loses_nothing_that_it_ackno
 
 
 def test_a_disk_that_is_full_between_two_messages_stops_the_process_and_not_the_run(
-    parties: Parties, hands: Hands
+    parties: Parties, hands: ManualParties
 ) -> None:
     server, address = parties.server(*THREE)
     task, asked = HELD["endorsing"]
@@ -181,7 +183,7 @@ def make_room(party: Party) -> None:
     ("phase", "deadline"), [("committing", ("--round-seconds", "3")), ("uploading", ("--upload-seconds", "1"))]
 )
 def test_a_killed_client_is_not_waited_for_after_the_deadline(
-    parties: Parties, hands: Hands, phase: str, deadline: tuple[str, str]
+    parties: Parties, hands: ManualParties, phase: str, deadline: tuple[str, str]
 ) -> None:
     server, address = parties.server("--clients", "3", "--rounds", "1", *deadline)
     hands.holders(address)
@@ -203,7 +205,9 @@ def test_a_killed_client_is_not_waited_for_after_the_deadline(
     assert check_every_model(parties.database) == [[1, 2]]
 
 
-def test_a_client_started_again_lets_the_round_go_by_and_goes_on_in_the_next(parties: Parties, hands: Hands) -> None:
+def test_a_client_started_again_lets_the_round_go_by_and_goes_on_in_the_next(
+    parties: Parties, hands: ManualParties
+) -> None:
     server, address = parties.server(*THREE, "--upload-seconds", "2")
     hands.rule = DifferenceRule.REPORT  # or they would not open two sums that differ by one client
     hands.holders(address)
@@ -212,7 +216,7 @@ def test_a_client_started_again_lets_the_round_go_by_and_goes_on_in_the_next(par
     victim.hear("committed")
     victim.kill()
     again = parties.client(address, 3)
-    again.hear("this round goes on without us")
+    again.hear("skipping this round")
     play(clients)
     finish(server, clients)
     assert again.end()[0] == 0
@@ -220,7 +224,7 @@ def test_a_client_started_again_lets_the_round_go_by_and_goes_on_in_the_next(par
 
 
 def test_under_the_minimum_cohort_a_round_is_abandoned_and_tried_again_with_a_fresh_key(
-    parties: Parties, hands: Hands
+    parties: Parties, hands: ManualParties
 ) -> None:
     server, address = parties.server(
         "--clients", "2", "--rounds", "1", "--round-seconds", "1", "--upload-seconds", "1", "--patience", "3"
@@ -260,7 +264,7 @@ def kinds(ledger: Path) -> list[str]:
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_holder_killed_before_or_after_it_lent_its_share_holds_up_nobody(
-    parties: Parties, hands: Hands, moment: str
+    parties: Parties, hands: ManualParties, moment: str
 ) -> None:
     server, address = parties.server(*THREE)
     hands.holder(address, 1)
@@ -289,7 +293,7 @@ def test_a_holder_killed_before_or_after_it_lent_its_share_holds_up_nobody(
     assert check_every_model(parties.database) == [[1, 2, 3]] * 2
 
 
-def test_all_holders_killed_and_started_again_cost_no_attempt(parties: Parties, hands: Hands) -> None:
+def test_all_holders_killed_and_started_again_cost_no_attempt(parties: Parties, hands: ManualParties) -> None:
     server, address = parties.server(*THREE)
     holders = parties.keyholders(address)
     for _ in holders:
@@ -310,7 +314,7 @@ def test_all_holders_killed_and_started_again_cost_no_attempt(parties: Parties, 
     assert check_every_model(parties.database) == [[1, 2, 3]] * 2
 
 
-def test_a_holder_that_lost_its_shares_is_done_without(parties: Parties, hands: Hands) -> None:
+def test_a_holder_that_lost_its_shares_is_done_without(parties: Parties, hands: ManualParties) -> None:
     shares = parties.federation / "keyholder-2" / "shares"
     for share in shares.iterdir():
         share.unlink()
@@ -322,7 +326,7 @@ def test_a_holder_that_lost_its_shares_is_done_without(parties: Parties, hands: 
     assert check_every_model(parties.database) == [[1, 2, 3]] * 2
 
 
-def test_with_too_few_holders_left_the_run_fails_with_a_sentence(parties: Parties, hands: Hands) -> None:
+def test_with_too_few_holders_left_the_run_fails_with_a_sentence(parties: Parties, hands: ManualParties) -> None:
     server, address = parties.server(*THREE, "--patience", "3")
     hands.holder(address, 1)
     for client in hands.clients(address, 1, 2, 3):

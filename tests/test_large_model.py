@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.connection import ClientConnection
+from client import connection as client_connection
 from client.participant import Participant
-from core.console import today
+from client.session import ClientSession
+from core.clock import SYSTEM_CLOCK
 from core.identity.party import load_identity
 from core.losses import mse
 from core.nn import Module, Parameter
@@ -23,11 +24,12 @@ from core.policy import Policy
 from core.tasks import TASKS
 from core.tasks.task import LocalTraining, Reading, Task
 from core.tensor import Tensor
-from core.wire.dialing import Line
-from keyholder.connection import HolderConnection
+from core.wire.dialing import AggregatorConnection
+from keyholder import connection as holder_connection
 from keyholder.difference import DifferenceRule
 from keyholder.holder import KeyHolder
 from keyholder.ledger import Ledger
+from keyholder.session import HolderSession
 from registrar.federation import make_federation
 from server.coordinator import Coordinator
 from server.rules import RoundRules
@@ -114,15 +116,18 @@ def test_four_million_weights_go_up_and_down(address: str, federation: Path, tmp
 
     def take_part(number: int) -> None:
         identity = load_identity(federation / f"client-{number}")
-        with Line(address, 20, identity) as line:
-            participant = Participant(identity, TASK, policy, lambda seed, number: Targets(), today)
-            ClientConnection(line, participant, WEIGHTS).take_part(models.append)
+        with AggregatorConnection(address, 20, identity) as connection:
+            participant = Participant(identity, TASK, policy, lambda seed, number: Targets(), SYSTEM_CLOCK)
+            session = ClientSession(participant, keep_model=True)
+            client_connection.run_session(connection, session)
+            models.append(session.model)
 
     def hold() -> None:
         identity = load_identity(federation / "keyholder-1")
         ledger = Ledger(tmp_path / "holder")
-        with Line(address, 20, identity) as line:
-            HolderConnection(line, KeyHolder(identity, policy, ledger, DifferenceRule.ENFORCE, today)).serve()
+        with AggregatorConnection(address, 20, identity) as connection:
+            holder = KeyHolder(identity, policy, ledger, DifferenceRule.ENFORCE, SYSTEM_CLOCK)
+            holder_connection.run_session(connection, HolderSession(holder))
         ledger.close()
 
     threads = [threading.Thread(target=take_part, args=(number,)) for number in (1, 2)]

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from federations import SmallFederation
 
-from core.console import today
+from core.clock import today
 from core.errors import Reason, Refused
 from core.protocol import MOST_OFFERED, KeyCertificate, Signed
 from core.secagg.scheme import PublicKey

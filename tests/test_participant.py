@@ -13,7 +13,7 @@ from federations import BITS, POLICY, SPAM, VALUES, HonestAttempt, SmallFederati
 
 from client.participant import Participant, Submission
 from core.checks import Checks
-from core.console import today
+from core.clock import SYSTEM_CLOCK
 from core.errors import Reason, Refused
 from core.federated import client_rng, client_update
 from core.identity import signing
@@ -60,7 +60,7 @@ def described(attempt: HonestAttempt, **changes: Any) -> Signed:
 
 
 def test_an_honest_round_is_accepted(client: Participant, attempt: HonestAttempt) -> None:
-    description = client.verify(attempt.signed, VALUES)
+    description = client.verify(attempt.signed)
     assert description == attempt.description
     client.verify_model(description, attempt.model, ())
 
@@ -70,13 +70,13 @@ def test_a_description_that_the_aggregator_did_not_sign_is_refused(
 ) -> None:
     body = attempt.signed.body
     for signature in (bytes(64), federation["keyholder-1"].signing.sign(signing.ROUND, body)):
-        assert reason(client.verify, Signed(body, signature), VALUES) is Reason.DESCRIPTION_SIGNATURE
+        assert reason(client.verify, Signed(body, signature)) is Reason.DESCRIPTION_SIGNATURE
 
 
 def test_a_key_of_the_aggregators_own_is_refused(client: Participant, attempt: HonestAttempt) -> None:
     body = certificate_to_bytes(attempt.description.certificate)
     own = Signed(body, attempt.federation.server.signing.sign(signing.KEY, body))
-    assert reason(client.verify, described(attempt, signed_certificate=own), VALUES) is Reason.KEY_CERTIFICATE
+    assert reason(client.verify, described(attempt, signed_certificate=own)) is Reason.KEY_CERTIFICATE
 
 
 def key(**changes: Any) -> Callable[[HonestAttempt], Signed]:
@@ -114,13 +114,13 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_client_does_not_train_for(client: Participant, attempt: HonestAttempt, name: str) -> None:
     change, refused = REFUSED[name]
-    assert reason(client.verify, change(attempt), VALUES) is refused
+    assert reason(client.verify, change(attempt)) is refused
 
 
 def test_a_key_is_good_until_the_end_of_its_last_day(federation: SmallFederation, attempt: HonestAttempt) -> None:
     last = attempt.description.certificate.expires_day
-    federation.participant(1, day=last).verify(attempt.signed, VALUES)
-    assert reason(federation.participant(1, day=last + 1).verify, attempt.signed, VALUES) is Reason.KEY_EXPIRED
+    federation.participant(1, day=last).verify(attempt.signed)
+    assert reason(federation.participant(1, day=last + 1).verify, attempt.signed) is Reason.KEY_EXPIRED
 
 
 @pytest.mark.parametrize(
@@ -135,8 +135,8 @@ def test_keys_that_protect_nothing_need_this_clients_own_consent(
 ) -> None:
     attempt = HonestAttempt(federation, federation.deal(scheme=scheme)[0])
     with pytest.raises(Refused, match=sentence):
-        federation.participant(1, policy=policy).verify(attempt.signed, VALUES)
-    federation.participant(1).verify(attempt.signed, VALUES)
+        federation.participant(1, policy=policy).verify(attempt.signed)
+    federation.participant(1).verify(attempt.signed)
 
 
 def test_the_clients_own_minimum_stands_above_the_aggregators(
@@ -145,15 +145,15 @@ def test_the_clients_own_minimum_stands_above_the_aggregators(
     for own, accepted in ((2, True), (3, False)):
         client = federation.participant(1, policy=replace(POLICY, min_cohort=own))
         if accepted:
-            client.verify(attempt.signed, VALUES)
+            client.verify(attempt.signed)
         else:
-            assert reason(client.verify, attempt.signed, VALUES) is Reason.COHORT_TOO_SMALL
+            assert reason(client.verify, attempt.signed) is Reason.COHORT_TOO_SMALL
 
 
 def test_a_client_that_joined_no_run_answers_none(federation: SmallFederation, attempt: HonestAttempt) -> None:
     honest = federation.participant(1)
-    stranger = Participant(honest.identity, SPAM, POLICY, lambda *_: SPAM.prepare([]), today)
-    assert reason(stranger.verify, attempt.signed, VALUES) is Reason.WRONG_DESCRIPTION
+    stranger = Participant(honest.identity, SPAM, POLICY, lambda *_: SPAM.prepare([]), SYSTEM_CLOCK)
+    assert reason(stranger.verify, attempt.signed) is Reason.WRONG_DESCRIPTION
 
 
 def test_only_the_model_that_the_description_names_is_trained(client: Participant, attempt: HonestAttempt) -> None:
@@ -161,14 +161,14 @@ def test_only_the_model_that_the_description_names_is_trained(client: Participan
     crafted = attempt.model.copy()
     crafted[7] = 1e-9
     assert reason(client.verify_model, attempt.description, crafted, ()) is Reason.WRONG_DIGEST
-    named = client.verify(described(attempt, model_digest=digest(crafted.tobytes())), VALUES)
+    named = client.verify(described(attempt, model_digest=digest(crafted.tobytes())))
     assert reason(client.verify_model, named, crafted, ()) is Reason.MODEL_LINEAGE
 
 
 def test_a_later_model_needs_the_signatures_of_enough_holders(client: Participant, federation: SmallFederation) -> None:
     model = np.full(VALUES, 0.5)
     later = HonestAttempt(federation, federation.deal()[0], round_number=2, model=model)
-    description = client.verify(later.signed, VALUES)
+    description = client.verify(later.signed)
     client.verify_model(description, model, federation.endorsements(1, model))
     for endorsements in ((), federation.endorsements(1, model, holders=1), federation.endorsements(2, model)):
         assert reason(client.verify_model, description, model, endorsements) is Reason.MODEL_LINEAGE
@@ -243,7 +243,7 @@ def test_data_is_loaded_once_with_the_runs_seed_and_the_clients_number(federatio
         SPAM,
         POLICY,
         lambda seed, number: loaded.append((seed, number)) or SPAM.prepare(SPAM.generate(seed, number)),  # type: ignore[func-returns-value]
-        today,
+        SYSTEM_CLOCK,
     )
     for number in (1, 2):
         attempt = HonestAttempt(federation, federation.deal(scheme="plain")[0], attempt=number, seed=7)
@@ -315,9 +315,9 @@ def test_a_list_of_another_description_is_refused(
 # ------------------------------------------------------------------------------------------------ switched off
 
 ATTACKS: dict[Reason, Callable[[Participant, HonestAttempt, Submission], object]] = {
-    Reason.DESCRIPTION_SIGNATURE: lambda c, a, s: c.verify(replace(a.signed, signature=bytes(64)), VALUES),
-    Reason.COHORT_TOO_SMALL: lambda c, a, s: c.verify(described(a, min_cohort=1), VALUES),
-    Reason.KEY_CERTIFICATE: lambda c, a, s: c.verify(key(threshold=1)(a), VALUES),
+    Reason.DESCRIPTION_SIGNATURE: lambda c, a, s: c.verify(replace(a.signed, signature=bytes(64))),
+    Reason.COHORT_TOO_SMALL: lambda c, a, s: c.verify(described(a, min_cohort=1)),
+    Reason.KEY_CERTIFICATE: lambda c, a, s: c.verify(key(threshold=1)(a)),
     Reason.WRONG_DIGEST: lambda c, a, s: c.verify_model(a.description, np.ones(VALUES), ()),
     Reason.NOT_IN_LIST: lambda c, a, s: c.verify_list(closed(a), s),
     Reason.LIST_SIGNATURES: lambda c, a, s: c.verify_list(replace(closed(a, s.commitment), signatures=()), s),

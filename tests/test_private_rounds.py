@@ -13,7 +13,7 @@ from parties import Parties
 
 from client.participant import Participant
 from core.checks import Checks
-from core.console import today
+from core.clock import SYSTEM_CLOCK, today
 from core.errors import Reason, Refused, SettingsError
 from core.federated import client_rng, client_update, encoding_for, initial_model
 from core.identity import signing
@@ -82,19 +82,19 @@ class Small:
 
     def participant(self, policy: Policy = POLICY, checks: Checks | None = None) -> Participant:
         mails = SPAM.prepare(SPAM.generate(0, 1)[:60])
-        made = Participant(self.client, SPAM, policy, lambda _seed, _number: mails, today, checks=checks)
+        made = Participant(self.client, SPAM, policy, lambda _seed, _number: mails, SYSTEM_CLOCK, checks=checks)
         made.enrolled(RUN)
         return made
 
     def verify(self, description: RoundDescription, policy: Policy = POLICY, checks: Checks | None = None) -> None:
         """Let the client look at it."""
-        self.participant(policy, checks).verify(self.sign(description), VALUES)
+        self.participant(policy, checks).verify(self.sign(description))
 
     def sign_list(self, description: RoundDescription, policy: Policy = POLICY) -> None:
         """Let the key holder look at it; the list is empty, so a holder that accepts the round says that."""
         ledger = Ledger(self.state)
         try:
-            holder = KeyHolder(self.holder, policy, ledger, DifferenceRule.OFF, today)
+            holder = KeyHolder(self.holder, policy, ledger, DifferenceRule.OFF, SYSTEM_CLOCK)
             holder.sign_list(ListOrder(self.sign(description), (), ()))
         finally:
             ledger.close()

@@ -330,7 +330,10 @@ def test_an_announced_length_beyond_the_limit_is_refused_before_anything_is_read
 
 def test_a_model_comes_back_as_an_array_of_our_own() -> None:
     vector = np.linspace(-1, 1, 100_000)
-    model = streams.read_model(streams.model_chunks(streams.model_bytes(vector), RUN, 7, SIGNATURES), values=100_000)
+    model = streams.model_of(
+        *streams.read_chunks(streams.model_chunks(streams.model_bytes(vector), RUN, 7, SIGNATURES), limit=8 * 100_000),
+        values=100_000,
+    )
     assert (model.run, model.round, model.endorsements) == (RUN, 7, SIGNATURES)
     copy = model.vector
     assert np.array_equal(copy, vector)
@@ -342,12 +345,17 @@ def test_a_model_comes_back_as_an_array_of_our_own() -> None:
 def test_models_of_another_shape_type_or_with_infinities_are_refused() -> None:
     chunks = list(streams.model_chunks(streams.model_bytes(np.zeros(4)), RUN, 1, ()))
     with pytest.raises(Refused, match="at most 24"):
-        streams.read_model(chunks, values=3)
+        streams.model_of(*streams.read_chunks(chunks, limit=8 * 3), values=3)
     chunks[0].header.dtype = "<f4"
     with pytest.raises(Refused, match="f4"):
-        streams.read_model(chunks, values=4)
+        streams.model_of(*streams.read_chunks(chunks, limit=8 * 4), values=4)
     with pytest.raises(Refused, match="finite"):
-        streams.read_model(streams.model_chunks(streams.model_bytes(np.array([0.0, np.inf])), RUN, 1, ()), values=2)
+        streams.model_of(
+            *streams.read_chunks(
+                streams.model_chunks(streams.model_bytes(np.array([0.0, np.inf])), RUN, 1, ()), limit=8 * 2
+            ),
+            values=2,
+        )
 
 
 def attempts(*begun_and_failed: tuple[float, float]) -> list[bool]:

@@ -6,9 +6,9 @@ random and growing pause until the party's patience is over; then it gives up wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
-from typing import Any, NamedTuple, Protocol, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import grpc
 import structlog
@@ -17,7 +17,10 @@ import tenacity
 from core.errors import ConnectionLostError, GrokfedError, Reason, SettingsError
 from core.identity.certificates import server_name
 from core.identity.party import PartyIdentity
+from core.wire import federation_pb2_grpc as rpc
+from core.wire.calls import Ask, Call, Download, Upload
 from core.wire.status import refusal_of
+from core.wire.streams import read_chunks
 
 CALL_SECONDS = 30.0
 """Deadline of a call that carries little."""
@@ -41,16 +44,9 @@ PARTY_KEY = "grokfed-party"
 
 log = structlog.get_logger()
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 
 
-class Call(Protocol[T_co]):
-    """A response stream as gRPC gives it."""
-
-    def __iter__(self) -> Iterator[T_co]: ...
-
-
-class Line:
+class AggregatorConnection:
     """A party's connection to the aggregator at `address` (host:port).
 
     Args:
@@ -64,18 +60,32 @@ class Line:
         self.address = address
         self.channel = _plaintext_channel(address, identity) if plaintext else _secure_channel(address, identity)
         self._patience = patience
+        self._methods = methods_of(self.channel)
 
-    def __enter__(self) -> Line:
+    def __enter__(self) -> AggregatorConnection:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.channel.close()
 
-    def call(self, send: Callable[[], T]) -> T:
-        """The answer to one call, repeated through outages.
+    def carry(self, call: Call) -> Any:
+        """Make a call, repeated through outages, and return its reply.
 
         Raises Refused if the aggregator turned it down, ConnectionLostError when patience is over.
         """
+        return self._repeated(lambda: self._sent(call))
+
+    def _sent(self, call: Call) -> Any:
+        method = self._methods[call.method]
+        match call:
+            case Ask(message=message):
+                return method(message, timeout=CALL_SECONDS)
+            case Upload():
+                return method(call.messages(), timeout=TRANSFER_SECONDS)
+            case Download(message=message, limit=limit):
+                return read_chunks(method(message, timeout=TRANSFER_SECONDS), limit)
+
+    def _repeated(self, send: Callable[[], T]) -> T:
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_worth_repeating),
             wait=tenacity.wait_random_exponential(multiplier=0.2, max=3.0),
@@ -88,10 +98,11 @@ class Line:
         except grpc.RpcError as error:
             raise self._explained(error) from error
 
-    def follow(self, open_stream: Callable[[], Call[T]]) -> Iterator[T]:
-        """What the aggregator pushes, through outages, until it ends the stream itself."""
+    def subscribe(self, call: Ask) -> Iterator[Any]:
+        """Yield what the aggregator pushes, through outages, until it ends the stream itself."""
+        method = self._methods[call.method]
         while True:
-            messages = self.call(lambda: _begun(open_stream()))
+            messages = self._repeated(lambda: _begun(method(call.message, timeout=STREAM_SECONDS)))
             try:
                 yield from messages
             except grpc.RpcError as error:
@@ -111,6 +122,11 @@ class Line:
         if _worth_repeating(error):
             return ConnectionLostError(f"no answer from {self.address} for {self._patience:g} seconds ({details})")
         return GrokfedError(f"the aggregator at {self.address} failed: {code.name} {details}")
+
+
+def methods_of(channel: grpc.Channel) -> dict[str, Callable[..., Any]]:
+    """Return the calls of a client and of a key holder on a channel, by name."""
+    return vars(rpc.FederationStub(channel)) | vars(rpc.KeyHoldingStub(channel))
 
 
 class _Outage:
@@ -193,7 +209,7 @@ def check_address(address: str) -> None:
         raise SettingsError(f"the server's address is {address!r}; expected HOST:PORT, such as 127.0.0.1:50551")
 
 
-def _begun(stream: Call[T]) -> Iterator[T]:
+def _begun(stream: Iterable[T]) -> Iterator[T]:
     """The same stream after its first message has come, so that a failure to connect shows here."""
     messages = iter(stream)
     try:

@@ -7,7 +7,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from core.errors import GrokfedError
 from core.identity.party import PartyIdentity
-from core.wire.dialing import Line
+from core.wire.dialing import AggregatorConnection
 
 HEALTH_SECONDS = 3.0
 
@@ -18,7 +18,7 @@ def check_health(address: str, identity: PartyIdentity, service: str = "", *, pl
     Raises GrokfedError.
     """
     request = health_pb2.HealthCheckRequest(service=service)
-    with Line(address, HEALTH_SECONDS, identity, plaintext=plaintext) as line:
+    with AggregatorConnection(address, HEALTH_SECONDS, identity, plaintext=plaintext) as line:
         try:
             answer = health_pb2_grpc.HealthStub(line.channel).Check(request, timeout=HEALTH_SECONDS)
         except grpc.RpcError as error:

@@ -154,12 +154,11 @@ def model_chunks(
     return payload_chunks(payload, header)
 
 
-def read_model(chunks: Iterable[pb.Chunk], values: int) -> Model:
-    """The model; its vector, shape (values,), is an array of our own, aligned and writable.
+def model_of(header: pb.PayloadHeader, payload: bytes, values: int) -> Model:
+    """Return the model in a payload; its vector, shape (values,), is aligned and writable.
 
     Raises Refused unless it has the stated type, exactly `values` entries, and all of them finite.
     """
-    header, payload = read_chunks(chunks, limit=values * 8)
     if header.dtype != MODEL_DTYPE or list(header.shape) != [values]:
         raise Refused(
             Reason.MALFORMED,

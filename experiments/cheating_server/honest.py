@@ -7,20 +7,21 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.connection import ClientConnection
+from client.connection import run_session as take_part
 from client.participant import Participant
+from client.session import ClientSession
 from core.checks import Checks
-from core.console import today
+from core.clock import SYSTEM_CLOCK
 from core.errors import GrokfedError, Reason, Refused
-from core.federated import initial_model
 from core.policy import Policy
 from core.tasks.spam import SPAM
-from core.wire.dialing import Line
+from core.wire.dialing import AggregatorConnection
 from experiments.cheating_server.stage import MIN_COHORT, Stage
-from keyholder.connection import HolderConnection
+from keyholder.connection import run_session as hold
 from keyholder.difference import DifferenceRule
 from keyholder.holder import KeyHolder
 from keyholder.ledger import Ledger
+from keyholder.session import HolderSession
 
 PATIENCE = 30.0
 
@@ -99,10 +100,15 @@ class HonestParties:
         ledger = Ledger(self._state / name)
         try:
             holder = self._setting.holder(
-                identity, self._setting.policy, ledger, DifferenceRule.ENFORCE, today, Checks(self._setting.skipped)
+                identity,
+                self._setting.policy,
+                ledger,
+                DifferenceRule.ENFORCE,
+                SYSTEM_CLOCK,
+                Checks(self._setting.skipped),
             )
-            with Line(address, PATIENCE, identity) as line:
-                HolderConnection(line, holder).serve()
+            with AggregatorConnection(address, PATIENCE, identity) as connection:
+                hold(connection, HolderSession(holder))
         finally:
             ledger.close()
 
@@ -113,8 +119,8 @@ class HonestParties:
             SPAM,
             self._setting.policy,
             lambda _seed, _number: self._stage.mailbox(name),
-            today,
+            SYSTEM_CLOCK,
             checks=Checks(self._setting.skipped),
         )
-        with Line(address, PATIENCE, identity) as line:
-            ClientConnection(line, participant, len(initial_model(SPAM, 0))).take_part()
+        with AggregatorConnection(address, PATIENCE, identity) as connection:
+            take_part(connection, ClientSession(participant))

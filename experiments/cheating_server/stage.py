@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from core.console import today
+from core.clock import today
 from core.data.generated import generate_mailbox
 from core.federated import client_rng, client_update, encoding_for, initial_model
 from core.identity import key_file

@@ -8,7 +8,7 @@ from unittest import mock
 
 import gmpy2
 
-from core.console import today
+from core.clock import today
 from core.errors import Reason
 from core.identity import signing
 from core.identity.signing import SigningKey

@@ -1,105 +1,107 @@
-"""Parties inside the test's own process, over real connections, that wait where the test wants them to."""
+"""The product's sessions inside the test's own process, over real connections, moved on by hand."""
 
 from __future__ import annotations
 
-import secrets
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from parties import Parties
 from recomputation import SPAM, VALUES, spam_of
 
 from client.participant import Participant, Submission
-from core.console import today
+from client.session import ClientSession, commit_call, submit_call
+from core.clock import SYSTEM_CLOCK
 from core.identity.party import load_identity
 from core.policy import Policy
-from core.protocol import RoundDescription, Signed
+from core.protocol import RoundDescription
 from core.wire import federation_pb2 as pb
-from core.wire import federation_pb2_grpc as rpc
-from core.wire.dialing import Line
-from core.wire.messages import list_from_wire, round_from_wire, signed_commitment_to_wire, submission_header_to_wire
-from core.wire.streams import Model, pieces, read_model
-from keyholder.connection import HolderConnection
+from core.wire.calls import Ask, Call, Conversation, converse, fetch_model
+from core.wire.dialing import AggregatorConnection
+from core.wire.messages import round_from_wire
+from core.wire.streams import Model
+from keyholder.connection import run_session
 from keyholder.difference import DifferenceRule
 from keyholder.holder import KeyHolder
 from keyholder.ledger import Ledger
+from keyholder.session import HolderSession
 
-M = TypeVar("M")
 AGREEABLE = Policy(insecure_demo_keys=True, allow_plain=True)
 SECONDS = 30.0
 """Longest wait for something that is bound to come."""
 
 
-class HandClient:
-    """A client that does one thing at a time, when the test says so."""
+class ManualClient:
+    """The product's client session, taken from one notice to the next when the test says so."""
 
     def __init__(self, address: str, folder: Path) -> None:
         self.identity = load_identity(folder)
-        self.line = Line(address, patience=20, identity=self.identity)
-        self.stub = rpc.FederationStub(self.line.channel)
-        self.participant = Participant(self.identity, SPAM, AGREEABLE, spam_of, today)
-        self.request = pb.JoinRequest(
-            task="spam", task_digest=self.participant.task_digest, instance=secrets.token_bytes(16)
-        )
+        self.connection = AggregatorConnection(address, patience=20, identity=self.identity)
+        self.participant = Participant(self.identity, SPAM, AGREEABLE, spam_of, SYSTEM_CLOCK)
+        self.session = ClientSession(self.participant)
+        self.subscription = self.session.subscription()
         self.notices: Iterator[pb.Notice] = iter(())
+        self._reply: Any = None
 
-    def join(self) -> HandClient:
-        self.notices = self.line.follow(lambda: self.stub.Join(self.request, timeout=2 * SECONDS))
-        self.participant.enrolled(self.next("welcome").run)
+    def join(self) -> ManualClient:
+        self.notices = self.connection.subscribe(self.subscription)
+        self.answer("welcome")
         return self
 
     def next(self, kind: str) -> Any:
-        """What the aggregator pushes next, which must be of this kind."""
+        """Return what the aggregator pushes next, which must be of this kind."""
         notice = next(self.notices)
         assert notice.WhichOneof("notice") == kind, notice
         return getattr(notice, kind)
 
     def until(self, kind: str) -> Any:
-        """The next of this kind, past what is told again to who comes back."""
+        """Return the next of this kind, past what is repeated after a reconnection."""
         return next(getattr(notice, kind) for notice in self.notices if notice.WhichOneof("notice") == kind)
 
-    def round(self) -> tuple[RoundDescription, Signed]:
-        """Wait for a round to be opened and check it."""
-        signed = round_from_wire(self.next("round_opened").round)
-        return self.participant.verify(signed, VALUES), signed
+    def answer(self, kind: str, *, skip: bool = False) -> Any:
+        """Answer the next notice, which must be of this kind (or is waited for), and return the last reply."""
+        message = self.until(kind) if skip else self.next(kind)
+        converse(self.session.answer(pb.Notice(**{kind: message})), self._carry)
+        return self._reply
+
+    def _carry(self, call: Call) -> Any:
+        self._reply = self.connection.carry(call)
+        return self._reply
 
     def model(self, round_number: int | None = None) -> Model:
-        request = pb.ModelRequest(round=round_number)
-        return self.line.call(lambda: read_model(self.stub.FetchModel(request, timeout=SECONDS), VALUES))
+        return converse(fetch_model(VALUES, round_number), self.connection.carry)
 
-    def answer(self) -> Submission:
-        """Wait for a round, train and encrypt, and keep it to oneself."""
-        description, signed = self.round()
-        model = self.model(description.id.round - 1)
-        self.participant.verify_model(description, model.vector, model.endorsements)
-        return self.participant.answer(description, signed, model.vector)
+    def round(self) -> RoundDescription:
+        """Wait for a round to be opened and check it."""
+        return self.participant.verify(round_from_wire(self.next("round_opened").round))
+
+    def train(self) -> Submission:
+        """Wait for a round, train and encrypt, and do not commit yet."""
+        conversation = Conversation(self.session.answer(pb.Notice(round_opened=self.next("round_opened"))))
+        while conversation.asking is not None and conversation.asking.method != "Commit":
+            conversation.reply(self.connection.carry(conversation.asking))
+        return self.submission
+
+    @property
+    def submission(self) -> Submission:
+        assert self.participant.last is not None
+        return self.participant.last
 
     def send_commitment(self, submission: Submission) -> pb.Receipt:
-        request = pb.CommitRequest(commitment=signed_commitment_to_wire(submission.commitment))
-        return self.line.call(lambda: self.stub.Commit(request, timeout=SECONDS))
+        return self.connection.carry(commit_call(submission))  # type: ignore[no-any-return]
 
     def commit(self) -> Submission:
         """Wait for a round, answer it, and commit to the answer."""
-        submission = self.answer()
-        self.send_commitment(submission)
-        return submission
+        self.answer("round_opened")
+        return self.submission
 
     def send(self, submission: Submission) -> pb.Receipt:
-        def requests() -> Iterator[pb.SubmitRequest]:
-            yield pb.SubmitRequest(header=submission_header_to_wire(submission.header))
-            for piece in pieces(submission.payload):
-                yield pb.SubmitRequest(data=piece)
-
-        return self.line.call(lambda: self.stub.Submit(requests(), timeout=SECONDS))
+        return self.connection.carry(submit_call(submission))  # type: ignore[no-any-return]
 
     def upload(self) -> pb.Receipt:
         """Wait for the signed list, check it, and upload."""
-        submission = self.participant.last
-        assert submission is not None
-        self.participant.verify_list(list_from_wire(self.until("list_closed")), submission)
-        return self.send(submission)
+        return self.answer("list_closed", skip=True)  # type: ignore[no-any-return]
 
     def end(self) -> pb.RunEnded:
         """Wait for the end of the round and the run, and hang up."""
@@ -109,7 +111,7 @@ class HandClient:
         return ended
 
     def close(self) -> None:
-        self.line.channel.close()
+        self.connection.channel.close()
 
 
 class Gate:
@@ -137,36 +139,35 @@ class Gate:
             self._changed.notify_all()
 
 
-class _GatedLine(Line):
+class _GatedConnection(AggregatorConnection):
     gate: Gate
 
-    def follow(self, open_stream: Callable[[], Any]) -> Iterator[Any]:
-        for message in super().follow(open_stream):
+    def subscribe(self, call: Ask) -> Iterator[Any]:
+        for message in super().subscribe(call):
             self.gate.pass_through(message.WhichOneof("task"))
             yield message
 
 
-class HandHolder:
+class ManualHolder:
     """A key holder in a thread, which waits before it answers a task of one of the kinds `held`."""
 
     def __init__(self, address: str, folder: Path, state: Path, rule: DifferenceRule, *held: str) -> None:
         self.gate = Gate(*held)
         self.outcome: str | Exception = ""
         identity = load_identity(folder)
-        self._line = _GatedLine(address, 20, identity)
-        self._line.gate = self.gate
+        self._connection = _GatedConnection(address, 20, identity)
+        self._connection.gate = self.gate
         self.ledger = Ledger(state)
-        holder = KeyHolder(identity, AGREEABLE, self.ledger, rule, today)
-        self._connection = HolderConnection(self._line, holder)
+        self._session = HolderSession(KeyHolder(identity, AGREEABLE, self.ledger, rule, SYSTEM_CLOCK))
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
 
     def _serve(self) -> None:
         try:
-            self.outcome = self._connection.serve()
+            self.outcome = run_session(self._connection, self._session)
         except Exception as error:  # the test's thread is told, and asks if it matters
             self.outcome = error
-        self._line.channel.close()
+        self._connection.channel.close()
 
     def end(self) -> str | Exception:
         """Wait until it has served the run to its end."""
@@ -176,36 +177,36 @@ class HandHolder:
 
     def close(self) -> None:
         self.gate.let_go()
-        self._line.channel.close()
+        self._connection.channel.close()
         self._thread.join(SECONDS)
         self.ledger.close()
 
 
-class Hands:
+class ManualParties:
     """All of one test's parties that are in its own process."""
 
     def __init__(self, parties: Parties) -> None:
         self.rule = DifferenceRule.ENFORCE
         """The holders' difference rule."""
         self._parties = parties
-        self._made: list[HandClient | HandHolder] = []
+        self._made: list[ManualClient | ManualHolder] = []
 
-    def client(self, address: str, number: int) -> HandClient:
-        made = HandClient(address, self._parties.federation / f"client-{number}")
+    def client(self, address: str, number: int) -> ManualClient:
+        made = ManualClient(address, self._parties.federation / f"client-{number}")
         self._made.append(made)
         return made
 
-    def clients(self, address: str, *numbers: int) -> list[HandClient]:
+    def clients(self, address: str, *numbers: int) -> list[ManualClient]:
         """Clients that have joined."""
         return [self.client(address, number).join() for number in numbers]
 
-    def holder(self, address: str, number: int, *held: str) -> HandHolder:
+    def holder(self, address: str, number: int, *held: str) -> ManualHolder:
         name = f"keyholder-{number}"
-        made = HandHolder(address, self._parties.federation / name, self._parties.folder / name, self.rule, *held)
+        made = ManualHolder(address, self._parties.federation / name, self._parties.folder / name, self.rule, *held)
         self._made.append(made)
         return made
 
-    def holders(self, address: str, *held: str) -> list[HandHolder]:
+    def holders(self, address: str, *held: str) -> list[ManualHolder]:
         """All that the federation has."""
         return [self.holder(address, number, *held) for number in range(1, self._parties.shape.holders + 1)]
 
@@ -214,7 +215,7 @@ class Hands:
             party.close()
 
 
-def play(clients: Sequence[HandClient]) -> None:
+def play(clients: Sequence[ManualClient]) -> None:
     """One whole round: all commit, then all upload."""
     for client in clients:
         client.commit()

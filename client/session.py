@@ -1,0 +1,191 @@
+"""One client's side of one run, without a connection: handed what the aggregator pushes, it asks what follows from it.
+
+`answer` gives a dialogue for each notice: it yields calls, and is handed their replies and refusals (core.wire.calls).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Generator
+
+import numpy as np
+import numpy.typing as npt
+import structlog
+
+from client.participant import Participant, Submission
+from core.checks import Trust
+from core.errors import Reason, Refused, RunFailedError
+from core.protocol import RoundDescription, Signed, digest
+from core.wire import federation_pb2 as pb
+from core.wire.calls import Ask, Call, Dialogue, Upload, fetch_model
+from core.wire.messages import list_from_wire, round_from_wire, signed_commitment_to_wire, submission_header_to_wire
+from core.wire.streams import Model, model_bytes
+
+log = structlog.get_logger()
+FloatArray = npt.NDArray[np.float64]
+WITHOUT_US = (Reason.ROUND_NOT_OPEN, Reason.DUPLICATE)
+"""Refusals that end nothing: the round is over, or has another commitment of this client."""
+
+
+class ClientSession:
+    """Takes one participant through one run.
+
+    Args:
+        keep_model: fetch the last global model before the run ends, into `model`.
+    """
+
+    def __init__(self, participant: Participant, *, keep_model: bool = False) -> None:
+        self.participant = participant
+        self.model: FloatArray | None = None
+        """The last global model, shape (values,), if it was to be kept."""
+        self.ending: str | None = None
+        """The aggregator's closing message, once the run has ended."""
+        self._keep_model = keep_model
+        self._instance = secrets.token_bytes(16)
+        self._run = ""
+        self._uploads = 0
+
+    def subscription(self) -> Ask:
+        """Return the call that opens the stream of notices; the same one after a lost connection."""
+        task = self.participant.task
+        request = pb.JoinRequest(
+            task=task.name, task_digest=self.participant.task_digest, instance=self._instance
+        )  # fmt: skip
+        return Ask("Join", request)
+
+    def answer(self, notice: pb.Notice) -> Dialogue[None]:
+        """Answer one notice.
+
+        Raises RunFailedError if the run failed, Refused or SettingsError if this client and the run do not fit
+        together, or the aggregator does not keep to the protocol.
+        """
+        match notice.WhichOneof("notice"):
+            case "welcome":
+                self._run = notice.welcome.run
+                self.participant.enrolled(self._run)
+                log.info("joined", name=self.participant.name, rounds=notice.welcome.rounds)
+            case "round_opened":
+                yield from self._commit(notice.round_opened)
+            case "list_closed":
+                yield from self._upload(notice.list_closed)
+            case "round_closed":
+                _log_closed(notice.round_closed)
+            case "run_ended":
+                yield from self._end(notice.run_ended)
+
+    # -------------------------------------------------------------------------------- one round
+
+    def _commit(self, opened: pb.RoundOpened) -> Dialogue[None]:
+        """Answer a round with a commitment; skip it if an earlier process of this client has committed."""
+        signed = round_from_wire(opened.round)
+        if opened.committed and not self._answers(digest(signed.body)):
+            log.warning("skipping this round: the commitment was made by an earlier process")
+            return
+        description = self.participant.verify(signed)
+        submission = yield from self._train(description, signed)
+        if (yield from _accepted(submission, commit_call(submission))):
+            log.info(
+                "committed",
+                round=description.id.round,
+                attempt=description.id.attempt,
+                train_s=round(submission.timings.train_seconds, 2),
+                encrypt_s=round(submission.timings.encrypt_seconds, 2),
+            )
+
+    def _train(self, description: RoundDescription, signed: Signed) -> Dialogue[Submission]:
+        model = yield from fetch_model(self.participant.values, description.id.round - 1)
+        self.participant.verify_model(description, model.vector, model.endorsements)
+        return self.participant.answer(description, signed, model.vector)
+
+    def _upload(self, message: pb.ListClosed) -> Dialogue[None]:
+        """Upload what was committed to, now that it is too late to copy it."""
+        closed, submission = list_from_wire(message), self.participant.last
+        if submission is None or not self._answers(closed.description_digest):
+            return  # of an earlier process
+        self.participant.verify_list(closed, submission)
+        if (yield from _accepted(submission, submit_call(submission))):
+            self._uploads += 1
+            log.info(
+                "uploaded",
+                round=closed.round,
+                attempt=closed.attempt,
+                bytes=submission.header.length,
+                cohort=len(closed.commitment_digests),
+            )
+
+    def _answers(self, description_digest: bytes) -> bool:
+        """Whether the submission at hand answers this round description."""
+        last = self.participant.last
+        return last is not None and last.description_digest == description_digest
+
+    # -------------------------------------------------------------------------------- the end
+
+    def _end(self, ended: pb.RunEnded) -> Dialogue[None]:
+        if not ended.completed:
+            raise RunFailedError(f"the run ended: {ended.sentence}")
+        if self._keep_model:
+            # The aggregator may be gone as soon as everyone has left, so it is asked before.
+            self.model = yield from self._last_model()
+        unused = "the run was over before this client could take part; its data was not used"
+        self.ending = ended.sentence if self._uploads else unused
+
+    def _last_model(self) -> Dialogue[FloatArray]:
+        """Fetch the newest model, if it is of this run and no older than what this client has trained on.
+
+        Raises Refused(NO_MODEL or MODEL_LINEAGE).
+        """
+        model = yield from fetch_endorsed_model(self.participant.values, self.participant.trust)
+        last = self.participant.last
+        trained = 0 if last is None else last.header.id.round
+        if model.run != self._run or model.round < trained:
+            found, wanted = f"round {model.round} of run {model.run}", f"round {trained} or later of {self._run}"
+            raise Refused(Reason.MODEL_LINEAGE, f"the last model is that of {found}; expected {wanted}")
+        return model.vector
+
+
+def fetch_endorsed_model(values: int, trust: Trust) -> Dialogue[Model]:
+    """Fetch the newest global model, shape (values,), if enough key holders have signed it.
+
+    Raises Refused(MODEL_LINEAGE), or Refused(NO_MODEL) while no round is completed: the model has learned nothing then.
+    """
+    model = yield from fetch_model(values)
+    if model.round < 1:
+        raise Refused(Reason.NO_MODEL, "the federation has not completed a round yet; its model has learned nothing")
+    trust.verify_endorsements(model.run, model.round, digest(model_bytes(model.vector)), model.endorsements)
+    return model
+
+
+def commit_call(submission: Submission) -> Ask:
+    """Return the call that commits to a submission."""
+    request = pb.CommitRequest(
+        commitment=signed_commitment_to_wire(submission.commitment),
+        train_seconds=submission.timings.train_seconds,
+        encrypt_seconds=submission.timings.encrypt_seconds,
+    )
+    return Ask("Commit", request)
+
+
+def submit_call(submission: Submission) -> Upload:
+    """Return the call that uploads a submission."""
+    header = pb.SubmitRequest(header=submission_header_to_wire(submission.header))
+    return Upload("Submit", header, submission.payload)
+
+
+def _accepted(submission: Submission, call: Call) -> Generator[Call, object, bool]:
+    """Make a call, and return whether it was accepted; a round that goes on without this client ends nothing."""
+    try:
+        yield call
+    except Refused as refusal:
+        if refusal.reason not in WITHOUT_US:
+            raise
+        id = submission.header.id
+        log.warning("not accepted", round=id.round, attempt=id.attempt, why=str(refusal))
+        return False
+    return True
+
+
+def _log_closed(closed: pb.RoundClosed) -> None:
+    if closed.completed:
+        log.info("round completed", round=closed.round)
+    else:
+        log.warning("round abandoned", round=closed.round, attempt=closed.attempt, why=closed.sentence)
