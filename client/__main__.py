@@ -18,14 +18,13 @@ import typer
 from client.connection import ClientConnection, fetch_endorsed_model
 from client.participant import Load, Participant
 from client.scoring import score_message
-from core.checks import Checks, Trust
+from core.checks import Verifier
 from core.console import (
     AllowPlain,
     Identity,
     InsecureDemoKeys,
     InsecurePlaintext,
     PassphraseFile,
-    SkipChecks,
     configure_log,
     help_of,
     sentences,
@@ -71,7 +70,6 @@ def take_part(
     insecure_demo_keys: InsecureDemoKeys = False,
     allow_plain: AllowPlain = False,
     insecure_plaintext: InsecurePlaintext = False,
-    insecure_skip_check: SkipChecks = None,
     noise: Annotated[
         NoiseKind,
         typer.Option(
@@ -88,17 +86,11 @@ def take_part(
         if mail is None:
             raise SettingsError("--mail PATH is needed: what to train on; see python -m client --help")
         policy = Policy(min_cohort, insecure_demo_keys, allow_plain, min_noise, max_delta, min_key_bits)
-        skipped = frozenset(insecure_skip_check or ())
         the_task = get_task(task)
         load = _loader(the_task, mail, one_class=allow_one_class)
         party = load_identity(identity, passphrase_file, Role.CLIENT)
-        stamp(
-            insecure_demo_keys=insecure_demo_keys,
-            allow_plain=allow_plain,
-            insecure_plaintext=insecure_plaintext,
-            skipped=skipped,
-        )
-        participant = Participant(party, the_task, policy, load, today, noise, Checks(skipped))
+        stamp(insecure_demo_keys=insecure_demo_keys, allow_plain=allow_plain, insecure_plaintext=insecure_plaintext)
+        participant = Participant(party, the_task, policy, load, today, noise)
         values = len(initial_model(the_task, 0))
         with Line(server or party.address, patience, party, plaintext=insecure_plaintext) as line:
             keep = None if keep_model is None else _keeper(keep_model, the_task)
@@ -154,9 +146,9 @@ def _fetched(
 ) -> npt.NDArray[np.float64]:
     party = load_identity(identity, passphrase_file, Role.CLIENT)
     address = server or party.address
-    trust = Trust(party.roster.current(), party.registrar)
+    verifier = Verifier(party.roster.current(), party.registrar)
     with Line(address, patience, party, plaintext=plaintext) as line:
-        return fetch_endorsed_model(line, len(initial_model(task, 0)), trust).vector
+        return fetch_endorsed_model(line, len(initial_model(task, 0)), verifier).vector
 
 
 def _read(message: str) -> bytes:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import structlog
 
 from client.participant import Participant, Submission
-from core.checks import Trust
+from core.checks import Verifier
 from core.errors import GrokfedError, Reason, Refused, RunFailedError
 from core.protocol import digest
 from core.wire import federation_pb2 as pb
@@ -30,7 +30,7 @@ def fetch_model(line: Line, values: int, round_number: int | None = None) -> Mod
     return line.call(lambda: read_model(stub.FetchModel(request, timeout=TRANSFER_SECONDS), values))
 
 
-def fetch_endorsed_model(line: Line, values: int, trust: Trust) -> Model:
+def fetch_endorsed_model(line: Line, values: int, verifier: Verifier) -> Model:
     """The newest global model, if enough key holders have signed it.
 
     Raises Refused(MODEL_LINEAGE), or Refused(NO_MODEL) while no round is completed: the model has learned nothing then.
@@ -39,7 +39,7 @@ def fetch_endorsed_model(line: Line, values: int, trust: Trust) -> Model:
     if model.round < 1:
         sentence = f"the federation at {line.address} has not completed a round yet; its model knows nothing"
         raise Refused(Reason.NO_MODEL, sentence)
-    trust.verify_endorsements(model.run, model.round, digest(model_bytes(model.vector)), model.endorsements)
+    verifier.verify_endorsements(model.run, model.round, digest(model_bytes(model.vector)), model.endorsements)
     return model
 
 
@@ -98,7 +98,7 @@ class ClientConnection:
 
         Raises Refused(NO_MODEL or MODEL_LINEAGE).
         """
-        model, last = fetch_endorsed_model(self._line, self._values, self._participant.trust), self._participant.last
+        model, last = fetch_endorsed_model(self._line, self._values, self._participant.verifier), self._participant.last
         trained = 0 if last is None else last.header.id.round
         if model.run != self._run or model.round < trained:
             there, wanted = f"round {model.round} of run {model.run}", f"round {trained} or later of {self._run}"

@@ -12,14 +12,12 @@ from typing import Annotated
 
 import typer
 
-from core.checks import Checks
 from core.console import (
     AllowPlain,
     Identity,
     InsecureDemoKeys,
     InsecurePlaintext,
     PassphraseFile,
-    SkipChecks,
     configure_log,
     help_of,
     sentences,
@@ -69,7 +67,6 @@ def hold(
     insecure_demo_keys: InsecureDemoKeys = False,
     allow_plain: AllowPlain = False,
     insecure_plaintext: InsecurePlaintext = False,
-    insecure_skip_check: SkipChecks = None,
     patience: Annotated[float, typer.Option(min=1, help="Seconds to wait for an aggregator that is away.")] = 60.0,
 ) -> None:
     """Hold a share of each round's key: check everything, help to open only sums of whole cohorts, once."""
@@ -78,16 +75,10 @@ def hold(
     configure_log()
     with sentences():
         policy = Policy(min_cohort, insecure_demo_keys, allow_plain, min_noise, max_delta, min_key_bits)
-        skipped = frozenset(insecure_skip_check or ())
         party = load_identity(identity, passphrase_file, Role.KEYHOLDER)
-        stamp(
-            insecure_demo_keys=insecure_demo_keys,
-            allow_plain=allow_plain,
-            insecure_plaintext=insecure_plaintext,
-            skipped=skipped,
-        )
+        stamp(insecure_demo_keys=insecure_demo_keys, allow_plain=allow_plain, insecure_plaintext=insecure_plaintext)
         ledger = Ledger(state or Path("runs", party.name))
-        holder = KeyHolder(party, policy, ledger, difference_rule, today, Checks(skipped))
+        holder = KeyHolder(party, policy, ledger, difference_rule, today)
         with Line(server or party.address, patience, party, plaintext=insecure_plaintext) as line:
             print(HolderConnection(line, holder).serve())
         ledger.close()

@@ -24,7 +24,6 @@ import numpy.typing as npt
 from federations import BITS, POLICY, RUN, SPAM, VALUES, SmallFederation
 
 from client.participant import Participant, Submission
-from core.checks import Checks
 from core.console import today
 from core.errors import Reason, Refused, StorageError
 from core.federated import client_rng, client_update, encoding_for, initial_model
@@ -69,7 +68,6 @@ class Hall:
     federation: SmallFederation
     rules: RoundRules = RULES
     scheme: str = "plain"
-    checks: Checks | None = None
     now: float = 0.0
     falsify: dict[str, Callable[[bytes], bytes]] = field(default_factory=dict)
     delivered: int = 0
@@ -98,7 +96,7 @@ class Hall:
         if not self.store.has_runs():
             self.store.begin_run(RUN, self.settings.to_json(), initial_model(SPAM, 0))
         self.coordinator = Coordinator(
-            RUN, self.settings, SPAM, self.store, self.federation.server, clock=lambda: self.now, checks=self.checks
+            RUN, self.settings, SPAM, self.store, self.federation.server, clock=lambda: self.now
         )
         self.clients, self.keys = ClientCalls(self.coordinator), HolderCalls(self.coordinator)
         self.outboxes.clear()

@@ -9,18 +9,17 @@ from pathlib import Path
 
 from client.connection import ClientConnection
 from client.participant import Participant
-from core.checks import Checks
 from core.console import today
 from core.errors import GrokfedError, Reason, Refused
 from core.federated import initial_model
 from core.policy import Policy
 from core.tasks.spam import SPAM
 from core.wire.dialing import Line
+from experiments.cheating_server.lenient import ledger_without, verifier_without
 from experiments.cheating_server.stage import MIN_COHORT, Stage
 from keyholder.connection import HolderConnection
 from keyholder.difference import DifferenceRule
 from keyholder.holder import KeyHolder
-from keyholder.ledger import Ledger
 
 PATIENCE = 30.0
 
@@ -30,13 +29,13 @@ class Setting:
     """How the honest parties are set.
 
     Attributes:
-        skipped: checks that are switched off, at all of them.
+        passes: checks that are switched off, at all of them.
         min_cohort: what they want at least.
         insecure_demo_keys: whether they agree to the small keys of this experiment.
         holder: makes a key holder.
     """
 
-    skipped: frozenset[Reason] = frozenset()
+    passes: frozenset[Reason] = frozenset()
     min_cohort: int = MIN_COHORT
     insecure_demo_keys: bool = True
     holder: Callable[..., KeyHolder] = KeyHolder
@@ -96,10 +95,11 @@ class HonestParties:
 
     def _hold(self, name: str, address: str) -> None:
         identity = self._stage.identities[name]
-        ledger = Ledger(self._state / name)
+        ledger = ledger_without(self._setting.passes, self._state / name)
         try:
+            verifier = verifier_without(self._setting.passes)
             holder = self._setting.holder(
-                identity, self._setting.policy, ledger, DifferenceRule.ENFORCE, today, Checks(self._setting.skipped)
+                identity, self._setting.policy, ledger, DifferenceRule.ENFORCE, today, verifier
             )
             with Line(address, PATIENCE, identity) as line:
                 HolderConnection(line, holder).serve()
@@ -114,7 +114,7 @@ class HonestParties:
             self._setting.policy,
             lambda _seed, _number: self._stage.mailbox(name),
             today,
-            checks=Checks(self._setting.skipped),
+            verifier=verifier_without(self._setting.passes),
         )
         with Line(address, PATIENCE, identity) as line:
             ClientConnection(line, participant, len(initial_model(SPAM, 0))).take_part()
