@@ -29,7 +29,7 @@ FOLDER = "GROKFED_BENCHMARK_CHECKS"
 PARTIES = {"client": "client", "server": "aggregator", "keyholder": "key holder"}
 CHECKS = {
     "signatures, keys, policies": [
-        f"core.checks:Trust.{name}"
+        f"core.checks:Verifier.{name}"
         for name in ("verify_round", "verify_key", "verify_encoding", "verify_privacy", "verify_lineage",
                      "verify_endorsements", "verify_commitment", "verify_commitments", "verify_list")
     ],

@@ -18,7 +18,7 @@ from client.connection import run_session
 from client.participant import Load, Participant
 from client.scoring import score_message
 from client.session import ClientSession, fetch_endorsed_model
-from core.checks import Checks, Trust
+from core.checks import Verifier
 from core.clock import SYSTEM_CLOCK
 from core.console import (
     AllowPlain,
@@ -26,7 +26,6 @@ from core.console import (
     InsecureDemoKeys,
     InsecurePlaintext,
     PassphraseFile,
-    SkipChecks,
     configure_log,
     help_of,
     sentences,
@@ -72,7 +71,6 @@ def take_part(
     insecure_demo_keys: InsecureDemoKeys = False,
     allow_plain: AllowPlain = False,
     insecure_plaintext: InsecurePlaintext = False,
-    insecure_skip_check: SkipChecks = None,
     noise: Annotated[
         NoiseKind,
         typer.Option(
@@ -89,7 +87,6 @@ def take_part(
         if mail is None:
             raise SettingsError("--mail PATH is needed: what to train on; see python -m client --help")
         policy = Policy(min_cohort, insecure_demo_keys, allow_plain, min_noise, max_delta, min_key_bits)
-        skipped = frozenset(insecure_skip_check or ())
         the_task = get_task(task)
         load = _loader(the_task, mail, one_class=allow_one_class)
         party = load_identity(identity, passphrase_file, Role.CLIENT)
@@ -97,9 +94,8 @@ def take_part(
             insecure_demo_keys=insecure_demo_keys,
             allow_plain=allow_plain,
             insecure_plaintext=insecure_plaintext,
-            skipped=skipped,
         )
-        participant = Participant(party, the_task, policy, load, SYSTEM_CLOCK, noise, Checks(skipped))
+        participant = Participant(party, the_task, policy, load, SYSTEM_CLOCK, noise)
         with AggregatorConnection(server or party.address, patience, party, plaintext=insecure_plaintext) as connection:
             session = ClientSession(participant, keep_model=keep_model is not None)
             ending = run_session(connection, session)
@@ -150,9 +146,9 @@ def _fetched(
 ) -> npt.NDArray[np.float64]:
     party = load_identity(identity, passphrase_file, Role.CLIENT)
     address = server or party.address
-    trust = Trust(party.roster.current(), party.registrar)
+    verifier = Verifier(party.roster.current(), party.registrar)
     with AggregatorConnection(address, patience, party, plaintext=plaintext) as connection:
-        return converse(fetch_endorsed_model(len(initial_model(task, 0)), trust), connection.carry).vector
+        return converse(fetch_endorsed_model(len(initial_model(task, 0)), verifier), connection.carry).vector
 
 
 def _read(message: str) -> bytes:

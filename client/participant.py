@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
-from core.checks import Checks, Trust
+from core.checks import Verifier, VerifierFactory
 from core.clock import Clock
-from core.errors import Reason, Refused, SettingsError
+from core.errors import Reason
 from core.federated import client_rng, client_update, encode_update, initial_model, task_digest
 from core.identity import signing
 from core.identity.party import PartyIdentity
@@ -71,7 +71,7 @@ class Participant:
         load: Load,
         clock: Clock,
         noise: NoiseKind = NoiseKind.SHORT,
-        checks: Checks | None = None,
+        verifier: VerifierFactory = Verifier,
     ) -> None:
         self.identity = identity
         self.name = identity.name
@@ -82,7 +82,7 @@ class Participant:
         self._load = load
         self._clock = clock
         self._noise = noise
-        self._checks = checks or Checks()
+        self._make_verifier = verifier
         self._data: Dataset | None = None
         self._run: str | None = None
         self._last: Submission | None = None
@@ -90,9 +90,9 @@ class Participant:
         """Certificates of the keys that something was encrypted with."""
 
     @property
-    def trust(self) -> Trust:
-        """The roster of this moment, and what follows from it."""
-        return Trust(self.identity.roster.current(), self.identity.registrar, self._checks)
+    def verifier(self) -> Verifier:
+        """The checks by the roster of this moment."""
+        return self._make_verifier(self.identity.roster.current(), self.identity.registrar)
 
     @property
     def last(self) -> Submission | None:
@@ -110,19 +110,19 @@ class Participant:
 
         Raises Refused with the name of the check.
         """
-        trust = self.trust
-        description = trust.verify_round(signed)
-        if description.id.run != self._run:
-            raise Refused(Reason.WRONG_DESCRIPTION, "the round belongs to another run than this client joined")
-        try:
-            self._policy.check_key(description.key.scheme, description.key.bits)
-        except SettingsError as error:
-            self._checks.require(False, Reason.BAD_KEY, str(error))
-        trust.verify_key(description.signed_certificate, self._clock.today())
+        verifier = self.verifier
+        description = verifier.verify_round(signed)
+        verifier.require(
+            description.id.run == self._run,
+            Reason.WRONG_DESCRIPTION,
+            "the round belongs to another run than this client joined",
+        )
+        verifier.verify_key_policy(self._policy, description.key.scheme, description.key.bits)
+        verifier.verify_key(description.signed_certificate, self._clock.today())
         self._verify_unused(description, digest(signed.body))
-        trust.verify_encoding(description, self.task, self.values)
-        trust.verify_privacy(description, self._policy)
-        self._checks.require(
+        verifier.verify_encoding(description, self.task, self.values)
+        verifier.verify_privacy(description, self._policy)
+        verifier.require(
             description.min_cohort >= self._policy.min_cohort,
             Reason.COHORT_TOO_SMALL,
             f"the round may open sums of {description.min_cohort} clients; "
@@ -136,7 +136,7 @@ class Participant:
         (What a process before this one encrypted is not known any more; the key holders' ledgers remember.)
         """
         repeated = self._last is not None and self._last.description_digest == description_digest
-        self._checks.require(
+        self.verifier.require(
             repeated or description.signed_certificate.body not in self._used_keys,
             Reason.KEY_USED,
             f"this client has encrypted with the key {description.certificate.serial} before",
@@ -149,12 +149,12 @@ class Participant:
 
         Raises Refused(WRONG_DIGEST or MODEL_LINEAGE).
         """
-        self._checks.require(
+        self.verifier.require(
             digest(model_bytes(model)) == description.model_digest,
             Reason.WRONG_DIGEST,
             "the model is not the one that the round's description names",
         )
-        self.trust.verify_lineage(description, self.task, endorsements)
+        self.verifier.verify_lineage(description, self.task, endorsements)
 
     # -------------------------------------------------------------------------------- training
 
@@ -209,17 +209,21 @@ class Participant:
 
         Raises Refused(WRONG_DESCRIPTION, LIST_SIGNATURES, NOT_IN_LIST or COHORT_TOO_SMALL).
         """
-        if closed.description_digest != submission.description_digest:
-            raise Refused(Reason.WRONG_DESCRIPTION, "the closed list belongs to another round description")
-        self.trust.verify_list(closed.description_digest, closed.commitment_digests, closed.signatures)
+        verifier = self.verifier
+        verifier.require(
+            closed.description_digest == submission.description_digest,
+            Reason.WRONG_DESCRIPTION,
+            "the closed list belongs to another round description",
+        )
+        verifier.verify_list(closed.description_digest, closed.commitment_digests, closed.signatures)
         listed = set(closed.commitment_digests)
-        self._checks.require(
+        verifier.require(
             digest(submission.commitment.body) in listed,
             Reason.NOT_IN_LIST,
             "this client's commitment is not on the closed list",
         )
         needed = max(self._policy.min_cohort, submission.description.min_cohort)
-        self._checks.require(
+        verifier.require(
             len(listed) >= needed,
             Reason.COHORT_TOO_SMALL,
             f"{len(listed)} clients are on the closed list; this client wants at least {needed}",

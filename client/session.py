@@ -13,7 +13,7 @@ import numpy.typing as npt
 import structlog
 
 from client.participant import Participant, Submission
-from core.checks import Trust
+from core.checks import Verifier
 from core.errors import Reason, Refused, RunFailedError
 from core.protocol import RoundDescription, Signed, digest
 from core.wire import federation_pb2 as pb
@@ -134,7 +134,7 @@ class ClientSession:
 
         Raises Refused(NO_MODEL or MODEL_LINEAGE).
         """
-        model = yield from fetch_endorsed_model(self.participant.values, self.participant.trust)
+        model = yield from fetch_endorsed_model(self.participant.values, self.participant.verifier)
         last = self.participant.last
         trained = 0 if last is None else last.header.id.round
         if model.run != self._run or model.round < trained:
@@ -143,7 +143,7 @@ class ClientSession:
         return model.vector
 
 
-def fetch_endorsed_model(values: int, trust: Trust) -> Dialogue[Model]:
+def fetch_endorsed_model(values: int, verifier: Verifier) -> Dialogue[Model]:
     """Fetch the newest global model, shape (values,), if enough key holders have signed it.
 
     Raises Refused(MODEL_LINEAGE), or Refused(NO_MODEL) while no round is completed: the model has learned nothing then.
@@ -151,7 +151,7 @@ def fetch_endorsed_model(values: int, trust: Trust) -> Dialogue[Model]:
     model = yield from fetch_model(values)
     if model.round < 1:
         raise Refused(Reason.NO_MODEL, "the federation has not completed a round yet; its model has learned nothing")
-    trust.verify_endorsements(model.run, model.round, digest(model_bytes(model.vector)), model.endorsements)
+    verifier.verify_endorsements(model.run, model.round, digest(model_bytes(model.vector)), model.endorsements)
     return model
 
 

@@ -7,11 +7,8 @@ aggregator's round again from the raw bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-import structlog
 
 from core.errors import Reason, Refused, SettingsError
 from core.federated import encoding_for, initial_model, task_digest
@@ -38,45 +35,21 @@ from core.wire.messages import (
 )
 from core.wire.streams import model_bytes
 
-log = structlog.get_logger()
-
 
 @dataclass(frozen=True)
-class Checks:
-    """How a party refuses: by the name of the check.
+class Verifier:
+    """One party's checks, by its roster of the moment and the registrar's key.
 
-    Attributes:
-        skipped: checks that are switched off, for experiments that show what each of them is good for.
+    Every check of a party ends in `require`.
     """
-
-    skipped: frozenset[Reason] = frozenset()
-
-    def require(self, holds: bool, check: Reason, sentence: str) -> None:
-        """Raise Refused(check, sentence) unless it holds (or this check is switched off)."""
-        if holds:
-            return
-        if check not in self.skipped:
-            raise Refused(check, sentence)
-        log.warning("check skipped", check=check.value, sentence=sentence)
-
-    @contextmanager
-    def skippable(self) -> Iterator[None]:
-        """Let what is refused inside pass if its check is switched off; the rest of the block is left out then."""
-        try:
-            yield
-        except Refused as refusal:
-            if refusal.reason not in self.skipped:
-                raise
-            log.warning("check skipped", check=refusal.reason.value, sentence=str(refusal))
-
-
-@dataclass(frozen=True)
-class Trust:
-    """Whom and what a party believes: its roster of the moment, the registrar's key, and its checks."""
 
     roster: Roster
     registrar: bytes
-    checks: Checks = Checks()
+
+    def require(self, holds: bool, reason: Reason, message: str) -> None:
+        """Raise Refused(reason, message) unless the check holds."""
+        if not holds:
+            raise Refused(reason, message)
 
     # -------------------------------------------------------------------------------- rounds
 
@@ -86,13 +59,13 @@ class Trust:
         Raises Refused(WRONG_FEDERATION, REVOKED or DESCRIPTION_SIGNATURE).
         """
         description = description_from_bytes(signed.body)
-        self.checks.require(
+        self.require(
             description.federation == self.roster.federation,
             Reason.WRONG_FEDERATION,
             f"the round belongs to the federation {description.federation}, not {self.roster.federation}",
         )
         aggregator = self.roster.active(Role.SERVER, self.roster.server.name)
-        self.checks.require(
+        self.require(
             signing.verify(aggregator.signing_key, signing.ROUND, signed.body, signed.signature),
             Reason.DESCRIPTION_SIGNATURE,
             f"the description of {description.id} is not signed by the aggregator",
@@ -112,24 +85,33 @@ class Trust:
         fits = (certificate.federation, certificate.threshold, certificate.holders) == (
             self.roster.federation, self.roster.threshold, len(self.roster.holders)
         )  # fmt: skip
-        self.checks.require(
+        self.require(
             fits and any(signing.verify(dealer, signing.KEY, signed.body, signed.signature) for dealer in dealers),
             Reason.KEY_CERTIFICATE,
             f"{name} is not one that the registrar dealt to this federation's key holders",
         )
-        self.checks.require(
+        self.require(
             today <= certificate.expires_day,
             Reason.KEY_EXPIRED,
             f"{name} was good until day {certificate.expires_day}, and today is day {today} since 1970-01-01",
         )
-        with self.checks.skippable():
-            check_key(certificate.key)
+        check_key(certificate.key)
         return certificate
+
+    def verify_key_policy(self, policy: Policy, scheme: str, bits: int) -> None:
+        """Refuse a kind of key that this party's policy does not allow. Raises Refused(BAD_KEY)."""
+        try:
+            policy.check_key(scheme, bits)
+        except SettingsError as error:
+            self.require(False, Reason.BAD_KEY, str(error))
 
     def verify_encoding(self, description: RoundDescription, task: Task, values: int) -> None:
         """Refuse a round that is not encoded as the task lays down: Refused(WRONG_TASK or WRONG_DESCRIPTION)."""
-        if description.task != task.name:
-            raise Refused(Reason.WRONG_TASK, f"the round trains {description.task!r}, not {task.name!r}")
+        self.require(
+            description.task == task.name,
+            Reason.WRONG_TASK,
+            f"the round trains {description.task!r}, not {task.name!r}",
+        )
         encoding = description.encoding
         bits = description.key.plaintext_bits
         try:
@@ -137,7 +119,7 @@ class Trust:
             expected = encoding_for(task, *shape, description.mechanism)
         except SettingsError as error:
             raise Refused(Reason.WRONG_DESCRIPTION, f"the round's encoding cannot work: {error}") from error
-        self.checks.require(
+        self.require(
             encoding == expected,
             Reason.WRONG_DESCRIPTION,
             f"the round's encoding is not that of the task {task.name!r}",
@@ -147,12 +129,12 @@ class Trust:
         """Refuse a round with less noise, or a larger delta, than this party wants. Raises Refused(WEAK_PRIVACY)."""
         privacy = description.privacy
         noise = 0.0 if privacy is None else privacy.noise_multiplier
-        self.checks.require(
+        self.require(
             noise >= policy.min_noise,
             Reason.WEAK_PRIVACY,
             f"the round has a noise multiplier of {noise:g}; this party wants at least {policy.min_noise:g}",
         )
-        self.checks.require(
+        self.require(
             policy.max_delta is None or (privacy is not None and privacy.delta <= policy.max_delta),
             Reason.WEAK_PRIVACY,
             f"the round has {'no delta' if privacy is None else f'a delta of {privacy.delta:g}'}; "
@@ -172,7 +154,7 @@ class Trust:
         before = description.id.round - 1
         if before == 0:
             pinned = digest(model_bytes(initial_model(task, description.seed)))
-            self.checks.require(
+            self.require(
                 description.model_digest == pinned,
                 Reason.MODEL_LINEAGE,
                 f"round 1 does not start from the model of {task.name!r} with seed {description.seed}",
@@ -186,7 +168,7 @@ class Trust:
         """Refuse a model of a round that fewer than t key holders have signed. Raises Refused(MODEL_LINEAGE)."""
         statement = model_statement(self.roster.federation, run, round_number, model_digest)
         count = self._signers(signing.MODEL, statement, endorsements)
-        self.checks.require(
+        self.require(
             count >= self.roster.threshold,
             Reason.MODEL_LINEAGE,
             f"the model of round {round_number} is signed by {count} key holders; expected {self.roster.threshold}",
@@ -200,15 +182,14 @@ class Trust:
         Raises Refused(NOT_IN_ROSTER, REVOKED, WRONG_ROLE, WRONG_DESCRIPTION or COMMITMENT_SIGNATURE).
         """
         commitment = commitment_from_bytes(signed.body)
-        with self.checks.skippable():
-            self.roster.active(Role.CLIENT, commitment.client)
-        self.checks.require(
+        client = self.roster.active(Role.CLIENT, commitment.client)
+        self.require(
             commitment.id == description.id and commitment.description_digest == description_digest,
             Reason.WRONG_DESCRIPTION,
             f"the commitment of {commitment.client!r} answers another description than that of {description.id}",
         )
-        self.checks.require(
-            signing.verify(self._signing_key(commitment.client), signing.COMMITMENT, signed.body, signed.signature),
+        self.require(
+            signing.verify(client.signing_key, signing.COMMITMENT, signed.body, signed.signature),
             Reason.COMMITMENT_SIGNATURE,
             f"the commitment of {commitment.client!r} is not signed by that client",
         )
@@ -223,16 +204,19 @@ class Trust:
         """
         found = [self.verify_commitment(each, description, description_digest) for each in signed]
         clients = {commitment.client for commitment in found}
-        self.checks.require(len(clients) == len(found), Reason.DUPLICATE, "a client is in the list twice")
+        self.require(len(clients) == len(found), Reason.DUPLICATE, "a client is in the list twice")
         self._verify_distinct(found, description)
-        self.checks.require(
+        self.require(
             len(clients) >= min_cohort,
             Reason.COHORT_TOO_SMALL,
             f"{len(clients)} clients; a sum of fewer than {min_cohort} is not opened",
         )
         largest = description.encoding.max_cohort
-        if len(found) > largest:
-            raise Refused(Reason.WRONG_DESCRIPTION, f"{len(found)} clients; the slots are wide enough for {largest}")
+        self.require(
+            len(found) <= largest,
+            Reason.WRONG_DESCRIPTION,
+            f"{len(found)} clients; the slots are wide enough for {largest}",
+        )
         return found
 
     def _verify_distinct(self, found: Sequence[Commitment], description: RoundDescription) -> None:
@@ -242,7 +226,7 @@ class Trust:
         first: dict[bytes, str] = {}
         for commitment in found:
             other = first.setdefault(commitment.digest, commitment.client)
-            self.checks.require(
+            self.require(
                 other == commitment.client,
                 Reason.COPIED,
                 f"{other!r} and {commitment.client!r} commit to the same ciphertexts",
@@ -253,15 +237,11 @@ class Trust:
     ) -> None:
         """Refuse a closed list that fewer than t key holders have signed. Raises Refused(LIST_SIGNATURES)."""
         count = self._signers(signing.LIST, list_statement(description_digest, commitment_digests), signatures)
-        self.checks.require(
+        self.require(
             count >= self.roster.threshold,
             Reason.LIST_SIGNATURES,
             f"the closed list is signed by {count} key holders; expected {self.roster.threshold}",
         )
-
-    def _signing_key(self, name: str) -> bytes:
-        """The key of a member of whatever role, revoked or not; one that fits no signature for who is no member."""
-        return next((member.signing_key for member in self.roster.members if member.name == name), b"")
 
     def _signers(self, domain: str, statement: bytes, signatures: Sequence[HolderSignature]) -> int:
         """How many different key holders of the roster have signed the statement."""
@@ -273,10 +253,14 @@ class Trust:
         })  # fmt: skip
 
 
+VerifierFactory = Callable[[Roster, bytes], Verifier]
+"""Makes a party's verifier from its roster and the registrar's key."""
+
+
 def check_same_task(name: str, theirs: bytes, task: Task) -> None:
     """Raise Refused(WRONG_TASK) unless a client trains the same weights with the same encoding."""
     if name != task.name:
         raise Refused(Reason.WRONG_TASK, f"this federation trains {task.name!r}, not {name[:80]!r}")
     if theirs != task_digest(task):
-        sentence = f"the client's {task.name!r} has other weights or another encoding; use the same version"
-        raise Refused(Reason.WRONG_TASK, sentence)
+        message = f"the client's {task.name!r} has other weights or another encoding; use the same version"
+        raise Refused(Reason.WRONG_TASK, message)

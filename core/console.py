@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -15,7 +15,7 @@ from typing import Annotated
 import structlog
 import typer
 
-from core.errors import GrokfedError, Reason
+from core.errors import GrokfedError
 
 # The insecure options have names in the environment too, for those who start containers.
 INSECURE_DEMO_KEYS = "GROKFED_INSECURE_DEMO_KEYS"
@@ -26,7 +26,6 @@ PLAIN_STAMP = (
 )
 INSECURE_PLAINTEXT = "GROKFED_INSECURE_PLAINTEXT"
 PLAINTEXT_STAMP = "INSECURE: connections are not encrypted, and nobody on them proves who it is"
-SKIP_STAMP = "INSECURE: checks are switched off for an experiment: "
 
 
 Identity = Annotated[Path, typer.Option(help="This party's folder, made by `python -m registrar init`.")]
@@ -44,30 +43,14 @@ AllowPlain = Annotated[bool, typer.Option(envvar=ALLOW_PLAIN, help="Agree to a r
 InsecurePlaintext = Annotated[
     bool, typer.Option(envvar=INSECURE_PLAINTEXT, help="No TLS: connections are readable, and nobody proves who it is.")
 ]
-SkipChecks = Annotated[
-    list[Reason] | None,
-    typer.Option(
-        "--insecure-skip-check",
-        metavar="CHECK",
-        help="Switch a check off, by its name, to see what it is good for; may be given several times.",
-    ),
-]
 
 
-def stamp(
-    *,
-    insecure_demo_keys: bool,
-    allow_plain: bool = False,
-    insecure_plaintext: bool = False,
-    skipped: Iterable[str] = (),
-) -> None:
+def stamp(*, insecure_demo_keys: bool, allow_plain: bool = False, insecure_plaintext: bool = False) -> None:
     """Say on the output what was switched off."""
-    names = ", ".join(skipped)
     for switched_off, sentence in (
         (insecure_demo_keys, INSECURE_STAMP),
         (allow_plain, PLAIN_STAMP),
         (insecure_plaintext, PLAINTEXT_STAMP),
-        (names, SKIP_STAMP + names),
     ):
         if switched_off:
             print(sentence, flush=True)

@@ -89,6 +89,6 @@ class Reason(StrEnum):
 class Refused(GrokfedError):  # noqa: N818  "refused" is the word the protocol uses
     """A message that was understood and turned down, with the reason's name."""
 
-    def __init__(self, reason: Reason, sentence: str) -> None:
-        super().__init__(sentence)
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
         self.reason = reason

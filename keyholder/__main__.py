@@ -12,7 +12,6 @@ from typing import Annotated
 
 import typer
 
-from core.checks import Checks
 from core.clock import SYSTEM_CLOCK, today
 from core.console import (
     AllowPlain,
@@ -20,7 +19,6 @@ from core.console import (
     InsecureDemoKeys,
     InsecurePlaintext,
     PassphraseFile,
-    SkipChecks,
     configure_log,
     help_of,
     sentences,
@@ -70,7 +68,6 @@ def hold(
     insecure_demo_keys: InsecureDemoKeys = False,
     allow_plain: AllowPlain = False,
     insecure_plaintext: InsecurePlaintext = False,
-    insecure_skip_check: SkipChecks = None,
     patience: Annotated[float, typer.Option(min=1, help="Seconds to wait for an aggregator that is away.")] = 60.0,
 ) -> None:
     """Hold a share of each round's key: check everything, help to open only sums of whole cohorts, once."""
@@ -79,16 +76,10 @@ def hold(
     configure_log()
     with sentences():
         policy = Policy(min_cohort, insecure_demo_keys, allow_plain, min_noise, max_delta, min_key_bits)
-        skipped = frozenset(insecure_skip_check or ())
         party = load_identity(identity, passphrase_file, Role.KEYHOLDER)
-        stamp(
-            insecure_demo_keys=insecure_demo_keys,
-            allow_plain=allow_plain,
-            insecure_plaintext=insecure_plaintext,
-            skipped=skipped,
-        )
+        stamp(insecure_demo_keys=insecure_demo_keys, allow_plain=allow_plain, insecure_plaintext=insecure_plaintext)
         ledger = Ledger(state or Path("runs", party.name))
-        holder = KeyHolder(party, policy, ledger, difference_rule, SYSTEM_CLOCK, Checks(skipped))
+        holder = KeyHolder(party, policy, ledger, difference_rule, SYSTEM_CLOCK)
         with AggregatorConnection(server or party.address, patience, party, plaintext=insecure_plaintext) as connection:
             print(run_session(connection, HolderSession(holder)))
         ledger.close()

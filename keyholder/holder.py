@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
-from core.checks import Checks, Trust
+from core.checks import Verifier, VerifierFactory
 from core.clock import Clock
 from core.errors import Reason, Refused, SettingsError, StorageError
 from core.federated import initial_model, next_model
 from core.identity import signing
 from core.identity.party import PartyIdentity
 from core.policy import Policy
-from core.protocol import LARGEST_SERIAL, MOST_OFFERED, AttemptId, Commitment, RoundDescription, Signed, digest
+from core.protocol import LARGEST_SERIAL, MOST_OFFERED, AttemptId, RoundDescription, Signed, digest
 from core.secagg.opening import OpenedSum, verify_opened
 from core.secagg.roles import adder_for, payload_bytes
 from core.tasks import get_task
@@ -46,7 +46,7 @@ class VerifiedList:
     task: Task
     statement: bytes
     commitment_digests: tuple[bytes, ...]
-    commitments: dict[str, Commitment]
+    update_digests: dict[str, bytes]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class KeyHolder:
         ledger: Ledger,
         rule: DifferenceRule,
         clock: Clock,
-        checks: Checks | None = None,
+        verifier: VerifierFactory = Verifier,
     ) -> None:
         self.identity = identity
         self.shares = Shares(identity)
@@ -76,15 +76,16 @@ class KeyHolder:
         self._policy = policy
         self._rule = rule
         self._clock = clock
-        self._checks = checks or Checks()
+        self._make_verifier = verifier
         self._total: tuple[bytes, bytes] | None = None
         """The order whose sum was added up last, and that sum."""
         for serial in ledger.spent_keys():  # after a crash between the ledger's entry and the end of the share
             self._destroy(serial)
 
     @property
-    def trust(self) -> Trust:
-        return Trust(self.identity.roster.current(), self.identity.registrar, self._checks)
+    def verifier(self) -> Verifier:
+        """The checks by the roster of this moment."""
+        return self._make_verifier(self.identity.roster.current(), self.identity.registrar)
 
     # -------------------------------------------------------------------------------- keys
 
@@ -94,7 +95,7 @@ class KeyHolder:
         Only those above a serial number: a holder that was away has shares of keys that others have used since, and
         must not offer these alone. Raises Refused(BAD_KEY) if its policy does not allow such keys.
         """
-        self._agree_to_key(scheme, bits)
+        self.verifier.verify_key_policy(self._policy, scheme, bits)
         used = self.ledger.used_keys()
         found = [
             key.signed
@@ -111,7 +112,7 @@ class KeyHolder:
 
         Raises Refused(UNKNOWN_KEY) if there are no serial numbers above.
         """
-        roster = self.trust.roster
+        roster = self.verifier.roster
         missing = wanted - len(self.unused_keys(scheme, bits, above))
         if len(roster.holders) == 1 and missing > 0:
             folder = self.identity.folder
@@ -122,12 +123,6 @@ class KeyHolder:
                 raise Refused(Reason.UNKNOWN_KEY, sentence)
             for serial in dealer.deal(first, missing, scheme, bits):
                 log.info("dealt", serial=serial, scheme=scheme, bits=bits)
-
-    def _agree_to_key(self, scheme: str, bits: int) -> None:
-        try:
-            self._policy.check_key(scheme, bits)
-        except SettingsError as error:
-            self._checks.require(False, Reason.BAD_KEY, str(error))
 
     def destroy_old_shares(self, but: int = 0) -> None:
         """Destroy shares of keys that are expired, or that a signed list is bound to, but for one that is in use."""
@@ -152,42 +147,39 @@ class KeyHolder:
         id, certificate = verified.description.id, verified.description.certificate
         if earlier := self.ledger.signed_list(id):
             self._require_same_list(id, earlier[0], verified.statement)
-            if earlier[0] == verified.statement:
-                return earlier[1]
-        self._checks.require(
+            return earlier[1]
+        self.verifier.require(
             self.shares.has(certificate),
             Reason.UNKNOWN_KEY,
             f"there is no share of the key {certificate.serial} here (any more)",
         )
         signature = self.identity.signing.sign(signing.LIST, verified.statement)
-        if not earlier:
-            with self._checks.skippable():
-                self.ledger.record_list(id, certificate.serial, verified.statement, signature)
-            self.destroy_old_shares(but=certificate.serial)  # a new list means that earlier attempts are over
+        self.ledger.record_list(id, certificate.serial, verified.statement, signature)
+        self.destroy_old_shares(but=certificate.serial)  # a new list means that earlier attempts are over
         return signature
 
     def _require_same_list(self, id: AttemptId, signed: bytes, statement: bytes) -> None:
-        self._checks.require(signed == statement, Reason.LIST_CHANGED, f"another list of {id} was signed before")
+        self.verifier.require(signed == statement, Reason.LIST_CHANGED, f"another list of {id} was signed before")
 
     def _verify(self, order: ListOrder) -> VerifiedList:
-        trust = self.trust
-        description = trust.verify_round(order.round)
-        trust.verify_key(description.signed_certificate, self._clock.today())
-        self._agree_to_key(description.key.scheme, description.key.bits)
+        verifier = self.verifier
+        description = verifier.verify_round(order.round)
+        verifier.verify_key(description.signed_certificate, self._clock.today())
+        verifier.verify_key_policy(self._policy, description.key.scheme, description.key.bits)
         task = _task(description.task)
-        trust.verify_encoding(description, task, len(initial_model(task, 0)))
-        trust.verify_privacy(description, self._policy)
-        trust.verify_lineage(description, task, order.lineage)
+        verifier.verify_encoding(description, task, len(initial_model(task, 0)))
+        verifier.verify_privacy(description, self._policy)
+        verifier.verify_lineage(description, task, order.lineage)
         description_digest = digest(order.round.body)
         needed = self._needed(description)
-        commitments = trust.verify_commitments(order.commitments, description, description_digest, needed)
+        commitments = verifier.verify_commitments(order.commitments, description, description_digest, needed)
         digests = tuple(digest(signed.body) for signed in order.commitments)
         return VerifiedList(
             description=description,
             task=task,
             statement=list_statement(description_digest, digests),
             commitment_digests=digests,
-            commitments={commitment.client: commitment for commitment in commitments},
+            update_digests={commitment.client: commitment.digest for commitment in commitments},
         )
 
     # -------------------------------------------------------------------------------- the sum
@@ -201,58 +193,45 @@ class KeyHolder:
         verified = self._verify_release(order)
         description = verified.description
         id, certificate = description.id, description.certificate
-        if earlier := self._earlier_answer(id, order.digest):
+        if earlier := self.ledger.earlier_answer(id, order.digest):
             return Release(earlier.partial, self._clock.seconds() - started, earlier.exposure)
         share = self.shares.open(certificate)
         exposure = self._check_difference(order, id, self._needed(description))
         total = yield from self._recompute(order, verified)
         answer = Answer(share.partial(total), exposure)
-        self._record_release(id, certificate.serial, order, answer)
+        self.ledger.record_release(id, certificate.serial, order.digest, answer, list(order.contributors))
         self._destroy(certificate.serial)
         return Release(answer.partial, self._clock.seconds() - started, exposure)
 
     def _verify_release(self, order: ReleaseOrder) -> VerifiedList:
-        verified = self._verify(order.list)
+        verified, verifier = self._verify(order.list), self.verifier
         description = verified.description
-        self.trust.verify_list(digest(order.list.round.body), verified.commitment_digests, order.signatures)
+        verifier.verify_list(digest(order.list.round.body), verified.commitment_digests, order.signatures)
         if signed := self.ledger.signed_list(description.id):
             self._require_same_list(description.id, signed[0], verified.statement)
         serial = description.certificate.serial
-        self._checks.require(
+        verifier.require(
             self.ledger.attempt_of_key(serial) in (None, description.id),
             Reason.KEY_USED,
             f"the key {serial} served another attempt before",
         )
         contributors = set(order.contributors)
-        self._checks.require(
+        verifier.require(
             len(contributors) == len(order.contributors), Reason.DUPLICATE, "a client is among the contributors twice"
         )
         for client in order.contributors:
-            self._checks.require(
-                client in verified.commitments,
+            verifier.require(
+                client in verified.update_digests,
                 Reason.NOT_IN_LIST,
                 f"{client[:64]!r} is not on the closed list of {description.id}",
             )
         needed = self._needed(description)
-        self._checks.require(
+        verifier.require(
             len(contributors) >= needed,
             Reason.COHORT_TOO_SMALL,
             f"{len(contributors)} contributors; sums of fewer than {needed} are not opened",
         )
         return verified
-
-    def _earlier_answer(self, id: AttemptId, request: bytes) -> Answer | None:
-        try:
-            return self.ledger.earlier_answer(id, request)
-        except Refused as refusal:
-            self._checks.require(False, refusal.reason, str(refusal))
-            return None
-
-    def _record_release(self, id: AttemptId, serial: int, order: ReleaseOrder, answer: Answer) -> None:
-        try:
-            self.ledger.record_release(id, serial, order.digest, answer, list(order.contributors))
-        except Refused as refusal:
-            self._checks.require(False, refusal.reason, str(refusal))
 
     def _needed(self, description: RoundDescription) -> int:
         """The smallest cohort that this holder and this round agree to."""
@@ -266,27 +245,26 @@ class KeyHolder:
         exposure = exposed_by(frozenset(order.contributors), earlier, needed, id.run)
         if exposure and self._rule is DifferenceRule.ENFORCE:
             rule = f"a difference of fewer than {needed} clients is not opened where --difference-rule is enforce"
-            self._checks.require(False, Reason.TOO_SIMILAR, f"{exposure}, and {rule}")
+            self.verifier.require(False, Reason.TOO_SIMILAR, f"{exposure}, and {rule}")
         return exposure
 
     def _recompute(self, order: ReleaseOrder, verified: VerifiedList) -> Dialogue[bytes]:
         if self._total is not None and self._total[0] == order.digest:
             return self._total[1]
-        description = verified.description
+        description, verifier = verified.description, self.verifier
         count = description.encoding.plaintexts
         adder, length = adder_for(description.key, count), payload_bytes(description.key, count)
         for client in order.contributors:
             payload = yield from fetch_update(description.id, client, length)
-            commitment = verified.commitments.get(client)
-            self._checks.require(
-                commitment is not None and digest(payload) == commitment.digest,
+            verifier.require(
+                digest(payload) == verified.update_digests.get(client),
                 Reason.WRONG_DIGEST,
                 f"the update of {client!r} is not the one it committed to",
             )
             adder.check(payload)
             adder.add(payload)
         total = adder.payload()
-        self._checks.require(
+        verifier.require(
             digest(total) == order.sum_digest,
             Reason.WRONG_SUM,
             "the aggregator's sum is not the sum of the contributions",
@@ -305,11 +283,11 @@ class KeyHolder:
         description = verified.description
         id = description.id
         released = self.ledger.released_request(id.run, id.round)
-        self._checks.require(
+        self.verifier.require(
             released in (None, order.digest), Reason.ALREADY_RELEASED, f"{id} was opened here for another request"
         )
         expected = digest(model_bytes((yield from self._next_model(order, verified))))
-        self._checks.require(
+        self.verifier.require(
             model_digest == expected, Reason.WRONG_MODEL, f"the model after {id} does not follow from the opened sum"
         )
         signature = self._signed_model(id, model_digest)
@@ -318,19 +296,18 @@ class KeyHolder:
 
     def _signed_model(self, id: AttemptId, model_digest: bytes) -> bytes:
         if earlier := self.ledger.endorsed_model(id.run, id.round):
-            same = earlier[0] == model_digest
-            self._checks.require(same, Reason.WRONG_MODEL, f"another model of round {id.round} was endorsed before")
-            if same:
-                return earlier[1]
+            self.verifier.require(
+                earlier[0] == model_digest, Reason.WRONG_MODEL, f"another model of round {id.round} was endorsed before"
+            )
+            return earlier[1]
         statement = model_statement(self.identity.federation, id.run, id.round, model_digest)
         signature = self.identity.signing.sign(signing.MODEL, statement)
-        if not earlier:
-            self.ledger.record_model(id, model_digest, signature)
+        self.ledger.record_model(id, model_digest, signature)
         return signature
 
     def _next_model(self, order: ReleaseOrder, verified: VerifiedList) -> Dialogue[FloatArray]:
         description = verified.description
-        key, encoding, roster = description.key, description.encoding, self.trust.roster
+        key, encoding, roster = description.key, description.encoding, self.verifier.roster
         total = yield from self._recompute(order, verified)
         count = encoding.plaintexts
         raw = yield from fetch_opened_sum(description.id, count * 2 * key.plaintext_bytes)
@@ -338,8 +315,11 @@ class KeyHolder:
         verify_opened(key, roster.threshold, len(roster.holders), total, opened)
         cohort = encoding.decode(opened.plaintexts, len(order.contributors))
         model = (yield from fetch_model(encoding.values, description.id.round - 1)).vector
-        if digest(model_bytes(model)) != description.model_digest:
-            raise Refused(Reason.WRONG_DIGEST, "the model is not the one that the round's description names")
+        self.verifier.require(
+            digest(model_bytes(model)) == description.model_digest,
+            Reason.WRONG_DIGEST,
+            "the model is not the one that the round's description names",
+        )
         return next_model(model, cohort)
 
 

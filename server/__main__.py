@@ -21,13 +21,11 @@ import structlog
 import typer
 from rich.console import Console
 
-from core.checks import Checks
 from core.console import (
     Identity,
     InsecureDemoKeys,
     InsecurePlaintext,
     PassphraseFile,
-    SkipChecks,
     configure_log,
     help_of,
     sentences,
@@ -134,7 +132,6 @@ def serve(
     ] = None,
     insecure_demo_keys: InsecureDemoKeys = False,
     insecure_plaintext: InsecurePlaintext = False,
-    insecure_skip_check: SkipChecks = None,
 ) -> None:
     """Lead the rounds and add updates that cannot be read here."""
     if context.invoked_subcommand is not None:
@@ -159,10 +156,8 @@ def serve(
             patience_seconds=patience,
             deal=f"python -m keyholder deal FEDERATION --scheme {scheme} --key-bits {key_bits}",
         )
-        skipped = frozenset(insecure_skip_check or ())
         settings = RunSettings(
             *(task, scheme, key_bits, seed, rules, insecure_demo_keys, count_cap, insecure_plaintext),
-            tuple(sorted(skipped)),
             privacy_of(clip_norm, noise_multiplier, delta, max_colluders, epsilon_budget),
         )
         if settings.privacy is not None and test is None:
@@ -176,12 +171,12 @@ def serve(
         encoding_for(the_task, values, plaintext_bits, max_cohort, count_cap, settings.mechanism)  # or say now why not
         settings = within_budget(settings, values)
         test_data = the_task.load_test(test, seed, clients) if test is not None else None
-        stamp(insecure_demo_keys=insecure_demo_keys, insecure_plaintext=insecure_plaintext, skipped=skipped)
+        stamp(insecure_demo_keys=insecure_demo_keys, insecure_plaintext=insecure_plaintext)
         if settings.weaker_key:
             log.warning("key size", advice=settings.weaker_key.strip())
         if metrics_at is not None:
             print(f"metrics at port {metrics.serve(metrics_at)}", flush=True)
-        if not asyncio.run(_serve(settings, places, party, the_task, test_data, Checks(skipped))):
+        if not asyncio.run(_serve(settings, places, party, the_task, test_data)):
             raise KeyboardInterrupt
 
 
@@ -214,12 +209,11 @@ async def _serve(
     identity: PartyIdentity,
     task: Task,
     test_data: Dataset | None,
-    checks: Checks,
 ) -> bool:
     """Run to the end; False if a signal ended it before (an unfinished run goes on at the next start)."""
     store = Store(places.state)
     run = _begin_or_resume(store, settings, task, places.state)
-    coordinator = Coordinator(run, settings, task, store, identity, test_data, checks=checks)
+    coordinator = Coordinator(run, settings, task, store, identity, test_data)
     server: grpc.aio.Server | None = None
     _end_on_signals(asyncio.current_task())
     try:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
-from core.checks import Trust
+from core.checks import Verifier
 from core.errors import Reason, Refused
 from core.federated import next_model
 from core.protocol import (
@@ -81,7 +81,7 @@ class Attempt:
 
     # -------------------------------------------------------------------------------- commitments and updates
 
-    def commit(self, client: str, signed: Signed, timings: Timings, trust: Trust) -> tuple[Commitment, bool]:
+    def commit(self, client: str, signed: Signed, timings: Timings, trust: Verifier) -> tuple[Commitment, bool]:
         """Check and store a client's commitment; whether it is new is the second value."""
         if (id := commitment_from_bytes(signed.body).id) != self.id:
             raise Refused(Reason.ROUND_NOT_OPEN, f"{id} is not open for commitments; {self.id} is")
@@ -95,7 +95,7 @@ class Attempt:
         if self.description.key.scheme != PLAIN:
             other = self._store.committed_to(self.id, commitment.digest, but=client)
             sentence = f"{client!r} commits to the same ciphertexts as {other!r}"
-            trust.checks.require(other is None, Reason.COPIED, sentence)  # holders would turn down a list of both
+            trust.require(other is None, Reason.COPIED, sentence)  # holders would turn down a list of both
         return commitment, self._store.add_commitment(commitment, signed, timings)
 
     def check_header(self, header: SubmissionHeader) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
-from core.checks import Checks, Trust
+from core.checks import Verifier
 from core.errors import Reason, StorageError
 from core.federated import encoding_for, evaluate_model, initial_model
 from core.identity import signing
@@ -79,7 +79,6 @@ class Coordinator:
         identity: PartyIdentity,
         test_data: Dataset | None = None,
         clock: Callable[[], float] = time.monotonic,
-        checks: Checks | None = None,
     ) -> None:
         self.run = run
         self.settings = settings if settings.privacy is None else _choosing_secretly(settings, store, run)
@@ -94,7 +93,6 @@ class Coordinator:
         self.store = store
         self._test_data = test_data
         self._clock = clock
-        self._checks = checks or Checks()
         self.lock = asyncio.Lock()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="aggregator")
         self._wakeup = asyncio.Event()
@@ -113,9 +111,9 @@ class Coordinator:
         return self.state.phase
 
     @property
-    def trust(self) -> Trust:
+    def trust(self) -> Verifier:
         """The roster of this moment, and what follows from it."""
-        return Trust(self.identity.roster.current(), self.identity.registrar, self._checks)
+        return Verifier(self.identity.roster.current(), self.identity.registrar)
 
     # -------------------------------------------------------------------------------- life
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable
 
 import structlog
 
-from core.checks import Trust
+from core.checks import Verifier
 from core.errors import Refused
 from core.protocol import MOST_OFFERED, KeyCertificate, Signed
 from core.wire.messages import certificate_from_bytes
@@ -49,7 +49,7 @@ class KeyOffers:
         """Replace what a holder has offered before."""
         self._offers[holder] = {certificate_from_bytes(key.body).serial: key for key in keys}
 
-    def choose(self, needed: int, scheme: str, bits: int, trust: Trust, today: int) -> Signed | None:
+    def choose(self, needed: int, scheme: str, bits: int, trust: Verifier, today: int) -> Signed | None:
         """The key with the lowest serial number that `needed` holders offer alike, if there is one that can be used."""
         used = self._used()
         votes = Counter(offer for keys in self._offers.values() for offer in keys.items())
@@ -60,7 +60,7 @@ class KeyOffers:
         return None
 
     @staticmethod
-    def _usable(signed: Signed, scheme: str, bits: int, trust: Trust, today: int) -> bool:
+    def _usable(signed: Signed, scheme: str, bits: int, trust: Verifier, today: int) -> bool:
         try:
             certificate: KeyCertificate = trust.verify_key(signed, today)
         except Refused as refusal:

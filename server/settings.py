@@ -24,7 +24,6 @@ class RunSettings:
     insecure_demo_keys: bool = False
     count_cap: int = 0
     insecure_plaintext: bool = False
-    skipped_checks: tuple[str, ...] = ()
     privacy: Privacy | None = None
 
     def __post_init__(self) -> None:
@@ -59,13 +58,11 @@ class RunSettings:
     @property
     def insecurities(self) -> list[str]:
         """What was switched off, for the stamp on everything the run leaves behind."""
-        skipped = ", ".join(self.skipped_checks)
         found = {
             "nothing is encrypted": self.scheme == PLAIN,
             f"keys of {self.key_bits} bits protect nothing": self.scheme != PLAIN and self.key_bits < SAFE_KEY_BITS,
             f"sums of {self.rules.min_cohort} client": self.rules.min_cohort < 2,
             "connections without TLS": self.insecure_plaintext,
-            f"checks switched off: {skipped}": bool(skipped),
         }
         return [sentence for sentence, holds in found.items() if holds]
 
@@ -81,7 +78,7 @@ class RunSettings:
 
     def to_json(self) -> dict[str, Any]:
         """As stored with the run."""
-        return asdict(self) | {"skipped_checks": list(self.skipped_checks)}
+        return asdict(self)
 
     def check_same(self, stored: dict[str, Any], where: str) -> None:
         """Raise SettingsError naming the first setting that an unfinished run was started with and that differs."""

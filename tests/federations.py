@@ -25,9 +25,9 @@ import numpy.typing as npt
 import pytest
 
 from client.participant import Participant
-from core.checks import Checks, Trust
+from core.checks import Verifier
 from core.clock import Clock, today
-from core.errors import Refused
+from core.errors import Reason, Refused
 from core.federated import encoding_for, initial_model, next_model
 from core.identity import signing
 from core.identity.party import PartyIdentity, load_identity
@@ -47,6 +47,7 @@ from core.wire.messages import (
     model_statement,
 )
 from core.wire.streams import model_bytes
+from experiments.cheating_server.lenient import ledger_without, verifier_without
 from keyholder.dealer import Dealer, highest_serial
 from keyholder.difference import DifferenceRule
 from keyholder.holder import KeyHolder
@@ -110,8 +111,9 @@ class SmallFederation:
     def holders(self) -> list[str]:
         return [member.name for member in self.roster.holders]
 
-    def trust(self, checks: Checks | None = None) -> Trust:
-        return Trust(self.roster, self.registrar.signing.public, checks or Checks())
+    def verifier(self, passes: Iterable[Reason] = ()) -> Verifier:
+        """The checks by everybody's roster, without those that are named."""
+        return verifier_without(frozenset(passes))(self.roster, self.registrar.signing.public)
 
     def revoke(self, name: str) -> None:
         """Everybody's roster says so from now on."""
@@ -137,16 +139,16 @@ class SmallFederation:
         *,
         policy: Policy = POLICY,
         rule: DifferenceRule = DifferenceRule.ENFORCE,
-        checks: Checks | None = None,
+        passes: Iterable[Reason] = (),
         day: int | None = None,
     ) -> KeyHolder:
         """A key holder. To start it again, close its `ledger` and make another one in the same state folder."""
-        self._ledgers.append(Ledger(state))
+        self._ledgers.append(ledger_without(frozenset(passes), state))
         identity, clock = self[self.holders[number - 1]], Clock(lambda: today() if day is None else day)
-        return KeyHolder(identity, policy, self._ledgers[-1], rule, clock, checks)
+        return KeyHolder(identity, policy, self._ledgers[-1], rule, clock, verifier_without(frozenset(passes)))
 
     def participant(
-        self, number: int, *, policy: Policy = POLICY, checks: Checks | None = None, day: int | None = None
+        self, number: int, *, policy: Policy = POLICY, passes: Iterable[Reason] = (), day: int | None = None
     ) -> Participant:
         """A client with made-up mail, who has joined the run RUN."""
         made = Participant(
@@ -155,7 +157,7 @@ class SmallFederation:
             policy,
             made_up_mail,
             Clock(lambda: today() if day is None else day),
-            checks=checks,
+            verifier=verifier_without(frozenset(passes)),
         )
         made.enrolled(RUN)
         return made

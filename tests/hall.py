@@ -24,8 +24,7 @@ import numpy.typing as npt
 from federations import BITS, POLICY, RUN, SPAM, VALUES, SmallFederation
 
 from client.participant import Participant, Submission
-from core.checks import Checks
-from core.clock import today
+from core.clock import SYSTEM_CLOCK
 from core.errors import Reason, Refused, StorageError
 from core.federated import client_rng, client_update, encoding_for, initial_model
 from core.protocol import AttemptId, Signed, Timings
@@ -69,7 +68,6 @@ class Hall:
     federation: SmallFederation
     rules: RoundRules = RULES
     scheme: str = "plain"
-    checks: Checks | None = None
     now: float = 0.0
     falsify: dict[str, Callable[[bytes], bytes]] = field(default_factory=dict)
     delivered: int = 0
@@ -87,7 +85,7 @@ class Hall:
 
     def participant(self, name: str) -> Participant:
         """A client's process, just started and told which run it is."""
-        made = Participant(self.federation[name], SPAM, POLICY, mailbox, today)
+        made = Participant(self.federation[name], SPAM, POLICY, mailbox, SYSTEM_CLOCK)
         made.enrolled(RUN)
         return made
 
@@ -98,7 +96,7 @@ class Hall:
         if not self.store.has_runs():
             self.store.begin_run(RUN, self.settings.to_json(), initial_model(SPAM, 0))
         self.coordinator = Coordinator(
-            RUN, self.settings, SPAM, self.store, self.federation.server, clock=lambda: self.now, checks=self.checks
+            RUN, self.settings, SPAM, self.store, self.federation.server, clock=lambda: self.now
         )
         self.clients, self.keys = ClientCalls(self.coordinator), HolderCalls(self.coordinator)
         self.outboxes.clear()

@@ -18,7 +18,7 @@ from federations import SmallFederation
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from core.checks import Trust
+from core.checks import Verifier
 from core.errors import Reason, Refused
 from core.identity import certificates
 from core.identity.certificates import server_name
@@ -189,8 +189,8 @@ class Untouched:
         self.reached = 0
 
     @property
-    def trust(self) -> Trust:
-        return self._federation.trust()
+    def trust(self) -> Verifier:
+        return self._federation.verifier()
 
     def __getattr__(self, name: str) -> Any:
         self.reached += 1

@@ -59,7 +59,7 @@ def attempt(honest: HonestAttempt, store: Store) -> Attempt:
 
 
 def commit_all(attempt: Attempt, honest: HonestAttempt) -> None:
-    trust = honest.federation.trust()
+    trust = honest.federation.verifier()
     for name, signed in honest.commitments.items():
         attempt.commit(name, signed, TIMINGS, trust)
 
@@ -67,7 +67,7 @@ def commit_all(attempt: Attempt, honest: HonestAttempt) -> None:
 def test_a_copy_is_refused_when_it_is_committed_to_and_both_are_named(
     attempt: Attempt, honest: HonestAttempt, store: Store
 ) -> None:
-    trust = honest.federation.trust()
+    trust = honest.federation.verifier()
     attempt.commit("client-1", honest.commitments["client-1"], TIMINGS, trust)
     honest.commit_to("client-2", honest.payloads["client-1"])
     with pytest.raises(Refused, match="'client-2' commits to the same ciphertexts as 'client-1'") as caught:
@@ -110,14 +110,14 @@ def reason(call: Callable[..., object], *arguments: object) -> Reason:
 
 
 def test_a_clients_own_commitment_is_taken_once(attempt: Attempt, honest: HonestAttempt) -> None:
-    trust, signed = honest.federation.trust(), honest.commitments["client-1"]
+    trust, signed = honest.federation.verifier(), honest.commitments["client-1"]
     assert attempt.commit("client-1", signed, TIMINGS, trust) == (honest.commitment("client-1"), True)
     assert attempt.commit("client-1", signed, TIMINGS, trust) == (honest.commitment("client-1"), False)
     assert names_of(attempt.listed()) == {"client-1"}
 
 
 def test_a_commitment_in_anothers_name_is_not_taken(attempt: Attempt, honest: HonestAttempt) -> None:
-    trust = honest.federation.trust()
+    trust = honest.federation.verifier()
     with pytest.raises(Refused, match="'client-2' brings a commitment in the name of 'client-1'") as caught:
         attempt.commit("client-2", honest.commitments["client-1"], TIMINGS, trust)
     assert caught.value.reason is Reason.COMMITMENT_SIGNATURE
@@ -137,12 +137,12 @@ def test_a_commitment_to_something_else_is_not_taken(
     attempt: Attempt, honest: HonestAttempt, changes: dict[str, Any], refused: Reason
 ) -> None:
     signed = honest.federation.sign_commitment(replace(honest.commitment("client-1"), **changes))
-    assert reason(attempt.commit, "client-1", signed, TIMINGS, honest.federation.trust()) is refused
+    assert reason(attempt.commit, "client-1", signed, TIMINGS, honest.federation.verifier()) is refused
 
 
 def test_a_forged_commitment_is_not_taken(attempt: Attempt, honest: HonestAttempt) -> None:
     forged = replace(honest.commitments["client-1"], signature=bytes(64))
-    assert reason(attempt.commit, "client-1", forged, TIMINGS, honest.federation.trust()) is (
+    assert reason(attempt.commit, "client-1", forged, TIMINGS, honest.federation.verifier()) is (
         Reason.COMMITMENT_SIGNATURE
     )
 
@@ -150,13 +150,13 @@ def test_a_forged_commitment_is_not_taken(attempt: Attempt, honest: HonestAttemp
 def test_a_second_commitment_of_a_client_is_not_taken(attempt: Attempt, honest: HonestAttempt) -> None:
     commit_all(attempt, honest)
     again = honest.federation.sign_commitment(replace(honest.commitment("client-1"), submission=bytes(16)))
-    assert reason(attempt.commit, "client-1", again, TIMINGS, honest.federation.trust()) is Reason.DUPLICATE
+    assert reason(attempt.commit, "client-1", again, TIMINGS, honest.federation.verifier()) is Reason.DUPLICATE
 
 
 def test_the_closed_list_is_in_the_order_of_names_and_verifies(
     attempt: Attempt, honest: HonestAttempt, store: Store
 ) -> None:
-    trust = honest.federation.trust()
+    trust = honest.federation.verifier()
     for name in ("client-3", "client-1", "client-2"):
         attempt.commit(name, honest.commitments[name], TIMINGS, trust)
     attempt.list_signatures = {each.holder: each.signature for each in reversed(honest.list_signatures())}
@@ -226,7 +226,7 @@ def test_nothing_is_added_but_what_the_client_committed_to(
 
 
 def test_who_has_not_committed_uploads_nothing(attempt: Attempt, honest: HonestAttempt, store: Store) -> None:
-    trust = honest.federation.trust()
+    trust = honest.federation.verifier()
     for name in ("client-1", "client-2"):
         attempt.commit(name, honest.commitments[name], TIMINGS, trust)
     store.announce_list(honest.id, ())

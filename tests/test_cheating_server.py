@@ -16,9 +16,8 @@ import pytest
 from gmpy2 import is_prime
 from typer.testing import CliRunner
 
-from core.checks import Checks
 from core.errors import Reason, Refused, SettingsError
-from core.identity.members import check_threshold
+from core.identity.members import Role, check_threshold
 from core.secagg.dealing import deal
 from core.secagg.encoding import Encoding
 from core.secagg.key_generation import generate_private_key
@@ -31,10 +30,11 @@ from experiments.cheating_server.attack import Attack
 from experiments.cheating_server.attacks import ATTACKS, CONSPIRACIES
 from experiments.cheating_server.ciphertexts import blend, decrypt, slots, unmixed
 from experiments.cheating_server.factoring import factor, small_factors
+from experiments.cheating_server.lenient import verifier_without
 from experiments.cheating_server.loot import Loot
 from experiments.cheating_server.page import write_page
 from experiments.cheating_server.report import Report, needs, write_csv
-from experiments.cheating_server.stage import SINGLE, THREE_OF_FOUR, THRESHOLD
+from experiments.cheating_server.stage import REVOKED, SINGLE, THREE_OF_FOUR, THRESHOLD
 from experiments.cheating_server.suite import Experience, Outcome, Suite, Trial
 
 
@@ -107,16 +107,17 @@ def test_a_threshold_of_more_than_half_passes(threshold, holders):
 # --- Switching checks off ---
 
 
-def test_what_is_refused_in_a_skippable_block_passes_only_if_its_check_is_off():
-    def refuse() -> None:
-        raise Refused(Reason.REVOKED, "no")
-
-    with Checks(frozenset({Reason.REVOKED})).skippable():
-        refuse()
-    with pytest.raises(Refused), Checks(frozenset({Reason.NOT_IN_ROSTER})).skippable():
-        refuse()
-    with pytest.raises(Refused), Checks().skippable():
-        refuse()
+def test_a_lenient_verifier_lets_only_the_named_check_pass(suite):
+    lax = verifier_without(frozenset({Reason.REVOKED}))(
+        suite.stage(THRESHOLD).identities["client-1"].roster.current(), b""
+    )
+    lax.require(False, Reason.REVOKED, "no")
+    with pytest.raises(Refused, match="not on the list"):
+        lax.require(False, Reason.NOT_IN_LIST, "not on the list")
+    assert lax.roster.active(Role.CLIENT, REVOKED).name == REVOKED
+    for name in ("stranger-1", "server"):
+        with pytest.raises(Refused):
+            lax.roster.active(Role.CLIENT, name)
 
 
 # --- The attacker's arithmetic ---

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from federations import SPAM, VALUES, HonestAttempt, SmallFederation
 
-from core.checks import Checks, Trust, check_same_task
+from core.checks import Verifier, check_same_task
 from core.clock import today
 from core.errors import Reason, Refused
 from core.federated import encoding_for, initial_model, task_digest
@@ -38,8 +38,8 @@ def attempt(federation: SmallFederation) -> HonestAttempt:
 
 
 @pytest.fixture(scope="module")
-def trust(federation: SmallFederation) -> Trust:
-    return federation.trust()
+def verifier(federation: SmallFederation) -> Verifier:
+    return federation.verifier()
 
 
 def reason(check: Callable[..., object], *arguments: object) -> Reason:
@@ -53,56 +53,50 @@ def forged(signed: Signed) -> Signed:
     return replace(signed, signature=bytes(64))
 
 
-# ------------------------------------------------------------------------------------------------ Checks
+# ------------------------------------------------------------------------------------------------ require
 
 
-def test_a_check_that_holds_says_nothing() -> None:
-    Checks().require(True, Reason.COPIED, "two are the same")
+def test_a_check_that_holds_says_nothing(verifier: Verifier) -> None:
+    verifier.require(True, Reason.COPIED, "two are the same")
 
 
-def test_a_check_refuses_by_its_own_name() -> None:
+def test_a_check_refuses_by_its_own_name(verifier: Verifier) -> None:
     with pytest.raises(Refused, match="two are the same") as caught:
-        Checks().require(False, Reason.COPIED, "two are the same")
+        verifier.require(False, Reason.COPIED, "two are the same")
     assert caught.value.reason is Reason.COPIED
-
-
-def test_switched_off_is_only_the_check_that_was_named() -> None:
-    checks = Checks(frozenset({Reason.COPIED}))
-    checks.require(False, Reason.COPIED, "two are the same")
-    assert reason(checks.require, False, Reason.DUPLICATE, "twice") is Reason.DUPLICATE
 
 
 # ------------------------------------------------------------------------------------------------ the description
 
 
-def test_the_aggregators_description_is_believed(trust: Trust, attempt: HonestAttempt) -> None:
-    assert trust.verify_round(attempt.signed) == attempt.description
+def test_the_aggregators_description_is_believed(verifier: Verifier, attempt: HonestAttempt) -> None:
+    assert verifier.verify_round(attempt.signed) == attempt.description
 
 
 def test_a_description_is_refused_unless_the_aggregator_signed_exactly_it_as_one(
-    trust: Trust, attempt: HonestAttempt, federation: SmallFederation
+    verifier: Verifier, attempt: HonestAttempt, federation: SmallFederation
 ) -> None:
     other = federation.sign_round(replace(attempt.description, seed=1))
     by_holder = federation["keyholder-1"].signing.sign(signing.ROUND, attempt.signed.body)
     as_model = federation.server.signing.sign(signing.MODEL, attempt.signed.body)
     for signature in (bytes(64), other.signature, by_holder, as_model):
         signed = Signed(attempt.signed.body, signature)
-        assert reason(trust.verify_round, signed) is Reason.DESCRIPTION_SIGNATURE
+        assert reason(verifier.verify_round, signed) is Reason.DESCRIPTION_SIGNATURE
 
 
 def test_a_description_of_another_federation_is_refused(
-    trust: Trust, attempt: HonestAttempt, federation: SmallFederation
+    verifier: Verifier, attempt: HonestAttempt, federation: SmallFederation
 ) -> None:
     signed = federation.sign_round(replace(attempt.description, federation="f" * 16))
-    assert reason(trust.verify_round, signed) is Reason.WRONG_FEDERATION
+    assert reason(verifier.verify_round, signed) is Reason.WRONG_FEDERATION
 
 
 def test_nothing_of_a_revoked_aggregator_is_believed(tmp_path: Path) -> None:
     federation = SmallFederation(tmp_path / "federation", clients=1, holders=1, threshold=1)
     signed = HonestAttempt(federation, federation.deal()[0]).signed
-    federation.trust().verify_round(signed)
+    federation.verifier().verify_round(signed)
     federation.revoke("server")
-    assert reason(federation.trust().verify_round, signed) is Reason.REVOKED
+    assert reason(federation.verifier().verify_round, signed) is Reason.REVOKED
 
 
 # ------------------------------------------------------------------------------------------------ the key
@@ -113,11 +107,11 @@ def certified(federation: SmallFederation, certificate: KeyCertificate, by: sign
     return Signed(body, (by or federation.registrar.signing).sign(signing.KEY, body))
 
 
-def test_a_dealt_key_is_believed_until_the_end_of_its_last_day(trust: Trust, attempt: HonestAttempt) -> None:
+def test_a_dealt_key_is_believed_until_the_end_of_its_last_day(verifier: Verifier, attempt: HonestAttempt) -> None:
     signed, certificate = attempt.description.signed_certificate, attempt.description.certificate
-    assert trust.verify_key(signed, TODAY) == certificate
-    assert trust.verify_key(signed, certificate.expires_day) == certificate
-    assert reason(trust.verify_key, signed, certificate.expires_day + 1) is Reason.KEY_EXPIRED
+    assert verifier.verify_key(signed, TODAY) == certificate
+    assert verifier.verify_key(signed, certificate.expires_day) == certificate
+    assert reason(verifier.verify_key, signed, certificate.expires_day + 1) is Reason.KEY_EXPIRED
 
 
 @pytest.mark.parametrize(
@@ -126,18 +120,20 @@ def test_a_dealt_key_is_believed_until_the_end_of_its_last_day(trust: Trust, att
     ids=["another federation", "a lower threshold", "more holders", "a higher threshold"],
 )
 def test_a_key_that_was_dealt_otherwise_is_refused_whoever_signed_it(
-    trust: Trust, attempt: HonestAttempt, federation: SmallFederation, change: dict[str, Any]
+    verifier: Verifier, attempt: HonestAttempt, federation: SmallFederation, change: dict[str, Any]
 ) -> None:
     signed = certified(federation, replace(attempt.description.certificate, **change))
-    assert reason(trust.verify_key, signed, TODAY) is Reason.KEY_CERTIFICATE
+    assert reason(verifier.verify_key, signed, TODAY) is Reason.KEY_CERTIFICATE
 
 
-def test_the_aggregators_own_key_is_refused(trust: Trust, attempt: HonestAttempt, federation: SmallFederation) -> None:
+def test_the_aggregators_own_key_is_refused(
+    verifier: Verifier, attempt: HonestAttempt, federation: SmallFederation
+) -> None:
     """The attack: whoever hands out a key of its own can read every update."""
     for name in ("server", "keyholder-1", "client-1"):
         signed = certified(federation, attempt.description.certificate, by=federation[name].signing)
-        assert reason(trust.verify_key, signed, TODAY) is Reason.KEY_CERTIFICATE
-    assert reason(trust.verify_key, forged(attempt.description.signed_certificate), TODAY) is Reason.KEY_CERTIFICATE
+        assert reason(verifier.verify_key, signed, TODAY) is Reason.KEY_CERTIFICATE
+    assert reason(verifier.verify_key, forged(attempt.description.signed_certificate), TODAY) is Reason.KEY_CERTIFICATE
 
 
 def test_a_single_holder_deals_its_own_keys_and_one_of_several_does_not(tmp_path: Path) -> None:
@@ -146,9 +142,9 @@ def test_a_single_holder_deals_its_own_keys_and_one_of_several_does_not(tmp_path
         certificate = certificate_from_bytes(federation.deal()[0].body)
         signed = certified(federation, certificate, by=federation["keyholder-1"].signing)
         if accepted:
-            assert federation.trust().verify_key(signed, TODAY) == certificate
+            assert federation.verifier().verify_key(signed, TODAY) == certificate
         else:
-            assert reason(federation.trust().verify_key, signed, TODAY) is Reason.KEY_CERTIFICATE
+            assert reason(federation.verifier().verify_key, signed, TODAY) is Reason.KEY_CERTIFICATE
 
 
 @pytest.mark.parametrize(
@@ -161,7 +157,7 @@ def test_a_single_holder_deals_its_own_keys_and_one_of_several_does_not(tmp_path
     ids=["too short", "even", "prime"],
 )
 def test_a_key_that_no_honest_dealer_makes_is_refused_whoever_signed_it(
-    trust: Trust,
+    verifier: Verifier,
     attempt: HonestAttempt,
     federation: SmallFederation,
     modulus: Callable[[int], int],
@@ -172,28 +168,28 @@ def test_a_key_that_no_honest_dealer_makes_is_refused_whoever_signed_it(
         federation, replace(certificate, key=PublicKey("paillier", 256, modulus(certificate.key.modulus)))
     )
     with pytest.raises(Refused, match=sentence) as caught:
-        trust.verify_key(signed, TODAY)
+        verifier.verify_key(signed, TODAY)
     assert caught.value.reason is Reason.BAD_KEY
 
 
 # ------------------------------------------------------------------------------------------------ the encoding
 
 
-def test_the_tasks_own_encoding_is_accepted(trust: Trust, attempt: HonestAttempt) -> None:
-    trust.verify_encoding(attempt.description, SPAM, VALUES)
+def test_the_tasks_own_encoding_is_accepted(verifier: Verifier, attempt: HonestAttempt) -> None:
+    verifier.verify_encoding(attempt.description, SPAM, VALUES)
 
 
 def test_the_encoding_for_other_cohorts_and_counts_is_the_aggregators_to_choose(
-    trust: Trust, attempt: HonestAttempt
+    verifier: Verifier, attempt: HonestAttempt
 ) -> None:
     for cohort, cap in ((2, 0), (100, 0), (8, 500)):
         encoding = encoding_for(SPAM, VALUES, 224, cohort, cap)
-        trust.verify_encoding(replace(attempt.description, encoding=encoding), SPAM, VALUES)
+        verifier.verify_encoding(replace(attempt.description, encoding=encoding), SPAM, VALUES)
 
 
-def test_a_round_of_another_task_is_refused(trust: Trust, attempt: HonestAttempt) -> None:
+def test_a_round_of_another_task_is_refused(verifier: Verifier, attempt: HonestAttempt) -> None:
     description = replace(attempt.description, task="babi")
-    assert reason(trust.verify_encoding, description, SPAM, VALUES) is Reason.WRONG_TASK
+    assert reason(verifier.verify_encoding, description, SPAM, VALUES) is Reason.WRONG_TASK
 
 
 @pytest.mark.parametrize(
@@ -201,47 +197,47 @@ def test_a_round_of_another_task_is_refused(trust: Trust, attempt: HonestAttempt
     [{"values": VALUES - 1}, {"value_bits": 15}, {"fraction_bits": 12}, {"plaintext_bits": 223}],
 )
 def test_an_encoding_that_the_task_does_not_lay_down_is_refused(
-    trust: Trust, attempt: HonestAttempt, change: dict[str, int]
+    verifier: Verifier, attempt: HonestAttempt, change: dict[str, int]
 ) -> None:
     """More fraction bits, say, would show more of each weight; fewer plaintext bits take the headroom away."""
     encoding = replace(attempt.description.encoding, **change)
     description = replace(attempt.description, encoding=encoding)
-    assert reason(trust.verify_encoding, description, SPAM, VALUES) is Reason.WRONG_DESCRIPTION
+    assert reason(verifier.verify_encoding, description, SPAM, VALUES) is Reason.WRONG_DESCRIPTION
 
 
-def test_an_encoding_that_cannot_work_with_this_key_is_refused(trust: Trust, attempt: HonestAttempt) -> None:
+def test_an_encoding_that_cannot_work_with_this_key_is_refused(verifier: Verifier, attempt: HonestAttempt) -> None:
     short = replace(attempt.description.certificate, key=PublicKey("paillier", 64))
     description = replace(attempt.description, certificate=short)
     with pytest.raises(Refused, match="encoding cannot work") as caught:
-        trust.verify_encoding(description, SPAM, VALUES)
+        verifier.verify_encoding(description, SPAM, VALUES)
     assert caught.value.reason is Reason.WRONG_DESCRIPTION
 
 
 # ------------------------------------------------------------------------------------------------ the model
 
 
-def test_round_1_starts_from_the_model_that_everyone_can_compute(trust: Trust, attempt: HonestAttempt) -> None:
-    trust.verify_lineage(attempt.description, SPAM, ())
+def test_round_1_starts_from_the_model_that_everyone_can_compute(verifier: Verifier, attempt: HonestAttempt) -> None:
+    verifier.verify_lineage(attempt.description, SPAM, ())
     for change in ({"model_digest": digest(b"mine")}, {"model_digest": digest(model_bytes(np.ones(VALUES)))}):
         description = replace(attempt.description, **change)
-        assert reason(trust.verify_lineage, description, SPAM, ()) is (Reason.MODEL_LINEAGE)
+        assert reason(verifier.verify_lineage, description, SPAM, ()) is (Reason.MODEL_LINEAGE)
 
 
-def test_the_pinned_model_is_that_of_the_rounds_seed(trust: Trust, attempt: HonestAttempt) -> None:
+def test_the_pinned_model_is_that_of_the_rounds_seed(verifier: Verifier, attempt: HonestAttempt) -> None:
     babi = TASKS["babi"]
     one = replace(attempt.description, seed=1, model_digest=digest(model_bytes(initial_model(babi, 1))))
-    trust.verify_lineage(one, babi, ())
-    assert reason(trust.verify_lineage, replace(one, seed=2), babi, ()) is Reason.MODEL_LINEAGE
+    verifier.verify_lineage(one, babi, ())
+    assert reason(verifier.verify_lineage, replace(one, seed=2), babi, ()) is Reason.MODEL_LINEAGE
 
 
 def test_a_later_model_needs_the_signatures_of_as_many_holders_as_open_a_sum(
-    trust: Trust, attempt: HonestAttempt, federation: SmallFederation
+    verifier: Verifier, attempt: HonestAttempt, federation: SmallFederation
 ) -> None:
     model = np.ones(VALUES)
     later = replace(attempt.description, id=replace(attempt.id, round=3), model_digest=digest(model_bytes(model)))
     enough = federation.endorsements(2, model)
-    trust.verify_lineage(later, SPAM, enough)
-    trust.verify_lineage(later, SPAM, federation.endorsements(2, model, holders=3))
+    verifier.verify_lineage(later, SPAM, enough)
+    verifier.verify_lineage(later, SPAM, federation.endorsements(2, model, holders=3))
     first, second = enough
     wrong = {
         "one": (first,),
@@ -269,14 +265,14 @@ def test_a_later_model_needs_the_signatures_of_as_many_holders_as_open_a_sum(
         ),
     }  # fmt: skip
     for name, endorsements in wrong.items():
-        assert reason(trust.verify_lineage, later, SPAM, endorsements) is Reason.MODEL_LINEAGE, name
+        assert reason(verifier.verify_lineage, later, SPAM, endorsements) is Reason.MODEL_LINEAGE, name
 
 
-def test_a_model_of_another_run_is_refused(trust: Trust, federation: SmallFederation) -> None:
+def test_a_model_of_another_run_is_refused(verifier: Verifier, federation: SmallFederation) -> None:
     model = np.ones(VALUES)
     endorsements, sha256 = federation.endorsements(2, model), digest(model_bytes(model))
-    trust.verify_endorsements("0123456789abcdef", 2, sha256, endorsements)
-    assert reason(trust.verify_endorsements, "f" * 16, 2, sha256, endorsements) is Reason.MODEL_LINEAGE
+    verifier.verify_endorsements("0123456789abcdef", 2, sha256, endorsements)
+    assert reason(verifier.verify_endorsements, "f" * 16, 2, sha256, endorsements) is Reason.MODEL_LINEAGE
 
 
 def test_signatures_of_a_revoked_holder_do_not_count(tmp_path: Path) -> None:
@@ -285,19 +281,19 @@ def test_signatures_of_a_revoked_holder_do_not_count(tmp_path: Path) -> None:
     endorsements, sha256 = federation.endorsements(1, model), digest(model_bytes(model))
     statement = list_statement(digest(b"description"), [digest(b"a")])
     signatures = federation.signatures(signing.LIST, statement, federation.holders[:2])
-    federation.trust().verify_endorsements("0123456789abcdef", 1, sha256, endorsements)
-    federation.trust().verify_list(digest(b"description"), [digest(b"a")], signatures)
+    federation.verifier().verify_endorsements("0123456789abcdef", 1, sha256, endorsements)
+    federation.verifier().verify_list(digest(b"description"), [digest(b"a")], signatures)
     federation.revoke("keyholder-1")
-    trust = federation.trust()
-    assert reason(trust.verify_endorsements, "0123456789abcdef", 1, sha256, endorsements) is Reason.MODEL_LINEAGE
-    assert reason(trust.verify_list, digest(b"description"), [digest(b"a")], signatures) is Reason.LIST_SIGNATURES
+    verifier = federation.verifier()
+    assert reason(verifier.verify_endorsements, "0123456789abcdef", 1, sha256, endorsements) is Reason.MODEL_LINEAGE
+    assert reason(verifier.verify_list, digest(b"description"), [digest(b"a")], signatures) is Reason.LIST_SIGNATURES
 
 
 # ------------------------------------------------------------------------------------------------ commitments
 
 
-def test_an_enrolled_clients_commitment_is_accepted(trust: Trust, attempt: HonestAttempt) -> None:
-    found = trust.verify_commitment(attempt.commitments["client-1"], attempt.description, attempt.digest)
+def test_an_enrolled_clients_commitment_is_accepted(verifier: Verifier, attempt: HonestAttempt) -> None:
+    found = verifier.verify_commitment(attempt.commitments["client-1"], attempt.description, attempt.digest)
     assert found == attempt.commitment("client-1")
 
 
@@ -314,31 +310,31 @@ def test_an_enrolled_clients_commitment_is_accepted(trust: Trust, attempt: Hones
     ids=["a stranger", "a holder", "another client", "changed on the way", "renumbered", "another description"],
 )
 def test_a_commitment_that_was_changed_or_answers_something_else_is_refused(
-    trust: Trust, attempt: HonestAttempt, federation: SmallFederation, change: dict[str, Any], refused: Reason
+    verifier: Verifier, attempt: HonestAttempt, federation: SmallFederation, change: dict[str, Any], refused: Reason
 ) -> None:
     honest = attempt.commitment("client-1")
     changed = federation.sign_commitment(replace(honest, **change), by="client-1")
     if refused is Reason.COMMITMENT_SIGNATURE:
         changed = replace(changed, signature=attempt.commitments["client-1"].signature)
-    assert reason(trust.verify_commitment, changed, attempt.description, attempt.digest) is refused
+    assert reason(verifier.verify_commitment, changed, attempt.description, attempt.digest) is refused
 
 
 @pytest.mark.parametrize("change", [{"round": 2}, {"attempt": 2}, {"run": "f" * 16}])
 def test_a_commitment_of_another_round_is_refused(
-    trust: Trust, attempt: HonestAttempt, federation: SmallFederation, change: dict[str, Any]
+    verifier: Verifier, attempt: HonestAttempt, federation: SmallFederation, change: dict[str, Any]
 ) -> None:
     signed = federation.sign_commitment(replace(attempt.commitment("client-1"), id=replace(attempt.id, **change)))
-    assert reason(trust.verify_commitment, signed, attempt.description, attempt.digest) is (Reason.WRONG_DESCRIPTION)
+    assert reason(verifier.verify_commitment, signed, attempt.description, attempt.digest) is (Reason.WRONG_DESCRIPTION)
 
 
 def test_a_revoked_clients_commitment_is_refused(tmp_path: Path) -> None:
     federation = SmallFederation(tmp_path / "federation", clients=2, holders=1, threshold=1)
     attempt = HonestAttempt(federation, federation.deal()[0])
     federation.revoke("client-2")
-    trust = federation.trust()
-    trust.verify_commitment(attempt.commitments["client-1"], attempt.description, attempt.digest)
+    verifier = federation.verifier()
+    verifier.verify_commitment(attempt.commitments["client-1"], attempt.description, attempt.digest)
     assert (
-        reason(trust.verify_commitment, attempt.commitments["client-2"], attempt.description, attempt.digest)
+        reason(verifier.verify_commitment, attempt.commitments["client-2"], attempt.description, attempt.digest)
         is Reason.REVOKED
     )
 
@@ -346,32 +342,36 @@ def test_a_revoked_clients_commitment_is_refused(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------ lists
 
 
-def test_a_list_of_distinct_clients_is_accepted(trust: Trust, attempt: HonestAttempt) -> None:
+def test_a_list_of_distinct_clients_is_accepted(verifier: Verifier, attempt: HonestAttempt) -> None:
     signed = attempt.list_order().commitments
-    found = trust.verify_commitments(signed, attempt.description, attempt.digest, 3)
+    found = verifier.verify_commitments(signed, attempt.description, attempt.digest, 3)
     assert [commitment.client for commitment in found] == ["client-1", "client-2", "client-3"]
 
 
-def test_too_short_a_list_is_refused(trust: Trust, attempt: HonestAttempt) -> None:
+def test_too_short_a_list_is_refused(verifier: Verifier, attempt: HonestAttempt) -> None:
     signed = attempt.list_order().commitments[:2]
-    trust.verify_commitments(signed, attempt.description, attempt.digest, 2)
-    assert reason(trust.verify_commitments, signed, attempt.description, attempt.digest, 3) is Reason.COHORT_TOO_SMALL
+    verifier.verify_commitments(signed, attempt.description, attempt.digest, 2)
+    assert (
+        reason(verifier.verify_commitments, signed, attempt.description, attempt.digest, 3) is Reason.COHORT_TOO_SMALL
+    )
 
 
-def test_a_client_twice_makes_no_cohort(trust: Trust, attempt: HonestAttempt, federation: SmallFederation) -> None:
+def test_a_client_twice_makes_no_cohort(
+    verifier: Verifier, attempt: HonestAttempt, federation: SmallFederation
+) -> None:
     again = federation.sign_commitment(replace(attempt.commitment("client-1"), digest=digest(b"another update")))
     signed = (attempt.commitments["client-1"], again)
-    assert reason(trust.verify_commitments, signed, attempt.description, attempt.digest, 2) is Reason.DUPLICATE
+    assert reason(verifier.verify_commitments, signed, attempt.description, attempt.digest, 2) is Reason.DUPLICATE
 
 
 def test_two_clients_with_the_same_ciphertexts_are_refused(
-    trust: Trust, attempt: HonestAttempt, federation: SmallFederation
+    verifier: Verifier, attempt: HonestAttempt, federation: SmallFederation
 ) -> None:
     copied = federation.sign_commitment(
         replace(attempt.commitment("client-2"), digest=attempt.commitment("client-1").digest)
     )
     signed = (attempt.commitments["client-1"], copied)
-    assert reason(trust.verify_commitments, signed, attempt.description, attempt.digest, 2) is Reason.COPIED
+    assert reason(verifier.verify_commitments, signed, attempt.description, attempt.digest, 2) is Reason.COPIED
 
 
 def test_where_nothing_is_encrypted_two_clients_may_well_send_the_same(federation: SmallFederation) -> None:
@@ -380,21 +380,21 @@ def test_where_nothing_is_encrypted_two_clients_may_well_send_the_same(federatio
         replace(attempt.commitment("client-2"), digest=attempt.commitment("client-1").digest)
     )
     signed = (attempt.commitments["client-1"], copied)
-    assert len(federation.trust().verify_commitments(signed, attempt.description, attempt.digest, 2)) == 2
+    assert len(federation.verifier().verify_commitments(signed, attempt.description, attempt.digest, 2)) == 2
 
 
 def test_a_list_needs_the_signatures_of_the_quorum(
-    trust: Trust, attempt: HonestAttempt, federation: SmallFederation
+    verifier: Verifier, attempt: HonestAttempt, federation: SmallFederation
 ) -> None:
     digests, enough = attempt.commitment_digests(), attempt.list_signatures()
-    trust.verify_list(attempt.digest, digests, enough)
-    trust.verify_list(attempt.digest, digests, attempt.list_signatures(holders=3))
+    verifier.verify_list(attempt.digest, digests, enough)
+    verifier.verify_list(attempt.digest, digests, attempt.list_signatures(holders=3))
     one = enough[0]
     for given in ((one,), (one, one), (), (one, replace(enough[1], signature=bytes(64)))):
-        assert reason(trust.verify_list, attempt.digest, digests, given) is Reason.LIST_SIGNATURES
+        assert reason(verifier.verify_list, attempt.digest, digests, given) is Reason.LIST_SIGNATURES
     for changed in (digests[:2], digests[::-1], (*digests, digest(b"one more")), ()):
-        assert reason(trust.verify_list, attempt.digest, changed, enough) is Reason.LIST_SIGNATURES
-    assert reason(trust.verify_list, digest(b"other"), digests, enough) is Reason.LIST_SIGNATURES
+        assert reason(verifier.verify_list, attempt.digest, changed, enough) is Reason.LIST_SIGNATURES
+    assert reason(verifier.verify_list, digest(b"other"), digests, enough) is Reason.LIST_SIGNATURES
 
 
 # ------------------------------------------------------------------------------------------------ joining
@@ -411,34 +411,34 @@ def test_a_client_of_the_same_task_is_let_in_and_one_of_another_is_not() -> None
 # ------------------------------------------------------------------------------------------------ switched off
 
 SWITCHED_OFF = {
-    Reason.DESCRIPTION_SIGNATURE: lambda trust, a: trust.verify_round(forged(a.signed)),
-    Reason.WRONG_FEDERATION: lambda trust, a: trust.verify_round(
+    Reason.DESCRIPTION_SIGNATURE: lambda verifier, a: verifier.verify_round(forged(a.signed)),
+    Reason.WRONG_FEDERATION: lambda verifier, a: verifier.verify_round(
         a.federation.sign_round(replace(a.description, federation="f" * 16))
     ),
-    Reason.KEY_CERTIFICATE: lambda trust, a: trust.verify_key(forged(a.description.signed_certificate), TODAY),
-    Reason.KEY_EXPIRED: lambda trust, a: trust.verify_key(a.description.signed_certificate, TODAY + 1000),
-    Reason.WRONG_DESCRIPTION: lambda trust, a: trust.verify_encoding(
+    Reason.KEY_CERTIFICATE: lambda verifier, a: verifier.verify_key(forged(a.description.signed_certificate), TODAY),
+    Reason.KEY_EXPIRED: lambda verifier, a: verifier.verify_key(a.description.signed_certificate, TODAY + 1000),
+    Reason.WRONG_DESCRIPTION: lambda verifier, a: verifier.verify_encoding(
         replace(a.description, encoding=replace(a.description.encoding, fraction_bits=1)), SPAM, VALUES
     ),
-    Reason.MODEL_LINEAGE: lambda trust, a: trust.verify_lineage(
+    Reason.MODEL_LINEAGE: lambda verifier, a: verifier.verify_lineage(
         replace(a.description, model_digest=digest(b"mine")), SPAM, ()
     ),
-    Reason.COMMITMENT_SIGNATURE: lambda trust, a: trust.verify_commitment(
+    Reason.COMMITMENT_SIGNATURE: lambda verifier, a: verifier.verify_commitment(
         forged(a.commitments["client-1"]), a.description, a.digest
     ),
-    Reason.DUPLICATE: lambda trust, a: trust.verify_commitments(
+    Reason.DUPLICATE: lambda verifier, a: verifier.verify_commitments(
         (a.commitments["client-1"], a.federation.sign_commitment(replace(a.commitment("client-1"), digest=bytes(32)))),
         a.description, a.digest, 1,
     ),
-    Reason.COPIED: lambda trust, a: trust.verify_commitments(
+    Reason.COPIED: lambda verifier, a: verifier.verify_commitments(
         (
             a.commitments["client-1"],
             a.federation.sign_commitment(replace(a.commitment("client-2"), digest=a.commitment("client-1").digest)),
         ),
         a.description, a.digest, 2,
     ),
-    Reason.COHORT_TOO_SMALL: lambda trust, a: trust.verify_commitments((), a.description, a.digest, 2),
-    Reason.LIST_SIGNATURES: lambda trust, a: trust.verify_list(a.digest, a.commitment_digests(), ()),
+    Reason.COHORT_TOO_SMALL: lambda verifier, a: verifier.verify_commitments((), a.description, a.digest, 2),
+    Reason.LIST_SIGNATURES: lambda verifier, a: verifier.verify_list(a.digest, a.commitment_digests(), ()),
 }  # fmt: skip
 """What each check is good for: refused while it is on, done when it alone is off."""
 
@@ -448,6 +448,6 @@ def test_each_check_is_the_one_that_stops_what_it_is_named_for(
     federation: SmallFederation, attempt: HonestAttempt, check: Reason
 ) -> None:
     attack = SWITCHED_OFF[check]
-    assert reason(attack, federation.trust(), attempt) is check
-    assert reason(attack, federation.trust(Checks(frozenset(SWITCHED_OFF) - {check})), attempt) is check
-    attack(federation.trust(Checks(frozenset({check}))), attempt)
+    assert reason(attack, federation.verifier(), attempt) is check
+    assert reason(attack, federation.verifier(SWITCHED_OFF.keys() - {check}), attempt) is check
+    attack(federation.verifier({check}), attempt)

@@ -958,7 +958,7 @@ def test_models_of_all_rounds_can_be_asked_for_with_their_endorsements(
             number, raw, endorsements = await hall.coordinator.model(asked)
             assert (number, raw) == (found, model_bytes(hall.store.model(RUN, found)[1]))
             if found:
-                federation.trust().verify_endorsements(RUN, 1, digest(raw), endorsements)
+                federation.verifier().verify_endorsements(RUN, 1, digest(raw), endorsements)
             else:
                 assert endorsements == ()
         assert await reason(hall.coordinator.model(2)) is Reason.NO_MODEL
@@ -973,7 +973,7 @@ def test_what_holders_offered_for_one_attempt_does_not_count_for_the_next(
 
     async def story(hall: Hall) -> None:
         def choose() -> object:
-            return hall.coordinator.offers.choose(2, "plain", BITS, federation.trust(), today())
+            return hall.coordinator.offers.choose(2, "plain", BITS, federation.verifier(), today())
 
         await hall.gather(*federation.holders)
         await hall.play()
@@ -989,11 +989,11 @@ def test_what_the_aggregator_signs_fits_its_own_settings(federation: SmallFedera
     async def story(hall: Hall) -> None:
         await hall.gather()
         await hall.play_until(states.Committing)
-        description = federation.trust().verify_round(hall.signed_round())
+        description = federation.verifier().verify_round(hall.signed_round())
         assert (description.id, description.task, description.seed) == (AttemptId(RUN, 1, 1), "spam", 0)
         assert (description.min_cohort, description.deadline_seconds) == (2, 120.0)
         assert description.encoding == encoding_for(SPAM, VALUES, PublicKey("plain", BITS).plaintext_bits, 8)
-        federation.trust().verify_key(description.signed_certificate, today())
+        federation.verifier().verify_key(description.signed_certificate, today())
 
     tell(tmp_path, federation, story)
 

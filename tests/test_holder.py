@@ -13,7 +13,6 @@ import pytest
 from asking import endorse_model, no_fetch, open_sum
 from federations import BITS, ID, POLICY, SPAM, VALUES, HonestAttempt, SmallFederation
 
-from core.checks import Checks
 from core.clock import today
 from core.errors import Reason, Refused, StorageError
 from core.federated import encoding_for
@@ -782,7 +781,7 @@ def test_a_single_holder_deals_its_own_keys_ahead_and_never_a_number_twice(tmp_p
         holder.deal_to_itself("paillier", BITS, wanted=2)
         assert serials(holder.unused_keys("paillier", BITS)) == [1, 2]
     used = HonestAttempt(federation, holder.unused_keys("paillier", BITS)[1])
-    federation.trust().verify_key(used.description.signed_certificate, today())
+    federation.verifier().verify_key(used.description.signed_certificate, today())
     assert holder.sign_list(used.list_order())
     assert open_sum(holder, used.release_order(), used.fetch).partial, "key 2 is spent; its file is gone"
     holder.deal_to_itself("paillier", BITS, wanted=3)
@@ -859,7 +858,7 @@ def test_each_check_is_the_one_that_stops_what_it_is_named_for(
     """Refused while it is on, done when it alone is off."""
     assert reason(ATTACKS[check], federation.key_holder(1, tmp_path / "on"), attempt) is check
     fresh = HonestAttempt(federation, federation.deal()[0])
-    off = federation.key_holder(1, tmp_path / "off", checks=Checks(frozenset({check})))
+    off = federation.key_holder(1, tmp_path / "off", passes={check})
     assert ATTACKS[check](off, fresh)
 
 

@@ -38,7 +38,7 @@ class Offers(KeyOffers):
         self._federation, self._needed = federation, needed
 
     def next(self, scheme: str = "paillier", bits: int = 256, day: int = TODAY) -> Signed | None:
-        return self.choose(self._needed, scheme, bits, self._federation.trust(), day)
+        return self.choose(self._needed, scheme, bits, self._federation.verifier(), day)
 
 
 def test_the_lowest_number_that_enough_holders_offer_is_chosen(federation: SmallFederation, keys: list[Signed]) -> None:

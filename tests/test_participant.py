@@ -12,7 +12,6 @@ import pytest
 from federations import BITS, POLICY, SPAM, VALUES, HonestAttempt, SmallFederation
 
 from client.participant import Participant, Submission
-from core.checks import Checks
 from core.clock import SYSTEM_CLOCK
 from core.errors import Reason, Refused
 from core.federated import client_rng, client_update
@@ -195,7 +194,7 @@ def submission(client: Participant, attempt: HonestAttempt) -> Submission:
 def test_an_answer_is_signed_and_says_what_it_answers(
     submission: Submission, attempt: HonestAttempt, federation: SmallFederation
 ) -> None:
-    commitment = federation.trust().verify_commitment(submission.commitment, attempt.description, attempt.digest)
+    commitment = federation.verifier().verify_commitment(submission.commitment, attempt.description, attempt.digest)
     assert (commitment.id, commitment.client) == (attempt.id, "client-1")
     assert commitment.digest == submission.header.digest == digest(submission.payload)
     assert submission.header.length == len(submission.payload)
@@ -331,7 +330,7 @@ def test_each_check_is_the_one_that_stops_what_it_is_named_for(
     """Refused while it is on, done when it alone is off."""
     attack = ATTACKS[check]
     assert reason(attack, federation.participant(1), attempt, submission) is check
-    attack(federation.participant(1, checks=Checks(frozenset({check}))), attempt, submission)
+    attack(federation.participant(1, passes={check}), attempt, submission)
 
 
 def test_a_participant_knows_its_task_and_name(client: Participant) -> None:

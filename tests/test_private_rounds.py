@@ -12,7 +12,7 @@ import pytest
 from parties import Parties
 
 from client.participant import Participant
-from core.checks import Checks
+from core.checks import Verifier, VerifierFactory
 from core.clock import SYSTEM_CLOCK, today
 from core.errors import Reason, Refused, SettingsError
 from core.federated import client_rng, client_update, encoding_for, initial_model
@@ -27,6 +27,7 @@ from core.secagg.scheme import split_payload
 from core.tasks import get_task
 from core.wire.messages import certificate_from_bytes, description_from_bytes, description_to_bytes
 from core.wire.streams import model_bytes
+from experiments.cheating_server.lenient import verifier_without
 from keyholder.dealer import Dealer
 from keyholder.difference import DifferenceRule
 from keyholder.holder import KeyHolder
@@ -80,15 +81,17 @@ class Small:
         body = description_to_bytes(description)
         return Signed(body, self.server.signing.sign(signing.ROUND, body))
 
-    def participant(self, policy: Policy = POLICY, checks: Checks | None = None) -> Participant:
+    def participant(self, policy: Policy = POLICY, verifier: VerifierFactory = Verifier) -> Participant:
         mails = SPAM.prepare(SPAM.generate(0, 1)[:60])
-        made = Participant(self.client, SPAM, policy, lambda _seed, _number: mails, SYSTEM_CLOCK, checks=checks)
+        made = Participant(self.client, SPAM, policy, lambda _seed, _number: mails, SYSTEM_CLOCK, verifier=verifier)
         made.enrolled(RUN)
         return made
 
-    def verify(self, description: RoundDescription, policy: Policy = POLICY, checks: Checks | None = None) -> None:
+    def verify(
+        self, description: RoundDescription, policy: Policy = POLICY, verifier: VerifierFactory = Verifier
+    ) -> None:
         """Let the client look at it."""
-        self.participant(policy, checks).verify(self.sign(description))
+        self.participant(policy, verifier).verify(self.sign(description))
 
     def sign_list(self, description: RoundDescription, policy: Policy = POLICY) -> None:
         """Let the key holder look at it; the list is empty, so a holder that accepts the round says that."""
@@ -139,7 +142,7 @@ def test_a_round_with_less_than_a_party_wants_is_refused_by_client_and_holder(
         with pytest.raises(Refused, match=sentence) as caught:
             look(small.description(privacy), policy)
         assert caught.value.reason is Reason.WEAK_PRIVACY
-    small.verify(small.description(privacy), policy, Checks(frozenset({Reason.WEAK_PRIVACY})))
+    small.verify(small.description(privacy), policy, verifier_without(frozenset({Reason.WEAK_PRIVACY})))
 
 
 @pytest.mark.parametrize("change", [{"fraction_bits": 13}, {"count_cap": 100}])
@@ -179,7 +182,7 @@ def test_a_policy_that_cannot_work_cannot_be_made(wrong: dict[str, float]) -> No
 
 def test_a_client_uploads_only_if_as_many_are_listed_as_the_noise_was_divided_among(small: Small) -> None:
     description = small.description(min_cohort=3)
-    participant = small.participant(checks=Checks(frozenset({Reason.LIST_SIGNATURES, Reason.NOT_IN_LIST})))
+    participant = small.participant(verifier=verifier_without(frozenset({Reason.LIST_SIGNATURES, Reason.NOT_IN_LIST})))
     submission = participant.answer(description, small.sign(description), initial_model(SPAM, 0))
     listed = [bytes([number]) * 32 for number in range(3)]
     closed = ClosedList(1, 1, submission.description_digest, tuple(listed), ())

@@ -160,7 +160,6 @@ def test_settings_are_stored_whole() -> None:
         ({"key_bits": 256, "insecure_demo_keys": True}, ["keys of 256 bits protect nothing"]),
         ({"scheme": "plain", "key_bits": 256}, ["nothing is encrypted"]),
         ({"insecure_plaintext": True}, ["connections without TLS"]),
-        ({"skipped_checks": ("copied",)}, ["checks switched off: copied"]),
         ({"rules": RoundRules(min_cohort=1), "insecure_demo_keys": True}, ["sums of 1 client"]),
     ],
 )

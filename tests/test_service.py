@@ -46,7 +46,7 @@ class Broken:
     """A coordinator whose every answer is the same exception."""
 
     def __init__(self, federation: SmallFederation, error: Exception) -> None:
-        self.error, self.trust, self.refusals, self.run = error, federation.trust(), Counter[Reason](), RUN
+        self.error, self.trust, self.refusals, self.run = error, federation.verifier(), Counter[Reason](), RUN
 
     async def model(self, round_number: int | None) -> Any:
         raise self.error

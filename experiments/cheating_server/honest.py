@@ -10,17 +10,16 @@ from pathlib import Path
 from client.connection import run_session as take_part
 from client.participant import Participant
 from client.session import ClientSession
-from core.checks import Checks
 from core.clock import SYSTEM_CLOCK
 from core.errors import GrokfedError, Reason, Refused
 from core.policy import Policy
 from core.tasks.spam import SPAM
 from core.wire.dialing import AggregatorConnection
+from experiments.cheating_server.lenient import ledger_without, verifier_without
 from experiments.cheating_server.stage import MIN_COHORT, Stage
 from keyholder.connection import run_session as hold
 from keyholder.difference import DifferenceRule
 from keyholder.holder import KeyHolder
-from keyholder.ledger import Ledger
 from keyholder.session import HolderSession
 
 PATIENCE = 30.0
@@ -31,13 +30,13 @@ class Setting:
     """How the honest parties are set.
 
     Attributes:
-        skipped: checks that are switched off, at all of them.
+        passes: checks that are switched off, at all of them.
         min_cohort: what they want at least.
         insecure_demo_keys: whether they agree to the small keys of this experiment.
         holder: makes a key holder.
     """
 
-    skipped: frozenset[Reason] = frozenset()
+    passes: frozenset[Reason] = frozenset()
     min_cohort: int = MIN_COHORT
     insecure_demo_keys: bool = True
     holder: Callable[..., KeyHolder] = KeyHolder
@@ -97,15 +96,11 @@ class HonestParties:
 
     def _hold(self, name: str, address: str) -> None:
         identity = self._stage.identities[name]
-        ledger = Ledger(self._state / name)
+        ledger = ledger_without(self._setting.passes, self._state / name)
         try:
+            verifier = verifier_without(self._setting.passes)
             holder = self._setting.holder(
-                identity,
-                self._setting.policy,
-                ledger,
-                DifferenceRule.ENFORCE,
-                SYSTEM_CLOCK,
-                Checks(self._setting.skipped),
+                identity, self._setting.policy, ledger, DifferenceRule.ENFORCE, SYSTEM_CLOCK, verifier
             )
             with AggregatorConnection(address, PATIENCE, identity) as connection:
                 hold(connection, HolderSession(holder))
@@ -120,7 +115,7 @@ class HonestParties:
             self._setting.policy,
             lambda _seed, _number: self._stage.mailbox(name),
             SYSTEM_CLOCK,
-            checks=Checks(self._setting.skipped),
+            verifier=verifier_without(self._setting.passes),
         )
         with AggregatorConnection(address, PATIENCE, identity) as connection:
             take_part(connection, ClientSession(participant))

@@ -25,9 +25,9 @@ has no other party's key, and not the registrar's.
 behind the insecure flag) meet it in a federation made by the registrar: three honest clients with {mails} generated
 mails each, who open nothing of fewer than {min_cohort}; the difference rule is enforced. Each attack is played twice.
 First with every check on: the table names who refuses and with which check, as read off the wire or from the client's
-error. Then with that check switched off at every honest party (`--insecure-skip-check`), to see that it was this check
-that stopped it: the number says how many of the victim's {weights} weights the attacker then had exactly right. Where
-more checks stood behind the first, they were switched off too, and are named.
+error. Then with that check switched off at every honest party, from outside (no option of a party does it), to see that
+it was this check that stopped it: the number says how many of the victim's {weights} weights the attacker then had
+exactly right. Where more checks stood behind the first, they were switched off too, and are named.
 
 An attacker who guesses that nothing moved is right about {guess} weights and wrong about all {moved} that did.
 

@@ -108,7 +108,7 @@ class Suite:
         if attack.control is not None:
             setting = attack.control
         else:
-            setting = replace(attack.setting, skipped=frozenset(attack.switched_off))
+            setting = replace(attack.setting, passes=frozenset(attack.switched_off))
         holders = attack.holders if attack.control_holders is None else attack.control_holders
         with attack.around():
             return self._play(attack, profile, setting, holders)

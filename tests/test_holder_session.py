@@ -11,31 +11,29 @@ from federations import HonestAttempt, SmallFederation
 
 from core.errors import Reason, StorageError
 from core.wire import federation_pb2 as pb
+from core.wire.calls import Ask
 from core.wire.messages import round_to_wire, signed_commitment_to_wire
-from keyholder.connection import HolderConnection
+from keyholder.connection import run_session
 from keyholder.holder import KeyHolder
+from keyholder.session import HolderSession
 
 ENDED = pb.HolderTask(run_ended=pb.RunEnded(completed=True, sentence="that is all"))
 
 
 class Aggregator:
-    """A line, and the stubs at its end: pushes tasks, and remembers what it is told."""
+    """Stands for the connection: pushes tasks, and remembers what it is told."""
 
     address = "nowhere:1"
-    channel = None
 
     def __init__(self, *tasks: pb.HolderTask) -> None:
         self.tasks = tasks
         self.told: list[tuple[str, Any]] = []
 
-    def follow(self, _open: Callable[[], object]) -> Iterator[pb.HolderTask]:
+    def subscribe(self, _call: Ask) -> Iterator[pb.HolderTask]:
         yield from (*self.tasks, ENDED)
 
-    def call(self, send: Callable[[], Any]) -> Any:
-        return send()
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda message, timeout: self.told.append((name, message))
+    def carry(self, call: Ask) -> None:
+        self.told.append((call.method, call.message))
 
 
 class FullDisk:
@@ -70,9 +68,8 @@ def holder(federation: SmallFederation, tmp_path: Any) -> KeyHolder:
     return federation.key_holder(1, tmp_path / "holder")
 
 
-def serve(aggregator: Aggregator, holder: KeyHolder, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr("keyholder.connection.rpc.KeyHoldingStub", lambda _channel: aggregator)
-    return HolderConnection(aggregator, holder).serve()  # type: ignore[arg-type]
+def serve(aggregator: Aggregator, holder: KeyHolder) -> str:
+    return run_session(aggregator, HolderSession(holder))  # type: ignore[arg-type]
 
 
 def close_list(attempt: HonestAttempt) -> pb.HolderTask:
@@ -84,7 +81,7 @@ def test_an_empty_task_says_that_it_is_heard_and_asks_nothing(
     holder: KeyHolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aggregator = Aggregator(pb.HolderTask())
-    assert serve(aggregator, holder, monkeypatch) == "that is all"
+    assert serve(aggregator, holder) == "that is all"
     assert aggregator.told == []
 
 
@@ -94,7 +91,7 @@ def test_a_full_disk_is_waited_out_and_the_task_done(
     sign = FullDisk(holder.sign_list, times=3)
     monkeypatch.setattr(holder, "sign_list", sign)
     aggregator = Aggregator(close_list(HonestAttempt(federation, federation.deal()[0])))
-    serve(aggregator, holder, monkeypatch)
+    serve(aggregator, holder)
     assert (sign.calls, [name for name, _ in aggregator.told]) == (4, ["SignList"])
 
 
@@ -104,16 +101,16 @@ def test_a_disk_that_stays_full_is_a_reason_to_decline_and_not_to_end(
     monkeypatch.setattr("keyholder.connection.DISK_SECONDS", 0.0)
     monkeypatch.setattr(holder, "sign_list", FullDisk(holder.sign_list, times=float("inf")))
     aggregator = Aggregator(close_list(HonestAttempt(federation, federation.deal()[0])))
-    assert serve(aggregator, holder, monkeypatch) == "that is all"
+    assert serve(aggregator, holder) == "that is all"
     ((name, decline),) = aggregator.told
     assert (name, decline.reason) == ("DeclineTask", Reason.STORAGE)
 
 
-def test_a_disk_that_is_full_while_keys_are_dealt_offers_none_this_time(
+def test_a_disk_that_is_full_while_keys_are_looked_up_offers_none_this_time(
     holder: KeyHolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(holder, "deal_to_itself", FullDisk(holder.deal_to_itself, times=1))
+    monkeypatch.setattr(holder, "unused_keys", FullDisk(holder.unused_keys, times=1))
     need = pb.HolderTask(need_key=pb.NeedKey(run="0" * 16, round=1, attempt=1, scheme="paillier", bits=256))
     aggregator = Aggregator(need, need)
-    serve(aggregator, holder, monkeypatch)
+    serve(aggregator, holder)
     assert [name for name, _ in aggregator.told] == ["OfferKeys"]

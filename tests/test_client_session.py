@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 from federations import RUN, VALUES, SmallFederation
 
-from client import connection
-from client.connection import ClientConnection
+from client.session import ClientSession
 from core.errors import Reason, Refused, RunFailedError
 from core.protocol import AttemptId
 from core.wire import federation_pb2 as pb
-from core.wire.streams import Model
+from core.wire.calls import converse
+from core.wire.streams import FloatArray, Model, model_bytes, model_chunks, read_chunks
 
 VECTOR = np.ones(VALUES)
 
@@ -35,22 +34,21 @@ def kept(
     trained: int = 2,
     completed: bool = True,
     joined: str = RUN,
-) -> list[Any]:
-    """What a client keeps that has joined RUN and trained up to that round, when it is given this as the last model."""
+) -> FloatArray | None:
+    """Return what a client keeps that has joined RUN and trained up to that round, when this is the last model."""
     participant = federation.participant(1)
-    monkeypatch.setattr(connection, "fetch_model", lambda *_: given)
-    monkeypatch.setattr(connection.rpc, "FederationStub", lambda _channel: SimpleNamespace(Join=None))
     if trained:
         header = SimpleNamespace(header=SimpleNamespace(id=AttemptId(RUN, trained, 1)))
         monkeypatch.setattr(type(participant), "last", header)
-    notices = [
+    session = ClientSession(participant, keep_model=True)
+    chunks = model_chunks(model_bytes(given.vector), given.run, given.round, given.endorsements)
+    reply = read_chunks(chunks, limit=8 * VALUES)
+    for notice in (
         pb.Notice(welcome=pb.Welcome(run=joined, rounds=3)),
         pb.Notice(run_ended=pb.RunEnded(completed=completed, sentence="done")),
-    ]
-    line = SimpleNamespace(address="nowhere:1", channel=None, follow=lambda _open: iter(notices))
-    models: list[Any] = []
-    ClientConnection(line, participant, VALUES).take_part(models.append)  # type: ignore[arg-type]
-    return models
+    ):
+        converse(session.answer(notice), lambda _call: reply)
+    return session.model
 
 
 def model(federation: SmallFederation, round_number: int, run: str = RUN) -> Model:
@@ -62,7 +60,7 @@ def test_the_model_that_the_run_ended_with_is_kept(
     federation: SmallFederation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for round_number in (2, 3):
-        (found,) = kept(federation, model(federation, round_number), monkeypatch)
+        found = kept(federation, model(federation, round_number), monkeypatch)
         np.testing.assert_array_equal(found, VECTOR)
 
 
