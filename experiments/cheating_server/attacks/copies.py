@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from core.errors import Reason
 from core.secagg.roles import payload_bytes
+from core.wire.calls import Dialogue
 from experiments.cheating_server.attack import Attack, Party
 from experiments.cheating_server.ciphertexts import blend, deltas, product, unmixed
 from experiments.cheating_server.honest import Setting
@@ -11,8 +12,8 @@ from experiments.cheating_server.loot import Loot
 from experiments.cheating_server.made import ClosedList, Round
 from experiments.cheating_server.moves import Attacker
 from experiments.cheating_server.stage import CONSPIRATORS, HONEST, OTHERS, VICTIM
-from keyholder.holder import Fetch, KeyHolder, VerifiedList
-from keyholder.orders import ReleaseOrder
+from keyholder.holder import KeyHolder, VerifiedList
+from keyholder.orders import ReleaseOrder, fetch_update
 
 TIMES = 5
 """So often in a sum, one client's step stands out from the steps of two others."""
@@ -22,9 +23,10 @@ SUM = "the sum"
 class TrustingHolder(KeyHolder):
     """A holder that does not add up itself: it opens what the aggregator says is the sum. For controls only."""
 
-    def _recompute(self, _order: ReleaseOrder, verified: VerifiedList, fetch: Fetch) -> bytes:
+    def _recompute(self, _order: ReleaseOrder, verified: VerifiedList) -> Dialogue[bytes]:
         description = verified.description
-        return fetch(description.id, SUM, payload_bytes(description.key, description.encoding.plaintexts))
+        length = payload_bytes(description.key, description.encoding.plaintexts)
+        return (yield from fetch_update(description.id, SUM, length))
 
 
 def listed_many_times(attacker: Attacker) -> Loot:
