@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import grpc
@@ -115,15 +116,16 @@ def _answers(handler: Callable[..., Awaitable[M]]) -> Callable[..., Awaitable[M]
     return wrapped
 
 
-def _streams(handler: Callable[..., AsyncIterator[M]]) -> Callable[..., AsyncIterator[M]]:
+def _streams(handler: Callable[..., AsyncGenerator[M, None]]) -> Callable[..., AsyncGenerator[M, None]]:
     """For a handler that streams its answer."""
 
     @functools.wraps(handler)
-    async def wrapped(self: Service, request: object, context: Context) -> AsyncIterator[M]:
+    async def wrapped(self: Service, request: object, context: Context) -> AsyncGenerator[M, None]:
         async with _as_status(self.coordinator, context, handler.__name__):
             caller = self.caller(context, handler.__name__)
-            async for message in handler(self, readable(request), caller):
-                yield message
+            async with aclosing(handler(self, readable(request), caller)) as messages:
+                async for message in messages:
+                    yield message
 
     return wrapped
 
@@ -136,7 +138,7 @@ class FederationService(Service, rpc.FederationServicer):
         self._calls = ClientCalls(coordinator)
 
     @_streams
-    async def Join(self, request: pb.JoinRequest, caller: Member) -> AsyncIterator[pb.Notice]:
+    async def Join(self, request: pb.JoinRequest, caller: Member) -> AsyncGenerator[pb.Notice, None]:
         outbox = Outbox[pb.Notice](request.instance)
         try:
             await self._calls.join(caller, request, outbox)
@@ -146,7 +148,7 @@ class FederationService(Service, rpc.FederationServicer):
             await self._calls.leave(caller.name, outbox)
 
     @_streams
-    async def FetchModel(self, request: pb.ModelRequest, caller: Member) -> AsyncIterator[pb.Chunk]:
+    async def FetchModel(self, request: pb.ModelRequest, caller: Member) -> AsyncGenerator[pb.Chunk, None]:
         wanted = request.round if request.HasField("round") else None
         round_number, payload, endorsements = await self.coordinator.model(wanted)
         for chunk in model_chunks(payload, self.coordinator.run, round_number, endorsements):
@@ -186,7 +188,7 @@ class KeyHoldingService(Service, rpc.KeyHoldingServicer):
         self._health = health_of
 
     @_streams
-    async def Attend(self, request: pb.AttendRequest, caller: Member) -> AsyncIterator[pb.HolderTask]:
+    async def Attend(self, request: pb.AttendRequest, caller: Member) -> AsyncGenerator[pb.HolderTask, None]:
         outbox = Outbox[pb.HolderTask](request.instance)
         try:
             await self._calls.attend(caller, outbox)
@@ -212,7 +214,7 @@ class KeyHoldingService(Service, rpc.KeyHoldingServicer):
         return pb.Accepted()
 
     @_streams
-    async def FetchSubmission(self, request: pb.SubmissionRequest, caller: Member) -> AsyncIterator[pb.Chunk]:
+    async def FetchSubmission(self, request: pb.SubmissionRequest, caller: Member) -> AsyncGenerator[pb.Chunk, None]:
         for chunk in payload_chunks(await self._calls.payload(_attempt_of(request), request.client)):
             yield chunk
 
@@ -232,7 +234,7 @@ class KeyHoldingService(Service, rpc.KeyHoldingServicer):
         return pb.Accepted()
 
     @_streams
-    async def FetchOpenedSum(self, request: pb.OpenedSumRequest, caller: Member) -> AsyncIterator[pb.Chunk]:
+    async def FetchOpenedSum(self, request: pb.OpenedSumRequest, caller: Member) -> AsyncGenerator[pb.Chunk, None]:
         for chunk in payload_chunks(await self._calls.opened_sum(_attempt_of(request))):
             yield chunk
 
@@ -254,7 +256,7 @@ class ObservationService(Service, rpc.ObservationServicer):
     """For whoever looks on."""
 
     @_streams
-    async def Watch(self, request: pb.WatchRequest, caller: Member) -> AsyncIterator[pb.Progress]:
+    async def Watch(self, request: pb.WatchRequest, caller: Member) -> AsyncGenerator[pb.Progress, None]:
         outbox = self.coordinator.watch()
         try:
             async for progress in outbox.messages():
@@ -328,17 +330,42 @@ async def _header(requests: AsyncIterator[M]) -> M:
     raise Refused(Reason.MALFORMED, "a stream must begin with its header")
 
 
+@dataclass(frozen=True)
+class Services:
+    """The objects whose methods answer the calls of one run: three of the protocol, and the standard health service."""
+
+    federation: FederationService
+    key_holding: KeyHoldingService
+    observation: ObservationService
+    health: MembersHealth
+
+
+def services_for(coordinator: Coordinator, *, plaintext: bool = False) -> Services:
+    """Build the services of a run without any socket; each handler is called with (request, context).
+
+    Args:
+        plaintext: take the caller's name from the call's metadata instead of its certificate. INSECURE.
+    """
+    health_service = MembersHealth(coordinator, plaintext=plaintext)
+    return Services(
+        FederationService(coordinator, plaintext=plaintext),
+        KeyHoldingService(coordinator, health_service, plaintext=plaintext),
+        ObservationService(coordinator, plaintext=plaintext),
+        health_service,
+    )
+
+
 async def listen(coordinator: Coordinator, address: str, *, plaintext: bool = False) -> tuple[grpc.aio.Server, int]:
     """Start serving at `address` and give the port, chosen by the system where the address ends in :0.
 
     Raises SettingsError if the address is in use or not this machine's.
     """
     server = grpc.aio.server(interceptors=[TakeUndecodable()], options=_OPTIONS)
-    health_service = MembersHealth(coordinator, plaintext=plaintext)
-    rpc.add_FederationServicer_to_server(FederationService(coordinator, plaintext=plaintext), server)
-    rpc.add_KeyHoldingServicer_to_server(KeyHoldingService(coordinator, health_service, plaintext=plaintext), server)
-    rpc.add_ObservationServicer_to_server(ObservationService(coordinator, plaintext=plaintext), server)
-    health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
+    services = services_for(coordinator, plaintext=plaintext)
+    rpc.add_FederationServicer_to_server(services.federation, server)
+    rpc.add_KeyHoldingServicer_to_server(services.key_holding, server)
+    rpc.add_ObservationServicer_to_server(services.observation, server)
+    health_pb2_grpc.add_HealthServicer_to_server(services.health, server)
     names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
     told = MembersReflection(coordinator, names, plaintext=plaintext)
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(told, server)
@@ -347,7 +374,7 @@ async def listen(coordinator: Coordinator, address: str, *, plaintext: bool = Fa
     except RuntimeError as error:
         raise SettingsError(f"cannot listen on {address}; it is in use or not an address of this machine") from error
     await server.start()
-    await _set_healthy(health_service, ["", *SERVICES])
+    await _set_healthy(services.health, ["", *SERVICES])
     return server, port
 
 

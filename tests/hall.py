@@ -141,9 +141,8 @@ class Hall:
     def collect(self) -> bool:
         """Take what was pushed out of the outboxes; whether there is anything to deliver."""
         for name, outbox in self.outboxes.items():
-            while not outbox._queue.empty():
-                if (message := outbox._queue.get_nowait()) is not None:
-                    self.mail[name].append(message)
+            while (message := outbox.take()) is not None:
+                self.mail[name].append(message)
         return any(self.mail.values())
 
     async def play(self, until: Callable[[], bool] = lambda: False, *, most: int = 1000) -> None:

@@ -25,7 +25,7 @@ from core.wire.messages import signed_commitment_to_wire, signed_key_to_wire, su
 from core.wire.status import REASON_KEY, STATUS, refusal_of
 from core.wire.streams import PIECE_BYTES
 from server import states
-from server.service import MOST_CHARACTERS, FederationService, listen
+from server.service import MOST_CHARACTERS, FederationService, listen, services_for
 
 
 @pytest.fixture(scope="module")
@@ -283,6 +283,22 @@ def test_who_waited_for_its_own_earlier_upload_need_not_send_again(federation: S
                 await asyncio.sleep(0)
             await hall.submit("client-1", submission)
         assert await waiting == pb.Receipt(sha256=submission.header.digest, repeated=True)
+
+    tell(tmp_path, federation, story)
+
+
+def test_the_services_answer_without_a_socket(federation: SmallFederation, tmp_path: Path) -> None:
+    async def story(hall: Hall) -> None:
+        services = services_for(hall.coordinator)
+        uri = f"grokfed://{federation.roster.federation}/keyholder/keyholder-1".encode()
+        context: Any = SimpleNamespace(auth_context=lambda: {"x509_subject_alternative_name": [uri]})
+        progress = await anext(services.observation.Watch(pb.WatchRequest(), context))
+        assert (progress.phase, progress.holders) == ("waiting", 0)
+        attending = services.key_holding.Attend(pb.AttendRequest(instance=b"x" * 16), context)
+        assert await anext(attending) == pb.HolderTask()
+        assert hall.coordinator.state.holders == {"keyholder-1"}
+        await attending.aclose()
+        assert hall.coordinator.state.holders == frozenset()
 
     tell(tmp_path, federation, story)
 
