@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from core.errors import StorageError
 from core.federated import initial_model
 from faults.breaking import Breaker, Crash, break_store
-from server.client_calls import ClientCalls
-from server.coordinator import Coordinator
-from server.holder_calls import HolderCalls
+from server.clients import Clients
+from server.holders import Holders
+from server.run import ActiveRun
 from server.store import Store
 
 if TYPE_CHECKING:
@@ -31,11 +31,11 @@ class Aggregator:
         except (Crash, StorageError):
             self.store.close()
             raise
-        self.coordinator = Coordinator(
+        self.coordinator = ActiveRun(
             self.run, world.settings, world.task, self.store, world.parties["server"], clock=lambda: world.now
         )
-        self.clients = ClientCalls(self.coordinator)
-        self.holders = HolderCalls(self.coordinator)
+        self.clients = Clients(self.coordinator)
+        self.holders = Holders(self.coordinator)
 
     def _begun(self, world: World) -> str:
         if unfinished := self.store.unfinished_run():

@@ -76,7 +76,7 @@ def one_trial(parties: Parties, folder: Path, task: Task, seed: int) -> tuple[li
         return found + await world.conclude()
 
     aggregator = rng.randint(-DAYS, DAYS)
-    with patch("server.holder_calls.today", lambda: today() + aggregator):
+    with patch("server.executor.today", lambda: today() + aggregator):
         found = run_world(lambda: World(parties, folder, task, RULES, seed=seed), story)
     return found, replays
 

@@ -53,7 +53,8 @@ class Reader:
 
 def readers(world: World) -> list[Reader]:
     """All readers, with good input from a run that is just about to open its first sum (Releasing)."""
-    attempt = world.aggregator.coordinator.current_attempt()
+    attempt = world.aggregator.coordinator.attempt
+    assert attempt is not None
     order, closed = notices.open_sum(attempt, ()), notices.list_closed(attempt.closed_list()).list_closed
     return [*_of_messages(world, order, closed), *_of_numbers(world, attempt), *_of_files(world)]
 

@@ -79,7 +79,7 @@ class Holder(Actor):
         await self.world.call("attend", lambda a: a.holders.attend(self.member, inbox))
 
     async def disconnect(self, inbox: Inbox[pb.HolderTask]) -> None:
-        await self.world.call("unattend", lambda a: a.holders.unattend(self.name, inbox))
+        await self.world.call("unattend", lambda a: a.holders.leave(self.name, inbox))
 
     async def read(self, message: pb.HolderTask) -> None:
         try:

@@ -13,10 +13,11 @@ M = TypeVar("M")
 class Inbox(Outbox[M], Generic[M]):
     """The aggregator's end of a stream, whose other end is read by hand."""
 
+    ended: bool = False  # set by hand, where Outbox has a property
+
     def __init__(self, instance: bytes) -> None:
         super().__init__(instance)
         self.unread: deque[M] = deque()
-        self.ended = False
 
     def push(self, message: M) -> None:
         self.unread.append(message)

@@ -31,11 +31,12 @@ from keyholder.connection import HolderConnection
 from keyholder.difference import DifferenceRule
 from keyholder.holder import KeyHolder
 from keyholder.ledger import Ledger
-from server.coordinator import Coordinator
+from server.records import FILE
 from server.rules import RoundRules
+from server.run import ActiveRun
 from server.service import listen
 from server.settings import RunSettings
-from server.store import FILE, Store
+from server.store import Store
 
 RUN = "0123456789abcdef"
 GOODBYE_SECONDS = 10.0
@@ -149,7 +150,7 @@ class LiveServer(Worker):
         store = Store(self._folder)
         if store.unfinished_run() is None:
             store.begin_run(RUN, self._settings.to_json(), initial_model(self._task, 0))
-        coordinator = Coordinator(RUN, self._settings, self._task, store, self._identity)
+        coordinator = ActiveRun(RUN, self._settings, self._task, store, self._identity)
         await coordinator.start()
         server, self._port = await listen(coordinator, "127.0.0.1:0")
         self._ready.set()

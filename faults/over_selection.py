@@ -1,6 +1,6 @@
 """Six to ten of a hundred clients drop out of every round; 130 % are chosen, so that nearly every round gets enough.
 
-Only the rules (server/rounds.py) and the store are tried here, with time as a number, so that a thousand rounds are
+Only the rules (server/rounds/) and the store are tried here, with time as a number, so that a thousand rounds are
 cheap. A client drops out before its commitment or before its update, as chance will have it.
 """
 

@@ -18,8 +18,8 @@ from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
 from faults.process import ServerProcess
 from faults.task import known, slot_task
+from server.records import FILE
 from server.rules import RoundRules
-from server.store import FILE
 
 CLIENTS = 4
 PATIENCE = 300.0

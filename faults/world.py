@@ -29,10 +29,10 @@ from faults.oracle import Evidence, Noted, violations
 from faults.parties import BITS, Parties
 from keyholder.difference import DifferenceRule
 from server import states
+from server.records import FILE
 from server.rounds import next_wakeup
 from server.rules import RoundRules
 from server.settings import RunSettings
-from server.store import FILE
 
 T = TypeVar("T")
 MOST_STEPS = 200_000
@@ -105,7 +105,8 @@ class World:
         keep = aggregator.store.keep_opened
 
         def watched(id: AttemptId, raw: bytes) -> None:
-            attempt = aggregator.coordinator.current_attempt()
+            attempt = aggregator.coordinator.attempt
+            assert attempt is not None
             key, count = attempt.description.key, attempt.count
             cohort = attempt.cohort(OpenedSum.from_bytes(key, count, raw))
             keep(id, raw)
@@ -199,8 +200,7 @@ class World:
         self.now += seconds
 
         async def tick(aggregator: Aggregator) -> None:
-            async with aggregator.coordinator.lock:
-                await aggregator.coordinator.apply(states.Tick())
+            await aggregator.coordinator.tick()
 
         await self.call("tick", tick)
 

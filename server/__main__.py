@@ -52,10 +52,10 @@ from core.wire.health import check_health
 from core.wire.streams import model_from_bytes
 from server import metrics
 from server.budget import within_budget
-from server.coordinator import Coordinator
 from server.report import report
 from server.results import make_results_folder, table, write_results
 from server.rules import RoundRules
+from server.run import ActiveRun
 from server.service import listen
 from server.settings import RunSettings
 from server.status import show_status
@@ -213,21 +213,21 @@ async def _serve(
     """Run to the end; False if a signal ended it before (an unfinished run goes on at the next start)."""
     store = Store(places.state)
     run = _begin_or_resume(store, settings, task, places.state)
-    coordinator = Coordinator(run, settings, task, store, identity, test_data)
+    active = ActiveRun(run, settings, task, store, identity, test_data)
     server: grpc.aio.Server | None = None
     _end_on_signals(asyncio.current_task())
     try:
-        await coordinator.start()
-        server, port = await listen(coordinator, places.listen, plaintext=places.plaintext)
+        await active.start()
+        server, port = await listen(active, places.listen, plaintext=places.plaintext)
         print(f"listening on {places.listen.rpartition(':')[0]}:{port}", flush=True)
-        await coordinator.keep_time()
-        ended = await coordinator.ended
-        await _farewell(coordinator)
-        _print_table(settings, coordinator, test_data is not None)
-        await _write_results(settings, places, coordinator, "" if ended.completed else ended.sentence)
-        await coordinator.conclude()
+        await active.keep_time()
+        ended = await active.ended
+        await _farewell(active)
+        _print_table(settings, active, test_data is not None)
+        await _write_results(settings, places, active, "" if ended.completed else ended.message)
+        await active.conclude()
         if not ended.completed:
-            raise RunFailedError(f"the run failed: {ended.sentence}")
+            raise RunFailedError(f"the run failed: {ended.message}")
         if places.keep_serving:
             print(f"the model stays available at port {port}; Ctrl-C ends this", flush=True)
             await _until_interrupted()
@@ -236,7 +236,7 @@ async def _serve(
     else:
         return True
     finally:
-        await asyncio.shield(_close(server, coordinator))
+        await asyncio.shield(_close(server, active))
 
 
 async def _until_interrupted() -> None:
@@ -245,23 +245,23 @@ async def _until_interrupted() -> None:
         await asyncio.Event().wait()
 
 
-async def _close(server: grpc.aio.Server | None, coordinator: Coordinator) -> None:
+async def _close(server: grpc.aio.Server | None, active: ActiveRun) -> None:
     if server is not None:
         await server.stop(grace=1)
         with contextlib.suppress(TimeoutError):  # what is cut off in its last step shows a trace-back
-            await asyncio.wait_for(coordinator.audience.until_empty(), FAREWELL_SECONDS)
-    await coordinator.close()
+            await asyncio.wait_for(active.audience.until_empty(), FAREWELL_SECONDS)
+    await active.close()
 
 
-async def _write_results(settings: RunSettings, places: Places, coordinator: Coordinator, failure: str) -> None:
+async def _write_results(settings: RunSettings, places: Places, active: ActiveRun, failure: str) -> None:
     if places.out is not None:
-        _, raw, _ = await coordinator.model(None)
+        _, raw, _ = await active.model(None)
         model = model_from_bytes(raw, len(raw) // 8)
         words = report(
-            *(coordinator.run, settings, coordinator.trust.roster, coordinator.results),
-            *(await coordinator.all_refusals(), failure),
+            *(active.context.id, settings, active.context.trust.roster, active.results),
+            *(await active.all_refusals(), failure),
         )
-        write_results(places.out, settings, coordinator.results, coordinator.task, model, words)
+        write_results(places.out, settings, active.results, active.context.task, model, words)
 
 
 def _begin_or_resume(store: Store, settings: RunSettings, task: Task, folder: Path) -> str:
@@ -276,25 +276,25 @@ def _begin_or_resume(store: Store, settings: RunSettings, task: Task, folder: Pa
     return run
 
 
-async def _farewell(coordinator: Coordinator) -> None:
+async def _farewell(active: ActiveRun) -> None:
     """Let everyone hear that the run is over before the connection goes away."""
-    if coordinator.ended_before_start:
+    if active.ended_before_start:
         await asyncio.sleep(FAREWELL_SECONDS)  # who was waiting for a restart has not come back yet
     try:
-        await asyncio.wait_for(coordinator.audience.until_empty(), FAREWELL_SECONDS)
+        await asyncio.wait_for(active.audience.until_empty(), FAREWELL_SECONDS)
     except TimeoutError:
-        log.warning("not everyone said goodbye")
+        log.warning("streams still open at shutdown")
 
 
-def _print_table(settings: RunSettings, coordinator: Coordinator, tested: bool) -> None:
+def _print_table(settings: RunSettings, active: ActiveRun, tested: bool) -> None:
     rules = settings.rules
     console = Console(width=None if sys.stdout.isatty() else 80)
-    title = f"{settings.task}: {len(coordinator.results)} of {rules.rounds} rounds, {settings.protection}"
-    console.print(table(coordinator.results, title, settings.privacy))
+    title = f"{settings.task}: {len(active.results)} of {rules.rounds} rounds, {settings.protection}"
+    console.print(table(active.results, title, settings.privacy))
     if rules.asked is not None:
         console.print(rules.ending)
-    if coordinator.results:
-        last = coordinator.results[-1].accuracy
+    if active.results:
+        last = active.results[-1].accuracy
         own = "accuracy of the model the last round began with, on the clients' own data (there is no test data)"
         kind = "test accuracy" if tested else own
         console.print(f"{kind}: {last:.2%}")

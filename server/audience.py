@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from typing import Generic, TypeVar
 
@@ -18,31 +19,58 @@ class NotListeningError(Exception):
 
 
 class Outbox(Generic[M]):
-    """What one connected party is to be told, in order; ends when closed.
+    """The messages for one connected party, in order; ends when closed.
 
-    A party that does not listen is cut off after LONGEST_OUTBOX messages; when it comes back it is told afresh.
+    A party that does not read is cut off after LONGEST_OUTBOX messages; when it reconnects, it gets all that it needs.
     """
 
     def __init__(self, instance: bytes = b"") -> None:
         self.instance = instance
-        self._queue: asyncio.Queue[M | None] = asyncio.Queue()
+        self._unread: deque[M] = deque()
+        self._changed = asyncio.Event()
+        self._ended = False
         self._cut_off = False
 
+    @property
+    def pending(self) -> int:
+        """Number of messages that were pushed and not taken yet."""
+        return len(self._unread)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the stream is closed: nothing follows the pending messages."""
+        return self._ended
+
     def push(self, message: M) -> None:
-        if self._queue.qsize() < LONGEST_OUTBOX:
-            self._queue.put_nowait(message)
+        """Append a message; after close() it is dropped."""
+        if self._ended:
+            return
+        if len(self._unread) < LONGEST_OUTBOX:
+            self._unread.append(message)
         else:
             self._cut_off = True
+        self._changed.set()
 
     def close(self) -> None:
-        """End the stream once everything pushed before is sent."""
-        self._queue.put_nowait(None)
+        """End the stream after the messages pushed so far."""
+        self._ended = True
+        self._changed.set()
+
+    def take(self) -> M | None:
+        """Remove and return the oldest pending message; None if there is none. Raise NotListeningError if cut off."""
+        if self._cut_off:
+            raise NotListeningError("too much was left unread; connect again")
+        return self._unread.popleft() if self._unread else None
 
     async def messages(self) -> AsyncIterator[M]:
-        while (message := await self._queue.get()) is not None:
-            if self._cut_off:
-                raise NotListeningError("too much was left unread; connect again")
-            yield message
+        """Yield each message as it is pushed, until the stream is closed."""
+        while True:
+            while (message := self.take()) is not None:
+                yield message
+            if self._ended:
+                return
+            self._changed.clear()
+            await self._changed.wait()
 
 
 class Audience:

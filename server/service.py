@@ -1,11 +1,12 @@
-"""The gRPC face of the coordinator: translate, call, translate back. No rules and no mathematics here."""
+"""The gRPC services of a run: translate, call, translate back. No rules and no mathematics here."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import grpc
@@ -31,12 +32,11 @@ from core.wire.messages import (
 )
 from core.wire.status import REASON_KEY, STATUS
 from core.wire.streams import PIECE_BYTES, model_chunks, payload_chunks, read_pieces
-from server import metrics
 from server.admission import Context, admit
 from server.audience import NotListeningError, Outbox
-from server.client_calls import ClientCalls
-from server.coordinator import Coordinator
-from server.holder_calls import HolderCalls
+from server.clients import Clients
+from server.holders import Holders
+from server.run import ActiveRun
 from server.undecodable import TakeUndecodable, readable
 
 log = structlog.get_logger()
@@ -63,17 +63,17 @@ _OPTIONS = (
 
 
 @asynccontextmanager
-async def _as_status(coordinator: Coordinator, context: Context, call: str) -> AsyncIterator[None]:
+async def _as_status(run: ActiveRun, context: Context, call: str) -> AsyncIterator[None]:
     """Turn what a handler raises into a gRPC status."""
     try:
         yield
     except Refused as refusal:
-        await _refuse(coordinator, context, call, refusal)
+        await _refuse(run, context, call, refusal)
     except StorageError as error:
-        # The disk may have room again in a moment, so the sender is asked to try again; the path is nobody's business.
-        log.error("storage", sentence=str(error))
-        sentence = "the aggregator cannot use its disk at the moment"
-        await _refuse(coordinator, context, call, Refused(Reason.STORAGE, sentence))
+        # The disk may have room again in a moment, so the sender is asked to try again; the path stays private.
+        log.error("storage", message=str(error))
+        message = "the aggregator cannot use its disk at the moment"
+        await _refuse(run, context, call, Refused(Reason.STORAGE, message))
     except NotListeningError as error:
         await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
     except grpc.aio.AbortError:
@@ -83,31 +83,30 @@ async def _as_status(coordinator: Coordinator, context: Context, call: str) -> A
         await context.abort(grpc.StatusCode.INTERNAL, "an unexpected error; the aggregator's log has more")
 
 
-async def _refuse(coordinator: Coordinator, context: Context, call: str, refusal: Refused) -> None:
-    log.info("refused", call=call, reason=refusal.reason.value, sentence=str(refusal))
-    coordinator.refusals[refusal.reason] += 1
-    metrics.REFUSALS.labels(refusal.reason.value).inc()
+async def _refuse(run: ActiveRun, context: Context, call: str, refusal: Refused) -> None:
+    log.info("refused", call=call, reason=refusal.reason.value, message=str(refusal))
+    run.count_refusal(refusal.reason)
     context.set_trailing_metadata(((REASON_KEY, refusal.reason.value),))
     await context.abort(STATUS[refusal.reason], str(refusal))
 
 
 class Service:
-    """What the three services have in common: the coordinator, and how a caller is known."""
+    """What the three services have in common: the run, and how a caller is identified."""
 
-    def __init__(self, coordinator: Coordinator, *, plaintext: bool) -> None:
-        self.coordinator = coordinator
+    def __init__(self, run: ActiveRun, *, plaintext: bool) -> None:
+        self.run = run
         self._plaintext = plaintext
 
     def caller(self, context: Context, call: str) -> Member:
-        return admit(context, call, self.coordinator.trust.roster, plaintext=self._plaintext)
+        return admit(context, call, self.run.context.trust.roster, plaintext=self._plaintext)
 
 
 def _answers(handler: Callable[..., Awaitable[M]]) -> Callable[..., Awaitable[M]]:
-    """For a handler with one answer. It is given the caller, once that is known and may make this call."""
+    """Wrap a handler with one answer; it gets the caller, once admitted, in place of the context."""
 
     @functools.wraps(handler)
     async def wrapped(self: Service, request: object, context: Context) -> M:
-        async with _as_status(self.coordinator, context, handler.__name__):
+        async with _as_status(self.run, context, handler.__name__):
             caller = self.caller(context, handler.__name__)
             return await handler(self, readable(request), caller)
         raise AssertionError("a status always ends the call")
@@ -115,15 +114,16 @@ def _answers(handler: Callable[..., Awaitable[M]]) -> Callable[..., Awaitable[M]
     return wrapped
 
 
-def _streams(handler: Callable[..., AsyncIterator[M]]) -> Callable[..., AsyncIterator[M]]:
-    """For a handler that streams its answer."""
+def _streams(handler: Callable[..., AsyncGenerator[M, None]]) -> Callable[..., AsyncGenerator[M, None]]:
+    """Wrap a handler that streams its answer; it gets the caller, once admitted, in place of the context."""
 
     @functools.wraps(handler)
-    async def wrapped(self: Service, request: object, context: Context) -> AsyncIterator[M]:
-        async with _as_status(self.coordinator, context, handler.__name__):
+    async def wrapped(self: Service, request: object, context: Context) -> AsyncGenerator[M, None]:
+        async with _as_status(self.run, context, handler.__name__):
             caller = self.caller(context, handler.__name__)
-            async for message in handler(self, readable(request), caller):
-                yield message
+            async with aclosing(handler(self, readable(request), caller)) as messages:
+                async for message in messages:
+                    yield message
 
     return wrapped
 
@@ -131,12 +131,12 @@ def _streams(handler: Callable[..., AsyncIterator[M]]) -> Callable[..., AsyncIte
 class FederationService(Service, rpc.FederationServicer):
     """What data owners call."""
 
-    def __init__(self, coordinator: Coordinator, *, plaintext: bool) -> None:
-        super().__init__(coordinator, plaintext=plaintext)
-        self._calls = ClientCalls(coordinator)
+    def __init__(self, run: ActiveRun, *, plaintext: bool) -> None:
+        super().__init__(run, plaintext=plaintext)
+        self._calls = Clients(run)
 
     @_streams
-    async def Join(self, request: pb.JoinRequest, caller: Member) -> AsyncIterator[pb.Notice]:
+    async def Join(self, request: pb.JoinRequest, caller: Member) -> AsyncGenerator[pb.Notice, None]:
         outbox = Outbox[pb.Notice](request.instance)
         try:
             await self._calls.join(caller, request, outbox)
@@ -146,10 +146,10 @@ class FederationService(Service, rpc.FederationServicer):
             await self._calls.leave(caller.name, outbox)
 
     @_streams
-    async def FetchModel(self, request: pb.ModelRequest, caller: Member) -> AsyncIterator[pb.Chunk]:
+    async def FetchModel(self, request: pb.ModelRequest, caller: Member) -> AsyncGenerator[pb.Chunk, None]:
         wanted = request.round if request.HasField("round") else None
-        round_number, payload, endorsements = await self.coordinator.model(wanted)
-        for chunk in model_chunks(payload, self.coordinator.run, round_number, endorsements):
+        round_number, payload, endorsements = await self.run.model(wanted)
+        for chunk in model_chunks(payload, self.run.context.id, round_number, endorsements):
             yield chunk
 
     @_answers
@@ -161,15 +161,13 @@ class FederationService(Service, rpc.FederationServicer):
     async def Submit(self, requests: AsyncIterator[pb.SubmitRequest], caller: Member) -> pb.Receipt:
         first = await _in_time(_header(requests))
         header = submission_header_from_wire(first.header)
-        announced = await self._calls.announce(caller, header)  # only who has committed comes further
         async with self._calls.upload_of(caller.name):
-            if not isinstance(announced, pb.Receipt):
-                announced = await self._calls.announce(caller, header)
-            if isinstance(announced, pb.Receipt):
-                return announced
+            admitted = await self._calls.announce(caller, header)
+            if isinstance(admitted, pb.Receipt):
+                return admitted
             file = self._calls.spool()
             try:
-                update = await _in_time(read_pieces(requests, header.length, header.digest, announced, into=file))
+                update = await _in_time(read_pieces(requests, header.length, header.digest, admitted, into=file))
             except BaseException:
                 with suppress(OSError):  # a full disk was the reason already
                     file.close()
@@ -178,24 +176,24 @@ class FederationService(Service, rpc.FederationServicer):
 
 
 class KeyHoldingService(Service, rpc.KeyHoldingServicer):
-    """What key holders call. Whether one attends is told by the health service, under the holder's name."""
+    """What key holders call. The health service says whether one attends, under the holder's name."""
 
-    def __init__(self, coordinator: Coordinator, health_of: health.aio.HealthServicer, *, plaintext: bool) -> None:
-        super().__init__(coordinator, plaintext=plaintext)
-        self._calls = HolderCalls(coordinator)
+    def __init__(self, run: ActiveRun, health_of: health.aio.HealthServicer, *, plaintext: bool) -> None:
+        super().__init__(run, plaintext=plaintext)
+        self._calls = Holders(run)
         self._health = health_of
 
     @_streams
-    async def Attend(self, request: pb.AttendRequest, caller: Member) -> AsyncIterator[pb.HolderTask]:
+    async def Attend(self, request: pb.AttendRequest, caller: Member) -> AsyncGenerator[pb.HolderTask, None]:
         outbox = Outbox[pb.HolderTask](request.instance)
         try:
             await self._calls.attend(caller, outbox)
             await self._health.set(caller.name, health_pb2.HealthCheckResponse.SERVING)
-            yield pb.HolderTask()  # nothing to do: it tells the holder that it is heard
+            yield pb.HolderTask()  # an empty task confirms the connection
             async for task in outbox.messages():
                 yield task
         finally:
-            if await self._calls.unattend(caller.name, outbox):
+            if await self._calls.leave(caller.name, outbox):
                 await self._health.set(caller.name, health_pb2.HealthCheckResponse.NOT_SERVING)
 
     @_answers
@@ -212,7 +210,7 @@ class KeyHoldingService(Service, rpc.KeyHoldingServicer):
         return pb.Accepted()
 
     @_streams
-    async def FetchSubmission(self, request: pb.SubmissionRequest, caller: Member) -> AsyncIterator[pb.Chunk]:
+    async def FetchSubmission(self, request: pb.SubmissionRequest, caller: Member) -> AsyncGenerator[pb.Chunk, None]:
         for chunk in payload_chunks(await self._calls.payload(_attempt_of(request), request.client)):
             yield chunk
 
@@ -225,14 +223,14 @@ class KeyHoldingService(Service, rpc.KeyHoldingServicer):
         if limit is None:
             return pb.Accepted()  # a repeated answer: the sum is open
         if header.length != limit:
-            sentence = f"the share of the opening has {header.length} bytes; expected {limit}"
-            raise Refused(Reason.WRONG_LENGTH, sentence)
+            message = f"the share of the opening has {header.length} bytes; expected {limit}"
+            raise Refused(Reason.WRONG_LENGTH, message)
         payload = await _in_time(read_pieces(requests, header.length, header.sha256, limit))
         await self._calls.release(caller, id, payload.whole(), seconds, header.exposure[:MOST_CHARACTERS])
         return pb.Accepted()
 
     @_streams
-    async def FetchOpenedSum(self, request: pb.OpenedSumRequest, caller: Member) -> AsyncIterator[pb.Chunk]:
+    async def FetchOpenedSum(self, request: pb.OpenedSumRequest, caller: Member) -> AsyncGenerator[pb.Chunk, None]:
         for chunk in payload_chunks(await self._calls.opened_sum(_attempt_of(request))):
             yield chunk
 
@@ -245,38 +243,38 @@ class KeyHoldingService(Service, rpc.KeyHoldingServicer):
     async def DeclineTask(self, request: pb.Decline, caller: Member) -> pb.Accepted:
         if request.reason not in set(Reason):
             raise Refused(Reason.MALFORMED, f"{request.reason[:40]!r} is not the name of a reason")
-        sentence = request.sentence[:MOST_CHARACTERS]
-        await self._calls.decline(caller, _attempt_of(request), Reason(request.reason), sentence)
+        message = request.sentence[:MOST_CHARACTERS]
+        await self._calls.decline(caller, _attempt_of(request), Reason(request.reason), message)
         return pb.Accepted()
 
 
 class ObservationService(Service, rpc.ObservationServicer):
-    """For whoever looks on."""
+    """What observers call."""
 
     @_streams
-    async def Watch(self, request: pb.WatchRequest, caller: Member) -> AsyncIterator[pb.Progress]:
-        outbox = self.coordinator.watch()
+    async def Watch(self, request: pb.WatchRequest, caller: Member) -> AsyncGenerator[pb.Progress, None]:
+        outbox = self.run.watch()
         try:
             async for progress in outbox.messages():
                 yield progress
         finally:
-            await self.coordinator.audience.unseat_watcher(outbox)
+            await self.run.audience.unseat_watcher(outbox)
 
 
 class MembersHealth(Service, health.aio.HealthServicer):  # type: ignore[misc]
-    """The standard health service, for members only: it tells which key holders attend."""
+    """The standard health service, for members only: it says which key holders attend."""
 
-    def __init__(self, coordinator: Coordinator, *, plaintext: bool) -> None:
-        Service.__init__(self, coordinator, plaintext=plaintext)
+    def __init__(self, run: ActiveRun, *, plaintext: bool) -> None:
+        Service.__init__(self, run, plaintext=plaintext)
         health.aio.HealthServicer.__init__(self)
 
     async def Check(self, request: Message, context: Context) -> object:
-        async with _as_status(self.coordinator, context, "Check"):
+        async with _as_status(self.run, context, "Check"):
             self.caller(context, "Check")
             return await super().Check(request, context)
 
     async def Watch(self, request: Message, context: Context) -> None:
-        async with _as_status(self.coordinator, context, "Watch"):
+        async with _as_status(self.run, context, "Watch"):
             self.caller(context, "Watch")
             await super().Watch(request, context)
 
@@ -284,14 +282,14 @@ class MembersHealth(Service, health.aio.HealthServicer):  # type: ignore[misc]
 class MembersReflection(Service, reflection.aio.ReflectionServicer):  # type: ignore[misc]
     """The standard reflection service, for members only."""
 
-    def __init__(self, coordinator: Coordinator, names: Iterable[str], *, plaintext: bool) -> None:
-        Service.__init__(self, coordinator, plaintext=plaintext)
+    def __init__(self, run: ActiveRun, names: Iterable[str], *, plaintext: bool) -> None:
+        Service.__init__(self, run, plaintext=plaintext)
         reflection.aio.ReflectionServicer.__init__(self, names)
 
     async def ServerReflectionInfo(
         self, request_iterator: AsyncIterator[Message], context: Context
     ) -> AsyncIterator[object]:
-        async with _as_status(self.coordinator, context, "ServerReflectionInfo"):
+        async with _as_status(self.run, context, "ServerReflectionInfo"):
             self.caller(context, "ServerReflectionInfo")
             async for answer in super().ServerReflectionInfo(request_iterator, context):
                 yield answer
@@ -310,17 +308,17 @@ def _attempt_of(message: NamesAttempt) -> AttemptId:
 
 
 async def _in_time(payload: Awaitable[T]) -> T:
-    """The payload (or its header), if it comes within the time of a transfer: a silent sender must not block others."""
+    """Return the payload (or its header) if it arrives within the time of a transfer: no silent sender may block."""
     try:
         async with asyncio.timeout(TRANSFER_SECONDS):
             return await payload
     except TimeoutError as error:
-        sentence = f"the payload did not arrive within {TRANSFER_SECONDS:g} seconds"
-        raise Refused(Reason.WRONG_LENGTH, sentence) from error
+        message = f"the payload did not arrive within {TRANSFER_SECONDS:g} seconds"
+        raise Refused(Reason.WRONG_LENGTH, message) from error
 
 
 async def _header(requests: AsyncIterator[M]) -> M:
-    """The first message of a stream, which must be its header."""
+    """Return the first message of a stream, which must be its header."""
     async for first in requests:
         if isinstance(first, Message) and first.WhichOneof("part") == "header":
             return first
@@ -328,26 +326,51 @@ async def _header(requests: AsyncIterator[M]) -> M:
     raise Refused(Reason.MALFORMED, "a stream must begin with its header")
 
 
-async def listen(coordinator: Coordinator, address: str, *, plaintext: bool = False) -> tuple[grpc.aio.Server, int]:
-    """Start serving at `address` and give the port, chosen by the system where the address ends in :0.
+@dataclass(frozen=True)
+class Services:
+    """The objects whose methods answer the calls of one run: three of the protocol, and the standard health service."""
 
-    Raises SettingsError if the address is in use or not this machine's.
+    federation: FederationService
+    key_holding: KeyHoldingService
+    observation: ObservationService
+    health: MembersHealth
+
+
+def services_for(run: ActiveRun, *, plaintext: bool = False) -> Services:
+    """Build the services of a run without any socket; each handler is called with (request, context).
+
+    Args:
+        plaintext: take the caller's name from the call's metadata instead of its certificate. INSECURE.
+    """
+    health_service = MembersHealth(run, plaintext=plaintext)
+    return Services(
+        FederationService(run, plaintext=plaintext),
+        KeyHoldingService(run, health_service, plaintext=plaintext),
+        ObservationService(run, plaintext=plaintext),
+        health_service,
+    )
+
+
+async def listen(run: ActiveRun, address: str, *, plaintext: bool = False) -> tuple[grpc.aio.Server, int]:
+    """Start serving at `address` and return the port; port 0 lets the system choose one.
+
+    Raise SettingsError if the address is in use or not this machine's.
     """
     server = grpc.aio.server(interceptors=[TakeUndecodable()], options=_OPTIONS)
-    health_service = MembersHealth(coordinator, plaintext=plaintext)
-    rpc.add_FederationServicer_to_server(FederationService(coordinator, plaintext=plaintext), server)
-    rpc.add_KeyHoldingServicer_to_server(KeyHoldingService(coordinator, health_service, plaintext=plaintext), server)
-    rpc.add_ObservationServicer_to_server(ObservationService(coordinator, plaintext=plaintext), server)
-    health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
+    services = services_for(run, plaintext=plaintext)
+    rpc.add_FederationServicer_to_server(services.federation, server)
+    rpc.add_KeyHoldingServicer_to_server(services.key_holding, server)
+    rpc.add_ObservationServicer_to_server(services.observation, server)
+    health_pb2_grpc.add_HealthServicer_to_server(services.health, server)
     names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-    told = MembersReflection(coordinator, names, plaintext=plaintext)
-    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(told, server)
+    reflected = MembersReflection(run, names, plaintext=plaintext)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflected, server)
     try:
-        port = server.add_insecure_port(address) if plaintext else _secure_port(server, coordinator.identity, address)
+        port = server.add_insecure_port(address) if plaintext else _secure_port(server, run.context.identity, address)
     except RuntimeError as error:
         raise SettingsError(f"cannot listen on {address}; it is in use or not an address of this machine") from error
     await server.start()
-    await _set_healthy(health_service, ["", *SERVICES])
+    await _set_healthy(services.health, ["", *SERVICES])
     return server, port
 
 

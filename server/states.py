@@ -1,6 +1,6 @@
-"""What a run can be in, what can happen to it, and what the rules can command: plain data without behaviour.
+"""The states of a run, the events that change it, and the commands that follow: plain data.
 
-The rules themselves are in server/rounds.py. Times are seconds on any clock that never runs backwards.
+The rules themselves are in server/rounds/. Times are seconds on any clock that never runs backwards.
 """
 
 from __future__ import annotations
@@ -16,12 +16,25 @@ class OfAttempt:
     attempt: int
 
 
+@dataclass(frozen=True)
+class Quorum:
+    """The key holders asked for one thing of which t are needed: who answered, and who declined."""
+
+    asked: frozenset[str] = frozenset()
+    answered: frozenset[str] = frozenset()
+    declined: frozenset[str] = frozenset()
+
+    def working(self, connected: frozenset[str]) -> frozenset[str]:
+        """Return those that were asked, are connected, and have not declined."""
+        return self.asked & connected - self.declined
+
+
 # ------------------------------------------------------------------------------------------------ states
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """No round is open. Left when a key is there and enough clients and holders are; fails when patience is over."""
+    """No round is open. Left with a key, enough clients and enough key holders; fails when patience is over."""
 
     round: int
     attempt: int
@@ -48,13 +61,12 @@ class Closing:
     attempt: int
     since: float
     listed: frozenset[str]
-    signed: frozenset[str] = frozenset()
-    declined: frozenset[str] = frozenset()
+    quorum: Quorum = Quorum()
 
 
 @dataclass(frozen=True)
 class Uploading:
-    """Clients see the signed list and upload. Left when all have, when as many as wanted have, or at the deadline."""
+    """Clients see the signed list and upload. Left when all or the wanted number have, or at the deadline."""
 
     round: int
     attempt: int
@@ -71,8 +83,7 @@ class Releasing:
     attempt: int
     since: float
     contributors: int
-    asked: frozenset[str] = frozenset()
-    declined: frozenset[str] = frozenset()
+    quorum: Quorum = Quorum()
 
 
 @dataclass(frozen=True)
@@ -82,9 +93,7 @@ class Endorsing:
     round: int
     attempt: int
     since: float
-    asked: frozenset[str] = frozenset()
-    endorsed: frozenset[str] = frozenset()
-    declined: frozenset[str] = frozenset()
+    quorum: Quorum = Quorum()
 
 
 @dataclass(frozen=True)
@@ -96,17 +105,19 @@ class Finished:
 class Failed:
     """The run cannot go on. Final."""
 
-    sentence: str
+    message: str
 
 
+Agreeing = Closing | Releasing | Endorsing
+"""The phases that need a quorum of key holders."""
 Phase = Waiting | Committing | Closing | Uploading | Releasing | Endorsing | Finished | Failed
 Attempted = Waiting | Committing | Closing | Uploading | Releasing | Endorsing
 """The phases that belong to one attempt at one round."""
 
 
 @dataclass(frozen=True)
-class Run:
-    """The whole state: the phase, and who is there."""
+class RunState:
+    """The whole state: the phase, and which clients and key holders are connected."""
 
     phase: Phase
     present: frozenset[str] = field(default_factory=frozenset)
@@ -115,7 +126,7 @@ class Run:
     begun: bool = False
     """Whether a round was opened since the process started."""
     resumed: bool = False
-    """Whether the run was taken up after a restart, and who was there then has not yet had time to come back."""
+    """Whether the run was resumed after a restart, and clients have not yet had time to reconnect."""
 
 
 # ------------------------------------------------------------------------------------------------ events
@@ -143,7 +154,7 @@ class HolderLeft:
 
 @dataclass(frozen=True)
 class KeyChosen(OfAttempt):
-    """Enough holders have an unused share of one and the same key for this attempt."""
+    """Enough holders have an unused share of the same key for this attempt."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +174,7 @@ class SubmissionStored(OfAttempt):
 
 @dataclass(frozen=True)
 class SharesUnfit(OfAttempt):
-    """As many shares as are needed are there, but one of them is wrong."""
+    """Enough shares of the opening arrived, but one of them is wrong."""
 
 
 @dataclass(frozen=True)
@@ -173,9 +184,9 @@ class SumOpened(OfAttempt):
 
 @dataclass(frozen=True)
 class SumRejected(OfAttempt):
-    """The sum was opened, and is not that of honest updates."""
+    """The sum was opened, and is not the sum of honest updates."""
 
-    sentence: str
+    message: str
 
 
 @dataclass(frozen=True)
@@ -190,15 +201,15 @@ class ModelStored(OfAttempt):
 
 @dataclass(frozen=True)
 class TaskDeclined(OfAttempt):
-    """A holder turned down what it was asked last."""
+    """A holder declined its last task."""
 
     holder: str
-    sentence: str
+    message: str
 
 
 @dataclass(frozen=True)
 class Tick:
-    """Nothing happened but time."""
+    """Time passed; nothing else happened."""
 
 
 Event = (
@@ -236,7 +247,7 @@ class OpenRound(OfAttempt):
 
 @dataclass(frozen=True)
 class InviteClient(OfAttempt):
-    """Tell one client, who came late or came back, what it needs for the open round."""
+    """Send the open round to one client that came late or reconnected."""
 
     client: str
 
@@ -274,13 +285,13 @@ class CompleteRound(OfAttempt):
 
 @dataclass(frozen=True)
 class AbandonAttempt(OfAttempt):
-    sentence: str
+    message: str
 
 
 @dataclass(frozen=True)
 class EndRun:
     completed: bool
-    sentence: str
+    message: str
 
 
 Command = (
@@ -295,4 +306,4 @@ Command = (
     | AbandonAttempt
     | EndRun
 )
-Step = tuple[Run, tuple[Command, ...]]
+Step = tuple[RunState, tuple[Command, ...]]

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from core.database import explained
 from core.errors import StorageError
-from server.store import FILE, SCHEMA_VERSION
+from server.records import FILE, SCHEMA_VERSION
 
 ATTEMPTS = """
 SELECT a.round, a.attempt, a.state, a.key_serial, json_array_length(a.expected), count(s.client), count(s.bytes_up),

@@ -37,10 +37,10 @@ from keyholder.holder import KeyHolder
 from keyholder.orders import list_order, release_order
 from server import states
 from server.audience import Outbox
-from server.client_calls import ClientCalls
-from server.coordinator import Coordinator
-from server.holder_calls import HolderCalls
+from server.clients import Clients
+from server.holders import Holders
 from server.rules import RoundRules
+from server.run import ActiveRun
 from server.settings import RunSettings
 from server.store import Store
 
@@ -95,10 +95,10 @@ class Hall:
         self.store = Store(self.folder / "server")
         if not self.store.has_runs():
             self.store.begin_run(RUN, self.settings.to_json(), initial_model(SPAM, 0))
-        self.coordinator = Coordinator(
+        self.coordinator = ActiveRun(
             RUN, self.settings, SPAM, self.store, self.federation.server, clock=lambda: self.now
         )
-        self.clients, self.keys = ClientCalls(self.coordinator), HolderCalls(self.coordinator)
+        self.clients, self.keys = Clients(self.coordinator), Holders(self.coordinator)
         self.outboxes.clear()
         self.mail.clear()
         await self.coordinator.start()
@@ -115,7 +115,7 @@ class Hall:
 
     async def tick(self, seconds: float) -> None:
         self.now += seconds
-        await self.coordinator._happened(states.Tick())
+        await self.coordinator.tick()
 
     # -------------------------------------------------------------------------------- the others
 
@@ -134,14 +134,13 @@ class Hall:
     async def leave(self, name: str) -> None:
         outbox = self.outboxes.pop(name)
         self.mail.pop(name)
-        await (self.keys.unattend if name in self.holders else self.clients.leave)(name, outbox)
+        await (self.keys.leave if name in self.holders else self.clients.leave)(name, outbox)
 
     def collect(self) -> bool:
         """Take what was pushed out of the outboxes; whether there is anything to deliver."""
         for name, outbox in self.outboxes.items():
-            while not outbox._queue.empty():
-                if (message := outbox._queue.get_nowait()) is not None:
-                    self.mail[name].append(message)
+            while (message := outbox.take()) is not None:
+                self.mail[name].append(message)
         return any(self.mail.values())
 
     async def play(self, until: Callable[[], bool] = lambda: False, *, most: int = 1000) -> None:
@@ -248,7 +247,7 @@ class Hall:
     def fetch_opened(self, id: AttemptId, _length: int) -> bytes:
         attempt = self.coordinator.attempt
         if attempt is None or attempt.id != id or attempt.opened is None:
-            raise Refused(Reason.ROUND_NOT_OPEN, "as HolderCalls.opened_sum")
+            raise Refused(Reason.ROUND_NOT_OPEN, "as Holders.opened_sum")
         return attempt.opened.to_bytes(attempt.description.key)
 
     def fetch_model(self, round_number: int, _values: int) -> FloatArray:

@@ -175,15 +175,16 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     ),
 }
 ANSWERED = ("Check", "ServerReflectionInfo")
-"""Calls of the standard services, which ask nothing of the coordinator."""
+"""Calls of the standard services, which ask nothing of the run."""
 REACHED = Reason.NO_MODEL
 
 
 class Untouched:
-    """A coordinator that knows who is who; whatever else a handler asks of it says that the handler was reached."""
+    """A run that knows who is who; whatever else a handler asks of it shows that the handler was reached."""
 
     def __init__(self, federation: SmallFederation) -> None:
         self._federation = federation
+        self.context = self
         self.identity = federation.server
         self.refusals: Counter[Reason] = Counter()
         self.reached = 0
@@ -191,6 +192,9 @@ class Untouched:
     @property
     def trust(self) -> Verifier:
         return self._federation.verifier()
+
+    def count_refusal(self, reason: Reason) -> None:
+        self.refusals[reason] += 1
 
     def __getattr__(self, name: str) -> Any:
         self.reached += 1
@@ -201,7 +205,7 @@ class Untouched:
 class Served:
     """A server on loopback, and what became of calls to it."""
 
-    coordinator: Untouched
+    run: Untouched
     port: int
 
     async def call(
@@ -232,10 +236,10 @@ class Served:
 
 @asynccontextmanager
 async def served(federation: SmallFederation) -> AsyncIterator[Served]:
-    coordinator = Untouched(federation)
-    server, port = await listen(coordinator, "127.0.0.1:0")  # type: ignore[arg-type]
+    run = Untouched(federation)
+    server, port = await listen(run, "127.0.0.1:0")  # type: ignore[arg-type]
     try:
-        yield Served(coordinator, port)
+        yield Served(run, port)
     finally:
         await server.stop(None)
 
@@ -250,7 +254,7 @@ def outcomes(
         async with served(federation) as server:
             found = {name: await server.call(name, credentials, given_options) for name in CALLS}
             assert max(seconds for _, seconds in found.values()) < SECONDS
-            return {name: outcome for name, (outcome, _) in found.items()}, server.coordinator.reached
+            return {name: outcome for name, (outcome, _) in found.items()}, server.run.reached
 
     return asyncio.run(ask())
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from federations import ID, RUN, SPAM, VALUES, HonestAttempt, SmallFederation
+from federations import ID, RUN, SPAM, HonestAttempt, SmallFederation
 from structlog.testing import capture_logs
 
 from core.errors import Reason, Refused, StorageError
@@ -373,8 +373,11 @@ def test_a_full_disk_keeps_the_shares_for_the_next_try(
 def test_the_next_model_is_the_mean_of_the_contributors(complete: Attempt, honest: HonestAttempt) -> None:
     for number in (1, 2):
         take(complete, number, honest.partial(number))
-    model = np.full(VALUES, 0.5)
-    assert np.array_equal(complete.next_model(model)[:5], 0.5 + np.array([1, 1, 1, 0, 0]) / 3)
+    start = initial_model(SPAM, 0)[:5]
+    model = complete.next_model()
+    assert np.array_equal(model.vector[:5], start + np.array([1, 1, 1, 0, 0]) / 3)
+    assert model.digest == digest(model_bytes(model.vector))
+    assert complete.next_model() is model, "computed once"
 
 
 def test_an_opened_sum_is_taken_up_after_a_restart(complete: Attempt, honest: HonestAttempt, store: Store) -> None:
@@ -384,9 +387,7 @@ def test_an_opened_sum_is_taken_up_after_a_restart(complete: Attempt, honest: Ho
     again = Attempt(honest.signed, store)
     again.restore_opened(kept)  # type: ignore[arg-type]
     for each in (again, complete):
-        assert digest(model_bytes(each.next_model(honest.model))) == digest(
-            model_bytes(honest.next_model(honest.opened(), 3))
-        )
+        assert each.next_model().digest == digest(model_bytes(honest.next_model(honest.opened(), 3)))
 
 
 def test_seconds_of_adding_are_counted(complete: Attempt) -> None:

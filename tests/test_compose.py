@@ -140,7 +140,7 @@ def test_a_killed_server_goes_on_when_it_is_started_again(tmp_path: Path) -> Non
 def test_the_run_goes_on_without_a_killed_key_holder(tmp_path: Path) -> None:
     assert compose("kill", "keyholder-2", **QUICK).returncode == 0
     log = wait_for_server()
-    assert "key holder left holder=keyholder-2" in log
+    assert "key holder disconnected holder=keyholder-2" in log
     assert check_every_model(results(tmp_path) / "aggregator.sqlite") == [[1, 2, 3, 4, 5]] * 5
 
 

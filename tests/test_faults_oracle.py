@@ -23,7 +23,8 @@ from faults.parties import Parties
 from faults.task import known, slot_task
 from faults.world import World
 from keyholder.ledger import Ledger
-from server.store import FILE, Store
+from server.records import FILE
+from server.store import Store
 
 
 @pytest.fixture(scope="module")

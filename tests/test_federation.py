@@ -232,7 +232,7 @@ def test_two_processes_with_one_identity_are_refused(parties: Parties) -> None:
     code, said = parties.client(address, 1).end()
     assert (code, "error: 'client-1' is here already, as another process" in said) == (1, True), said
     parties.keyholder(address, 1)
-    server.hear("key holder came .*keyholder-1")
+    server.hear("key holder connected .*keyholder-1")
     code, said = parties.keyholder(address, 1, "--state", str(parties.folder / "elsewhere")).end()
     assert (code, "error: 'keyholder-1' is here already, as another process" in said) == (1, True), said
 
@@ -240,7 +240,7 @@ def test_two_processes_with_one_identity_are_refused(parties: Parties) -> None:
 def test_one_ledger_serves_one_process(parties: Parties) -> None:
     server, address = parties.server()
     parties.keyholder(address, 1)
-    server.hear("key holder came")
+    server.hear("key holder connected")
     code, said = parties.keyholder(address, 1).end()
     assert code == 1
     assert "in use by another key holder" in said
@@ -438,7 +438,7 @@ def test_an_aggregator_stopped_in_the_middle_of_a_round_shows_no_trace_back(
     server.process.send_signal(signal.SIGINT)
     code, said = server.end()
     assert (code, said.splitlines()[-1]) == (130, "stopped")
-    assert said.count("key holder left") == 3
+    assert said.count("key holder disconnected") == 3
     assert "Traceback" not in said
 
 

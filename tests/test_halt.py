@@ -10,7 +10,6 @@ from faults.fuzz_calls import CLIENTS, RULES
 from faults.parties import Parties
 from faults.task import known, slot_task
 from faults.world import World
-from server import states
 
 
 def test_after_a_halt_time_changes_nothing_any_more(tmp_path: Path) -> None:
@@ -21,8 +20,7 @@ def test_after_a_halt_time_changes_nothing_any_more(tmp_path: Path) -> None:
         before = coordinator.state
         coordinator.halt(StorageError("the disk is full"))
         world.now += RULES.patience_seconds  # else it would fail now, for want of key holders
-        async with coordinator.lock:
-            await coordinator.apply(states.Tick())
+        await coordinator.tick()
         assert coordinator.state == before
         assert isinstance(coordinator.ended.exception(), StorageError)
         await world.close()

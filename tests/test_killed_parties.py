@@ -270,7 +270,7 @@ def test_a_holder_killed_before_or_after_it_lent_its_share_holds_up_nobody(
     hands.holder(address, 1)
     second = hands.holder(address, 2, "open_sum")
     victim = parties.keyholder(address, 3)
-    server.hear("key holder came .*keyholder-3")
+    server.hear("key holder connected .*keyholder-3")
     clients = hands.clients(address, 1, 2, 3)
     for client in clients:
         client.commit()
@@ -297,7 +297,7 @@ def test_all_holders_killed_and_started_again_cost_no_attempt(parties: Parties, 
     server, address = parties.server(*THREE)
     holders = parties.keyholders(address)
     for _ in holders:
-        server.hear("key holder came")
+        server.hear("key holder connected")
     clients = hands.clients(address, 1, 2, 3)
     for client in clients:
         client.commit()
@@ -306,7 +306,7 @@ def test_all_holders_killed_and_started_again_cost_no_attempt(parties: Parties, 
     for holder in holders:
         holder.kill()
     for _ in holders:
-        server.hear("key holder left")
+        server.hear("key holder disconnected")
     clients[2].upload()
     parties.keyholders(address)
     finish(server, clients)

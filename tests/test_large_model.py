@@ -31,8 +31,8 @@ from keyholder.holder import KeyHolder
 from keyholder.ledger import Ledger
 from keyholder.session import HolderSession
 from registrar.federation import make_federation
-from server.coordinator import Coordinator
 from server.rules import RoundRules
+from server.run import ActiveRun
 from server.service import listen
 from server.settings import RunSettings
 from server.store import Store
@@ -94,7 +94,7 @@ def address(tmp_path: Path, federation: Path, monkeypatch: pytest.MonkeyPatch) -
         settings = RunSettings(TASK.name, "plain", 2048, 0, rules)
         store = Store(tmp_path / "server")
         store.begin_run(RUN, settings.to_json(), np.zeros(WEIGHTS))
-        coordinator = Coordinator(RUN, settings, TASK, store, load_identity(federation / "server"))
+        coordinator = ActiveRun(RUN, settings, TASK, store, load_identity(federation / "server"))
         await coordinator.start()
         server, port = await listen(coordinator, "127.0.0.1:0")
         ready.set_result((asyncio.get_running_loop(), f"127.0.0.1:{port}"))

@@ -38,7 +38,7 @@ from registrar.federation import load_registrar, make_federation
 from server.budget import _event, with_epsilon, within_budget
 from server.report import report
 from server.results import PRIVATE_COLUMNS, row, table
-from server.rounds import select
+from server.rounds.waiting import select
 from server.rules import RoundRules
 from server.settings import RunSettings
 from server.store import Store

@@ -7,15 +7,16 @@ from dataclasses import replace
 import pytest
 
 from server import rounds
+from server.rounds import resuming
 from server.rules import RoundRules
-from server.states import ClientJoined, Committing, HolderCame, KeyChosen, ModelStored, Run, Tick, Waiting
+from server.states import ClientJoined, Committing, HolderCame, KeyChosen, ModelStored, RunState, Tick, Waiting
 
 RULES = RoundRules(rounds=3, min_cohort=2, target=3, gather_seconds=5.0, patience_seconds=100.0)
 
 
-def after_restart(rules: RoundRules = RULES) -> Run:
+def after_restart(rules: RoundRules = RULES) -> RunState:
     """Taken up at 0 while round 1 was being endorsed, which is over at 1; two of three clients are back."""
-    run, _ = rounds.resume_endorsing(1, 1, now=0.0)
+    run, _ = resuming.resume_endorsing(1, 1, now=0.0)
     for event in (HolderCame("h1"), HolderCame("h2"), ClientJoined("a"), ClientJoined("b"), ModelStored(1, 1)):
         run, _ = rounds.advance(run, event, 1.0, rules)
     run, _ = rounds.advance(run, KeyChosen(2, 1), 1.0, rules)
@@ -49,6 +50,6 @@ def test_after_that_rounds_begin_with_whoever_is_there() -> None:
 
 
 def test_a_restart_between_two_rounds_is_one_too_but_not_the_first_start() -> None:
-    assert rounds.start(2, 1, now=0.0).resumed
-    assert rounds.start(1, 2, now=0.0).resumed
-    assert not rounds.start(1, 1, now=0.0).resumed
+    assert resuming.start(2, 1, now=0.0).resumed
+    assert resuming.start(1, 2, now=0.0).resumed
+    assert not resuming.start(1, 1, now=0.0).resumed

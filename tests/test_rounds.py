@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from server import progress
 from server import rounds as r
 from server import states as s
+from server.rounds import resuming
+from server.rounds import waiting as w
 from server.rules import RoundRules
 
 RULES = RoundRules(
@@ -37,33 +40,37 @@ ALL, HOLDERS = names("abc"), frozenset({"h1", "h2", "h3"})
 NOTHING: tuple[s.Command, ...] = ()
 
 
-def run(phase: s.Phase, present: str = "abc", holders: str = "123", **more: Any) -> s.Run:
-    return s.Run(phase, names(present), frozenset(f"h{n}" for n in holders), **more)
+def run(phase: s.Phase, present: str = "abc", holders: str = "123", **more: Any) -> s.RunState:
+    return s.RunState(phase, names(present), frozenset(f"h{n}" for n in holders), **more)
 
 
-def waiting(present: str = "", holders: str = "12", *, key: bool = True, **more: Any) -> s.Run:
+def waiting(present: str = "", holders: str = "12", *, key: bool = True, **more: Any) -> s.RunState:
     return run(s.Waiting(1, 1, 0.0, key), present, holders, **more)
 
 
-def committing(committed: str = "", expected: str = "abc", attempt: int = 1, present: str = "abc") -> s.Run:
+def committing(committed: str = "", expected: str = "abc", attempt: int = 1, present: str = "abc") -> s.RunState:
     return run(s.Committing(1, attempt, 60.0, names(expected), names(committed)), present)
 
 
-def closing(signed: str = "", declined: str = "", attempt: int = 1) -> s.Run:
-    return run(s.Closing(1, attempt, 0.0, ALL, holders(signed), holders(declined)))
+def closing(signed: str = "", declined: str = "", attempt: int = 1) -> s.RunState:
+    return run(s.Closing(1, attempt, 0.0, ALL, s.Quorum(HOLDERS, holders(signed), holders(declined))))
 
 
-def uploading(received: str = "", listed: str = "abc") -> s.Run:
+def uploading(received: str = "", listed: str = "abc") -> s.RunState:
     return run(s.Uploading(1, 1, 30.0, names(listed), names(received)))
 
 
-def releasing(asked: str = "23", declined: str = "", here: str = "123") -> s.Run:
-    return run(s.Releasing(1, 1, 0.0, 3, holders(asked), holders(declined)), holders=here)
+def releasing(asked: str = "23", declined: str = "", here: str = "123") -> s.RunState:
+    return run(s.Releasing(1, 1, 0.0, 3, s.Quorum(holders(asked), declined=holders(declined))), holders=here)
 
 
-def endorsing(asked: str = "23", endorsed: str = "", declined: str = "", here: str = "123", number: int = 1) -> s.Run:
+def endorsing(
+    asked: str = "23", endorsed: str = "", declined: str = "", here: str = "123", number: int = 1
+) -> s.RunState:
     return run(
-        s.Endorsing(number, 1, 0.0, holders(asked), holders(endorsed), holders(declined)), holders=here, begun=True
+        s.Endorsing(number, 1, 0.0, s.Quorum(holders(asked), holders(endorsed), holders(declined))),
+        holders=here,
+        begun=True,
     )
 
 
@@ -219,7 +226,9 @@ TABLE = WAITING + COMMITTING + CLOSING + UPLOADING + RELEASING + ENDORSING + OVE
     [row[1:] for row in TABLE],
     ids=[f"{type(row[1].phase).__name__.lower()}: {row[0]}" for row in TABLE],
 )
-def test_transition(before: s.Run, event: s.Event, now: float, after: type, commands: tuple[s.Command, ...]) -> None:
+def test_transition(
+    before: s.RunState, event: s.Event, now: float, after: type, commands: tuple[s.Command, ...]
+) -> None:
     found, given_commands = r.advance(before, event, now, RULES)
     assert given_commands == commands
     assert type(found.phase) is after
@@ -239,8 +248,8 @@ HONEST_ROUND = (
 )  # fmt: skip
 
 
-def played(events: list[s.Event], rules: RoundRules = RULES, now: float = 10.0) -> tuple[s.Run, list[s.Command]]:
-    state, told = r.start(1, 1, now=0.0), []
+def played(events: list[s.Event], rules: RoundRules = RULES, now: float = 10.0) -> tuple[s.RunState, list[s.Command]]:
+    state, told = resuming.start(1, 1, now=0.0), []
     for event in events:
         state, commands = r.advance(state, event, now, rules)
         told += commands
@@ -285,7 +294,7 @@ def test_the_last_allowed_attempt_fails_the_run() -> None:
         s.AbandonAttempt(1, 2, why),
         s.EndRun(False, f"round 1 was abandoned 2 times, the last time because {why}"),
     )
-    assert state.phase == s.Failed(commands[1].sentence)  # type: ignore[union-attr]
+    assert state.phase == s.Failed(commands[1].message)  # type: ignore[union-attr]
 
 
 def test_without_a_target_the_first_round_begins_when_nobody_else_comes() -> None:
@@ -355,16 +364,16 @@ def test_more_clients_than_the_slots_can_hold_are_left_out_of_a_round() -> None:
 
 def test_the_choice_can_be_repeated_and_changes_with_round_and_attempt() -> None:
     present = names("abcdefghij")
-    chosen = {(n, a): r.select(present, n, a, 5) for n in (1, 2, 3) for a in (1, 2)}
+    chosen = {(n, a): w.select(present, n, a, 5) for n in (1, 2, 3) for a in (1, 2)}
     assert all(len(each) == 5 and each < present for each in chosen.values())
-    assert r.select(frozenset(sorted(present, reverse=True)), 1, 1, 5) == chosen[1, 1]
+    assert w.select(frozenset(sorted(present, reverse=True)), 1, 1, 5) == chosen[1, 1]
     assert len(set(chosen.values())) > 1
-    assert r.select(present, 1, 1, 10) == present
+    assert w.select(present, 1, 1, 10) == present
 
 
 def test_over_a_hundred_rounds_every_client_is_chosen_about_equally_often() -> None:
     present = names("abcdefghij")
-    times = [sum(name in r.select(present, n, 1, 5) for n in range(1, 101)) for name in present]
+    times = [sum(name in w.select(present, n, 1, 5) for n in range(1, 101)) for name in present]
     assert 35 <= min(times) <= max(times) <= 65  # mean 50, three standard deviations
 
 
@@ -399,7 +408,7 @@ def test_nobody_waits_for_chosen_clients_that_left_before_they_committed_once_en
         (committing(committed="ab", expected="abc", present="abc"), RULES),  # all are waited for
     ],
 )
-def test_everything_else_waits_for_who_has_not_committed(before: s.Run, rules: RoundRules) -> None:
+def test_everything_else_waits_for_who_has_not_committed(before: s.RunState, rules: RoundRules) -> None:
     assert isinstance(r.advance(before, s.ClientLeft("c"), 1.0, rules)[0].phase, s.Committing)
 
 
@@ -418,13 +427,13 @@ def test_the_first_updates_count_and_the_sum_is_fixed_at_the_wanted_number() -> 
 
 
 def test_a_start_asks_nothing_until_somebody_comes() -> None:
-    assert r.start(1, 1, now=5.0) == s.Run(s.Waiting(1, 1, since=5.0), last_arrival=5.0)
+    assert resuming.start(1, 1, now=5.0) == s.RunState(s.Waiting(1, 1, since=5.0), last_arrival=5.0)
     # Past the first attempt it is a restart: those who were there are given time to come back.
-    assert r.start(2, 3, now=5.0) == s.Run(s.Waiting(2, 3, since=5.0), last_arrival=5.0, resumed=True)
+    assert resuming.start(2, 3, now=5.0) == s.RunState(s.Waiting(2, 3, since=5.0), last_arrival=5.0, resumed=True)
 
 
 def test_a_restart_while_committing_forgets_no_commitment_and_gives_the_full_time_again() -> None:
-    state, commands = r.resume_committing(1, 1, ALL, names("ab"), now=1000.0, rules=RULES)
+    state, commands = resuming.resume_committing(1, 1, ALL, names("ab"), now=1000.0, rules=RULES)
     assert state.phase == s.Committing(1, 1, 1060.0, ALL, names("ab"))
     assert (commands, state.begun) == ((), True)
     _, commands = r.advance(state, s.CommitmentStored(1, 1, "c"), 1001.0, RULES)
@@ -432,28 +441,28 @@ def test_a_restart_while_committing_forgets_no_commitment_and_gives_the_full_tim
 
 
 def test_a_restart_after_the_last_commitment_goes_straight_on() -> None:
-    state, commands = r.resume_committing(1, 1, ALL, ALL, now=0.0, rules=RULES)
+    state, commands = resuming.resume_committing(1, 1, ALL, ALL, now=0.0, rules=RULES)
     assert state.phase == s.Closing(1, 1, 0.0, ALL)
     assert commands == (s.RequestList(1, 1, frozenset()),)
 
 
 def test_a_restart_while_closing_asks_whoever_comes() -> None:
-    state, commands = r.resume_closing(1, 1, ALL, now=7.0)
+    state, commands = resuming.resume_closing(1, 1, ALL, now=7.0)
     assert (state.phase, commands) == (s.Closing(1, 1, 7.0, ALL), ())
     assert r.advance(state, s.HolderCame("h1"), 8.0, RULES)[1] == (s.RequestList(1, 1, holders("1")),)
 
 
 def test_a_restart_while_uploading_forgets_no_update_and_gives_the_full_time_again() -> None:
-    state, commands = r.resume_uploading(1, 1, ALL, names("a"), now=1000.0, rules=RULES)
+    state, commands = resuming.resume_uploading(1, 1, ALL, names("a"), now=1000.0, rules=RULES)
     assert (state.phase, commands) == (s.Uploading(1, 1, 1030.0, ALL, names("a")), ())
-    state, commands = r.resume_uploading(1, 1, ALL, ALL, now=1000.0, rules=RULES)
+    state, commands = resuming.resume_uploading(1, 1, ALL, ALL, now=1000.0, rules=RULES)
     assert (type(state.phase), commands) == (s.Releasing, ())
 
 
 def test_a_restart_while_releasing_or_endorsing_asks_whoever_comes_until_enough_work() -> None:
     for (state, commands), request in (
-        (r.resume_releasing(1, 1, 3, now=0.0), s.RequestRelease),
-        (r.resume_endorsing(1, 1, now=0.0), s.RequestEndorsement),
+        (resuming.resume_releasing(1, 1, 3, now=0.0), s.RequestRelease),
+        (resuming.resume_endorsing(1, 1, now=0.0), s.RequestEndorsement),
     ):
         assert commands == ()
         for number, expected in (("1", True), ("2", True), ("3", False)):
@@ -479,7 +488,7 @@ def test_a_restart_while_releasing_or_endorsing_asks_whoever_comes_until_enough_
         (run(s.Failed("over")), None),
     ],
 )
-def test_the_clock_is_asked_only_when_time_alone_decides(state: s.Run, due: float | None) -> None:
+def test_the_clock_is_asked_only_when_time_alone_decides(state: s.RunState, due: float | None) -> None:
     assert r.next_wakeup(state, RULES) == due
 
 
@@ -516,12 +525,15 @@ def test_holders_without_a_key_are_asked_often_and_nobody_else_is() -> None:
         (run(s.Failed("it is over")), "it is over"),
     ],
 )
-def test_what_is_waited_for_is_one_sentence(state: s.Run, sentence: str) -> None:
-    assert r.waiting_for(state, RULES) == sentence
+def test_what_is_waited_for_is_one_sentence(state: s.RunState, sentence: str) -> None:
+    assert progress.waiting_for(state, RULES) == sentence
 
 
 def test_without_a_target_at_least_the_minimum_is_waited_for() -> None:
-    assert r.waiting_for(waiting("a"), replace(RULES, target=None)) == "waiting for clients: 1 here, at least 2 wanted"
+    assert (
+        progress.waiting_for(waiting("a"), replace(RULES, target=None))
+        == "waiting for clients: 1 here, at least 2 wanted"
+    )
 
 
 # ------------------------------------------------------------------------------------------------ any sequence
@@ -565,15 +577,15 @@ def honest(state: s.Run) -> s.Event:
         case s.Committing():
             return s.CommitmentStored(*id, min(phase.expected - phase.committed, default="a"))
         case s.Closing():
-            return s.ListSigned(*id, min(HOLDERS - phase.signed))
+            return s.ListSigned(*id, min(HOLDERS - phase.quorum.answered))
         case s.Uploading():
             return s.SubmissionStored(*id, min(phase.listed - phase.received, default="a"))
         case s.Releasing():
             return s.SumOpened(*id)
-        case s.Endorsing() if len(phase.endorsed) >= 2:
+        case s.Endorsing() if len(phase.quorum.answered) >= 2:
             return s.ModelStored(*id)
         case s.Endorsing():
-            return s.ModelEndorsed(*id, min(HOLDERS - phase.endorsed))
+            return s.ModelEndorsed(*id, min(HOLDERS - phase.quorum.answered))
     return s.Tick()
 
 
@@ -590,7 +602,7 @@ def honest(state: s.Run) -> s.Event:
     st.sampled_from([RULES, CHOSEN, replace(RULES, target=None, threshold=3)]),
 )
 def test_no_sequence_of_events_loses_the_order_or_completes_a_round_twice(story: list[Told], rules: RoundRules) -> None:
-    state, now, told = r.start(1, 1, 0.0), 0.0, honest(r.start(1, 1, 0.0))
+    state, now, told = resuming.start(1, 1, 0.0), 0.0, honest(resuming.start(1, 1, 0.0))
     opened: list[tuple[int, int]] = []
     completed: list[int] = []
     ended: list[s.EndRun] = []
@@ -613,12 +625,12 @@ def test_no_sequence_of_events_loses_the_order_or_completes_a_round_twice(story:
                 case s.CompleteRound(number, _):
                     completed.append(number)
                     assert isinstance(state.phase, s.Endorsing)
-                    assert len(state.phase.endorsed) >= rules.threshold
+                    assert len(state.phase.quorum.answered) >= rules.threshold
                 case s.EndRun():
                     ended.append(command)
         if isinstance(was, s.Finished | s.Failed):
             assert (state.phase, commands) == (was, ())
-        assert r.waiting_for(state, rules)
+        assert progress.waiting_for(state, rules)
         due = r.next_wakeup(state, rules)
         assert (due is None) == isinstance(state.phase, s.Finished | s.Failed)
     assert places == sorted(places), "rounds and attempts only go forward"
@@ -633,7 +645,7 @@ def test_no_sequence_of_events_loses_the_order_or_completes_a_round_twice(story:
 def test_whatever_happened_before_honest_parties_or_patience_bring_the_run_to_an_end(
     story: list[tuple[s.Event, float]],
 ) -> None:
-    state, now = r.start(1, 1, 0.0), 0.0
+    state, now = resuming.start(1, 1, 0.0), 0.0
     for event, seconds in story:
         now += seconds
         state, _ = r.advance(state, event, now, RULES)

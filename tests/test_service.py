@@ -25,7 +25,7 @@ from core.wire.messages import signed_commitment_to_wire, signed_key_to_wire, su
 from core.wire.status import REASON_KEY, STATUS, refusal_of
 from core.wire.streams import PIECE_BYTES
 from server import states
-from server.service import MOST_CHARACTERS, FederationService, listen
+from server.service import MOST_CHARACTERS, FederationService, listen, services_for
 
 
 @pytest.fixture(scope="module")
@@ -43,16 +43,19 @@ def named(name: str) -> tuple[tuple[str, str], ...]:
 
 
 class Broken:
-    """A coordinator whose every answer is the same exception."""
+    """A run whose every answer is the same exception."""
 
     def __init__(self, federation: SmallFederation, error: Exception) -> None:
-        self.error, self.trust, self.refusals, self.run = error, federation.verifier(), Counter[Reason](), RUN
+        self.error, self.refusals = error, Counter[Reason]()
+        self.context = SimpleNamespace(id=RUN, trust=federation.verifier())
+
+    def count_refusal(self, reason: Reason) -> None:
+        self.refusals[reason] += 1
 
     async def model(self, round_number: int | None) -> Any:
         raise self.error
 
-    @property
-    def lock(self) -> Any:
+    def step(self) -> Any:
         raise self.error
 
 
@@ -287,6 +290,22 @@ def test_who_waited_for_its_own_earlier_upload_need_not_send_again(federation: S
     tell(tmp_path, federation, story)
 
 
+def test_the_services_answer_without_a_socket(federation: SmallFederation, tmp_path: Path) -> None:
+    async def story(hall: Hall) -> None:
+        services = services_for(hall.coordinator)
+        uri = f"grokfed://{federation.roster.federation}/keyholder/keyholder-1".encode()
+        context: Any = SimpleNamespace(auth_context=lambda: {"x509_subject_alternative_name": [uri]})
+        progress = await anext(services.observation.Watch(pb.WatchRequest(), context))
+        assert (progress.phase, progress.holders) == ("waiting", 0)
+        attending = services.key_holding.Attend(pb.AttendRequest(instance=b"x" * 16), context)
+        assert await anext(attending) == pb.HolderTask()
+        assert hall.coordinator.state.holders == {"keyholder-1"}
+        await attending.aclose()
+        assert hall.coordinator.state.holders == frozenset()
+
+    tell(tmp_path, federation, story)
+
+
 def test_what_a_holder_sends_is_checked_for_its_form_first(federation: SmallFederation, tmp_path: Path) -> None:
     async def story(hall: Hall) -> None:
         await hall.gather()
@@ -301,7 +320,7 @@ def test_what_a_holder_sends_is_checked_for_its_form_first(federation: SmallFede
             assert await reason(stub.Release(stream())) is Reason.MALFORMED
             short = pb.ReleaseRequest(header=pb.ReleaseHeader(**ATTEMPT, length=5, sha256=digest(b"share")))
             assert await reason(stub.Release(stream(short, pb.ReleaseRequest(data=b"share")))) is Reason.WRONG_LENGTH
-            assert hall.phase.declined == frozenset(), "what is malformed says nothing about the task"
+            assert hall.phase.quorum.declined == frozenset(), "what is malformed says nothing about the task"
             endless = pb.ReleaseRequest(header=pb.ReleaseHeader(**ATTEMPT, seconds=float("nan")))
             assert await reason(stub.Release(stream(endless))) is Reason.MALFORMED
             late = pb.ReleaseRequest(header=pb.ReleaseHeader(run=RUN, round=1, attempt=2, length=1 << 40))
@@ -341,7 +360,8 @@ def test_a_holder_fetches_updates_and_the_opened_sum_and_everybody_models(
             nobody = stub.FetchSubmission(pb.SubmissionRequest(**ATTEMPT, client="nobody"))
             assert await reason(nobody.read()) is Reason.ROUND_NOT_OPEN
             chunks = [c async for c in stub.FetchOpenedSum(pb.OpenedSumRequest(**ATTEMPT))]
-            attempt = hall.coordinator.current_attempt()
+            attempt = hall.coordinator.attempt
+            assert attempt is not None
             assert attempt.opened is not None
             assert b"".join(chunk.data for chunk in chunks) == attempt.opened.to_bytes(attempt.description.key)
             models = rpc.FederationStub(channel)

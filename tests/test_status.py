@@ -16,10 +16,11 @@ from rich.console import Console
 from core.errors import Reason, StorageError
 from core.privacy.mechanism import Privacy
 from core.protocol import AttemptId, Commitment, HolderSignature, RoundResult, Signed, SubmissionHeader, Timings, digest
+from server.records import FILE
 from server.rules import RoundRules
 from server.settings import RunSettings
 from server.status import show_status
-from server.store import FILE, Store
+from server.store import Store
 
 RUN = "0123456789abcdef"
 SETTINGS = RunSettings(rules=RoundRules(rounds=4))
@@ -80,7 +81,7 @@ def test_rounds_contributors_and_refusals_are_shown_while_the_aggregator_runs(st
 
 def test_of_a_stopped_aggregator_the_ending_is_shown(store: Store, tmp_path: Path) -> None:
     two_rounds(store, SETTINGS)
-    store.end_run(RUN, completed=False, sentence="nobody came")
+    store.end_run(RUN, completed=False, message="nobody came")
     store.close()
     assert " ".join(shown(tmp_path)[0]).endswith("4 rounds, failed. nobody came")
 

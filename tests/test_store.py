@@ -22,7 +22,8 @@ from core.protocol import (
     Timings,
     digest,
 )
-from server.store import Costs, Store, StoredSubmission
+from server.records import Costs, StoredSubmission
+from server.store import Store
 
 RUN = "0123456789abcdef"
 ID = AttemptId(RUN, 1, 1)
@@ -176,7 +177,7 @@ def test_an_attempt_is_opened_once(store: Store) -> None:
 
 
 def test_a_key_serves_one_attempt_of_whatever_run(store: Store) -> None:
-    store.end_run(RUN, completed=False, sentence="over")
+    store.end_run(RUN, completed=False, message="over")
     store.begin_run("f" * 16, {}, np.zeros(3))
     with pytest.raises(StorageError, match="UNIQUE"):
         store.open_attempt(AttemptId("f" * 16, 1, 1), 7, DESCRIPTION, frozenset())
@@ -261,7 +262,7 @@ def test_only_an_unfinished_run_is_gone_on_with(store: Store) -> None:
     unfinished = store.unfinished_run()
     assert unfinished is not None
     assert (unfinished.run, unfinished.settings) == (RUN, {"task": "spam"})
-    store.end_run(RUN, completed=True, sentence="done")
+    store.end_run(RUN, completed=True, message="done")
     assert store.unfinished_run() is None
     assert store.has_runs()
 
@@ -275,7 +276,7 @@ def test_a_new_folder_has_no_runs(tmp_path: Path) -> None:
 
 def test_a_run_that_ended_keeps_no_ciphertexts(listed: Store) -> None:
     upload(listed, "a", b"one")
-    listed.end_run(RUN, completed=False, sentence="patience")
+    listed.end_run(RUN, completed=False, message="patience")
     assert reason(listed.payload, ID, "a") is Reason.ROUND_NOT_OPEN
 
 

@@ -1,0 +1,113 @@
+"""The calls of data owners on a run: join, commit, upload."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractAsyncContextManager, closing
+from typing import BinaryIO
+
+import structlog
+
+from core.checks import check_same_task
+from core.errors import Reason, Refused
+from core.identity.members import Member
+from core.protocol import Signed, SubmissionHeader, Timings
+from core.wire import federation_pb2 as pb
+from core.wire.streams import Assembly
+from server import metrics, notices, states
+from server.attempt import Attempt
+from server.audience import Outbox
+from server.concurrency import shielded_from_cancellation
+from server.run import ActiveRun, Step
+
+log = structlog.get_logger()
+
+
+class Clients:
+    """The data owners' side of one run."""
+
+    def __init__(self, run: ActiveRun) -> None:
+        self._run = run
+        self._uploads: dict[str, asyncio.Lock] = {}
+
+    @shielded_from_cancellation
+    async def join(self, caller: Member, request: pb.JoinRequest, outbox: Outbox[pb.Notice]) -> None:
+        """Enrol a client and start its stream with a welcome. Raise Refused(WRONG_TASK or NAME_TAKEN)."""
+        context = self._run.context
+        check_same_task(request.task, request.task_digest, context.task)
+        async with self._run.step() as step:
+            await self._run.with_store(lambda store: store.enrol(context.id, caller.name))
+            self._run.audience.seat_client(caller.name, outbox)
+            outbox.push(notices.welcome(context.id, context.settings))
+            log.info("joined", client=caller.name, number=caller.number)
+            await step.apply(states.ClientJoined(caller.name))
+
+    @shielded_from_cancellation
+    async def leave(self, client: str, outbox: Outbox[pb.Notice]) -> None:
+        """Forget a stream that ended; nothing happens if it was never seated, or another has taken its place."""
+        async with self._run.step() as step:
+            if await self._run.audience.unseat_client(client, outbox):
+                await step.apply(states.ClientLeft(client))
+
+    @shielded_from_cancellation
+    async def commit(self, caller: Member, signed: Signed, timings: Timings) -> pb.Receipt:
+        """Take a client's commitment; the receipt means that it is on disk."""
+        async with self._run.step() as step:
+            attempt = await self._attempt_for(caller.name, step)
+            commitment, new = await step.work(attempt.commit, caller.name, signed, timings, self._run.context.trust)
+            metrics.COMMITMENTS.inc(new)
+            log.info("commitment", client=caller.name, round=attempt.id.round, attempt=attempt.id.attempt, new=new)
+            await step.apply(states.CommitmentStored(attempt.id.round, attempt.id.attempt, caller.name))
+        return pb.Receipt(sha256=commitment.digest, repeated=not new)
+
+    async def _attempt_for(self, client: str, step: Step) -> Attempt:
+        """Return the open attempt, if this client may commit in it."""
+        run = self._run.context.id
+        if not await self._run.with_store(lambda store: store.is_enrolled(run, client)):
+            raise Refused(Reason.NOT_ENROLLED, f"{client!r} has not joined; join before taking part")
+        attempt = _open_attempt(step)
+        if isinstance(step.phase, states.Committing) and client not in step.phase.expected:
+            raise Refused(Reason.ROUND_NOT_OPEN, f"{client!r} was not chosen for {attempt.id}")
+        return attempt
+
+    # -------------------------------------------------------------------------------- uploads
+
+    def upload_of(self, client: str) -> AbstractAsyncContextManager[None]:
+        """Hold this while a client uploads: a second upload of the same client at a time would only cost memory."""
+        return self._uploads.setdefault(client, asyncio.Lock())
+
+    async def announce(self, caller: Member, header: SubmissionHeader) -> pb.Receipt | int:
+        """Admit an upload: return its receipt if it is on disk already, else the length it must have.
+
+        Raise Refused(NOT_COMMITTED or WRONG_DIGEST) unless the client committed to it, and Refused(ROUND_NOT_OPEN or
+        WRONG_LENGTH) unless the open attempt can take it.
+        """
+        async with self._run.step() as step:
+            stored = lambda store: store.has_payload(header.id, caller.name, header.digest)  # noqa: E731
+            if await self._run.with_store(stored):
+                return pb.Receipt(sha256=header.digest, repeated=True)
+            attempt = _open_attempt(step)
+            attempt.check_header(header)
+            return attempt.payload_bytes
+
+    def spool(self) -> BinaryIO:
+        """Open a nameless file for an update while it arrives, so that memory holds one update at a time."""
+        return self._run.spool()
+
+    @shielded_from_cancellation
+    async def submit(self, caller: Member, header: SubmissionHeader, update: Assembly, bytes_up: int) -> pb.Receipt:
+        """Take an admitted update that has arrived whole, and close it; the receipt means that it is on disk."""
+        with closing(update):
+            async with self._run.step() as step:
+                attempt = _open_attempt(step)  # a later one, perhaps, which refuses this update
+                new = await step.work(lambda: attempt.submit(header, caller.name, update.whole(), bytes_up))
+                metrics.UPDATES.inc(new)
+                log.info("update", client=caller.name, round=header.id.round, attempt=header.id.attempt, new=new)
+                await step.apply(states.SubmissionStored(header.id.round, header.id.attempt, caller.name))
+            return pb.Receipt(sha256=header.digest, repeated=not new)
+
+
+def _open_attempt(step: Step) -> Attempt:
+    if step.attempt is None:
+        raise Refused(Reason.ROUND_NOT_OPEN, "no round is open")
+    return step.attempt

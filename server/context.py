@@ -1,0 +1,76 @@
+"""What is fixed for a whole run, and what follows from it alone: a round's description, a model's score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from core.checks import Verifier
+from core.federated import encoding_for, evaluate_model, initial_model
+from core.identity import signing
+from core.identity.party import PartyIdentity
+from core.protocol import AttemptId, RoundDescription, Signed
+from core.secagg.encoding import CohortSum
+from core.tasks.task import Task
+from core.training import Dataset
+from core.wire.messages import certificate_from_bytes, description_to_bytes
+from server.settings import RunSettings
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """One run's identity, settings and task.
+
+    Attributes:
+        id: the run's name, in every message and row about it.
+        test_data: public data on which each new model is scored; without any, the cohort's own metrics count.
+    """
+
+    id: str
+    settings: RunSettings
+    task: Task
+    identity: PartyIdentity
+    test_data: Dataset | None = None
+
+    @cached_property
+    def values(self) -> int:
+        """Weights in one update."""
+        return len(initial_model(self.task, self.settings.seed))
+
+    @property
+    def trust(self) -> Verifier:
+        """Return the checks against the roster of this moment."""
+        return Verifier(self.identity.roster.current(), self.identity.registrar)
+
+    def describe(self, id: AttemptId, key: Signed, model_digest: bytes) -> tuple[RoundDescription, Signed]:
+        """Return the description of a round with a chosen key, and the same signed by the aggregator."""
+        settings, rules = self.settings, self.settings.rules
+        certificate = certificate_from_bytes(key.body)
+        shape = (self.values, certificate.key.plaintext_bits, rules.max_cohort, settings.count_cap)
+        description = RoundDescription(
+            federation=self.identity.federation,
+            id=id,
+            task=self.task.name,
+            seed=settings.seed,
+            model_digest=model_digest,
+            certificate=certificate,
+            signed_certificate=key,
+            encoding=encoding_for(self.task, *shape, settings.mechanism),
+            min_cohort=rules.min_cohort,
+            deadline_seconds=rules.round_seconds,
+            privacy=settings.privacy,
+        )
+        body = description_to_bytes(description)
+        return description, Signed(body, self.identity.signing.sign(signing.ROUND, body))
+
+    def score(self, model: FloatArray, cohort: CohortSum) -> tuple[float, float]:
+        """Return accuracy and mean loss of the model, of shape (values,), on the test data; else the cohort's own."""
+        if self.test_data is None:
+            return cohort.accuracy, cohort.mean_loss
+        sums = evaluate_model(self.task, model, self.test_data)
+        return sums.accuracy, sums.mean_loss

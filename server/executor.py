@@ -1,0 +1,216 @@
+"""What happens when the rules command something: first the store, then the streams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import structlog
+
+from core.clock import today
+from core.protocol import AttemptId, HolderSignature, RoundResult, Signed, digest
+from core.wire import federation_pb2 as pb
+from core.wire.streams import model_bytes
+from server import metrics, notices, states
+from server.attempt import Attempt, signatures_of
+from server.audience import Audience
+from server.budget import with_epsilon
+from server.concurrency import Worker
+from server.context import RunContext
+from server.offers import KeyOffers
+from server.store import Store
+
+log = structlog.get_logger()
+
+
+class Executor:
+    """Carries out one run's commands. Only the run calls it, under its lock.
+
+    Attributes:
+        attempt: the open attempt, if there is one.
+        offers: the keys that holders offer for the next attempt.
+        key: the one chosen for it.
+        results: the completed rounds in order.
+    """
+
+    def __init__(
+        self, context: RunContext, store: Store, audience: Audience, worker: Worker, clock: Callable[[], float]
+    ) -> None:
+        self.attempt: Attempt | None = None
+        self.offers = KeyOffers(store.used_keys)
+        self.key: Signed | None = None
+        self.results: list[RoundResult] = []
+        self._context = context
+        self._store = store
+        self._audience = audience
+        self._work = worker.run
+        self._clock = clock
+        self._opened_at: float | None = None
+
+    async def carry_out(self, command: states.Command, state: states.RunState) -> states.Event | None:
+        """Carry out one command, given in `state`; return the event that follows from it, if any."""
+        match command:
+            case states.RequestKey(holders=holders):
+                await self._request_key(self._id(command), holders)
+            case states.OpenRound(expected=expected):
+                await self._open(self._id(command), expected, present=len(state.present))
+            case states.InviteClient(client=client):
+                await self._invite(client, state.phase)
+            case states.RequestList(holders=holders):
+                await self._request_list(holders)
+            case states.AnnounceList():
+                await self._announce_list()
+            case states.RequestRelease(holders=holders):
+                await self._request_release(holders)
+            case states.RequestEndorsement(holders=holders):
+                await self._request_endorsement(holders)
+            case states.CompleteRound():
+                return await self._complete(self._id(command))
+            case states.AbandonAttempt(message=message):
+                await self._abandon(self._id(command), message)
+            case states.EndRun(completed, message):
+                log.info("ended", completed=completed, message=message)
+        return None
+
+    def _id(self, command: states.OfAttempt) -> AttemptId:
+        return AttemptId(self._context.id, command.round, command.attempt)
+
+    def current_attempt(self) -> Attempt:
+        """Return the open attempt; only to be asked in a phase that has one."""
+        assert self.attempt is not None
+        return self.attempt
+
+    # -------------------------------------------------------------------------------- opening a round
+
+    async def take_offer(self, holder: str, keys: Sequence[Signed], connected: frozenset[str]) -> bool:
+        """Note the keys a holder offers; return whether enough holders now have one in common, which is chosen."""
+        self.offers.take(holder, keys)
+        settings, trust = self._context.settings, self._context.trust
+        needed, kind = settings.rules.threshold, (settings.scheme, settings.key_bits)
+        self.key = await self._work(self.offers.choose, needed, *kind, trust, today())
+        if self.key is None:
+            self.offers.turn_page(connected, needed)
+        return self.key is not None
+
+    async def _request_key(self, id: AttemptId, holders: frozenset[str]) -> None:
+        above = max(self.offers.above, *await self._work(self._store.used_keys), 0)
+        self._ask(holders, notices.need_key(id, self._context.settings, above))
+
+    async def _open(self, id: AttemptId, expected: frozenset[str], present: int) -> None:
+        assert self.key is not None
+        self.attempt = await self._work(self._opened, id, self.key, expected, present)
+        self._opened_at = self._clock()
+        self.offers.clear()
+        self.key = None
+        log.info("opened", round=id.round, attempt=id.attempt, clients=len(expected))
+        for client in expected:
+            self._push(client, notices.round_opened(self.attempt.signed, committed=False))
+
+    def _opened(self, id: AttemptId, key: Signed, expected: frozenset[str], present: int) -> Attempt:
+        _, model = self._store.model(id.run, id.round - 1)
+        description, signed = self._context.describe(id, key, digest(model_bytes(model)))
+        self._store.open_attempt(id, description.certificate.serial, signed, expected, present)
+        return Attempt(signed, self._store)
+
+    async def _invite(self, client: str, phase: states.Phase) -> None:
+        attempt = self.current_attempt()
+        if isinstance(phase, states.Committing):
+            await self._work(self._store.widen_attempt, attempt.id, phase.expected)
+            self._push(client, notices.round_opened(attempt.signed, committed=client in phase.committed))
+        else:
+            self._push(client, notices.list_closed(await self._work(attempt.closed_list)))
+
+    # -------------------------------------------------------------------------------- asking key holders
+
+    async def _request_list(self, holders: frozenset[str]) -> None:
+        attempt = self.current_attempt()
+        await self._work(self._store.set_state, attempt.id, "closing")
+        task = await self._work(lambda: notices.close_list(attempt, self._lineage(attempt.id)))
+        log.info("list closed", round=attempt.id.round, attempt=attempt.id.attempt, clients=len(task.commitments))
+        self._ask(holders, pb.HolderTask(close_list=task))
+
+    async def _announce_list(self) -> None:
+        attempt = self.current_attempt()
+        await self._work(self._store.announce_list, attempt.id, signatures_of(attempt.list_signatures))
+        notice = notices.list_closed(await self._work(attempt.closed_list))
+        for part in await self._work(attempt.listed):
+            self._push(part.client, notice)
+
+    async def _request_release(self, holders: frozenset[str]) -> None:
+        attempt = self.current_attempt()
+        await self._work(self._store.set_state, attempt.id, "releasing")
+        order = await self._work(self._open_sum, attempt)
+        log.info("opening", round=attempt.id.round, contributors=len(order.contributors), holders=sorted(holders))
+        self._ask(holders, pb.HolderTask(open_sum=order))
+
+    async def _request_endorsement(self, holders: frozenset[str]) -> None:
+        attempt = self.current_attempt()
+        model = await self._work(attempt.next_model)
+        self._ask(holders, notices.endorse(await self._work(self._open_sum, attempt), model.digest))
+
+    def _open_sum(self, attempt: Attempt) -> pb.OpenSum:
+        return notices.open_sum(attempt, self._lineage(attempt.id))
+
+    def _lineage(self, id: AttemptId) -> tuple[HolderSignature, ...]:
+        return self._store.endorsements(id.run, id.round - 1)
+
+    # -------------------------------------------------------------------------------- how an attempt ends
+
+    async def _complete(self, id: AttemptId) -> states.Event:
+        result = await self._work(self._completed, id)
+        self.results.append(result)
+        metrics.ROUNDS.labels("completed").inc()
+        metrics.ROUND_SECONDS.observe(result.seconds)
+        metrics.ACCURACY.set(result.accuracy)
+        log.info("completed", round=id.round, contributors=result.contributors, accuracy=round(result.accuracy, 4))
+        self._audience.notify_clients(notices.round_closed(id, completed=True))
+        self.attempt = None
+        return states.ModelStored(id.round, id.attempt)
+
+    def _completed(self, id: AttemptId) -> RoundResult:
+        """Store the model with the history's row, and return the row."""
+        attempt, sampling = self.current_attempt(), self._store.sampling(id)
+        seconds = 0.0 if self._opened_at is None else self._clock() - self._opened_at
+        result = self._result(attempt, seconds)
+        result = with_epsilon(result, self._context.settings, self._context.values, self.results, sampling)
+        model = attempt.next_model().vector
+        self._store.complete_attempt(id, model, signatures_of(attempt.endorsements), result)
+        return result
+
+    def _result(self, attempt: Attempt, seconds: float) -> RoundResult:
+        assert attempt.opened is not None
+        cohort, costs = attempt.cohort(attempt.opened), self._store.costs(attempt.id)
+        accuracy, loss = self._context.score(attempt.next_model().vector, cohort)
+        return RoundResult(
+            round=attempt.id.round,
+            contributors=cohort.contributors,
+            accuracy=accuracy,
+            loss=loss,
+            bytes_up_per_client=costs.bytes_up,
+            train_seconds=costs.train_seconds,
+            encrypt_seconds=costs.encrypt_seconds,
+            add_seconds=attempt.add_seconds,
+            decrypt_seconds=attempt.open_seconds,
+            cohort_accuracy=cohort.accuracy,
+            cohort_loss=cohort.mean_loss,
+            seconds=seconds,
+            exposure=attempt.exposure,
+        )
+
+    async def _abandon(self, id: AttemptId, message: str) -> None:
+        log.warning("abandoned", round=id.round, attempt=id.attempt, message=message)
+        await self._work(self._store.abandon_attempt, id, message)
+        metrics.ROUNDS.labels("abandoned").inc()
+        self.attempt = None
+        self._audience.notify_clients(notices.round_closed(id, completed=False, message=message))
+
+    # -------------------------------------------------------------------------------- streams
+
+    def _push(self, client: str, notice: pb.Notice) -> None:
+        if client in self._audience.clients:
+            self._audience.clients[client].push(notice)
+
+    def _ask(self, holders: Iterable[str], task: pb.HolderTask) -> None:
+        """Push a task to the holders that are connected; when one reconnects, the rules ask it again."""
+        for holder in holders:
+            if holder in self._audience.holders:
+                self._audience.holders[holder].push(task)

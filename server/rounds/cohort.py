@@ -1,0 +1,92 @@
+"""The phases that wait for clients: to commit to their updates, and to upload those on the signed list."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from server.rounds.agreement import close_list, fix_contributors
+from server.rounds.waiting import abandon
+from server.rules import RoundRules
+from server.states import (
+    ClientJoined,
+    ClientLeft,
+    CommitmentStored,
+    Committing,
+    Event,
+    InviteClient,
+    RunState,
+    Step,
+    SubmissionStored,
+    Uploading,
+)
+
+# ------------------------------------------------------------------------------------------------ Committing
+
+
+def in_committing(run: RunState, phase: Committing, event: Event, now: float, rules: RoundRules) -> Step:
+    """Return the step that follows an event while clients train and commit."""
+    match event:
+        case CommitmentStored(client=client):
+            phase = replace(phase, committed=phase.committed | {client})
+            return close_if_complete(replace(run, phase=phase), phase, now, rules)
+        case ClientLeft():
+            return close_if_complete(run, phase, now, rules)
+        case ClientJoined(client) if client in phase.expected or _room_for_more(phase, rules):
+            widened = replace(phase, expected=phase.expected | {client})
+            return replace(run, phase=widened), (InviteClient(phase.round, phase.attempt, client),)
+    if now < phase.deadline:
+        return run, ()
+    if len(phase.committed) >= rules.min_cohort:
+        return close_list(run, phase.round, phase.attempt, phase.committed, now)
+    message = f"{len(phase.committed)} updates were ready before the deadline, {rules.min_cohort} are needed"
+    return abandon(run, phase, message, now, rules)
+
+
+def _room_for_more(phase: Committing, rules: RoundRules) -> bool:
+    """Late clients are taken in, unless clients are drawn at random."""
+    return rules.cohort is None and len(phase.expected) < rules.max_cohort
+
+
+def close_if_complete(run: RunState, phase: Committing, now: float, rules: RoundRules) -> Step:
+    """Close the list if every expected client has committed, or enough have and the rest are gone."""
+    if phase.expected and (phase.expected <= phase.committed or _enough_and_the_rest_gone(run, phase, rules)):
+        return close_list(run, phase.round, phase.attempt, phase.committed, now)
+    return run, ()
+
+
+def _enough_and_the_rest_gone(run: RunState, phase: Committing, rules: RoundRules) -> bool:
+    """With over-selection, clients that left before they committed are not waited for.
+
+    Just after a restart no client has reconnected yet, so its absence says nothing.
+    """
+    if rules.cohort is None or run.resumed:
+        return False
+    here = phase.committed & run.present
+    return len(here) >= rules.cohort and not (phase.expected - phase.committed) & run.present
+
+
+# ------------------------------------------------------------------------------------------------ Uploading
+
+
+def in_uploading(run: RunState, phase: Uploading, event: Event, now: float, rules: RoundRules) -> Step:
+    """Return the step that follows an event while clients upload."""
+    match event:
+        case SubmissionStored(client=client):
+            phase = replace(phase, received=phase.received | {client})
+            return fix_if_complete(replace(run, phase=phase), phase, now, rules)
+        case ClientJoined(client) if client in phase.listed - phase.received:
+            return run, (InviteClient(phase.round, phase.attempt, client),)
+    if now < phase.deadline:
+        return run, ()
+    if len(phase.received) >= rules.min_cohort:
+        return fix_contributors(run, phase, now, rules)
+    message = f"{len(phase.received)} updates came before the deadline, {rules.min_cohort} are needed"
+    return abandon(run, phase, message, now, rules)
+
+
+def fix_if_complete(run: RunState, phase: Uploading, now: float, rules: RoundRules) -> Step:
+    """Fix the contributors if every listed client has uploaded, or as many as are wanted."""
+    enough = rules.cohort is not None and len(phase.received) >= rules.cohort
+    if phase.listed <= phase.received or enough:
+        return fix_contributors(run, phase, now, rules)
+    return run, ()
