@@ -1,14 +1,10 @@
-"""Run a party's program as a process of its own that knows the task of faults/task.py: SLOTS MODULE [ARGUMENTS ...].
-
-Its key files may be cheap ones (faults/parties.py).
-"""
+"""Run a party's program as a process of its own that knows the task of faults/task.py: SLOTS MODULE [ARGUMENTS ...]."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 
-from faults.parties import cheap_passphrases
 from faults.task import known, slot_task
 
 
@@ -16,7 +12,7 @@ def main() -> None:
     """Run `python -m MODULE ARGUMENTS`, with one more task."""
     slots, module, *arguments = sys.argv[1:]
     sys.argv = [module, *arguments]
-    with known(slot_task(int(slots))), cheap_passphrases():
+    with known(slot_task(int(slots))):
         importlib.import_module(f"{module}.__main__").app()
 
 

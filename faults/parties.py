@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from unittest.mock import patch
 
 from core.clock import today
 from core.identity.home import load_registrar
@@ -23,13 +22,6 @@ from registrar.federation import make_federation
 BITS = 256
 """Of round keys: small, because nothing is secret here."""
 MEMORY = Path("/dev/shm")  # noqa: S108  a place, not a file
-
-
-@contextmanager
-def cheap_passphrases() -> Iterator[None]:
-    """Key files that open in no time, in this process only."""
-    with patch("core.identity.key_file.SMALLEST_COST", 1), patch("core.identity.key_file.COST", 1):
-        yield
 
 
 @contextmanager
@@ -71,16 +63,14 @@ class Parties:
     ) -> None:
         self.folder = folder
         self.cards: dict[str, ClientKeys] = {}
-        with cheap_passphrases():
-            made = make_federation(
-                folder / "federation", clients=clients, holders=holders, threshold=threshold,
-                now=datetime.now(UTC),
-            )  # fmt: skip
-            self.registrar = load_registrar(made.folder)
-            names = [member.name for member in made.roster.members if not light or member.role is not Role.CLIENT]
-            self.identities = {name: load_identity(made.party(name)) for name in names}
-            if light:
-                self.cards = {name: _client_keys(made.party(name)) for name in self.clients}
+        made = make_federation(
+            folder / "federation", clients=clients, holders=holders, threshold=threshold, now=datetime.now(UTC)
+        )
+        self.registrar = load_registrar(made.folder)
+        names = [member.name for member in made.roster.members if not light or member.role is not Role.CLIENT]
+        self.identities = {name: load_identity(made.party(name)) for name in names}
+        if light:
+            self.cards = {name: _client_keys(made.party(name)) for name in self.clients}
 
     def __getitem__(self, name: str) -> PartyIdentity:
         return self.identities[name]

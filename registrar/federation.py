@@ -8,7 +8,6 @@ FOLDER/WHO-GETS-WHAT.txt
 
 from __future__ import annotations
 
-import base64
 import secrets
 import shutil
 import tempfile
@@ -23,6 +22,7 @@ from core.identity import certificates
 from core.identity.files import PUBLIC, SECRET, write_file
 from core.identity.home import NAME as REGISTRAR
 from core.identity.home import Registrar, load_registrar, make_folder, write_home
+from core.identity.key_file import RandomPassphrase
 from core.identity.members import Member, Role, Roster, check_threshold
 from core.identity.party import CARD, ROSTER, Card, PrivateKeys, write_folder
 from core.identity.roster import sign_roster
@@ -200,10 +200,9 @@ def _publish(registrar: Registrar, federation: Federation) -> None:
     write_file(federation.folder / WHO_GETS_WHAT, who_gets_what(federation.roster).encode(), PUBLIC)
 
 
-def _new_passphrase(path: Path) -> bytes:
-    """Write down a new passphrase of 160 random bits, in groups of letters that can be read out."""
-    letters = base64.b32encode(secrets.token_bytes(20)).decode().lower()
-    passphrase = "-".join(letters[start : start + 4] for start in range(0, len(letters), 4)).encode()
+def _new_passphrase(path: Path) -> RandomPassphrase:
+    """Draw a passphrase and write it down."""
+    passphrase = RandomPassphrase()
     write_file(path, passphrase + b"\n", SECRET)
     return passphrase
 

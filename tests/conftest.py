@@ -44,10 +44,3 @@ def hands(parties: Parties) -> Iterator[ManualParties]:
     hands = ManualParties(parties)
     yield hands
     hands.close()
-
-
-@pytest.fixture
-def cheap_passphrases(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Key files that open in no time, in this process only."""
-    monkeypatch.setattr("core.identity.key_file.SMALLEST_COST", 1)
-    monkeypatch.setattr("core.identity.key_file.COST", 1)

@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pytest
 
 from client.participant import Participant
 from core.checks import Verifier
@@ -71,20 +70,12 @@ def made_up_mail(seed: int, number: int) -> Dataset:
 
 
 class SmallFederation:
-    """Party folders in `folder`, and everybody's identity loaded from them.
+    """Party folders in `folder`, and everybody's identity loaded from them."""
 
-    With `cheap`, key files open in no time, in this process only; without it, other processes can open them too.
-    """
-
-    def __init__(self, folder: Path, *, clients: int = 3, holders: int = 3, cheap: bool = True, **shape: Any) -> None:
-        with pytest.MonkeyPatch.context() as patch:
-            if cheap:
-                patch.setattr("core.identity.key_file.SMALLEST_COST", 1)
-                patch.setattr("core.identity.key_file.COST", 1)
-            made = make_federation(folder, clients=clients, holders=holders, now=datetime.now(UTC), **shape)
-            self.registrar = load_registrar(made.folder)
-            self.identities = {m.name: load_identity(made.party(m.name)) for m in made.roster.members}
-        self.made, self._cheap = made, cheap
+    def __init__(self, folder: Path, *, clients: int = 3, holders: int = 3, **shape: Any) -> None:
+        self.made = make_federation(folder, clients=clients, holders=holders, now=datetime.now(UTC), **shape)
+        self.registrar = load_registrar(self.made.folder)
+        self.identities = {m.name: load_identity(self.made.party(m.name)) for m in self.made.roster.members}
         self._ledgers: list[Ledger] = []
 
     def close(self) -> None:
@@ -117,10 +108,7 @@ class SmallFederation:
 
     def revoke(self, name: str) -> None:
         """Everybody's roster says so from now on."""
-        with pytest.MonkeyPatch.context() as patch:
-            if self._cheap:
-                patch.setattr("core.identity.key_file.SMALLEST_COST", 1)
-            revoke(self.made.folder, name)
+        revoke(self.made.folder, name)
 
     def deal(self, count: int = 1, scheme: str = "paillier", bits: int = BITS) -> list[Signed]:
         """The next round keys, certified; each holder has its share in its folder."""

@@ -16,7 +16,6 @@ from registrar import handing_over
 from registrar.federation import Federation, make_federation
 from registrar.handing_over import make_if_missing
 
-pytestmark = pytest.mark.usefixtures("cheap_passphrases")
 PARTIES = ["server", "keyholder-1", "keyholder-2", "keyholder-3", "client-1", "client-2"]
 
 
@@ -73,7 +72,6 @@ def test_what_an_attempt_that_was_cut_off_has_left_is_written_over(
         prepare(volumes)
     half = load_identity(volumes / "client-1").federation
     monkeypatch.undo()
-    monkeypatch.setattr("core.identity.key_file.SMALLEST_COST", 1)
     made, new = prepare(volumes)
     assert new
     assert made.roster.federation != half

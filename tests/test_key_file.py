@@ -15,9 +15,23 @@ from hypothesis import strategies as st
 
 from core.errors import DataError, SettingsError, StorageError
 from core.identity import key_file
-from core.identity.key_file import read_key_file, read_keys, read_passphrase, write_key_file, write_keys
+from core.identity.key_file import (
+    RandomPassphrase,
+    read_key_file,
+    read_keys,
+    read_passphrase,
+    write_key_file,
+    write_keys,
+)
 
-pytestmark = pytest.mark.usefixtures("cheap_passphrases")
+
+@pytest.fixture(autouse=True)
+def cheap_passphrases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Key files that open at once, in this process only."""
+    monkeypatch.setattr("core.identity.key_file.SMALLEST_COST", 1)
+    monkeypatch.setattr("core.identity.key_file.COST", 1)
+
+
 PASSPHRASE = b"correct horse"
 
 
@@ -98,6 +112,21 @@ def test_a_cheap_passphrase_is_neither_written_nor_read(
         write_key_file(tmp_path / "k", b"", PASSPHRASE, cost=14)
     with pytest.raises(DataError, match=r"scrypt n = 2\^1, .* expected n = 2\^15"):
         read_key_file(written, PASSPHRASE)
+
+
+def test_only_a_passphrase_drawn_at_random_is_not_stretched(tmp_path: Path) -> None:
+    drawn = RandomPassphrase()
+    assert len({bytes(RandomPassphrase()) for _ in range(100)}) == 100
+    assert len(drawn.replace(b"-", b"")) == 32, "20 random bytes, in base 32"
+    write_key_file(tmp_path / "drawn", b"the keys", drawn)
+    write_key_file(tmp_path / "chosen", b"the keys", bytes(drawn))
+    costs = [(tmp_path / name).read_bytes()[len(key_file.MAGIC) + 1] for name in ("drawn", "chosen")]
+    assert costs == [key_file.UNSTRETCHED, 1]
+    assert read_key_file(tmp_path / "drawn", bytes(drawn)) == b"the keys"
+    with pytest.raises(DataError, match="does not open"):
+        read_key_file(tmp_path / "drawn", PASSPHRASE)
+    with pytest.raises(SettingsError, match="cost"):
+        write_key_file(tmp_path / "k", b"", PASSPHRASE, cost=key_file.UNSTRETCHED)
 
 
 def test_the_cost_is_what_the_threat_model_says_unless_a_test_lowers_it() -> None:

@@ -76,7 +76,7 @@ TASK = Task(
 
 
 @pytest.fixture
-def federation(tmp_path: Path, cheap_passphrases: None) -> Path:
+def federation(tmp_path: Path) -> Path:
     """Two clients and one key holder, who deals its own keys; certificates for all."""
     folder = tmp_path / "federation"
     make_federation(folder, clients=2, holders=1, threshold=1, now=datetime.now(UTC))

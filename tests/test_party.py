@@ -18,7 +18,6 @@ from core.identity.roster import Role, sign_roster
 from core.identity.signing import MODEL, SigningKey, verify
 from registrar.federation import Federation, load_registrar, make_federation
 
-pytestmark = pytest.mark.usefixtures("cheap_passphrases")
 NOW = datetime.now(UTC)
 
 

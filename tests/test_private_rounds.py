@@ -106,14 +106,11 @@ class Small:
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     folder = tmp_path_factory.mktemp("small")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("core.identity.key_file.SMALLEST_COST", 1)
-        patch.setattr("core.identity.key_file.COST", 1)
-        made = make_federation(folder / "federation", clients=2, holders=2, now=datetime.now(UTC))
-        registrar = load_registrar(made.folder)
-        dealer = Dealer(made.roster, registrar.signing, made.party, today())
-        list(dealer.deal(1, 1, "plain", 256))
-        parties = [load_identity(made.party(name)) for name in ("client-1", "keyholder-1", "server")]
+    made = make_federation(folder / "federation", clients=2, holders=2, now=datetime.now(UTC))
+    registrar = load_registrar(made.folder)
+    dealer = Dealer(made.roster, registrar.signing, made.party, today())
+    list(dealer.deal(1, 1, "plain", 256))
+    parties = [load_identity(made.party(name)) for name in ("client-1", "keyholder-1", "server")]
     return Small(*parties, Shares(parties[1]).dealt()[0].signed, folder / "ledger")
 
 

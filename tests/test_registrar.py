@@ -20,7 +20,6 @@ from registrar import federation as module
 from registrar.__main__ import app
 from registrar.federation import Federation, add_client, load_registrar, make_federation, revoke
 
-pytestmark = pytest.mark.usefixtures("cheap_passphrases")
 NOW = datetime.now(UTC)
 PARTIES = ["server", "keyholder-1", "keyholder-2", "keyholder-3", "client-1", "client-2"]
 

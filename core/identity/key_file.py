@@ -1,5 +1,8 @@
 """Private keys on disk: AES-256-GCM under a key that scrypt makes from a passphrase (RFC 7914).
 
+A passphrase that this module drew has 160 random bits, and no dictionary helps to guess it. It needs no stretching, and
+opens its file at once: the key is then HKDF-SHA256 of it (RFC 5869), and the header says log2 n = 0.
+
     file := header | ciphertext | tag (16)
     header := b"grokfed-keys" | version | log2 n | r | p | salt (16) | nonce (12)
 
@@ -22,6 +25,8 @@ from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from core.errors import DataError, SettingsError
@@ -37,6 +42,9 @@ LARGEST_COST = 20
 """2^20 takes 1 GiB; a file that asks for more is not ours."""
 BLOCK_SIZE, PARALLEL = 8, 1
 """scrypt's r and p."""
+UNSTRETCHED = 0
+"""Stands in the header in place of log2 n where the passphrase was drawn at random."""
+RANDOM_BYTES = 20
 LARGEST_FILE = 1 << 24
 LARGEST_PASSPHRASE = 1024
 MOUNTED_SECRET = Path("/run/secrets/grokfed_passphrase")
@@ -57,19 +65,31 @@ class _Header:
         return _LAYOUT.pack(MAGIC, VERSION, self.cost, BLOCK_SIZE, PARALLEL, self.salt, self.nonce)
 
     def cipher(self, passphrase: bytes) -> AESGCM:
+        if self.cost == UNSTRETCHED:
+            return AESGCM(HKDF(SHA256(), 32, self.salt, MAGIC).derive(passphrase))
         return AESGCM(Scrypt(self.salt, 32, 1 << self.cost, BLOCK_SIZE, PARALLEL).derive(passphrase))
+
+
+class RandomPassphrase(bytes):
+    """A passphrase of 160 bits from the operating system, in groups of letters that can be read out."""
+
+    def __new__(cls) -> RandomPassphrase:
+        """Draw a new one."""
+        letters = base64.b32encode(secrets.token_bytes(RANDOM_BYTES)).decode().lower()
+        return super().__new__(cls, "-".join(letters[i : i + 4] for i in range(0, len(letters), 4)).encode())
 
 
 def write_key_file(path: Path, content: bytes, passphrase: bytes, cost: int | None = None) -> None:
     """Encrypt `content` into the file `path`, atomically, readable by its owner only (0600) from the first moment.
 
-    `cost` is log2 of scrypt's n, COST if not given. Raises SettingsError for an empty passphrase or a cost outside
-    SMALLEST_COST to LARGEST_COST, StorageError if the file cannot be written.
+    `cost` is log2 of scrypt's n; if not given, COST, or nothing for a RandomPassphrase. Raises SettingsError for an
+    empty passphrase or a cost outside SMALLEST_COST to LARGEST_COST, StorageError if the file cannot be written.
     """
-    cost = COST if cost is None else cost
     if not passphrase:
         raise SettingsError(f"the passphrase for {path} is empty")
-    if not SMALLEST_COST <= cost <= LARGEST_COST:
+    if cost is None:
+        cost = UNSTRETCHED if isinstance(passphrase, RandomPassphrase) else COST
+    elif not SMALLEST_COST <= cost <= LARGEST_COST:
         raise SettingsError(f"the cost of the passphrase is 2^{cost}; expected 2^{SMALLEST_COST} to 2^{LARGEST_COST}")
     header = _Header(cost, secrets.token_bytes(16), secrets.token_bytes(12))
     raw = header.to_bytes()
@@ -164,7 +184,8 @@ def _header_of(raw: bytes, path: Path) -> _Header:
     _, version, cost, block_size, parallel, salt, nonce = _LAYOUT.unpack(raw[: _LAYOUT.size])
     if version != VERSION:
         raise DataError(f"{path} is a key file of version {version}; expected {VERSION}")
-    if not SMALLEST_COST <= cost <= LARGEST_COST or (block_size, parallel) != (BLOCK_SIZE, PARALLEL):
+    known_cost = cost == UNSTRETCHED or SMALLEST_COST <= cost <= LARGEST_COST
+    if not known_cost or (block_size, parallel) != (BLOCK_SIZE, PARALLEL):
         raise DataError(
             f"{path} was made with scrypt n = 2^{cost}, r = {block_size}, p = {parallel}; expected "
             f"n = 2^{SMALLEST_COST} to 2^{LARGEST_COST}, r = {BLOCK_SIZE}, p = {PARALLEL}"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -15,7 +13,6 @@ import numpy.typing as npt
 from core.clock import today
 from core.data.generated import generate_mailbox
 from core.federated import client_rng, client_update, encoding_for, initial_model
-from core.identity import key_file
 from core.identity.home import Registrar, load_registrar
 from core.identity.members import Roster
 from core.identity.party import SHARES, PartyIdentity, load_identity
@@ -120,25 +117,9 @@ def mailbox(seed: int, number: int) -> Dataset:
 
 def build(folder: Path, profile: Profile, seed: int) -> Stage:
     """Make a federation of eight clients and read everybody's identity. Raises StorageError."""
-    with cheap_passphrases():
-        made = make_federation(
-            folder,
-            clients=8,
-            holders=profile.holders,
-            threshold=profile.threshold,
-            now=datetime.now(UTC),
-        )
-        identities = {member.name: load_identity(made.party(member.name)) for member in made.roster.members}
-        roster = revoke(folder, REVOKED).roster
-        return Stage(profile, folder, seed, load_registrar(folder), roster, identities)
-
-
-@contextmanager
-def cheap_passphrases() -> Iterator[None]:
-    """Key files that open in no time: these keys protect nothing, and are gone when the experiment is over."""
-    before = key_file.SMALLEST_COST, key_file.COST
-    key_file.SMALLEST_COST = key_file.COST = 1
-    try:
-        yield
-    finally:
-        key_file.SMALLEST_COST, key_file.COST = before
+    made = make_federation(
+        folder, clients=8, holders=profile.holders, threshold=profile.threshold, now=datetime.now(UTC)
+    )
+    identities = {member.name: load_identity(made.party(member.name)) for member in made.roster.members}
+    roster = revoke(folder, REVOKED).roster
+    return Stage(profile, folder, seed, load_registrar(folder), roster, identities)
