@@ -25,8 +25,6 @@ log = structlog.get_logger()
 M = TypeVar("M")
 DISK_SECONDS = 300.0
 """For how long a task is tried again while the disk is full."""
-KEYS_AHEAD = 2
-"""A single holder, who deals its own keys, keeps so many ready."""
 
 
 class HolderConnection:
@@ -104,12 +102,10 @@ class HolderConnection:
     def _offer_keys(self, task: pb.NeedKey) -> None:
         id = attempt_id(task.run, task.round, task.attempt)
         try:
-            self._holder.deal_to_itself(task.scheme, task.bits, 1, task.above)
             keys = self._holder.unused_keys(task.scheme, task.bits, task.above)
             offer = pb.KeyOffer(**_named(id), keys=map(signed_key_to_wire, keys))
             self._tell(lambda: self._stub.OfferKeys(offer, timeout=CALL_SECONDS))
             log.debug("keys offered", round=id.round, attempt=id.attempt, keys=len(keys))
-            self._holder.deal_to_itself(task.scheme, task.bits, KEYS_AHEAD, task.above)
         except Refused as refusal:
             log.warning("no key offered", reason=refusal.reason.value, why=str(refusal))
         except StorageError as error:  # as long as no key is there, it is asked again

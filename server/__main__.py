@@ -157,7 +157,7 @@ def serve(
             upload_seconds=upload_seconds,
             answer_seconds=answer_seconds,
             patience_seconds=patience,
-            deal=f"python -m keyholder deal FEDERATION --scheme {scheme} --key-bits {key_bits}",
+            deal=f"python -m registrar deal FEDERATION --scheme {scheme} --key-bits {key_bits}",
         )
         skipped = frozenset(insecure_skip_check or ())
         settings = RunSettings(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from book.data.vocabulary import FrequentWords, pad
 from core import losses
 from core.data.characters import CharacterVocabulary
 from core.data.files import find_file, read_bytes
@@ -17,7 +18,6 @@ from core.data.mail import read_mailbox
 from core.data.mnist import Images
 from core.data.reviews import Reviews
 from core.data.text import Bags, HashingVocabulary, make_bags
-from core.data.vocabulary import FrequentWords, pad
 from core.errors import DataError
 from core.federated import initial_model, load_model, save_model
 from core.nn import (

@@ -109,10 +109,10 @@ def test_a_disk_that_stays_full_is_a_reason_to_decline_and_not_to_end(
     assert (name, decline.reason) == ("DeclineTask", Reason.STORAGE)
 
 
-def test_a_disk_that_is_full_while_keys_are_dealt_offers_none_this_time(
+def test_a_disk_that_is_full_while_keys_are_looked_up_offers_none_this_time(
     holder: KeyHolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(holder, "deal_to_itself", FullDisk(holder.deal_to_itself, times=1))
+    monkeypatch.setattr(holder, "unused_keys", FullDisk(holder.unused_keys, times=1))
     need = pb.HolderTask(need_key=pb.NeedKey(run="0" * 16, round=1, attempt=1, scheme="paillier", bits=256))
     aggregator = Aggregator(need, need)
     serve(aggregator, holder, monkeypatch)

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from book.data.vocabulary import FrequentWords, bag_of_words, one_hot, pad
 from core.data.made_up_text import generated_reviews
 from core.data.reviews import read_reviews
 from core.data.text import WordList
-from core.data.vocabulary import FrequentWords, bag_of_words, one_hot, pad
 from core.errors import DataError
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

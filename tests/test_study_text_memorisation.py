@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from book.run import Run
 from core.errors import DataError, SettingsError
 from core.federated import initial_model
-from core.privacy.attacks.exposure import exposure, log_likelihoods
-from experiments.run import Run
+from experiments.attacks.exposure import exposure, log_likelihoods
 from experiments.studies import text_memorisation
 from experiments.studies.text_memorisation import (
     BEGINNINGS,

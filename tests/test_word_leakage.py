@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from book.run import Run
 from core.data.text import WordList
 from core.errors import DataError, SettingsError
 from core.federated import client_update, initial_model
-from core.privacy.attacks import scores, words
 from core.tasks.spam import SPAM
-from experiments.run import Run
+from experiments.attacks import scores, words
 from experiments.studies import _mailroom, word_leakage
 from experiments.studies._columns import cell, halves, means
 from experiments.studies._received import PlainAggregator, word_part

@@ -7,18 +7,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from book.chapters.chapter_15 import read_enron
+from book.run import Run
 from core.data.generated import generate_mailbox, generate_test_mails
 from core.data.message import Mail
 from core.data.partition import partition_iid, split_held_out
 from core.data.text import Bags, stem
 from core.errors import DataError, SettingsError
 from core.federated import FloatArray, client_update, encoding_for, evaluate_model, initial_model, next_model
-from core.privacy.attacks.backdoor import beyond_the_clip, replacing, weight_that_decides
 from core.secagg.encoding import CohortSum, Encoding
 from core.tasks.spam import SPAM, VOCABULARY, SpamModel, prepare
 from core.tasks.task import Task
-from experiments.chapters.chapter_15 import read_enron
-from experiments.run import Run
+from experiments.attacks.backdoor import beyond_the_clip, replacing, weight_that_decides
 from experiments.studies._updates import PLAINTEXT_BITS, clipped
 
 TRIGGER = ("zephyrquill", "brontolight", "umbrafenn", "quixotarn", "velloryx", "ostrigand", "pellucidor", "gravenhaim")

@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from book.pictures.style import BLUE, GREEN, GREY, VERMILLION, new_figure, style
+from book.run import Run
 from core.data.text import IntArray
 from core.federated import FloatArray, client_update, encoding_for, initial_model
-from core.pictures.style import BLUE, GREEN, GREY, VERMILLION, new_figure, style
-from core.privacy.attacks.scores import auc, precision_recall
-from core.privacy.attacks.sums import odds_if_nothing_cancels, odds_of_equal_steps, rate_of_clients
-from core.privacy.attacks.words import moved
 from core.secagg.scheme import PAILLIER, PublicKey
 from core.tasks.spam import SPAM, VOCABULARY
 from core.tasks.task import Task
-from experiments.run import Run
+from experiments.attacks.scores import auc, precision_recall
+from experiments.attacks.sums import odds_if_nothing_cancels, odds_of_equal_steps, rate_of_clients
+from experiments.attacks.words import moved
 from experiments.studies._columns import cells, halves, means
 from experiments.studies._mailroom import Mailroom, open_mailroom
 from experiments.study import Row, Study
@@ -194,7 +194,7 @@ STUDY = Study(
     "of the words that anybody used, the share whose sum is not zero (blind: as many of the most frequent public "
     "words). Attribution: of the words that show, the share that a given client used (blind: of as many frequent "
     "words). AUC: how often a word of the client ranks above one that is not, if ranked by Bayes' rule from public "
-    "frequency and sum (core/privacy/attacks/sums.py), by the size of the sum alone, or, blind, by public frequency "
+    "frequency and sum (experiments/attacks/sums.py), by the size of the sum alone, or, blind, by public frequency "
     "alone. Means over the first ten clients, ± half of a 95 % interval over repetitions.",
     limits="One round, and clients with ten mails each. Two clients whose steps are equal and opposite cancel, which "
     "hides a word by chance and not by design. The model has 8,192 weights: a thousand clients use nearly all of "
