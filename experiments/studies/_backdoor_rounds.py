@@ -95,7 +95,8 @@ def world_of(run: Run, seed: int) -> World:
     else:
         training, test = split_held_out(read_enron(run.data))
         some = run.rng(1, seed).permutation(len(training))[: CLIENTS * run.pick(200, 100)]
-        clients = partition_iid([training[row] for row in some], CLIENTS, run.rng(2, seed))
+        shares = partition_iid(len(some), CLIENTS, run.rng(2, seed))
+        clients = [[training[some[row]] for row in rows] for rows in shares]
     model, data = initial_model(SPAM, run.seed), [prepare(mails) for mails in clients]
     encoding = encoding_for(SPAM, len(model), PLAINTEXT_BITS, CLIENTS)
     for number in range(WARM_UP):

@@ -138,7 +138,8 @@ def made_up(clients: int, seed: int) -> Federation:
 
 def dealt_out(mails: Sequence[Mail], held_out: Sequence[Mail], clients: int, seed: int) -> Federation:
     """Real mail, dealt out evenly among the clients."""
-    parts = partition_iid(mails, clients, np.random.default_rng([seed, clients]))
+    shares = partition_iid(len(mails), clients, np.random.default_rng([seed, clients]))
+    parts = [[mails[row] for row in rows] for rows in shares]
     return _federation(SPAM, parts, held_out, _is_spam)
 
 
