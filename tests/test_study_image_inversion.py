@@ -127,7 +127,7 @@ def test_what_would_measure_nothing_is_refused(settings: dict[str, float]) -> No
 
 
 def test_missing_data_says_how_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"python -m core\.data\.fetch mnist --to"):
+    with pytest.raises(DataError, match=r"python -m book\.data\.fetch mnist --to"):
         digits_for(Run(tmp_path, data=tmp_path), 10)
 
 

@@ -82,7 +82,7 @@ def test_texts_are_the_clients_own(tmp_path: Path) -> None:
     texts, judged = texts_of(Run(tmp_path), 5, 500, 0)
     assert [len(text) for text in texts] == [500] * 5
     assert len({*texts, judged[:500]}) == 6
-    with pytest.raises(DataError, match=r"python -m core\.data\.fetch shakespeare --to"):
+    with pytest.raises(DataError, match=r"python -m book\.data\.fetch shakespeare --to"):
         texts_of(Run(tmp_path, data=tmp_path), 5, 500, 0)
 
 

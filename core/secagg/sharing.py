@@ -15,8 +15,8 @@ import math
 from collections.abc import Iterable
 
 from core.errors import SettingsError
+from core.limits import MOST_HOLDERS
 
-MOST_HOLDERS = 10
 STATISTICAL_BITS = 128
 """What fewer holders than needed have differs from what they would have of another key by less than 2 to minus this."""
 MASK_MARGIN_BITS = 4  # 2^4 is above MOST_HOLDERS - 1; see registrar/dealing.py

@@ -11,6 +11,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from core.ops import stable_log_softmax
+
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 NextLogits = Callable[[IntArray], FloatArray]
@@ -29,7 +31,7 @@ def log_likelihoods(next_logits: NextLogits, prefix: IntArray, choices: IntArray
     """
     texts, sums = prefix[None], np.zeros(1)
     for _ in range(length):
-        steps = _log_softmax(next_logits(texts))[:, choices]
+        steps = stable_log_softmax(next_logits(texts))[:, choices]
         sums = (sums[:, None] + steps).reshape(-1)
         texts = np.hstack([np.repeat(texts, len(choices), axis=0), np.tile(choices, len(texts))[:, None]])
     return sums
@@ -48,9 +50,3 @@ def exposure(likelihoods: FloatArray, secret: int) -> float:
     own = likelihoods[secret]
     rank = 1 + int((likelihoods > own).sum()) + (int((likelihoods == own).sum()) - 1) / 2
     return float(np.log2(len(likelihoods)) - np.log2(rank))
-
-
-def _log_softmax(logits: FloatArray) -> FloatArray:
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    found: FloatArray = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    return found

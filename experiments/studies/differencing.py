@@ -14,13 +14,14 @@ from core.federated import FloatArray, client_update, encoding_for, initial_mode
 from core.secagg.scheme import PAILLIER, PublicKey
 from core.tasks.spam import SPAM
 from experiments.attacks.differences import log_odds_from_difference
-from experiments.attacks.scores import auc, precision_recall
+from experiments.attacks.roc import auc
+from experiments.attacks.scores import precision_recall
 from experiments.attacks.sums import rate_of_clients
 from experiments.attacks.words import moved
 from experiments.studies._columns import cells, halves, means
 from experiments.studies._dropout import Dropout, measure
 from experiments.studies._mailroom import Mailroom, open_mailroom
-from experiments.studies.sum_leakage import KEY_BITS, MAILS, TRAININGS, Training, members
+from experiments.studies.sum_leakage import KEY_BITS, MAILS, TRAININGS, Training, by_use
 from experiments.study import Row, Study
 from keyholder.difference import WINDOW, exposed_by
 
@@ -145,9 +146,9 @@ def judge(
     odds = log_odds_from_difference(first - second, rates, n - 1, size, drift)
     precision, recall = precision_recall(moved(odds > 0), used)
     return {
-        "AUC": auc(odds, members(used)),
-        "AUC of one sum": auc(training.odds(first, rates, n), members(used)),
-        "AUC blind": auc(room.words.frequency, members(used)),
+        "AUC": auc(*by_use(odds, used)),
+        "AUC of one sum": auc(*by_use(training.odds(first, rates, n), used)),
+        "AUC blind": auc(*by_use(room.words.frequency, used)),
         "recall": recall,
         "precision": precision,
     }

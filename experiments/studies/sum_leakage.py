@@ -14,7 +14,8 @@ from core.federated import FloatArray, client_update, encoding_for, initial_mode
 from core.secagg.scheme import PAILLIER, PublicKey
 from core.tasks.spam import SPAM, VOCABULARY
 from core.tasks.task import Task
-from experiments.attacks.scores import auc, precision_recall
+from experiments.attacks.roc import auc
+from experiments.attacks.scores import precision_recall
 from experiments.attacks.sums import odds_if_nothing_cancels, odds_of_equal_steps, rate_of_clients
 from experiments.attacks.words import moved
 from experiments.studies._columns import cells, halves, means
@@ -112,17 +113,17 @@ def judge(room: Mailroom, training: Training, total: IntArray, used: Sequence[se
         "group blind": precision_recall(set(order[: len(by_anyone)]), by_anyone)[1],
         "attribution": float(np.mean([precision_recall(seen, own)[0] for own in victims])),
         "attribution blind": float(np.mean([precision_recall(as_frequent, own)[0] for own in victims])),
-        "AUC": float(np.mean([auc(odds, members(own)) for own in victims])),
-        "AUC of size": float(np.mean([auc(np.abs(total), members(own)) for own in victims])),
-        "AUC blind": float(np.mean([auc(frequency, members(own)) for own in victims])),
+        "AUC": float(np.mean([auc(*by_use(odds, own)) for own in victims])),
+        "AUC of size": float(np.mean([auc(*by_use(np.abs(total), own)) for own in victims])),
+        "AUC blind": float(np.mean([auc(*by_use(frequency, own)) for own in victims])),
     }
 
 
-def members(numbers: set[int]) -> np.ndarray:
-    """Which of all word numbers are among these, shape (vocabulary,)."""
+def by_use(scores: np.ndarray, used: set[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Split the scores of all word numbers, shape (vocabulary,), into those of used words and those of the others."""
     inside = np.zeros(VOCABULARY.size, bool)
-    inside[sorted(numbers)] = True
-    return inside
+    inside[sorted(used)] = True
+    return scores[inside], scores[~inside]
 
 
 PANELS = (
