@@ -15,14 +15,14 @@ import numpy as np
 from gmpy2 import mpz
 from phe import PaillierPrivateKey
 
-from core.secagg.decryption import PaillierDecryptor
+from book.decryption import PaillierDecryptor
 from core.secagg.encoding import METRIC_SLOTS, Encoding, FloatArray, IntArray, Update
-from core.secagg.key_generation import generate_private_key
 from core.secagg.noise import NoiseKind, noise_for
 from core.secagg.noise_pool import NoisePool
 from core.secagg.paillier import PaillierEncryptor, ciphertext_bytes, split_ciphertexts
 from core.secagg.roles import adder_for
 from core.secagg.scheme import PAILLIER, PublicKey
+from registrar.key_generation import generate_private_key
 
 FRACTION_BITS = 13
 HALF_STEP = 2.0 ** -(FRACTION_BITS + 1)

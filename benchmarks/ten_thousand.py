@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks import checks
+from benchmarks import stopwatch
 from core.losses import mse
 from core.nn import Module, Parameter
 from core.tasks import TASKS
@@ -79,6 +79,6 @@ if __name__ == "__main__":
         del sys.argv[1]
         runpy.run_module("simulation", run_name="__main__", alter_sys=True)
     else:
-        if folder := os.environ.get(checks.FOLDER):
-            checks.begin(Path(folder), sys.argv[1])
+        if folder := os.environ.get(stopwatch.FOLDER):
+            stopwatch.begin(Path(folder), sys.argv[1])
         runpy.run_module("simulation.child", run_name="__main__", alter_sys=True)

@@ -24,9 +24,7 @@ from rich.table import Table
 from benchmarks.encryption import significant
 from benchmarks.secure_aggregation import draw_problem
 from core.secagg import kernel
-from core.secagg.dealing import deal, evaluate
 from core.secagg.encoding import Encoding, Update
-from core.secagg.key_generation import generate_private_key
 from core.secagg.logarithm import logarithm
 from core.secagg.noise import noise_for
 from core.secagg.opening import combine, verify_opened
@@ -35,6 +33,8 @@ from core.secagg.powers import secret_powers
 from core.secagg.roles import adder_for
 from core.secagg.scheme import DAMGARD_JURIK, PAILLIER, PublicKey
 from core.secagg.sharing import coefficients, delta
+from registrar.dealing import deal, evaluate
+from registrar.key_generation import generate_private_key
 
 OURS, TEXTBOOK = "grokfed", "textbook"
 PARTIAL, COMBINE, VERIFY = "one holder's answer", "combine", "verify what another combined"

@@ -73,20 +73,17 @@ class Verifier:
         return description
 
     def verify_key(self, signed: Signed, today: int) -> KeyCertificate:
-        """The certificate, if the registrar dealt this key to the holders; a single holder may have dealt it itself.
+        """The certificate, if the registrar dealt this key to the federation's holders.
 
         Raises Refused(KEY_CERTIFICATE, KEY_EXPIRED or BAD_KEY). `today` is days since 1970-01-01.
         """
         certificate = certificate_from_bytes(signed.body)
         name = f"the key with serial number {certificate.serial}"
-        dealers = [self.registrar]
-        if len(self.roster.holders) == 1:
-            dealers.append(self.roster.holders[0].signing_key)
         fits = (certificate.federation, certificate.threshold, certificate.holders) == (
             self.roster.federation, self.roster.threshold, len(self.roster.holders)
         )  # fmt: skip
         self.require(
-            fits and any(signing.verify(dealer, signing.KEY, signed.body, signed.signature) for dealer in dealers),
+            fits and signing.verify(self.registrar, signing.KEY, signed.body, signed.signature),
             Reason.KEY_CERTIFICATE,
             f"{name} is not one that the registrar dealt to this federation's key holders",
         )

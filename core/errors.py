@@ -80,7 +80,6 @@ class Reason(StrEnum):
     BAD_SUM = "bad_sum"
     WRONG_SHARE = "wrong_share"
     WRONG_OPENING = "wrong_opening"
-    HOLDER_TAKEN = "holder_taken"
     MALFORMED = "malformed"
     NO_MODEL = "no_model"
     STORAGE = "storage"

@@ -81,20 +81,6 @@ def load_npz(path: Path) -> dict[str, Array]:
         raise DataError(f"{path} is not a readable file of plain named arrays (.npz)") from error
 
 
-def save_module(path: Path, module: Module) -> None:
-    """Write all parameters of a module to a file; raise StorageError if it cannot be written."""
-    save_npz(path, module.state_dict())
-
-
-def load_module(path: Path, module: Module) -> None:
-    """Overwrite all parameters of a module from a file; raise DataError if it does not hold just these."""
-    arrays = load_npz(path)
-    try:
-        module.load_state_dict(arrays)
-    except ValueError as error:
-        raise DataError(f"{path} does not fit the model: {error}") from error
-
-
 def _read_arrays(file: BinaryIO) -> dict[str, Array]:
     content = np.load(file, allow_pickle=False)
     if not isinstance(content, np.lib.npyio.NpzFile):

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass
 
 from core.errors import Reason, Refused
+from core.limits import PARTY_NAME
 from core.privacy.mechanism import Mechanism, Privacy, mechanism_for
 from core.secagg.encoding import Encoding
 from core.secagg.scheme import PublicKey
-
-CLIENT_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def digest(payload: bytes) -> bytes:
@@ -20,11 +18,12 @@ def digest(payload: bytes) -> bytes:
 
 
 def check_client_name(name: str) -> None:
-    """Raise Refused(MALFORMED) unless the name is 1 to 64 letters, digits, dots, dashes or underscores."""
-    if not CLIENT_NAME.fullmatch(name):
+    """Raise Refused(MALFORMED) unless this can be a party's name."""
+    if not PARTY_NAME.fullmatch(name):
         raise Refused(
             Reason.MALFORMED,
-            f"the client's name is {name[:80]!r}; expected 1 to 64 letters, digits, dots, dashes or underscores",
+            f"the client's name is {name[:80]!r}; expected 1 to 64 letters, digits, dots, dashes or underscores, "
+            "the first a letter or digit",
         )
 
 

@@ -34,13 +34,3 @@ def over_seeds(values: Sequence[float] | npt.NDArray[np.float64]) -> Interval:
     degrees = len(found) - 1
     quantile = _T95[degrees - 1] if degrees <= len(_T95) else _NORMAL95
     return Interval(float(found.mean()), float(quantile * found.std(ddof=1) / sqrt(len(found))))
-
-
-def of_share(hits: int, trials: int) -> tuple[float, float]:
-    """Wilson's 95 % interval (1927) for a share of independent trials."""
-    if not trials:
-        return 0.0, 1.0
-    share, z2 = hits / trials, _NORMAL95**2
-    centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = _NORMAL95 * sqrt(share * (1 - share) / trials + z2 / (4 * trials**2)) / (1 + z2 / trials)
-    return max(0.0, centre - half), min(1.0, centre + half)

@@ -10,8 +10,8 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
+from book.run import Run
 from core.errors import StorageError
-from experiments.run import Run
 
 Value = str | int | float
 Row = Mapping[str, Value]

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from book.run import Run
 from core.errors import StorageError
-from experiments.run import Run
 from experiments.study import Row, Study, columns_of, command, pictures, written
 
 STYLE = """

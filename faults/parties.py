@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from core.clock import today
-from core.identity.home import load_registrar
 from core.identity.key_file import read_passphrase
 from core.identity.party import CERTIFICATE, KEYS, SHARES, PartyIdentity, load_identity, read_private_keys
 from core.identity.roster import Role, Roster
 from core.identity.signing import SigningKey
-from keyholder.dealer import Dealer
+from registrar.dealer import Dealer
 from registrar.federation import make_federation
+from registrar.folder import load_registrar
 
 BITS = 256
 """Of round keys: small, because nothing is secret here."""

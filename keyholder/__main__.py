@@ -1,7 +1,6 @@
-"""Run a key holder, deal round keys to all of them, or look at what one has signed and opened.
+"""Run a key holder, or look at what one has signed and opened.
 
 python -m keyholder --identity runs/federation/keyholder-1
-python -m keyholder deal runs/federation --keys 20
 python -m keyholder ledger --state runs/keyholder-1
 """
 
@@ -12,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from core.clock import SYSTEM_CLOCK, today
+from core.clock import SYSTEM_CLOCK
 from core.console import (
     AllowPlain,
     Identity,
@@ -25,22 +24,19 @@ from core.console import (
     stamp,
 )
 from core.errors import SettingsError
-from core.identity.home import load_registrar, reserve_serials
 from core.identity.members import Role
 from core.identity.party import load_identity
 from core.policy import Policy
 from core.policy_options import IdentityWithPolicy, MinKeyBits
 from core.privacy.options import MaxDelta, MinNoise
-from core.secagg.scheme import DEFAULT_KEY_BITS, SAFE_KEY_BITS, check_key_bits
+from core.secagg.scheme import SAFE_KEY_BITS
 from core.wire.dialing import AggregatorConnection
 from core.wire.health import check_health
 from keyholder.connection import run_session
-from keyholder.dealer import Dealer
 from keyholder.difference import DifferenceRule
 from keyholder.holder import KeyHolder
 from keyholder.ledger import Ledger
 from keyholder.session import HolderSession
-from keyholder.shares import dealt_to_all
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=help_of(__doc__))
 
@@ -83,36 +79,6 @@ def hold(
         with AggregatorConnection(server or party.address, patience, party, plaintext=insecure_plaintext) as connection:
             print(run_session(connection, HolderSession(holder)))
         ledger.close()
-
-
-@app.command()
-def deal(
-    federation: Annotated[Path, typer.Argument(help="The federation's folder, with the registrar's and the holders'.")],
-    keys: Annotated[int, typer.Option(min=1, max=100_000, help="How many round keys; each attempt takes one.")] = 20,
-    scheme: Annotated[
-        str, typer.Option(help="paillier, damgard-jurik, or plain, which encrypts nothing.")
-    ] = "paillier",
-    key_bits: Annotated[int, typer.Option(help="Size of each key, in bits.")] = DEFAULT_KEY_BITS,
-    top_up: Annotated[
-        bool, typer.Option("--top-up", help="Deal only as many as are missing until so many are unused.")
-    ] = False,
-    insecure_demo_keys: InsecureDemoKeys = False,
-    passphrase_file: PassphraseFile = None,
-) -> None:
-    """Make round keys ahead, give each holder its share of each, sealed, and keep nothing. The registrar does this."""
-    with sentences():
-        check_key_bits(scheme, key_bits, insecure_demo_keys=insecure_demo_keys)
-        registrar = load_registrar(federation, passphrase_file)
-        around = registrar.folder.parent
-        dealer = Dealer(registrar.roster, registrar.signing, lambda name: around / name, today())
-        if top_up:
-            folders = [around / member.name for member in registrar.roster.holders]
-            unused = len(dealt_to_all(folders, scheme, key_bits, today()))
-            print(f"{unused} keys are unused, {keys} are wanted", flush=True)
-            keys = max(0, keys - unused)
-        first = reserve_serials(registrar, keys)
-        for done, serial in enumerate(dealer.deal(first, keys, scheme, key_bits), start=1):
-            print(f"dealt key {serial}: {done} of {keys}", flush=True)
 
 
 @app.command()

@@ -20,7 +20,7 @@ from core.federated import initial_model, next_model
 from core.identity import signing
 from core.identity.party import PartyIdentity
 from core.policy import Policy
-from core.protocol import LARGEST_SERIAL, MOST_OFFERED, AttemptId, RoundDescription, Signed, digest
+from core.protocol import MOST_OFFERED, AttemptId, RoundDescription, Signed, digest
 from core.secagg.opening import OpenedSum, verify_opened
 from core.secagg.roles import adder_for, payload_bytes
 from core.tasks import get_task
@@ -28,7 +28,6 @@ from core.tasks.task import Task
 from core.wire.calls import Dialogue, fetch_model
 from core.wire.messages import list_statement, model_statement
 from core.wire.streams import model_bytes
-from keyholder.dealer import Dealer, highest_serial
 from keyholder.difference import WINDOW, DifferenceRule, exposed_by
 from keyholder.ledger import Answer, Ledger
 from keyholder.orders import ListOrder, ReleaseOrder, fetch_opened_sum, fetch_update
@@ -106,23 +105,6 @@ class KeyHolder:
             and key.certificate.expires_day >= self._clock.today()  # else what nobody may use stands before newer keys
         ]
         return found[:MOST_OFFERED]
-
-    def deal_to_itself(self, scheme: str, bits: int, wanted: int, above: int = 0) -> None:
-        """A single holder deals its own keys, until there are so many unused ones. With several, the registrar does.
-
-        Raises Refused(UNKNOWN_KEY) if there are no serial numbers above.
-        """
-        roster = self.verifier.roster
-        missing = wanted - len(self.unused_keys(scheme, bits, above))
-        if len(roster.holders) == 1 and missing > 0:
-            folder = self.identity.folder
-            dealer = Dealer(roster, self.identity.signing, lambda _: folder, self._clock.today())
-            first = max(highest_serial(folder), *self.ledger.used_keys(), above) + 1
-            if first + missing - 1 > LARGEST_SERIAL:
-                sentence = f"keys above the serial number {above} are wanted; the largest is {LARGEST_SERIAL}"
-                raise Refused(Reason.UNKNOWN_KEY, sentence)
-            for serial in dealer.deal(first, missing, scheme, bits):
-                log.info("dealt", serial=serial, scheme=scheme, bits=bits)
 
     def destroy_old_shares(self, but: int = 0) -> None:
         """Destroy shares of keys that are expired, or that a signed list is bound to, but for one that is in use."""

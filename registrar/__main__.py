@@ -1,6 +1,7 @@
-"""Make a federation and change who belongs to it. To be run on a machine without a network.
+"""Make a federation, change who belongs to it, and deal its round keys. To be run on a machine without a network.
 
 python -m registrar init FOLDER --clients 5
+python -m registrar deal FOLDER --keys 20
 python -m registrar revoke FOLDER client-3
 """
 
@@ -16,13 +17,16 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from core.console import help_of, sentences
+from core.clock import today
+from core.console import InsecureDemoKeys, help_of, sentences
 from core.errors import SettingsError
 from core.identity import certificates
-from core.identity.home import home_of, read_own_roster
 from core.identity.members import Roster
+from core.secagg.scheme import DEFAULT_KEY_BITS, check_key_bits
 from registrar import federation as registry
+from registrar.dealer import Dealer, dealt_to_all
 from registrar.federation import DEFAULT_ADDRESS, THIS_MACHINE, WHO_GETS_WHAT, Federation
+from registrar.folder import load_registrar, read_own_roster, registrar_folder, reserve_serials
 from registrar.handing_over import make_if_missing
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=help_of(__doc__))
@@ -104,10 +108,40 @@ def revoke(folder: Folder, name: Name, passphrase_file: PassphraseFile = None) -
 
 
 @app.command()
+def deal(
+    folder: Folder,
+    keys: Annotated[int, typer.Option(min=1, max=100_000, help="How many round keys; each attempt takes one.")] = 20,
+    scheme: Annotated[
+        str, typer.Option(help="paillier, damgard-jurik, or plain, which encrypts nothing.")
+    ] = "paillier",
+    key_bits: Annotated[int, typer.Option(help="Size of each key, in bits.")] = DEFAULT_KEY_BITS,
+    top_up: Annotated[
+        bool, typer.Option("--top-up", help="Deal only as many as are missing until so many are unused.")
+    ] = False,
+    insecure_demo_keys: InsecureDemoKeys = False,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Make round keys ahead, give each holder its share of each, sealed, and keep nothing."""
+    with sentences():
+        check_key_bits(scheme, key_bits, insecure_demo_keys=insecure_demo_keys)
+        registrar = load_registrar(folder, passphrase_file)
+        around = registrar.folder.parent
+        dealer = Dealer(registrar.roster, registrar.signing, lambda name: around / name, today())
+        if top_up:
+            folders = [around / member.name for member in registrar.roster.holders]
+            unused = len(dealt_to_all(folders, scheme, key_bits, today()))
+            print(f"{unused} keys are unused, {keys} are wanted", flush=True)
+            keys = max(0, keys - unused)
+        first = reserve_serials(registrar, keys)
+        for done, serial in enumerate(dealer.deal(first, keys, scheme, key_bits), start=1):
+            print(f"dealt key {serial}: {done} of {keys}", flush=True)
+
+
+@app.command()
 def show(folder: Folder) -> None:
     """Show who belongs to the federation. Needs no passphrase."""
     with sentences():
-        roster = read_own_roster(home_of(folder))
+        roster = read_own_roster(registrar_folder(folder))
         opening = f"{roster.threshold} of {len(roster.holders)} key holders open a sum"
         print(f"federation {roster.federation}, roster version {roster.version}; {opening}")
         Console(width=None if sys.stdout.isatty() else 100).print(_table(roster))

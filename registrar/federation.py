@@ -1,6 +1,6 @@
 """Make a federation and change who belongs to it.
 
-FOLDER/registrar/        the registrar's own, to be kept offline        (home.py)
+FOLDER/registrar/        the registrar's own, to be kept offline        (folder.py)
 FOLDER/NAME/             one for each party, to be handed over          (core/identity/party.py)
 FOLDER/passphrases/NAME  one for each folder, to be handed over apart
 FOLDER/WHO-GETS-WHAT.txt
@@ -20,14 +20,14 @@ from pathlib import Path
 from core.errors import SettingsError, StorageError
 from core.identity import certificates
 from core.identity.files import PUBLIC, SECRET, write_file
-from core.identity.home import NAME as REGISTRAR
-from core.identity.home import Registrar, load_registrar, make_folder, write_home
 from core.identity.key_file import RandomPassphrase
 from core.identity.members import Member, Role, Roster, check_threshold
 from core.identity.party import CARD, ROSTER, Card, PrivateKeys, write_folder
 from core.identity.roster import sign_roster
 from core.identity.sealing import SealingKey
 from core.identity.signing import SigningKey
+from registrar.folder import NAME as REGISTRAR
+from registrar.folder import Registrar, load_registrar, make_folder, write_registrar
 from registrar.words import read_me, who_gets_what
 
 __all__ = ["Federation", "Registrar", "add_client", "load_registrar", "make_federation", "revoke"]
@@ -101,7 +101,7 @@ def make_federation(
         registrar = Registrar(scratch / REGISTRAR, address, authority, SigningKey.generate(), roster)
         make_folder(scratch / PASSPHRASES)
         make_folder(registrar.folder)
-        write_home(registrar, _new_passphrase(scratch / PASSPHRASES / REGISTRAR))
+        write_registrar(registrar, _new_passphrase(scratch / PASSPHRASES / REGISTRAR))
         for newcomer in newcomers:
             name = newcomer.member.name
             make_folder(scratch / name)

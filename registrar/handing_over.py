@@ -14,10 +14,10 @@ from pathlib import Path
 
 from core.errors import SettingsError, StorageError
 from core.identity.files import write_file
-from core.identity.home import CARD, read_own_roster
-from core.identity.home import NAME as REGISTRAR
 from core.identity.members import Roster
 from registrar.federation import WHO_GETS_WHAT, Federation
+from registrar.folder import CARD, read_own_roster
+from registrar.folder import NAME as REGISTRAR
 
 
 def make_if_missing(

@@ -154,7 +154,7 @@ def serve(
             upload_seconds=upload_seconds,
             answer_seconds=answer_seconds,
             patience_seconds=patience,
-            deal=f"python -m keyholder deal FEDERATION --scheme {scheme} --key-bits {key_bits}",
+            deal=f"python -m registrar deal FEDERATION --scheme {scheme} --key-bits {key_bits}",
         )
         settings = RunSettings(
             *(task, scheme, key_bits, seed, rules, insecure_demo_keys, count_cap, insecure_plaintext),

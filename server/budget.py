@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from core.errors import SettingsError
-from core.privacy.accountant import NoisySum, affordable, epsilon_of, spent
 from core.privacy.mechanism import Mechanism, Privacy
 from core.protocol import RoundResult
+from server.accountant import NoisySum, affordable, epsilon_of, spent
 from server.settings import RunSettings
 
 

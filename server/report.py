@@ -8,9 +8,9 @@ from itertools import groupby
 
 from core.errors import Reason
 from core.identity.members import Roster
-from core.privacy.accountant import method
 from core.protocol import RoundResult
 from core.secagg.scheme import PLAIN, SAFE_KEY_BITS
+from server.accountant import method
 from server.settings import RunSettings
 
 

@@ -40,7 +40,7 @@ class RoundRules:
     """After so long without an answer of the holders that were asked, the others are asked too."""
     patience_seconds: float = 600.0
     """Longest wait for clients, for a key, for signatures, or for the opening of a sum."""
-    deal: str = "python -m keyholder deal"
+    deal: str = "python -m registrar deal"
     """The command that makes keys for these rounds, for those who have to be told."""
     max_attempts: int = 3
     """Attempts at one round before the run fails."""

@@ -107,7 +107,7 @@ class Federation:
             *("deal", str(self._folder), "--keys", str(keys), "--scheme", settings.scheme),
             *("--key-bits", str(settings.key_bits), *self._insecure),
         ]
-        return await self._start(parties, "dealer", "keyholder", arguments)
+        return await self._start(parties, "dealer", "registrar", arguments)
 
     async def _start_server(self, parties: list[Party]) -> Party:
         settings, rules = self.settings, self.settings.rules

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from client.session import ClientSession
@@ -167,5 +167,3 @@ class Party(Generic[S]):
         await self.hang_up()
         self.stopped = False
         self._begin()
-
-

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from core.data.dealing import deal_by_dirichlet, deal_evenly, deal_groups
 from core.data.mail import mailboxes_in, read_mailbox, write_tsv
 from core.data.message import Mail
-from core.data.partition import partition_dirichlet, partition_iid, split_held_out
+from core.data.partition import partition_dirichlet, partition_groups, partition_iid, split_held_out
 from core.errors import DataError, SettingsError
 from core.tasks.task import Corpus, Task
 
@@ -88,14 +87,12 @@ def _one_mailbox_each(paths: list[Path], clients: int | None, folder: Path) -> P
 def _dealt_out(path: Path, clients: int, partition: str, seed: int, folder: Path) -> Plan:
     mails = list(read_mailbox(path).mails)
     train, held_out = split_held_out(mails, HELD_OUT)
-    rng = np.random.default_rng([seed, clients])
-    name, _, alpha = partition.partition(":")
-    if name == "iid" and not alpha:
-        parts = partition_iid(train, clients, rng)
-    elif name == "dirichlet":
-        parts = partition_dirichlet(train, clients, _alpha(alpha), rng)
-    else:
-        raise SettingsError(f"the partition is {partition!r}; expected iid or dirichlet:ALPHA, such as dirichlet:0.5")
+    if partition == "grouped":
+        raise SettingsError(
+            "the partition is 'grouped'; for mail expected iid or dirichlet:ALPHA, such as dirichlet:0.5"
+        )
+    shares = _partition([mail.spam for mail in train], clients, partition, np.random.default_rng([seed, clients]))
+    parts = [[train[row] for row in rows] for rows in shares]
     return _write_parts(parts, held_out, folder, f"{path.name}, dealt out among {clients} clients ({partition})")
 
 
@@ -103,7 +100,7 @@ def _corpus_dealt_out(corpus: Corpus, data: Path, clients: int, partition: str |
     training, held_out = corpus.read(data)
     partition = partition or corpus.partition
     labels = [corpus.label(example) for example in training]
-    parts = _deal(labels, clients, partition, np.random.default_rng([seed, clients]))
+    parts = _partition(labels, clients, partition, np.random.default_rng([seed, clients]))
     sources = [folder / f"client-{number}.part" for number in range(1, clients + 1)]
     for path, rows in zip(sources, parts, strict=True):
         corpus.write(path, [training[row] for row in rows])
@@ -117,14 +114,14 @@ def _corpus_dealt_out(corpus: Corpus, data: Path, clients: int, partition: str |
     return Plan(tuple(map(str, sources)), str(test), sentence)
 
 
-def _deal(labels: list[Any], clients: int, partition: str, rng: np.random.Generator) -> list[list[int]]:
+def _partition(labels: list[Any], clients: int, partition: str, rng: np.random.Generator) -> list[list[int]]:
     name, _, alpha = partition.partition(":")
     if name == "iid" and not alpha:
-        return deal_evenly(len(labels), clients, rng)
+        return partition_iid(len(labels), clients, rng)
     if name == "dirichlet":
-        return deal_by_dirichlet(labels, clients, _alpha(alpha), rng)
+        return partition_dirichlet(labels, clients, _alpha(alpha), rng)
     if name == "grouped" and not alpha:
-        return deal_groups(labels, clients)
+        return partition_groups(labels, clients)
     raise SettingsError(f"the partition is {partition!r}; expected iid, grouped, or dirichlet:ALPHA")
 
 

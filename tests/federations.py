@@ -47,13 +47,14 @@ from core.wire.messages import (
 )
 from core.wire.streams import model_bytes
 from experiments.cheating_server.lenient import ledger_without, verifier_without
-from keyholder.dealer import Dealer, highest_serial
 from keyholder.difference import DifferenceRule
 from keyholder.holder import KeyHolder
 from keyholder.ledger import Ledger
 from keyholder.orders import ListOrder, ReleaseOrder
 from keyholder.shares import Shares
+from registrar.dealer import Dealer
 from registrar.federation import load_registrar, make_federation, revoke
+from registrar.folder import reserve_serials
 
 FloatArray = npt.NDArray[np.float64]
 SPAM = get_task("spam")
@@ -112,8 +113,7 @@ class SmallFederation:
 
     def deal(self, count: int = 1, scheme: str = "paillier", bits: int = BITS) -> list[Signed]:
         """The next round keys, certified; each holder has its share in its folder."""
-        first = max(highest_serial(self[name].folder) for name in self.holders) + 1
-        serials = set(self.dealer().deal(first, count, scheme, bits))
+        serials = set(self.dealer().deal(reserve_serials(self.registrar, count), count, scheme, bits))
         dealt = Shares(self[self.holders[0]]).dealt()
         return [key.signed for key in dealt if key.certificate.serial in serials]
 

@@ -1,4 +1,4 @@
-"""The numbers that operations and layers are checked on, by the finite differences of `core.gradient_check`."""
+"""The numbers that operations and layers are checked on, by the finite differences of `book.gradient_check`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from core.gradient_check import check_gradients
+from book.gradient_check import check_gradients
 from core.ops import Array
 from core.tensor import Tensor
 

@@ -17,9 +17,9 @@ import pytest
 import structlog
 
 from core.clock import today
-from core.identity.home import load_registrar, reserve_serials
-from keyholder.dealer import Dealer
+from registrar.dealer import Dealer
 from registrar.federation import make_federation
+from registrar.folder import load_registrar, reserve_serials
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "COLUMNS": "100"}
@@ -29,7 +29,7 @@ PATIENCE = ("--patience", "20")
 
 @dataclass(frozen=True)
 class Shape:
-    """A federation as a test wants it. A single holder deals its own keys, so none need be dealt ahead."""
+    """A federation as a test wants it, with round keys dealt ahead."""
 
     clients: int = 3
     holders: int = 3

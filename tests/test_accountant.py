@@ -8,8 +8,8 @@ from math import exp, log, pi, sqrt
 import numpy as np
 import pytest
 
-from core.privacy import accountant
-from core.privacy.accountant import NoisySum, Spent, affordable, epsilon_of, spent, tau
+from server import accountant
+from server.accountant import NoisySum, Spent, affordable, epsilon_of, spent, tau
 
 DELTA = 1e-5
 ONCE = NoisySum(round=1, contributors=5, max_colluders=0, sensitivity=1000, variance=200_000, values=8193)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from core.data.analogies import read_analogies
+from book.data.analogies import read_analogies
 from core.errors import DataError
 
 

@@ -7,24 +7,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.data.toys import baseball, streetlights, streetlights_deep
-from core.data.vocabulary import one_hot
+from book.chapters import chapter_05
+from book.chapters.babi_lines import ceiling, read_lines
+from book.chapters.chapter_05 import predictions
+from book.chapters.chapter_06 import deep
+from book.chapters.chapter_13 import FIRST, SECOND, padded, summed_errors, word_errors
+from book.chapters.chapter_14 import load, state_gradients
+from book.chapters.character_models import NextCharacter, text_perplexity
+from book.chapters.sentence_models import EveryNextWord
+from book.chapters.small_networks import errors, errors_row_by_row, linear
+from book.data.toys import baseball, streetlights, streetlights_deep
+from book.data.vocabulary import one_hot
+from book.run import Run
 from core.errors import DataError
 from core.losses import mse
 from core.nn import LSTM, RNN, LinearRecurrentCell, ReLU, Sequential, Sigmoid, Tanh
 from core.optim import hot_and_cold
 from core.tasks.babi import TRAIN_FILE
 from core.tensor import Tensor
-from experiments.chapters import chapter_05
-from experiments.chapters.babi_lines import ceiling, read_lines
-from experiments.chapters.chapter_05 import predictions
-from experiments.chapters.chapter_06 import deep
-from experiments.chapters.chapter_13 import FIRST, SECOND, padded, summed_errors, word_errors
-from experiments.chapters.chapter_14 import load, state_gradients
-from experiments.chapters.character_models import NextCharacter, text_perplexity
-from experiments.chapters.sentence_models import EveryNextWord
-from experiments.chapters.small_networks import errors, errors_row_by_row, linear
-from experiments.run import Run
 
 GAME = baseball().inputs[0]
 STREETLIGHTS, WALK = streetlights()

@@ -18,9 +18,7 @@ from typer.testing import CliRunner
 
 from core.errors import Reason, Refused, SettingsError
 from core.identity.members import Role, check_threshold
-from core.secagg.dealing import deal
 from core.secagg.encoding import Encoding
-from core.secagg.key_generation import generate_private_key
 from core.secagg.opening import combine
 from core.secagg.roles import encryptor_for
 from core.secagg.scheme import PublicKey
@@ -36,6 +34,8 @@ from experiments.cheating_server.page import write_page
 from experiments.cheating_server.report import Report, needs, write_csv
 from experiments.cheating_server.stage import REVOKED, SINGLE, THREE_OF_FOUR, THRESHOLD
 from experiments.cheating_server.suite import Experience, Outcome, Suite, Trial
+from registrar.dealing import deal
+from registrar.key_generation import generate_private_key
 
 
 @pytest.fixture(scope="module")

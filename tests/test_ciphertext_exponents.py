@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from phe import EncodedNumber, PaillierPublicKey
 
+from book.run import Run
 from core.federated import client_update, initial_model
-from core.privacy.attacks.exponents import changed, entropy, exponent_of, mutual_information
 from core.tasks.spam import SPAM
-from experiments.run import Run
+from experiments.attacks.exponents import changed, entropy, exponent_of, mutual_information
 from experiments.studies import _mailroom, ciphertext_exponents
 from experiments.studies._columns import means
 from experiments.studies.ciphertext_exponents import FLOATS, PACKED, WHOLE, Onlooker, Sent

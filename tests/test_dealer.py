@@ -13,8 +13,8 @@ from core.errors import Reason, Refused, SettingsError
 from core.identity import signing
 from core.secagg.opening import combine
 from core.wire.messages import certificate_from_bytes
-from keyholder.dealer import DAYS, Dealer, highest_serial
 from keyholder.shares import Shares
+from registrar.dealer import DAYS, Dealer
 
 
 @pytest.fixture
@@ -94,15 +94,6 @@ def test_each_number_is_given_when_all_its_shares_are_written(federation: SmallF
     dealing = dealer(federation).deal(1, 3, "paillier", 256)
     assert next(dealing) == 1
     assert [[row[0] for row in certificates(federation, number)] for number in (1, 2, 3)] == [[1]] * 3
-
-
-def test_the_highest_serial_number_is_found_among_the_files(federation: SmallFederation) -> None:
-    folder = federation["keyholder-1"].folder
-    assert highest_serial(folder) == 0
-    list(dealer(federation).deal(41, 2, "paillier", 256))
-    for stray in ("notes.share", "00000099.txt", "99.share", "0000000x.share"):
-        (folder / "shares" / stray).touch()
-    assert highest_serial(folder) == 42
 
 
 def test_a_single_holder_may_be_the_whole_quorum(tmp_path: Path) -> None:

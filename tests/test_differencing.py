@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from book.run import Run
 from core.errors import SettingsError
-from core.privacy.attacks.differences import isolated, log_odds_from_difference
-from experiments.run import Run
+from experiments.attacks.differences import isolated, log_odds_from_difference
 from experiments.studies import _mailroom, differencing
 from experiments.studies._columns import means
 from experiments.studies._dropout import Dropout, measure, opened

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.run import Run
+from book.run import Run
 from experiments.studies import dp_audit
 from experiments.studies.dp_audit import (
     AS_IT_IS,

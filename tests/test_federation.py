@@ -57,7 +57,7 @@ def test_separate_processes_arrive_at_exactly_the_model_of_a_plain_recomputation
 def test_no_scheme_and_no_number_of_holders_changes_a_bit_of_the_model(
     parties: Parties, hands: ManualParties, scheme: str, threshold: int, holders: int
 ) -> None:
-    parties.found(holders=holders, threshold=threshold, scheme=scheme, keys=8 if holders > 1 else 0)
+    parties.found(holders=holders, threshold=threshold, scheme=scheme)
     server, address = parties.server("--clients", "2", "--rounds", "2")
     hands.holders(address)
     clients = hands.clients(address, 1, 2)
@@ -316,7 +316,7 @@ def test_a_run_whose_keys_are_all_used_up_says_how_to_deal_more(parties: Parties
     assert (
         "error: the run failed: the key holders had no unused round key of the right kind in common within 3 " in said
     )
-    assert "python -m keyholder deal FEDERATION --scheme paillier --key-bits" in " ".join(said.split())
+    assert "python -m registrar deal FEDERATION --scheme paillier --key-bits" in " ".join(said.split())
     assert "the run ended: " in str(holders[0].end())
 
 
@@ -481,7 +481,7 @@ PLAINTEXT = "INSECURE: connections are not encrypted, and nobody on them proves 
 
 
 def test_without_tls_a_run_works_and_every_party_says_that_it_is_insecure(parties: Parties) -> None:
-    parties.found(holders=1, threshold=1, keys=0)
+    parties.found(holders=1, threshold=1)
     parties.flags = ("--insecure-plaintext",)
     server, address = parties.server("--clients", "2", "--rounds", "1")
     others = [*parties.keyholders(address), *(parties.client(address, number) for number in (1, 2))]

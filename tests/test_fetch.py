@@ -14,9 +14,9 @@ from threading import Thread
 
 import pytest
 
-from core.data import archives
-from core.data.fetch import bring, fetch, fetch_folder, fetch_members
-from core.data.published import FILES, ONLY_BY_NAME, Member, PublicFile, PublicFolder, PublicMembers, choose
+from book.data import archives
+from book.data.fetch import bring, fetch, fetch_folder, fetch_members
+from book.data.published import FILES, ONLY_BY_NAME, Member, PublicFile, PublicFolder, PublicMembers, choose
 from core.data.reviews import read_reviews
 from core.errors import DataError, SettingsError, StorageError
 

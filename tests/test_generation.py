@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.generation import generate, greedy, sampler
+from book.generation import generate, greedy, sampler
 from core.ops import Array
 
 LOGITS = np.log([0.1, 0.2, 0.7])

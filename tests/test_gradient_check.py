@@ -7,8 +7,8 @@ import doctest
 import numpy as np
 import pytest
 
-import core.gradient_check
-from core.gradient_check import GradientError, check_gradients, gradient_gap
+import book.gradient_check
+from book.gradient_check import GradientError, check_gradients, gradient_gap
 from core.ops import Array
 from core.tensor import Tensor, apply
 
@@ -65,4 +65,4 @@ def test_a_tensor_that_has_no_part_in_the_result_is_refused():
 
 
 def test_the_example_in_the_module_is_true():
-    assert doctest.testmod(core.gradient_check).failed == 0
+    assert doctest.testmod(book.gradient_check).failed == 0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.data.toys import crowds, streetlights
-from core.grouping import k_means, scale_features, share_of_yes, soft_groups
+from book.data.toys import crowds, streetlights
+from book.grouping import k_means, scale_features, share_of_yes, soft_groups
 
 
 def as_sets(members) -> set[frozenset[int]]:
@@ -52,7 +52,7 @@ class TestKMeans:
         assert len(as_sets(k_means([[0.0], [1], [2]], 3, np.random.default_rng(0)).members)) == 3
 
     def test_a_group_that_lost_its_points_starts_again(self, monkeypatch):
-        monkeypatch.setattr("core.grouping._spread_out", lambda points, groups, rng: np.array([[0.0], [99.0]]))
+        monkeypatch.setattr("book.grouping._spread_out", lambda points, groups, rng: np.array([[0.0], [99.0]]))
         found = k_means([[0.0], [1.0], [8.0]], 2, np.random.default_rng(0))
         assert as_sets(found.members) == {frozenset({0, 1}), frozenset({2})}
 

@@ -11,8 +11,8 @@ from parties import run_here
 
 from core.errors import SettingsError, StorageError
 from core.identity.party import load_identity
-from keyholder.shares import dealt_to_all
 from registrar import handing_over
+from registrar.dealer import dealt_to_all
 from registrar.federation import Federation, make_federation
 from registrar.handing_over import make_if_missing
 
@@ -89,7 +89,7 @@ def test_a_federation_that_is_not_as_asked_is_refused(
 
 def test_both_commands_may_be_given_again_and_again(volumes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     init = ("registrar", "init", volumes, "--clients", "2", "--if-missing")
-    deal = ("keyholder", "deal", volumes, "--top-up", "--key-bits", "256", "--insecure-demo-keys", "--keys")
+    deal = ("registrar", "deal", volumes, "--top-up", "--key-bits", "256", "--insecure-demo-keys", "--keys")
     assert "says what to do with it" in run_here(capsys, *init)[1]
     assert "0 keys are unused, 3 are wanted" in run_here(capsys, *deal, "3")[1]
     assert "already, with roster version 1" in run_here(capsys, *init)[1]
@@ -101,7 +101,7 @@ def test_both_commands_may_be_given_again_and_again(volumes: Path, capsys: pytes
 
 def test_keys_of_another_kind_and_expired_ones_do_not_count(volumes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     prepare(volumes)
-    run_here(capsys, "keyholder", "deal", volumes, "--keys", "2", "--key-bits", "256", "--insecure-demo-keys")
+    run_here(capsys, "registrar", "deal", volumes, "--keys", "2", "--key-bits", "256", "--insecure-demo-keys")
     folders = [volumes / f"keyholder-{number}" for number in (1, 2, 3)]
     today = int(datetime.now(UTC).timestamp() // 86400)
     assert dealt_to_all(folders, "paillier", 256, today + 90) == {1, 2}

@@ -18,9 +18,10 @@ from core.errors import Reason, Refused, StorageError
 from core.federated import encoding_for
 from core.identity import signing
 from core.policy import Policy
-from core.protocol import LARGEST_SERIAL, MOST_OFFERED, Commitment, Signed, digest
+from core.protocol import MOST_OFFERED, Commitment, Signed, digest
 from core.secagg.opening import combine
 from core.secagg.scheme import join_payload, split_payload
+from core.share_files import share_name
 from core.wire.messages import (
     certificate_from_bytes,
     certificate_to_bytes,
@@ -33,7 +34,6 @@ from keyholder.difference import DifferenceRule
 from keyholder.holder import KeyHolder
 from keyholder.ledger import Answer
 from keyholder.orders import ListOrder, ReleaseOrder
-from keyholder.shares import share_name
 
 CORPUS = [
     "0", "1", "n", "7 n", "the end of the range", "the end of the range + 1", "unblinded 5", "all bits",
@@ -762,37 +762,6 @@ def test_a_share_that_cannot_be_destroyed_holds_up_no_answer_and_goes_later(
     assert share_file(attempt, holder).exists()
     restarted(federation, holder, tmp_path / "holder")
     assert not share_file(attempt, holder).exists()
-
-
-def test_an_aggregator_cannot_use_up_the_serial_numbers_in_one_message(tmp_path: Path) -> None:
-    federation = SmallFederation(tmp_path / "federation", clients=1, holders=1, threshold=1)
-    holder = federation.key_holder(1, tmp_path / "holder")
-    for above in (LARGEST_SERIAL, LARGEST_SERIAL - 1):
-        assert reason(holder.deal_to_itself, "paillier", 128, 2, above) is Reason.UNKNOWN_KEY
-    holder.deal_to_itself("paillier", 128, 1)
-    assert serials(holder.unused_keys("paillier", 128)) == [1]
-    federation.close()
-
-
-def test_a_single_holder_deals_its_own_keys_ahead_and_never_a_number_twice(tmp_path: Path) -> None:
-    federation = SmallFederation(tmp_path / "federation", clients=2, holders=1, threshold=1)
-    holder = federation.key_holder(1, tmp_path / "holder")
-    for _ in range(2):
-        holder.deal_to_itself("paillier", BITS, wanted=2)
-        assert serials(holder.unused_keys("paillier", BITS)) == [1, 2]
-    used = HonestAttempt(federation, holder.unused_keys("paillier", BITS)[1])
-    federation.verifier().verify_key(used.description.signed_certificate, today())
-    assert holder.sign_list(used.list_order())
-    assert open_sum(holder, used.release_order(), used.fetch).partial, "key 2 is spent; its file is gone"
-    holder.deal_to_itself("paillier", BITS, wanted=3)
-    assert serials(holder.unused_keys("paillier", BITS)) == [1, 3, 4]
-    federation.close()
-
-
-def test_one_of_several_holders_deals_nothing(federation: SmallFederation, holder: KeyHolder) -> None:
-    before = sorted(holder.identity.folder.rglob("*.share"))
-    holder.deal_to_itself("paillier", 512, wanted=5)
-    assert sorted(holder.identity.folder.rglob("*.share")) == before
 
 
 # ------------------------------------------------------------------------------------------------ switched off

@@ -9,15 +9,15 @@ from gmpy2 import mpz
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from book.decryption import PaillierDecryptor
 from core.secagg import kernel
-from core.secagg.decryption import PaillierDecryptor
 from core.secagg.fixed_base import GmpFixedBase, KernelFixedBase, PlainFixedBase, make_fixed_base
 from core.secagg.kernel import build
-from core.secagg.key_generation import generate_private_key
 from core.secagg.noise import NoiseKind, TextbookNoise, noise_for
 from core.secagg.paillier import PaillierAdder, PaillierEncryptor
 from core.secagg.products import GmpProduct, KernelProduct, all_units, running_product
 from core.secagg.scheme import PublicKey, join_payload
+from registrar.key_generation import generate_private_key
 
 BITS = 256
 KEY = generate_private_key(BITS)

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from book.run import Run
 from core.federated import initial_model
 from core.parameters import layout
-from core.privacy.attacks import labels
 from core.tasks.mnist import MNIST_MLP
 from core.tasks.spam import SPAM
-from experiments.run import Run
+from experiments.attacks import labels
 from experiments.studies import label_leakage
 from experiments.studies._columns import means
 from experiments.studies._label_data import Subject, digits, spam

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from parties import Shape, deal
 
 from client import connection as client_connection
 from client.participant import Participant
@@ -77,9 +78,10 @@ TASK = Task(
 
 @pytest.fixture
 def federation(tmp_path: Path) -> Path:
-    """Two clients and one key holder, who deals its own keys; certificates for all."""
+    """Two clients and one key holder, with keys for two attempts."""
     folder = tmp_path / "federation"
     make_federation(folder, clients=2, holders=1, threshold=1, now=datetime.now(UTC))
+    deal(folder, Shape(clients=2, holders=1, threshold=1, scheme="plain", bits=2048, keys=2))
     return folder
 
 

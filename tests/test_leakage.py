@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from book.chapters import chapter_15, leakage
+from book.finding import Finding, Kind, Verdict
+from book.run import Run
 from core.data.mail import Mail, write_tsv
 from core.data.text import stem
 from core.errors import DataError
 from core.secagg.encoding import Encoding, Update
 from core.tasks.spam import VOCABULARY
-from experiments.chapters import chapter_15, leakage
-from experiments.finding import Finding, Kind, Verdict
-from experiments.run import Run
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ import pytest
 from matplotlib.collections import LineCollection
 from matplotlib.patches import Circle, Rectangle
 
+from book.pictures import code, draw_nodes, draw_strips, formula, infer_shape, infer_shapes
+from book.pictures.network import stage_values
 from core.nn import (
     AvgPool2d,
     Conv2d,
@@ -31,8 +33,6 @@ from core.nn import (
     Tanh,
 )
 from core.parameters import layout
-from core.pictures import code, draw_nodes, draw_strips, formula, infer_shape, infer_shapes
-from core.pictures.network import stage_values
 from core.tensor import as_tensor
 
 RNG = np.random.default_rng(1)

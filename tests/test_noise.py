@@ -11,12 +11,12 @@ from gmpy2 import mpz
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.secagg.decryption import PaillierDecryptor
+from book.decryption import PaillierDecryptor
 from core.secagg.fixed_base import GmpFixedBase, _Digits, best_window
-from core.secagg.key_generation import generate_private_key
 from core.secagg.noise import NoiseKind, ShortExponentNoise, TextbookNoise, noise_for
 from core.secagg.paillier import PaillierEncryptor
 from core.secagg.scheme import PublicKey
+from registrar.key_generation import generate_private_key
 
 BITS = 256
 KEY = generate_private_key(BITS)

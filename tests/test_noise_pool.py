@@ -8,7 +8,7 @@ import threading
 import pytest
 from gmpy2 import mpz
 
-from core.secagg.decryption import generate_decryptor
+from book.decryption import generate_decryptor
 from core.secagg.noise_pool import BATCH, NoisePool
 from core.secagg.roles import encryptor_for
 

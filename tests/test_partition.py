@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.data.mail import Mail
-from core.data.partition import partition_dirichlet, partition_iid, split_held_out
+from core.data.partition import partition_dirichlet, partition_groups, partition_iid, split_held_out
 from core.errors import DataError, SettingsError
 
 
@@ -54,58 +54,76 @@ def test_a_fraction_that_leaves_a_side_empty_is_refused(fraction: float) -> None
 
 
 def test_iid_shares_are_as_large_as_each_other_or_one_more() -> None:
-    shares = partition_iid(numbered(5, 5), 3, np.random.default_rng(0))
-    assert [len(share) for share in shares] == [4, 3, 3]
+    assert [len(rows) for rows in partition_iid(31, 4, np.random.default_rng(0))] == [8, 8, 8, 7]
 
 
 @given(
-    st.integers(1, 12), st.integers(0, 30), st.integers(0, 30), st.sampled_from([0.01, 0.5, 100.0]), st.integers(0, 9)
+    st.integers(1, 12), st.lists(st.integers(0, 2), max_size=60), st.sampled_from([0.01, 0.5, 100.0]), st.integers(0, 9)
 )
-def test_every_mail_is_shared_out_once_and_nobody_goes_without(
-    clients: int, ham: int, spam: int, alpha: float, seed: int
+def test_every_example_is_shared_out_once_and_no_client_goes_without(
+    clients: int, labels: list[int], alpha: float, seed: int
 ) -> None:
-    mails = numbered(ham, spam)
-    if len(mails) < clients:
-        return
     rng = np.random.default_rng(seed)
-    for shares in (partition_iid(mails, clients, rng), partition_dirichlet(mails, clients, alpha, rng)):
-        assert len(shares) == clients
-        assert all(shares)
-        assert sorted((mail for share in shares for mail in share), key=mails.index) == mails
+    found = []
+    if len(labels) >= clients:
+        found += [partition_iid(len(labels), clients, rng), partition_dirichlet(labels, clients, alpha, rng)]
+    if len(set(labels)) >= clients:
+        found.append(partition_groups(labels, clients))
+    for parts in found:
+        assert len(parts) == clients
+        assert all(part and part == sorted(part) for part in parts)
+        assert sorted(row for part in parts for row in part) == list(range(len(labels)))
 
 
-def spam_shares(alpha: float) -> list[float]:
-    shares = partition_dirichlet(numbered(1000, 1000), 5, alpha, np.random.default_rng(3))
-    return [sum(mail.spam for mail in share) / len(share) for share in shares]
+def shares_of_the_second_label(alpha: float) -> list[float]:
+    labels = [0] * 1000 + [1] * 1000
+    parts = partition_dirichlet(labels, 5, alpha, np.random.default_rng(3))
+    return [sum(labels[row] for row in rows) / len(rows) for rows in parts]
 
 
 def test_a_small_alpha_makes_unlike_clients_and_a_large_one_makes_them_alike() -> None:
-    assert max(spam_shares(0.1)) - min(spam_shares(0.1)) > 0.8
-    assert max(spam_shares(1e6)) - min(spam_shares(1e6)) < 0.02
+    unlike, alike = shares_of_the_second_label(0.1), shares_of_the_second_label(1e6)
+    assert max(unlike) - min(unlike) > 0.8
+    assert max(alike) - min(alike) < 0.02
 
 
-def test_within_a_class_chance_decides_who_gets_what() -> None:
-    first = partition_dirichlet(numbered(100, 0), 2, 1e6, np.random.default_rng(0))[0]
-    assert first != numbered(100, 0)[: len(first)]
+def test_within_a_label_chance_decides_who_gets_what() -> None:
+    first = partition_dirichlet([0] * 100, 2, 1e6, np.random.default_rng(0))[0]
+    assert first != list(range(len(first)))
+
+
+def test_a_label_goes_wholly_to_one_client_the_largest_first() -> None:
+    assert partition_groups(list("abbcccab"), 2) == [[0, 1, 2, 6, 7], [3, 4, 5]]
 
 
 def test_shares_depend_on_the_generator_only() -> None:
-    mails = numbered(20, 20)
-    for partition in (partition_iid, lambda *arguments: partition_dirichlet(*arguments[:2], 0.5, arguments[2])):
-        first, same, other = (partition(mails, 3, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    for partition in (
+        partition_iid,
+        lambda count, *rest: partition_dirichlet([0, 1] * (count // 2), rest[0], 0.5, rest[1]),
+    ):
+        first, same, other = (partition(40, 3, np.random.default_rng(seed)) for seed in (1, 1, 2))
         assert first == same != other
 
 
-def test_more_clients_than_mails_is_a_data_error() -> None:
-    with pytest.raises(DataError, match="2 mails are too few for 3 clients"):
-        partition_iid(numbered(1, 1), 3, np.random.default_rng(0))
-    with pytest.raises(DataError, match="2 mails are too few for 3 clients"):
-        partition_dirichlet(numbered(1, 1), 3, 0.5, np.random.default_rng(0))
+def test_more_clients_than_examples_or_labels_is_a_data_error() -> None:
+    rng = np.random.default_rng(0)
+    with pytest.raises(DataError, match="2 examples are too few for 3 clients"):
+        partition_iid(2, 3, rng)
+    with pytest.raises(DataError, match="2 examples are too few for 3 clients"):
+        partition_dirichlet([0, 1], 3, 0.5, rng)
+    with pytest.raises(DataError, match="2 groups of examples are too few for 3 clients"):
+        partition_groups([0, 1, 1, 1], 3)
 
 
 def test_settings_that_cannot_work_are_named() -> None:
-    with pytest.raises(SettingsError, match="among 0 clients"):
-        partition_iid(numbered(1, 1), 0, np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    for partition in (
+        lambda: partition_iid(2, 0, rng),
+        lambda: partition_dirichlet([0, 1], 0, 0.5, rng),
+        lambda: partition_groups([0, 1], 0),
+    ):
+        with pytest.raises(SettingsError, match="the number of clients is 0"):
+            partition()
     for alpha in (0.0, -1.0, float("inf")):
         with pytest.raises(SettingsError, match="alpha is"):
-            partition_dirichlet(numbered(1, 1), 1, alpha, np.random.default_rng(0))
+            partition_dirichlet([0, 1], 1, alpha, rng)

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from book.run import Run
 from core.data.message import Mail
 from core.errors import DataError
 from core.privacy.mechanism import Privacy, mechanism_for
-from experiments.run import Run
 from experiments.studies.privacy_utility import (
     STUDY,
     central,

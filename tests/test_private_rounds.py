@@ -19,7 +19,6 @@ from core.federated import client_rng, client_update, encoding_for, initial_mode
 from core.identity import signing
 from core.identity.party import PartyIdentity, load_identity
 from core.policy import Policy
-from core.privacy.accountant import spent
 from core.privacy.mechanism import Privacy, mechanism_for
 from core.privacy.options import privacy_of
 from core.protocol import AttemptId, ClosedList, RoundDescription, RoundResult, Signed, digest
@@ -28,13 +27,14 @@ from core.tasks import get_task
 from core.wire.messages import certificate_from_bytes, description_from_bytes, description_to_bytes
 from core.wire.streams import model_bytes
 from experiments.cheating_server.lenient import verifier_without
-from keyholder.dealer import Dealer
 from keyholder.difference import DifferenceRule
 from keyholder.holder import KeyHolder
 from keyholder.ledger import Ledger
 from keyholder.orders import ListOrder
 from keyholder.shares import Shares
+from registrar.dealer import Dealer
 from registrar.federation import load_registrar, make_federation
+from server.accountant import spent
 from server.budget import _event, with_epsilon, within_budget
 from server.report import report
 from server.results import PRIVATE_COLUMNS, row, table

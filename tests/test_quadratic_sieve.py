@@ -14,7 +14,7 @@ from gmpy2 import mpz
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.privacy.attacks import quadratic_sieve as qs
+from experiments.attacks import quadratic_sieve as qs
 
 P, Q = 4294967291, 4294967279  # both 3 modulo 4 and below 2^32
 N = mpz(P * Q)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from word_list import WordList
 
+from book.data.vocabulary import FrequentWords, bag_of_words, one_hot, pad
 from core.data.made_up_text import generated_reviews
 from core.data.reviews import read_reviews
-from core.data.text import WordList
-from core.data.vocabulary import FrequentWords, bag_of_words, one_hot, pad
 from core.errors import DataError
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -73,7 +73,7 @@ def test_words_are_numbered_by_frequency_then_by_alphabet() -> None:
 
 
 def test_the_cat_sat_marks_three_of_four_places() -> None:
-    words = WordList(["cat", "the", "dog", "sat"])
+    words = WordList(("cat", "the", "dog", "sat"))
     assert bag_of_words([words.index(word) for word in ("the", "cat", "sat")], 4).tolist() == [1, 1, 0, 1]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.privacy.attacks.roc import auc, roc_curve, tpr_at_fpr
+from experiments.attacks.roc import auc, roc_curve, tpr_at_fpr
 
 
 def test_the_area_is_the_share_of_pairs_in_the_right_order() -> None:

@@ -119,7 +119,7 @@ WAITING = [
     ("a holder that leaves takes the key along if too few stay", waiting("ab"),     s.HolderLeft("h1"),              1.0, s.Waiting,     NOTHING),
     ("comings and goings do not hold up the others", waiting("ab", last_arrival=99.0), s.ClientJoined("c"),        100.0, s.Committing,  (OPEN,)),
     ("patience ends without clients",              waiting("a"),                    s.Tick(),                      100.0, s.Failed,      failed("1 clients are here after 100 seconds, 2 are needed")),
-    ("patience ends without a key",                waiting("ab", key=False),        s.Tick(),                      100.0, s.Failed,      failed("the key holders had no unused round key of the right kind in common within 100 seconds; python -m keyholder deal makes some")),
+    ("patience ends without a key",                waiting("ab", key=False),        s.Tick(),                      100.0, s.Failed,      failed("the key holders had no unused round key of the right kind in common within 100 seconds; python -m registrar deal makes some")),
     ("patience ends without holders",              waiting("ab", "1"),              s.Tick(),                      100.0, s.Failed,      failed("1 key holders are here after 100 seconds, 2 are needed")),
     ("an early commitment changes nothing",        waiting("ab"),                   s.CommitmentStored(1, 1, "a"),   1.0, s.Waiting,     NOTHING),
     ("what an earlier attempt left changes nothing", waiting("ab"),                 s.TaskDeclined(1, 2, "h1", "no"), 1.0, s.Waiting,    NOTHING),
@@ -513,7 +513,7 @@ def test_holders_without_a_key_are_asked_often_and_nobody_else_is() -> None:
         (waiting("ab", "1"), "waiting for key holders: 1 here, 2 needed"),
         (
             waiting("ab", key=False),
-            "waiting for a fresh key that enough key holders have a share of (python -m keyholder deal makes some)",
+            "waiting for a fresh key that enough key holders have a share of (python -m registrar deal makes some)",
         ),
         (waiting("ab"), "waiting for clients: 2 here, 3 wanted"),
         (committing("a"), "waiting for updates: 1 of 3 ready"),

@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 import pytest
 
-from benchmarks import checks, rounds
+from benchmarks import checks, rounds, stopwatch
 from benchmarks.rounds import Setting, Watch, Whole, bar_settings
 from benchmarks.ten_thousand import NAME, TEN_THOUSAND, WEIGHTS
 from core.federated import initial_model
@@ -60,19 +60,19 @@ def test_a_federation_that_fails_is_reported_with_what_it_said():
 
 def test_what_checks_cost_is_timed_inside_every_party_of_a_real_run():
     a_round, means = checks.measure(Setting("paillier", 2, bits=512, weights=WEIGHTS), 2)
-    assert set(means) == set(checks.PARTIES)
+    assert set(means) == set(stopwatch.PARTIES)
     done = {party: {label for label, seconds in times.items() if seconds} for party, times in means.items()}
     assert done["client"] == {"signatures, keys, policies", "signing", "encrypting"}
-    assert done["server"] == {*checks.CHECKS, "adding up", "combining shares"}
-    assert done["keyholder"] == {*checks.CHECKS, "adding up", "a share of the opening"}
+    assert done["server"] == {*stopwatch.CHECKS, "adding up", "combining shares"}
+    assert done["keyholder"] == {*stopwatch.CHECKS, "adding up", "a share of the opening"}
     assert sum(means["server"].values()) < 5 * a_round
     shown = checks.table(512, a_round, means)
     assert [column.header for column in shown.columns] == ["", "client, ms", "aggregator, ms", "key holder, ms"]
 
 
 def test_what_calls_itself_under_one_label_counts_once():
-    watch = checks.Stopwatch()
-    with patch("benchmarks.checks.time.perf_counter", side_effect=[10.0, 13.0]):
+    watch = stopwatch.Stopwatch()
+    with patch("benchmarks.stopwatch.time.perf_counter", side_effect=[10.0, 13.0]):
         inner = watch.timed("check", lambda: "done")
         assert watch.timed("check", inner)() == "done"
     assert watch.times == {"check": 3.0}

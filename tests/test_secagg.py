@@ -9,9 +9,9 @@ from gmpy2 import mpz
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from book.decryption import generate_decryptor
 from core.errors import Reason, Refused, SettingsError
 from core.policy import Policy
-from core.secagg.decryption import generate_decryptor
 from core.secagg.noise import NoiseKind, TextbookNoise, noise_for
 from core.secagg.paillier import PaillierAdder, PaillierEncryptor, check_public_key, ciphertext_bytes
 from core.secagg.roles import adder_for, encryptor_for, payload_bytes

@@ -11,10 +11,11 @@ from federations import SmallFederation
 
 from core.errors import Reason, Refused, StorageError
 from core.identity.sealing import seal
-from core.secagg.dealing import deal
+from core.share_files import share_name, write_share
 from core.wire import federation_pb2 as pb
 from core.wire.messages import certificate_from_bytes
-from keyholder.shares import Shares, share_name, write_share
+from keyholder.shares import Shares
+from registrar.dealing import deal
 
 
 @pytest.fixture(scope="module")

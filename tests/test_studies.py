@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from book.run import Run
 from core.errors import SettingsError, StorageError
 from experiments import studies
-from experiments.run import Run
 from experiments.study import Row, Study, columns_of, write_files, written
 from experiments.web_page import Answered, write_page
 

@@ -8,15 +8,15 @@ import numpy as np
 import phe
 import pytest
 
+from book.decryption import generate_decryptor
+from book.run import Run
 from core.data.generated import generate_mailbox, generate_test_mails
 from core.data.message import Mail
 from core.errors import Reason, Refused, SettingsError
-from core.privacy.attacks.backdoor import ROOM_USED, add_to_slots, beyond_the_clip, replacing, weight_that_decides
-from core.secagg.decryption import generate_decryptor
 from core.secagg.encoding import Encoding, Update
 from core.secagg.roles import adder_for, encryptor_for
 from core.secagg.scheme import join_payload
-from experiments.run import Run
+from experiments.attacks.backdoor import ROOM_USED, add_to_slots, beyond_the_clip, replacing, weight_that_decides
 from experiments.studies import _backdoor_rounds, backdoor
 from experiments.studies._backdoor_rounds import BEYOND, NO_CODING, NOBODY, OBEYS, Attack, added, with_trigger
 from experiments.study import write_files

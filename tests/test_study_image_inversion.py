@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from book.run import Run
 from core.data.drawn import drawn_digits
 from core.errors import DataError, SettingsError
 from core.nn import Conv2d
-from core.privacy.attacks.inversion import (
+from experiments.attacks.inversion import (
     Convolution,
     input_of_each_unit,
     input_of_one,
@@ -18,7 +19,6 @@ from core.privacy.attacks.inversion import (
     picture_behind,
     psnr,
 )
-from experiments.run import Run
 from experiments.studies import image_inversion
 from experiments.studies._inversion_cases import KERNEL_NETWORK, Case
 from experiments.studies._updates import clipped, digits_for
@@ -127,7 +127,7 @@ def test_what_would_measure_nothing_is_refused(settings: dict[str, float]) -> No
 
 
 def test_missing_data_says_how_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"python -m core\.data\.fetch mnist --to"):
+    with pytest.raises(DataError, match=r"python -m book\.data\.fetch mnist --to"):
         digits_for(Run(tmp_path, data=tmp_path), 10)
 
 

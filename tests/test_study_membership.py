@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from book.run import Run
 from core.data.drawn import drawn_digits
 from core.data.mnist import Images
 from core.errors import SettingsError
 from core.federated import client_update, initial_model
 from core.optim import SGD
-from core.privacy.attacks.membership import Shadows, by_loss, confidence
-from core.privacy.attacks.shadow_networks import Networks
 from core.tasks.mnist import MNIST_MLP
 from core.tasks.task import LocalTraining
 from core.training import minibatches
-from experiments.run import Run
+from experiments.attacks.membership import Shadows, by_loss, confidence
+from experiments.attacks.shadow_networks import Networks
 from experiments.studies import membership
 from experiments.studies.membership import STUDY, Setup, Size, federations, random_halves
 from experiments.study import write_files

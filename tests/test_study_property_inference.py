@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from book.run import Run
 from core.data.generated import generate_mailbox
 from core.errors import DataError, SettingsError
-from core.privacy.attacks.property_inference import LinearScore, learn_to_tell
-from experiments.run import Run
+from experiments.attacks.property_inference import LinearScore, learn_to_tell
 from experiments.studies import property_inference
 from experiments.studies.property_inference import (
     CLIP_NORM,

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from book.run import Run
 from core.errors import DataError, SettingsError
 from core.federated import initial_model
-from core.privacy.attacks.exposure import exposure, log_likelihoods
-from experiments.run import Run
+from experiments.attacks.exposure import exposure, log_likelihoods
 from experiments.studies import text_memorisation
 from experiments.studies.text_memorisation import (
     BEGINNINGS,
@@ -82,7 +82,7 @@ def test_texts_are_the_clients_own(tmp_path: Path) -> None:
     texts, judged = texts_of(Run(tmp_path), 5, 500, 0)
     assert [len(text) for text in texts] == [500] * 5
     assert len({*texts, judged[:500]}) == 6
-    with pytest.raises(DataError, match=r"python -m core\.data\.fetch shakespeare --to"):
+    with pytest.raises(DataError, match=r"python -m book\.data\.fetch shakespeare --to"):
         texts_of(Run(tmp_path, data=tmp_path), 5, 500, 0)
 
 

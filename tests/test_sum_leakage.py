@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from book.run import Run
 from core.federated import client_update, initial_model
-from core.privacy.attacks.sums import chance, odds_if_nothing_cancels, odds_of_equal_steps, rate_of_clients
 from core.tasks.spam import SPAM
-from experiments.run import Run
+from experiments.attacks.sums import chance, odds_if_nothing_cancels, odds_of_equal_steps, rate_of_clients
 from experiments.studies import _mailroom, sum_leakage
 from experiments.studies._received import PlainAggregator, word_part
 from experiments.studies.sum_leakage import TRAININGS

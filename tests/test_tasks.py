@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.data.dealing import deal_by_dirichlet, deal_evenly, deal_groups
 from core.errors import DataError, SettingsError
 from core.federated import client_update, evaluate_model, initial_model, named_weights
 from core.tasks import TASKS, analogies
@@ -76,15 +75,6 @@ def test_an_unknown_partition_is_one_sentence(tmp_path: Path) -> None:
         make_plan(TASKS["shakespeare-rnn"], tmp_path / "play.txt", 2, "sorted", 0, tmp_path)
     with pytest.raises(DataError, match="1 groups of examples are too few for 2 clients"):
         make_plan(TASKS["shakespeare-rnn"], tmp_path / "play.txt", 2, None, 0, tmp_path)
-
-
-def test_dealing_gives_every_example_to_one_client() -> None:
-    labels = [number % 3 for number in range(31)]
-    rng = np.random.default_rng(1)
-    for parts in (deal_evenly(31, 4, rng), deal_by_dirichlet(labels, 4, 0.1, rng), deal_groups(labels, 3)):
-        assert sorted(row for part in parts for row in part) == list(range(31))
-        assert all(parts)
-    assert [len(part) for part in deal_evenly(31, 4, rng)] == [8, 8, 8, 7]
 
 
 def test_characters_count_one_by_one_and_come_in_whole_sequences() -> None:

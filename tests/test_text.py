@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from word_list import WordList
 
 from core.data.text import (
     Bags,
     HashingVocabulary,
-    WordList,
     bag,
     distinct_words,
     make_bags,
-    read_word_list,
     stem,
     words,
 )
-from core.errors import DataError, SettingsError
+from core.errors import SettingsError
 
 
 def test_words_are_lower_case_and_money_signs_and_numbers_count() -> None:
@@ -68,34 +66,8 @@ def test_a_vocabulary_without_numbers_is_refused() -> None:
         HashingVocabulary(0)
 
 
-def test_words_outside_a_word_list_share_the_last_number() -> None:
-    vocabulary = WordList(["cat", "the", "dog", "sat"])
-    assert vocabulary.size == 5
-    assert [vocabulary.index(word) for word in ("cat", "sat", "cow", "")] == [0, 3, 4, 4]
-    assert vocabulary.words[2] == "dog"
-
-
 def test_the_cat_sat_is_the_bag_of_its_three_places_in_the_list() -> None:
-    assert bag("the cat sat, the CAT", WordList(["cat", "the", "dog", "sat", ","])) == [0, 1, 3, 4]
-
-
-def test_a_word_list_with_a_word_twice_is_refused_by_name() -> None:
-    with pytest.raises(SettingsError, match="'dog' more than once"):
-        WordList(["dog", "cat", "dog"])
-
-
-def test_a_word_list_is_read_in_the_order_of_its_file(tmp_path: Path) -> None:
-    (tmp_path / "words.txt").write_text("Meeting\nprizes\nmeetings\n")
-    assert read_word_list(tmp_path / "words.txt").words == ("meetin", "prizes")
-
-
-@pytest.mark.parametrize("content", [None, "", "\n \n"])
-def test_a_missing_or_empty_word_list_is_a_data_error(tmp_path: Path, content: str | None) -> None:
-    path = tmp_path / "words.txt"
-    if content is not None:
-        path.write_text(content)
-    with pytest.raises(DataError, match=r"words\.txt"):
-        read_word_list(path)
+    assert bag("the cat sat, the CAT", WordList(("cat", "the", "dog", "sat", ","))) == [0, 1, 3, 4]
 
 
 def test_a_mail_is_the_set_of_its_words_and_a_long_one_is_cut_not_dropped() -> None:
@@ -110,7 +82,7 @@ def test_words_that_share_a_number_count_once() -> None:
 
 def example() -> Bags:
     """Three texts over the list a b c: {a, b}, nothing, {c}; the last is spam."""
-    return make_bags(["b a b", "", "c"], [False, False, True], WordList(["a", "b", "c"]))
+    return make_bags(["b a b", "", "c"], [False, False, True], WordList(("a", "b", "c")))
 
 
 def test_bags_lie_end_to_end_without_padding() -> None:

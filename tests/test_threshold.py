@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 from core.errors import Reason, Refused, SettingsError
 from core.secagg import kernel, opening, roots
-from core.secagg.dealing import DealtKey, deal, draw_polynomial, evaluate
 from core.secagg.encoding import Encoding, Update
 from core.secagg.key_share import KeyShare
 from core.secagg.logarithm import exponential, logarithm
@@ -29,6 +28,7 @@ from core.secagg.powers import in_threads, powers, product_of_powers, secret_pow
 from core.secagg.roles import adder_for, encryptor_for, payload_bytes
 from core.secagg.scheme import PublicKey, join_payload
 from core.secagg.sharing import coefficients, mask_limit, share_bits
+from registrar.dealing import DealtKey, deal, draw_polynomial, evaluate
 
 BITS = 272  # small, for speed: these tests check arithmetic, not secrecy
 SCHEMES = ["paillier", "damgard-jurik", "plain"]

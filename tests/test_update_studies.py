@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from book.run import Run
 from core.errors import DataError
-from experiments.run import Run
 from experiments.studies import (
     _mailroom,
     ciphertext_exponents,

@@ -8,12 +8,12 @@ from pathlib import Path
 import gmpy2
 import pytest
 
+from book.decryption import generate_decryptor
+from book.run import Run
 from core.errors import SettingsError
-from core.privacy.attacks.factoring import _Curve, _exponent, ecm, rho
-from core.secagg.decryption import generate_decryptor
 from core.secagg.paillier import check_public_key
 from core.secagg.scheme import PAILLIER, PublicKey
-from experiments.run import Run
+from experiments.attacks.factoring import _Curve, _exponent, ecm, rho
 from experiments.studies import weak_key
 
 

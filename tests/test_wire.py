@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import Reason, Refused, SettingsError, StorageError
+from core.limits import MOST_HOLDERS
 from core.protocol import (
     AttemptId,
     ClosedList,
@@ -196,9 +197,9 @@ def test_malformed_lists_are_refused() -> None:
 
 
 def test_no_more_signatures_are_read_than_there_can_be_holders() -> None:
-    many = [pb.HolderSignature(holder=f"h{n}", signature=b"s" * 64) for n in range(messages.MOST_HOLDERS)]
+    many = [pb.HolderSignature(holder=f"h{n}", signature=b"s" * 64) for n in range(MOST_HOLDERS)]
     beyond = pb.HolderSignature(holder="x", signature=b"malformed, and never looked at")
-    assert len(messages.holder_signatures_from_wire([*many, beyond])) == messages.MOST_HOLDERS
+    assert len(messages.holder_signatures_from_wire([*many, beyond])) == MOST_HOLDERS
     with pytest.raises(Refused, match="a signature has 3 bytes"):
         messages.holder_signatures_from_wire([pb.HolderSignature(holder="h", signature=b"abc")])
 
@@ -261,7 +262,7 @@ def test_a_few_bytes_changed_are_a_refusal_or_another_message(
         read(raw[:place] + change + raw[place + len(change) :])
 
 
-@pytest.mark.parametrize("name", ["", "a" * 65, "a b", "ü", "a/b", "a\n"])
+@pytest.mark.parametrize("name", ["", "a" * 65, "a b", "ü", "a/b", "a\n", ".a", "-a"])
 def test_strange_client_names_are_refused(name: str) -> None:
     with pytest.raises(Refused):
         check_client_name(name)

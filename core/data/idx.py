@@ -11,20 +11,13 @@ from __future__ import annotations
 
 import math
 import struct
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from core.data.files import read_bytes
 from core.errors import DataError
 
 UNSIGNED_BYTE = 8
-
-
-def read_idx(path: Path | str, axes: int) -> npt.NDArray[np.uint8]:
-    """Read a file of unsigned bytes with so many axes, gzip or not; raise DataError if it is anything else."""
-    return parse_idx(read_bytes(path), axes, str(path))
 
 
 def parse_idx(content: bytes, axes: int, name: str) -> npt.NDArray[np.uint8]:

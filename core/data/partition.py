@@ -1,18 +1,17 @@
-"""Divide mails: one part held out to judge a model by, or shares for several clients.
+"""Divide examples: a part held out for testing, or shares for several clients.
 
-Clients that come with mailboxes of their own need no sharing out; the shares are for experiments on one mailbox.
+Shares are the row numbers of each client's examples, ascending; each row goes to exactly one client. What an example is
+does not matter for that, only its label.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Protocol, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from core.data.message import Mail
 from core.errors import DataError, SettingsError
 
 
@@ -24,6 +23,7 @@ class Text(Protocol):
 
 
 T = TypeVar("T", bound=Text)
+Parts = list[list[int]]
 
 
 def split_held_out(mails: Iterable[T], fraction: float = 0.2, seed: int = 0) -> tuple[list[T], list[T]]:
@@ -52,55 +52,66 @@ def _place(text: str, seed: int) -> float:
     return int.from_bytes(hashlib.sha256(content).digest()[:6], "big") / 2**48
 
 
-def partition_iid(mails: Sequence[Mail], clients: int, rng: np.random.Generator) -> list[list[Mail]]:
-    """Share the mails out at random, each client as many as the others or one more.
+def partition_iid(examples: int, clients: int, rng: np.random.Generator) -> Parts:
+    """Share examples out at random, to each client as many as to the others or one more.
 
     Raises:
         SettingsError: fewer than one client.
-        DataError: fewer mails than clients.
+        DataError: fewer examples than clients.
     """
-    _check_enough(mails, clients)
-    shares = np.array_split(rng.permutation(len(mails)), clients)
-    return [_take(mails, share) for share in shares]
+    _check_enough(examples, "examples", clients)
+    return [sorted(part.tolist()) for part in np.array_split(rng.permutation(examples), clients)]
 
 
-def partition_dirichlet(
-    mails: Sequence[Mail], clients: int, alpha: float, rng: np.random.Generator
-) -> list[list[Mail]]:
-    """Share the mails out unevenly: of each class a client gets a share drawn from Dirichlet(alpha, ..., alpha).
+def partition_dirichlet(labels: Sequence[Hashable], clients: int, alpha: float, rng: np.random.Generator) -> Parts:
+    """Share examples out unevenly: of each label a client gets a share drawn from Dirichlet(alpha, ..., alpha).
 
-    A small alpha makes unlike clients (at 0.1 most hold mainly one class), a large one makes them alike. A client
-    that would get nothing gets one mail of the largest.
+    A small alpha makes unlike clients (at 0.1 most hold mainly one label), a large one makes them alike. A client
+    that would get nothing gets one example of the largest.
 
     Raises:
         SettingsError: fewer than one client, or alpha is not a positive number.
-        DataError: fewer mails than clients.
+        DataError: fewer examples than clients.
     """
-    _check_enough(mails, clients)
+    _check_enough(len(labels), "examples", clients)
     if not (np.isfinite(alpha) and alpha > 0):
         raise SettingsError(f"alpha is {alpha}; it must be a positive number")
-    spam = np.array([mail.spam for mail in mails])
-    shares: list[list[int]] = [[] for _ in range(clients)]
-    for label in (False, True):
-        rows = rng.permutation(np.flatnonzero(spam == label))
+    parts: Parts = [[] for _ in range(clients)]
+    for rows in _groups(labels):
         cuts = np.cumsum(rng.dirichlet(np.full(clients, alpha)))[:-1]
-        parts = np.split(rows, np.rint(cuts * len(rows)).astype(int))
-        for share, part in zip(shares, parts, strict=True):
-            share.extend(part.tolist())
-    for share in shares:
-        if not share:
-            share.append(max(shares, key=len).pop())
-    return [_take(mails, share) for share in shares]
+        pieces = np.split(rng.permutation(rows), np.rint(cuts * len(rows)).astype(int))
+        for part, piece in zip(parts, pieces, strict=True):
+            part.extend(piece.tolist())
+    for part in parts:
+        if not part:
+            part.append(max(parts, key=len).pop())
+    return [sorted(part) for part in parts]
 
 
-def _check_enough(mails: Sequence[Mail], clients: int) -> None:
+def partition_groups(labels: Sequence[Hashable], clients: int) -> Parts:
+    """Give all examples of one label to one client: the largest group first, to the client with the fewest so far.
+
+    Raises:
+        SettingsError: fewer than one client.
+        DataError: fewer labels than clients.
+    """
+    _check_enough(len(set(labels)), "groups of examples", clients)
+    parts: Parts = [[] for _ in range(clients)]
+    for rows in sorted(_groups(labels), key=lambda rows: -len(rows)):
+        min(parts, key=len).extend(rows)
+    return [sorted(part) for part in parts]
+
+
+def _groups(labels: Sequence[Hashable]) -> list[list[int]]:
+    """Return the rows of each label, in the order in which labels first occur."""
+    groups: dict[Hashable, list[int]] = {}
+    for row, label in enumerate(labels):
+        groups.setdefault(label, []).append(row)
+    return list(groups.values())
+
+
+def _check_enough(count: int, what: str, clients: int) -> None:
     if clients < 1:
-        raise SettingsError(f"mails cannot be shared out among {clients} clients; at least 1 is needed")
-    if len(mails) < clients:
-        raise DataError(f"{len(mails)} mails are too few for {clients} clients, each of which needs at least 1")
-
-
-def _take(mails: Sequence[Mail], rows: npt.ArrayLike) -> list[Mail]:
-    """Pick mails, in the order they had."""
-    picked: Any = np.sort(np.asarray(rows))
-    return [mails[row] for row in picked]
+        raise SettingsError(f"the number of clients is {clients}; it must be at least 1")
+    if count < clients:
+        raise DataError(f"{count} {what} are too few for {clients} clients, each of which needs at least 1")

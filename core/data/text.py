@@ -17,7 +17,6 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -72,45 +71,6 @@ class HashingVocabulary:
 
     def index(self, word: str) -> int:
         return zlib.crc32(word.encode("utf-8", "surrogatepass")) % self.size
-
-
-class WordList:
-    """A public list of words: each has its place in the list as number, all others share the last number.
-
-    Args:
-        known: the words in the form that `stem` gives them, each once. Raises SettingsError otherwise.
-    """
-
-    def __init__(self, known: Iterable[str]) -> None:
-        self.words = tuple(known)
-        self._numbers = {word: number for number, word in enumerate(self.words)}
-        if len(self._numbers) != len(self.words):
-            twice = next(word for number, word in enumerate(self.words) if self._numbers[word] != number)
-            raise SettingsError(f"the word list has {twice!r} more than once")
-
-    @property
-    def unknown(self) -> int:
-        """The number of every word that is not in the list."""
-        return len(self.words)
-
-    @property
-    def size(self) -> int:
-        return len(self.words) + 1
-
-    def index(self, word: str) -> int:
-        return self._numbers.get(word, self.unknown)
-
-
-def read_word_list(path: Path) -> WordList:
-    """Read the words of a text file; raise DataError if it cannot be read or holds none."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"the word list {path} cannot be read: {error}") from error
-    known = dict.fromkeys(stem(word) for word in words(text))
-    if not known:
-        raise DataError(f"the word list {path} holds no words")
-    return WordList(known)
 
 
 def distinct_words(text: str, longest: int = LONGEST_MAIL) -> list[str]:

@@ -11,10 +11,9 @@ from functools import cached_property
 
 from core.errors import Reason, Refused, SettingsError
 from core.identity import sealing, signing
+from core.limits import MOST_HOLDERS, PARTY_NAME
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 FEDERATION = re.compile(r"[0-9a-f]{16}")
-MOST_HOLDERS = 10
 LONGEST_OPERATOR = 100
 
 
@@ -154,7 +153,7 @@ class Roster:
 
 def check_name(name: str) -> None:
     """Raise SettingsError unless this can be a party's name, and with it a folder's."""
-    if not NAME.fullmatch(name):
+    if not PARTY_NAME.fullmatch(name):
         raise SettingsError(
             f"a party's name is {name[:80]!r}; expected 1 to 64 letters, digits, dots, dashes or underscores, "
             "the first a letter or digit"

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from core.errors import DataError
 
-PUBLIC_BYTES = PRIVATE_BYTES = 32
+PUBLIC_BYTES = 32
 VERSION = b"\1"
 OVERHEAD_BYTES = len(VERSION) + PUBLIC_BYTES + 16
 """How much longer a sealed blob is than its plaintext."""

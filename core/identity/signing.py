@@ -9,7 +9,7 @@ from __future__ import annotations
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-PUBLIC_BYTES = PRIVATE_BYTES = 32
+PUBLIC_BYTES = 32
 SIGNATURE_BYTES = 64
 
 ROUND = "round v1"

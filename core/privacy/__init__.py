@@ -2,5 +2,4 @@
 
 discrete_gaussian.py  noise of whole numbers, drawn exactly
 mechanism.py          clip, round, add noise, and check that all of it fits
-accountant.py         what has happened in a run, and the epsilon that follows
 """

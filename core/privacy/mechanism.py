@@ -33,7 +33,7 @@ from core.privacy.discrete_gaussian import LARGEST_VARIANCE, RandomBytes, draw
 HEADROOM = 12
 """Standard deviations of one client's noise that fit beside its update."""
 SMALLEST_SIGMA = 2
-"""In integer steps. From here on, sums of discrete Gaussians are as good as one (see accountant.py)."""
+"""In integer steps. From here on, sums of discrete Gaussians are as good as one (see server/accountant.py)."""
 LARGEST_CLIP, SMALLEST_CLIP = 2.0**15, 2.0**-30
 LARGEST_NOISE, SMALLEST_NOISE = 1e3, 1e-3
 SMALLEST_DELTA, LARGEST_DELTA = 1e-12, 0.1

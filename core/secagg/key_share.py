@@ -2,7 +2,7 @@
 
 A ciphertext is c = (1 + n)^m r^(n^s) mod n^(s+1), and modulo n nothing is left of it but r^(n^s). With the secret
 D = 1 / n^s modulo lambda(n), c^D mod n is r, and with r anybody can open c (core.secagg.roots). Holder i has f(i), a
-share of f(0) = Delta D (core.secagg.dealing), and answers
+share of f(0) = Delta D (registrar/dealing.py), and answers
 
     c^(Delta f(i)) mod n,
 

@@ -15,7 +15,7 @@ and nothing of the message. What it costs is an assumption: that h_s^a for such 
 power of a uniform number of Jacobi symbol 1. For a of half the modulus' bits that follows from the hardness of
 factoring n (Goldreich and Rosen, J. Cryptology 16, 2003) together with Paillier's own assumption, if h generates all
 those numbers: if n is a product of two primes that are 3 modulo 4, p - 1 and q - 1 share no factor but 2, and h misses
-none of their factors. `core.secagg.key_generation` makes such keys. A client cannot see whether a key is one; but who
+none of their factors. `registrar.key_generation` makes such keys. A client cannot see whether a key is one; but who
 makes the key can decrypt anyway.
 """
 

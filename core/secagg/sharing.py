@@ -15,11 +15,11 @@ import math
 from collections.abc import Iterable
 
 from core.errors import SettingsError
+from core.limits import MOST_HOLDERS
 
-MOST_HOLDERS = 10
 STATISTICAL_BITS = 128
 """What fewer holders than needed have differs from what they would have of another key by less than 2 to minus this."""
-MASK_MARGIN_BITS = 4  # 2^4 is above MOST_HOLDERS - 1; see core.secagg.dealing
+MASK_MARGIN_BITS = 4  # 2^4 is above MOST_HOLDERS - 1; see registrar/dealing.py
 
 
 def check_holders(threshold: int, holders: int) -> None:
@@ -47,7 +47,7 @@ def coefficients(chosen: Iterable[int], holders: int) -> dict[int, int]:
 
 
 def mask_limit(bits: int, holders: int) -> int:
-    """Return what the masks of a key of so many bits are below (core.secagg.dealing)."""
+    """Return what the masks of a key of so many bits are below (registrar/dealing.py)."""
     return delta(holders) << (bits + STATISTICAL_BITS + MASK_MARGIN_BITS)
 
 

@@ -400,7 +400,7 @@ Global___Privacy: _TypeAlias = Privacy  # noqa: Y015
 
 @_typing.final
 class SignedKey(_message.Message):
-    """A key certificate with the registrar's "round key" signature (with a single key holder, that holder's)."""
+    """A key certificate with the registrar's "round key" signature."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

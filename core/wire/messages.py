@@ -10,6 +10,7 @@ from typing import TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from core.errors import Reason, Refused, SettingsError
+from core.limits import MOST_HOLDERS
 from core.privacy.mechanism import Privacy
 from core.protocol import (
     AttemptId,
@@ -34,7 +35,6 @@ LARGEST_KEY_BITS = 8192
 LONGEST_SECONDS = 1e7
 SIGNATURE_BYTES = 64
 SUBMISSION_BYTES = 16
-MOST_HOLDERS = 10
 
 M = TypeVar("M", bound=Message)
 

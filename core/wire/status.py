@@ -51,7 +51,6 @@ STATUS = {
     Reason.BAD_SUM: grpc.StatusCode.DATA_LOSS,
     Reason.WRONG_SHARE: grpc.StatusCode.INVALID_ARGUMENT,
     Reason.WRONG_OPENING: grpc.StatusCode.DATA_LOSS,
-    Reason.HOLDER_TAKEN: grpc.StatusCode.ALREADY_EXISTS,
     Reason.MALFORMED: grpc.StatusCode.INVALID_ARGUMENT,
     Reason.NO_MODEL: grpc.StatusCode.NOT_FOUND,
     # Not UNAVAILABLE, which means that nobody answers: the sender should try again, and is told why.

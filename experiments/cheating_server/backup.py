@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from core.identity.files import SECRET, write_file
 from core.identity.party import SHARES
+from core.share_files import share_name
 from experiments.cheating_server.stage import Stage
-from keyholder.shares import share_name
 
 
 class Backup:

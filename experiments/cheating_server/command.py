@@ -10,13 +10,13 @@ from pathlib import Path
 
 import structlog
 
+from book.run import Run
 from experiments.cheating_server.attack import Attack
 from experiments.cheating_server.attacks import ATTACKS, CONSPIRACIES
 from experiments.cheating_server.page import write_page
 from experiments.cheating_server.report import NAME, Report, write_csv
 from experiments.cheating_server.stage import SINGLE, THREE_OF_FOUR, THRESHOLD
 from experiments.cheating_server.suite import Suite
-from experiments.run import Run
 
 PROFILES = (SINGLE, THRESHOLD)
 WAYS = (THRESHOLD, THREE_OF_FOUR)

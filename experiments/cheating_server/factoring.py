@@ -6,7 +6,7 @@ import secrets
 
 import gmpy2
 
-from core.privacy.attacks.quadratic_sieve import quadratic_sieve
+from experiments.attacks.quadratic_sieve import quadratic_sieve
 
 
 def small_factors(modulus: int, limit: int = 1 << 40) -> list[int]:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from core.pictures.style import GREEN, ORANGE, VERMILLION, bare, new_figure
+from book.pictures.style import GREEN, ORANGE, VERMILLION, bare, new_figure
 from experiments.cheating_server.report import Report, outcome_cell, sharing
 from experiments.cheating_server.stage import Profile
 from experiments.cheating_server.suite import Outcome

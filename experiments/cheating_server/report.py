@@ -103,24 +103,6 @@ def table(report: Report, profiles: Sequence[Profile]) -> Table:
     return made
 
 
-def conspiracy_table(report: Report) -> Table:
-    """What an aggregator can do with a key holder on its side, by how keys are shared."""
-    made = _bare_table()
-    made.add_column("")
-    made.add_column("with one key holder and one client")
-    for profile in report.profiles:
-        made.add_column(sharing(profile))
-    for conspiracy in dict.fromkeys(found.conspiracy for found in report.experiences):
-        cells = [
-            outcome_cell(found.outcome)
-            for profile in report.profiles
-            for found in report.experiences
-            if (found.conspiracy, found.profile) == (conspiracy, profile)
-        ]
-        made.add_row(conspiracy.number, conspiracy.title, *cells)
-    return made
-
-
 def _bare_table() -> Table:
     return Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
 

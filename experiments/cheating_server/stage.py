@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -13,14 +13,14 @@ import numpy.typing as npt
 from core.clock import today
 from core.data.generated import generate_mailbox
 from core.federated import client_rng, client_update, encoding_for, initial_model
-from core.identity.home import Registrar, load_registrar
 from core.identity.members import Roster
 from core.identity.party import SHARES, PartyIdentity, load_identity
 from core.secagg.scheme import PAILLIER
 from core.tasks.spam import SPAM
 from core.training import Dataset
-from keyholder.dealer import Dealer, highest_serial
+from registrar.dealer import Dealer
 from registrar.federation import make_federation, revoke
+from registrar.folder import Registrar, load_registrar, reserve_serials
 
 KEY_BITS = 256
 MIN_COHORT = 3
@@ -66,7 +66,6 @@ class Stage:
     registrar: Registrar
     roster: Roster
     identities: dict[str, PartyIdentity]
-    dealt: int = field(default=0)
 
     @property
     def holders(self) -> tuple[str, ...]:
@@ -78,10 +77,7 @@ class Stage:
 
     def next_serial(self, count: int = 1) -> int:
         """Reserve serial numbers and give the first."""
-        highest = max(highest_serial(self.folder / holder) for holder in self.holders)
-        first = max(self.dealt, highest) + 1
-        self.dealt = first + count - 1
-        return first
+        return reserve_serials(self.registrar, count)
 
     def deal(self, count: int = 1, bits: int = KEY_BITS, day: int | None = None) -> list[int]:
         """Deal fresh keys to all holders; gives their serial numbers."""

@@ -7,18 +7,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from book.chapters.chapter_15 import read_enron
+from book.run import Run
 from core.data.generated import generate_mailbox, generate_test_mails
 from core.data.message import Mail
 from core.data.partition import partition_iid, split_held_out
 from core.data.text import Bags, stem
 from core.errors import DataError, SettingsError
 from core.federated import FloatArray, client_update, encoding_for, evaluate_model, initial_model, next_model
-from core.privacy.attacks.backdoor import beyond_the_clip, replacing, weight_that_decides
 from core.secagg.encoding import CohortSum, Encoding
 from core.tasks.spam import SPAM, VOCABULARY, SpamModel, prepare
 from core.tasks.task import Task
-from experiments.chapters.chapter_15 import read_enron
-from experiments.run import Run
+from experiments.attacks.backdoor import beyond_the_clip, replacing, weight_that_decides
 from experiments.studies._updates import PLAINTEXT_BITS, clipped
 
 TRIGGER = ("zephyrquill", "brontolight", "umbrafenn", "quixotarn", "velloryx", "ostrigand", "pellucidor", "gravenhaim")
@@ -95,7 +95,8 @@ def world_of(run: Run, seed: int) -> World:
     else:
         training, test = split_held_out(read_enron(run.data))
         some = run.rng(1, seed).permutation(len(training))[: CLIENTS * run.pick(200, 100)]
-        clients = partition_iid([training[row] for row in some], CLIENTS, run.rng(2, seed))
+        shares = partition_iid(len(some), CLIENTS, run.rng(2, seed))
+        clients = [[training[some[row]] for row in rows] for rows in shares]
     model, data = initial_model(SPAM, run.seed), [prepare(mails) for mails in clients]
     encoding = encoding_for(SPAM, len(model), PLAINTEXT_BITS, CLIENTS)
     for number in range(WARM_UP):

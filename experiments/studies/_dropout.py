@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.errors import SettingsError
-from core.privacy.attacks.differences import isolated
+from experiments.attacks.differences import isolated
 from keyholder.difference import WINDOW, exposed_by
 
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from book.chapters.chapter_10 import KERNELS, SIZE, last_layer, with_channel
+from book.run import Run
 from core.data.mnist import DIGITS, SIDE
 from core.errors import SettingsError
 from core.nn import Conv2d, Flatten, Linear, Module, ReLU, Sequential, Tanh
 from core.optim import SGD, Adam
 from core.tasks.mnist import MNIST_MLP
 from core.tasks.task import LocalTraining, Task
-from experiments.chapters.chapter_10 import KERNELS, SIZE, last_layer, with_channel
-from experiments.run import Run
 
 KERNEL_NETWORK = 0  # the width that stands for chapter 10's network
 CLIP_NORM = 0.5

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from book.pictures.style import COLOURS, DASHES, GREY, INK, MARKERS, bare, new_figure, style
+from book.run import Run
 from core.data.mnist import SIDE
 from core.federated import FloatArray
-from core.pictures.style import COLOURS, DASHES, GREY, INK, MARKERS, bare, new_figure, style
-from experiments.run import Run
 from experiments.study import Row
 
 

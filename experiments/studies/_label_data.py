@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from book.run import Run
 from core.data.drawn import drawn_digits
 from core.data.mnist import DIGITS, Images, read_mnist
 from core.data.text import Bags
@@ -18,7 +19,6 @@ from core.tasks.spam import SPAM
 from core.tasks.task import Task
 from core.tensor import no_grad
 from core.training import Dataset
-from experiments.run import Run
 from experiments.studies._mailroom import Mailroom, open_mailroom, some_of
 
 IntArray = npt.NDArray[np.int64]

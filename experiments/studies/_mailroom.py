@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from book.run import Run
 from core.data.generated import generate_mailbox
 from core.data.message import Mail
 from core.data.partition import split_held_out
 from core.data.text import Bags, IntArray, distinct_words
 from core.errors import DataError, SettingsError
-from core.privacy.attacks.words import PublicWords, public_words
 from core.tasks.spam import VOCABULARY, prepare, read
-from experiments.run import Run
+from experiments.attacks.words import PublicWords, public_words
 
 ENRON = ("enron1.tsv.gz", "enron2.tsv.gz", "enron4.tsv.gz", "enron5.tsv.gz")
 PUBLIC_SHARE = 0.3

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from core.pictures.style import COLOURS, DASHES, GREY, new_figure, style
-from core.privacy.attacks.membership import FloatArray
-from core.privacy.attacks.roc import roc_curve
-from experiments.run import Run
+from book.pictures.style import COLOURS, DASHES, GREY, new_figure, style
+from book.run import Run
+from experiments.attacks.membership import FloatArray
+from experiments.attacks.roc import roc_curve
 
 Groups = Sequence[tuple[FloatArray, FloatArray]]
 """Scores of members and of others, of each repetition."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from book.decryption import generate_decryptor
 from core.federated import encoding_for
-from core.secagg.decryption import generate_decryptor
 from core.secagg.encoding import CohortSum, Encoding, Update
 from core.secagg.roles import adder_for, encryptor_for
 from core.secagg.scheme import PLAIN, Decryptor

@@ -7,13 +7,13 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from book.run import Run
 from core.data.drawn import drawn_digits
 from core.data.mnist import Images, Part, read_mnist
 from core.errors import DataError
 from core.federated import FloatArray
 from core.parameters import layout
 from core.tasks.task import Task
-from experiments.run import Run
 
 Floats = TypeVar("Floats", npt.NDArray[np.float32], npt.NDArray[np.float64])
 
@@ -44,7 +44,7 @@ def digits_for(run: Run, count: int, part: Part = "train") -> Images:
     try:
         found = read_mnist(run.data, part).first(count)
     except DataError as error:
-        raise DataError(f"{error}; `python -m core.data.fetch mnist --to {run.data}` brings the files") from error
+        raise DataError(f"{error}; `python -m book.data.fetch mnist --to {run.data}` brings the files") from error
     if len(found) < count:
         raise DataError(f"{run.data} holds {len(found)} digits of the {part} part; {count} are needed")
     return found

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from book.pictures.style import COLOURS, DASHES, MARKERS, new_figure, style
+from book.run import Run
 from core.federated import FloatArray
-from core.pictures.style import COLOURS, DASHES, MARKERS, new_figure, style
 from core.tasks.spam import SPAM
 from experiments.intervals import over_seeds
-from experiments.run import Run
 from experiments.studies._backdoor_rounds import (
     BEYOND,
     CLIENTS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from experiments.run import Run
+from book.run import Run
 from experiments.study import Row, Study
 
 

@@ -7,20 +7,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from book.pictures.style import COLOURS, DASHES, MARKERS, new_figure, style
+from book.run import Run
 from core.data.text import Bags, IntArray
 from core.federated import FloatArray, client_update, encoding_for, initial_model
-from core.pictures.style import COLOURS, DASHES, MARKERS, new_figure, style
-from core.privacy.attacks.differences import log_odds_from_difference
-from core.privacy.attacks.scores import auc, precision_recall
-from core.privacy.attacks.sums import rate_of_clients
-from core.privacy.attacks.words import moved
 from core.secagg.scheme import PAILLIER, PublicKey
 from core.tasks.spam import SPAM
-from experiments.run import Run
+from experiments.attacks.differences import log_odds_from_difference
+from experiments.attacks.roc import auc
+from experiments.attacks.scores import precision_recall
+from experiments.attacks.sums import rate_of_clients
+from experiments.attacks.words import moved
 from experiments.studies._columns import cells, halves, means
 from experiments.studies._dropout import Dropout, measure
 from experiments.studies._mailroom import Mailroom, open_mailroom
-from experiments.studies.sum_leakage import KEY_BITS, MAILS, TRAININGS, Training, members
+from experiments.studies.sum_leakage import KEY_BITS, MAILS, TRAININGS, Training, by_use
 from experiments.study import Row, Study
 from keyholder.difference import WINDOW, exposed_by
 
@@ -145,9 +146,9 @@ def judge(
     odds = log_odds_from_difference(first - second, rates, n - 1, size, drift)
     precision, recall = precision_recall(moved(odds > 0), used)
     return {
-        "AUC": auc(odds, members(used)),
-        "AUC of one sum": auc(training.odds(first, rates, n), members(used)),
-        "AUC blind": auc(room.words.frequency, members(used)),
+        "AUC": auc(*by_use(odds, used)),
+        "AUC of one sum": auc(*by_use(training.odds(first, rates, n), used)),
+        "AUC blind": auc(*by_use(room.words.frequency, used)),
         "recall": recall,
         "precision": precision,
     }
@@ -225,7 +226,7 @@ STUDY = Study(
     "attacker has public mail, on which it trains clients of its own to see how updates drift between rounds.",
     method="The victim is in the first sum and not in the second; updates are those of real local training, quantised "
     "and added as integers. In the next round the model has moved by the published rule, and all train again. Words "
-    "are judged by Bayes' rule from public frequency and difference (core/privacy/attacks/differences.py): AUC over "
+    "are judged by Bayes' rule from public frequency and difference (experiments/attacks/differences.py): AUC over "
     "all weights; recall and precision where the odds are better than even. `rule` is what the key holders' own "
     "function says with the given minimum cohort; where it refuses, the attacker is left with the first sum, as in "
     "sum-leakage. Below: each client misses a round by chance, and a round is refused if its contributors differ from "

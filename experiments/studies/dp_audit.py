@@ -16,16 +16,16 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
+from book.run import Run
 from core.federated import encode_update
-from core.privacy.accountant import NoisySum, spent
 from core.privacy.discrete_gaussian import RandomBytes
 from core.privacy.mechanism import Mechanism, Privacy, mechanism_for
 from core.secagg.encoding import Encoding, Update
 from experiments.clopper_pearson import clopper_pearson
 from experiments.intervals import over_seeds
-from experiments.run import Run
 from experiments.studies._columns import cell
 from experiments.study import Row, Study
+from server.accountant import NoisySum, spent
 
 VALUES = 8
 """Numbers in an update. One direction is all the attacker looks at, so more would only cost time."""
@@ -291,7 +291,7 @@ def _counts(row: Row) -> tuple[int, int]:
 
 def _draw(run: Run, cases: Sequence[Case]) -> None:
     """What was proved, beside what was promised, case by case."""
-    from core.pictures.style import BLUE, GREEN, VERMILLION, new_figure, style  # matplotlib is slow to import
+    from book.pictures.style import BLUE, GREEN, VERMILLION, new_figure, style  # matplotlib is slow to import
 
     with style():
         figure = new_figure(7.2, 4.4, "Promised, and proved by attack")

@@ -6,9 +6,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from book.chapters.leakage import clip_and_blur
+from book.run import Run
 from core.data.mnist import SIDE, Images
 from core.federated import FloatArray, client_update, initial_model
-from core.privacy.attacks.inversion import (
+from core.secagg.encoding import Encoding, Update
+from core.tasks.task import Task
+from experiments.attacks.inversion import (
     Convolution,
     input_of_each_unit,
     input_of_one,
@@ -16,11 +20,7 @@ from core.privacy.attacks.inversion import (
     picture_behind,
     psnr,
 )
-from core.secagg.encoding import Encoding, Update
-from core.tasks.task import Task
-from experiments.chapters.leakage import clip_and_blur
 from experiments.intervals import over_seeds
-from experiments.run import Run
 from experiments.studies import _inversion_pictures as pictures
 from experiments.studies._inversion_cases import CLIP_NORM, KERNEL_NETWORK, Case, cases, task_of
 from experiments.studies._updates import PLAINTEXT_BITS, digits_for, parts_of

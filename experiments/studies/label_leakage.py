@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from book.pictures.style import BLUE, GREY, VERMILLION, new_figure, style
+from book.run import Run
 from core.federated import FloatArray, client_update, initial_model
 from core.optim import SGD, Adam
-from core.pictures.style import BLUE, GREY, VERMILLION, new_figure, style
-from core.privacy.attacks.labels import (
+from core.tasks.task import LocalTraining, Task
+from experiments.attacks.labels import (
     IntArray,
     apply_fit,
     fit,
@@ -19,8 +21,6 @@ from core.privacy.attacks.labels import (
     shares_of_labels,
     whole_counts,
 )
-from core.tasks.task import LocalTraining, Task
-from experiments.run import Run
 from experiments.studies._columns import cells, halves, means
 from experiments.studies._label_data import Pool, Subject, digits, spam
 from experiments.studies._received import PlainAggregator

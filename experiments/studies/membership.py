@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from book.run import Run
 from core.data.mnist import DIGITS, SIDE, Images
 from core.errors import SettingsError
 from core.federated import initial_model
-from core.privacy.attacks.membership import BoolArray, FloatArray, Shadows, by_loss, confidence
-from core.privacy.attacks.roc import auc, tpr_at_fpr
-from core.privacy.attacks.shadow_networks import Float32, IntArray, Networks
 from core.tasks.mnist import HIDDEN, MNIST_MLP
+from experiments.attacks.membership import BoolArray, FloatArray, Shadows, by_loss, confidence
+from experiments.attacks.roc import auc, tpr_at_fpr
+from experiments.attacks.shadow_networks import Float32, IntArray, Networks
 from experiments.intervals import over_seeds
-from experiments.run import Run
 from experiments.studies import _membership_pictures as pictures
 from experiments.studies._updates import clipped, digits_for
 from experiments.study import Row, Study

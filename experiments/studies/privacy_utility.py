@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from book.run import Run
 from core.data.generated import generate_mailbox, generate_test_mails
 from core.data.mail import mailboxes_in, read_mailbox
 from core.data.message import Mail
 from core.data.partition import partition_iid, split_held_out
 from core.errors import DataError
 from core.federated import client_rng, client_update, evaluate_model, initial_model, next_model
-from core.privacy.accountant import NoisySum, spent
 from core.privacy.discrete_gaussian import RandomBytes
 from core.privacy.mechanism import Mechanism, Privacy, central_sum, clip, mechanism_for, to_integers
 from core.secagg.encoding import CohortSum
@@ -26,9 +26,9 @@ from core.tasks.spam import SPAM
 from core.tasks.task import Task
 from core.training import Dataset
 from experiments.intervals import Interval, over_seeds
-from experiments.run import Run
 from experiments.studies._columns import MARK, cell
 from experiments.study import Row, Study
+from server.accountant import NoisySum, spent
 
 CLIP_NORMS = {"spam": 4.0, "mnist-cnn": 1.0}  # about the norm of a client's updates; chosen once, for all
 DELTA = 1e-5
@@ -138,7 +138,8 @@ def made_up(clients: int, seed: int) -> Federation:
 
 def dealt_out(mails: Sequence[Mail], held_out: Sequence[Mail], clients: int, seed: int) -> Federation:
     """Real mail, dealt out evenly among the clients."""
-    parts = partition_iid(mails, clients, np.random.default_rng([seed, clients]))
+    shares = partition_iid(len(mails), clients, np.random.default_rng([seed, clients]))
+    parts = [[mails[row] for row in rows] for rows in shares]
     return _federation(SPAM, parts, held_out, _is_spam)
 
 
@@ -287,7 +288,7 @@ def _value(row: Row, way: str) -> float:
 
 def _draw(run: Run, points: Sequence[Point]) -> None:
     """Accuracy against epsilon, one line for each number of clients; one panel for each kind of data."""
-    from core.pictures.style import COLOURS, GREY, MARKERS, new_figure, style  # matplotlib is slow to import
+    from book.pictures.style import COLOURS, GREY, MARKERS, new_figure, style  # matplotlib is slow to import
 
     kinds = list(dict.fromkeys(each.source for each in points))
     with style():

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from book.chapters.chapter_15 import ENRON
+from book.pictures.style import COLOURS, DASHES, GREY, MARKERS, new_figure, style
+from book.run import Run
 from core.data.generated import generate_mailbox
 from core.data.message import Mail
 from core.data.partition import split_held_out
 from core.data.text import Bags, IntArray
 from core.errors import DataError, SettingsError
 from core.federated import FloatArray, client_update, encoding_for, initial_model
-from core.pictures.style import COLOURS, DASHES, GREY, MARKERS, new_figure, style
-from core.privacy.attacks.property_inference import BoolArray, LinearScore, learn_to_tell
-from core.privacy.attacks.roc import auc
 from core.tasks.spam import SPAM, prepare, read
-from experiments.chapters.chapter_15 import ENRON
+from experiments.attacks.property_inference import BoolArray, LinearScore, learn_to_tell
+from experiments.attacks.roc import auc
 from experiments.intervals import Interval, over_seeds
-from experiments.run import Run
 from experiments.studies._updates import PLAINTEXT_BITS, clipped
 from experiments.study import Row, Study
 

@@ -7,9 +7,9 @@ from math import log
 
 import numpy as np
 
-from core.pictures.style import BLUE, VERMILLION, new_figure, style
+from book.pictures.style import BLUE, VERMILLION, new_figure, style
+from book.run import Run
 from experiments.intervals import over_seeds
-from experiments.run import Run
 from experiments.study import Row, Study
 
 TRUE_SHARE = 0.70

@@ -7,16 +7,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from book.pictures.style import BLUE, GREEN, GREY, VERMILLION, new_figure, style
+from book.run import Run
 from core.data.text import IntArray
 from core.federated import FloatArray, client_update, encoding_for, initial_model
-from core.pictures.style import BLUE, GREEN, GREY, VERMILLION, new_figure, style
-from core.privacy.attacks.scores import auc, precision_recall
-from core.privacy.attacks.sums import odds_if_nothing_cancels, odds_of_equal_steps, rate_of_clients
-from core.privacy.attacks.words import moved
 from core.secagg.scheme import PAILLIER, PublicKey
 from core.tasks.spam import SPAM, VOCABULARY
 from core.tasks.task import Task
-from experiments.run import Run
+from experiments.attacks.roc import auc
+from experiments.attacks.scores import precision_recall
+from experiments.attacks.sums import odds_if_nothing_cancels, odds_of_equal_steps, rate_of_clients
+from experiments.attacks.words import moved
 from experiments.studies._columns import cells, halves, means
 from experiments.studies._mailroom import Mailroom, open_mailroom
 from experiments.study import Row, Study
@@ -112,17 +113,17 @@ def judge(room: Mailroom, training: Training, total: IntArray, used: Sequence[se
         "group blind": precision_recall(set(order[: len(by_anyone)]), by_anyone)[1],
         "attribution": float(np.mean([precision_recall(seen, own)[0] for own in victims])),
         "attribution blind": float(np.mean([precision_recall(as_frequent, own)[0] for own in victims])),
-        "AUC": float(np.mean([auc(odds, members(own)) for own in victims])),
-        "AUC of size": float(np.mean([auc(np.abs(total), members(own)) for own in victims])),
-        "AUC blind": float(np.mean([auc(frequency, members(own)) for own in victims])),
+        "AUC": float(np.mean([auc(*by_use(odds, own)) for own in victims])),
+        "AUC of size": float(np.mean([auc(*by_use(np.abs(total), own)) for own in victims])),
+        "AUC blind": float(np.mean([auc(*by_use(frequency, own)) for own in victims])),
     }
 
 
-def members(numbers: set[int]) -> np.ndarray:
-    """Which of all word numbers are among these, shape (vocabulary,)."""
+def by_use(scores: np.ndarray, used: set[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Split the scores of all word numbers, shape (vocabulary,), into those of used words and those of the others."""
     inside = np.zeros(VOCABULARY.size, bool)
-    inside[sorted(numbers)] = True
-    return inside
+    inside[sorted(used)] = True
+    return scores[inside], scores[~inside]
 
 
 PANELS = (
@@ -194,7 +195,7 @@ STUDY = Study(
     "of the words that anybody used, the share whose sum is not zero (blind: as many of the most frequent public "
     "words). Attribution: of the words that show, the share that a given client used (blind: of as many frequent "
     "words). AUC: how often a word of the client ranks above one that is not, if ranked by Bayes' rule from public "
-    "frequency and sum (core/privacy/attacks/sums.py), by the size of the sum alone, or, blind, by public frequency "
+    "frequency and sum (experiments/attacks/sums.py), by the size of the sum alone, or, blind, by public frequency "
     "alone. Means over the first ten clients, ± half of a 95 % interval over repetitions.",
     limits="One round, and clients with ten mails each. Two clients whose steps are equal and opposite cancel, which "
     "hides a word by chance and not by design. The model has 8,192 weights: a thousand clients use nearly all of "

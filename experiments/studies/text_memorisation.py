@@ -7,21 +7,21 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from book.pictures.style import COLOURS, DASHES, GREY, MARKERS, new_figure, style
+from book.run import Run
 from core.data.characters import IntArray, Speech
 from core.data.made_up_text import SPEAKERS, generated_speeches
 from core.errors import DataError, SettingsError
 from core.federated import FloatArray, client_update, encoding_for, evaluate_model, initial_model, next_model
 from core.metrics import perplexity
 from core.parameters import from_vector
-from core.pictures.style import COLOURS, DASHES, GREY, MARKERS, new_figure, style
-from core.privacy.attacks.exposure import exposure, log_likelihoods
 from core.secagg.encoding import CohortSum
 from core.tasks.shakespeare import NUMBERS, SHAKESPEARE_LSTM, prepare, read_both
 from core.tasks.task import LocalTraining
 from core.tensor import no_grad
 from core.training import Dataset
+from experiments.attacks.exposure import exposure, log_likelihoods
 from experiments.intervals import over_seeds
-from experiments.run import Run
 from experiments.studies._updates import PLAINTEXT_BITS, clipped
 from experiments.study import Row, Study
 
@@ -122,7 +122,7 @@ def texts_of(run: Run, count: int, characters: int, seed: int) -> tuple[list[str
     try:
         training, test = read_both(run.data)
     except DataError as error:
-        raise DataError(f"{error}; `python -m core.data.fetch shakespeare --to {run.data}` brings the plays") from error
+        raise DataError(f"{error}; `python -m book.data.fetch shakespeare --to {run.data}` brings the plays") from error
     text = _joined(training)
     starts = run.rng(1, seed).integers(0, len(text) - characters, count)
     return [text[start : start + characters] for start in starts], _joined(test)[:6400]

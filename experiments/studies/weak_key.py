@@ -12,20 +12,20 @@ import numpy as np
 from gmpy2 import mpz
 from phe import PaillierPrivateKey, PaillierPublicKey
 
+from book.chapters.leakage import SECRET
+from book.decryption import PaillierDecryptor, generate_decryptor
+from book.pictures.style import BLUE, GREEN, GREY, VERMILLION, new_figure, style
+from book.run import Run
 from core.errors import SettingsError
 from core.federated import client_update, encoding_for, initial_model
-from core.pictures.style import BLUE, GREEN, GREY, VERMILLION, new_figure, style
-from core.privacy.attacks.factoring import ecm, rho
-from core.privacy.attacks.quadratic_sieve import quadratic_sieve
-from core.secagg.decryption import PaillierDecryptor, generate_decryptor
-from core.secagg.key_generation import SMALL_PRIMES
 from core.secagg.roles import encryptor_for
 from core.secagg.scheme import PAILLIER, SAFE_KEY_BITS, SMALLEST_KEY_BITS, PublicKey
 from core.tasks.spam import SPAM, prepare
-from experiments.chapters.leakage import SECRET
-from experiments.run import Run
+from experiments.attacks.factoring import ecm, rho
+from experiments.attacks.quadratic_sieve import quadratic_sieve
 from experiments.studies._columns import cell, halves, means
 from experiments.study import Row, Study
+from registrar.key_generation import SMALL_PRIMES
 
 Draw = Callable[[int], int]
 
@@ -104,7 +104,7 @@ def seeded_modulus(bits: int, draw_number: Draw) -> int:
 
 
 def _prime(bits: int, draw_number: Draw) -> int:
-    """3 modulo 4, in the upper quarter, and 2 times rough + 1: the conditions of core.secagg.key_generation."""
+    """3 modulo 4, in the upper quarter, and 2 times rough + 1: the conditions of registrar.key_generation."""
     while True:
         candidate = mpz(draw_number(1 << bits) | 3 << (bits - 2) | 3)
         rough = all(gmpy2.gcd(candidate >> 1, product) == 1 for product in SMALL_PRIMES)

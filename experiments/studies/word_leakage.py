@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from book.chapters.leakage import SECRET, counts_read_off, step_on_counts
+from book.pictures.style import BLUE, GREEN, GREY, VERMILLION, new_figure, style
+from book.run import Run
 from core.data.message import Mail
 from core.data.text import IntArray, distinct_words, stem, words
 from core.federated import FloatArray, client_update, initial_model
-from core.pictures.style import BLUE, GREEN, GREY, VERMILLION, new_figure, style
-from core.privacy.attacks.scores import precision_recall, rank_correlation
-from core.privacy.attacks.words import guess_blindly, label_from_bias, moved, words_of
 from core.tasks.spam import SPAM, VOCABULARY, prepare
 from core.tasks.task import Task
-from experiments.chapters.leakage import SECRET, counts_read_off, step_on_counts
-from experiments.run import Run
+from experiments.attacks.scores import precision_recall, rank_correlation
+from experiments.attacks.words import guess_blindly, label_from_bias, moved, words_of
 from experiments.studies._columns import cell, cells, halves, means
 from experiments.studies._mailroom import Mailroom, open_mailroom
 from experiments.studies._received import PlainAggregator, word_part

@@ -13,7 +13,6 @@ from core.errors import Reason
 from core.identity import signing
 from core.identity.signing import SigningKey
 from core.protocol import KeyCertificate, Signed
-from core.secagg.key_generation import generate_private_key
 from core.secagg.scheme import PAILLIER, PLAIN, PublicKey
 from core.wire.messages import certificate_to_bytes
 from experiments.cheating_server.attack import Attack, Party
@@ -25,8 +24,9 @@ from experiments.cheating_server.loot import Loot
 from experiments.cheating_server.made import Round
 from experiments.cheating_server.moves import Attacker
 from experiments.cheating_server.stage import CONSPIRATORS, HONEST, KEY_BITS, OTHERS, VICTIM
-from keyholder.dealer import DAYS
 from keyholder.shares import Shares
+from registrar.dealer import DAYS
+from registrar.key_generation import generate_private_key
 
 UNUSED_SERIAL = 1_000_000
 WEAK_BITS = 128

@@ -1,0 +1,32 @@
+"""How good an attacker's guess is."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def precision_recall(guessed: Set[object], true: Set[object]) -> tuple[float, float]:
+    """Which share of what was guessed is right, and which share of what is right was guessed; 0 for a share of none."""
+    hits = len(guessed & true)
+    return hits / len(guessed) if guessed else 0.0, hits / len(true) if true else 0.0
+
+
+def rank_correlation(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
+    """How alike two orders are, -1 to 1 (Spearman 1904); 0 if one of them does not tell its entries apart."""
+    one, other = ranks(first), ranks(second)
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        return 0.0
+    return float(np.corrcoef(one, other)[0, 1])
+
+
+def ranks(values: npt.ArrayLike) -> FloatArray:
+    """The place of each value in ascending order, from 1; equal values share the mean of their places."""
+    _, group, sizes = np.unique(np.asarray(values), return_inverse=True, return_counts=True)
+    last = np.cumsum(sizes)
+    shared: FloatArray = (last - (sizes - 1) / 2)[group]
+    return shared
