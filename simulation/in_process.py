@@ -1,13 +1,327 @@
 """A whole federation in this process: real checks, real cryptography and a real store, one message at a time.
 
-    with tempfile.TemporaryDirectory() as folder:
-        federation = play(Path(folder), get_task("spam"), clients=3, key_bits=512)
+    federation = play(get_task("spam"), clients=3, key_bits=512)
     for message in federation.messages:
         print(message)
+    print(federation.results[-1].accuracy)
 
-Clients and key holders are the product's own sessions, the aggregator is its own run and services; only the network and
+Clients and key holders are the product's own sessions, the aggregator is its own run and services. Only the network and
 the clock are replaced, and belong to the caller. Who moves next is drawn from a seed, so a run can be repeated (but for
 keys and noise, which are always fresh).
 """
 
 from __future__ import annotations
+
+import asyncio
+import random
+import tempfile
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from client.participant import Load, Participant
+from client.session import ClientSession
+from core.clock import Clock, today
+from core.errors import Refused
+from core.identity.members import Role
+from core.identity.party import PartyIdentity
+from core.policy import Policy
+from core.protocol import RoundResult
+from core.secagg.scheme import PLAIN, SAFE_KEY_BITS
+from core.tasks.task import Task
+from core.training import Dataset
+from core.wire.calls import Ask, Call, Conversation
+from core.wire.streams import model_from_bytes
+from keyholder.difference import DifferenceRule
+from keyholder.holder import KeyHolder
+from keyholder.ledger import Ledger
+from keyholder.session import HolderSession
+from server import rounds, states
+from server.rules import RoundRules
+from server.settings import RunSettings
+from simulation.direct import DirectAggregator, DirectStream, UnavailableError
+from simulation.network import Network
+from simulation.party import Party
+from simulation.registered import registered
+from simulation.traffic import Traffic
+
+T = TypeVar("T")
+FloatArray = npt.NDArray[np.float64]
+MOST_STEPS = 1_000_000
+
+
+class InProcessFederation:
+    """All parties of one run, moved on by `step`, `play` and `pass_time`.
+
+    Args:
+        folder: where the aggregator's store and the holders' ledgers lie.
+        identities: of every party, by name; a holder's folder holds its shares of the round keys.
+        rule: what holders do with sums that are too similar to earlier ones.
+        policy: of clients and holders; by default what the settings need.
+        load: loads a client's data, given the run's seed and the client's number; by default what the task makes up.
+        seed: of who moves next.
+
+    Attributes:
+        now: the clock, in seconds from 0; it moves on only in pass_time().
+        days: by how many days the calendar of a party is wrong, by its name.
+        messages: all that was sent, if `record` is set.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        identities: Mapping[str, PartyIdentity],
+        settings: RunSettings,
+        task: Task,
+        options: Options | None = None,
+        network: Network | None = None,
+    ) -> None:
+        self.folder, self.identities, self.settings, self.task = folder, identities, settings, task
+        self.options = options or Options()
+        self.network = network or Network()
+        self.rng = random.Random(self.options.seed)  # noqa: S311  it decides who moves next, and nothing secret
+        self.now = 0.0
+        self.days: dict[str, int] = {}
+        self.messages: list[Traffic] = []
+        self.results: list[RoundResult] = []
+        self.model: FloatArray | None = None
+        self._late: list[tuple[float, Party[Any], Call]] = []
+        self.aggregator = self.new_aggregator(folder / "server")
+        self.clients = {
+            name: Party[ClientSession](self, identity, partial(self.new_client, identity))
+            for name, identity in self._of(Role.CLIENT)
+            if self.options.clients is None or name in self.options.clients
+        }
+        self.holders = {
+            name: Party[HolderSession](self, identity, partial(self.new_holder, identity))
+            for name, identity in self._of(Role.KEYHOLDER)
+        }
+
+    def _of(self, role: Role) -> list[tuple[str, PartyIdentity]]:
+        return [(name, identity) for name, identity in self.identities.items() if identity.role is role]
+
+    # -------------------------------------------------------------------------------- parties
+
+    def new_aggregator(self, folder: Path, resume: str | None = None) -> DirectAggregator:
+        """Start the aggregator from what lies in `folder`."""
+        (server,) = (identity for _, identity in self._of(Role.SERVER))
+        test_data = self.options.test_data
+        return DirectAggregator(
+            folder, server, self.settings, self.task, lambda: self.now, test_data=test_data, resume=resume
+        )
+
+    def new_client(self, identity: PartyIdentity) -> ClientSession:
+        """Start a client's program."""
+        load = self.options.load or (lambda seed, number: self.task.prepare(self.task.generate(seed, number)))
+        return ClientSession(Participant(identity, self.task, self.policy, load, self.clock_of(identity.name)))
+
+    def new_holder(self, identity: PartyIdentity) -> HolderSession:
+        """Start a key holder's program."""
+        ledger = Ledger(self.folder / identity.name)
+        return HolderSession(KeyHolder(identity, self.policy, ledger, self.options.rule, self.clock_of(identity.name)))
+
+    @property
+    def policy(self) -> Policy:
+        rules, plain = self.settings.rules, self.settings.scheme == PLAIN
+        return self.options.policy or Policy(rules.min_cohort, self.settings.insecure_demo_keys, plain)
+
+    def clock_of(self, name: str) -> Clock:
+        """The clock of one party: everyone's seconds, and its own calendar."""
+        return Clock(lambda: today() + self.days.get(name, 0), lambda: self.now)
+
+    @property
+    def parties(self) -> list[Party[Any]]:
+        return [*self.clients.values(), *self.holders.values()]
+
+    @property
+    def phase(self) -> states.Phase:
+        return self.aggregator.run.phase
+
+    @property
+    def over(self) -> bool:
+        """Whether the run has ended."""
+        return isinstance(self.phase, states.Finished | states.Failed)
+
+    # -------------------------------------------------------------------------------- moving
+
+    async def start(self) -> None:
+        """Take up the run, whatever the store says of it."""
+        await self.aggregator.run.start()
+
+    async def play(self, until: Callable[[], bool] | None = None, *, most: int = MOST_STEPS) -> None:
+        """Let everyone move until the run is over and all who can be reached know it, or until `until` holds."""
+        for _ in range(most):
+            if until is not None and until():
+                return
+            if await self.step():
+                continue
+            if self.over and not self._waiting():
+                return
+            await self.pass_time()
+        raise RuntimeError(f"the run is not over after {most} steps; it is in {type(self.phase).__name__}")
+
+    async def step(self, parties: Collection[Party[Any]] | None = None) -> bool:
+        """Let one of the parties (of all, if not given) do one thing; False if none can at this moment."""
+        among = self.parties if parties is None else parties
+        ready = [party for party in among if not party.idle and party.ready_at <= self.now]
+        if ready:
+            await self.move(self.rng.choice(ready))
+        return bool(ready)
+
+    async def move(self, party: Party[Any]) -> None:
+        """Let one party do one thing."""
+        await party.step()
+
+    async def pass_time(self, seconds: float | None = None) -> None:
+        """Move the clock on, by default to the next moment at which something is due."""
+        self.now += self._pause() if seconds is None else seconds
+        late = [each for each in self._late if each[0] <= self.now]
+        self._late = [each for each in self._late if each[0] > self.now]
+        for _, party, call in late:
+            with suppress(Refused, UnavailableError):
+                await self.deliver(party, call)
+        await self.tick()
+
+    async def tick(self) -> None:
+        """Tell the aggregator that time has passed."""
+        await self.aggregator.run.tick()
+
+    def _pause(self) -> float:
+        state, rules = self.aggregator.run.state, self.settings.rules
+        due = [self.now + rounds.longest_pause(state)]
+        if (wakeup := rounds.next_wakeup(state, rules)) is not None:
+            due = [wakeup, due[0]] if isinstance(self.phase, states.Waiting) else [wakeup]
+        due += [party.ready_at for party in self._waiting() if party.ready_at > self.now]
+        due += [at for at, _, _ in self._late]
+        return max(0.0, min(due) - self.now)
+
+    def _waiting(self) -> list[Party[Any]]:
+        """The parties that have something to do and can reach the aggregator."""
+        return [party for party in self.parties if not party.idle and party.name not in self.network.cut_off]
+
+    # -------------------------------------------------------------------------------- the network
+
+    async def subscribe(self, party: Party[Any]) -> DirectStream:
+        """Open a party's stream."""
+        call: Ask = party.session.subscription()
+        self.sent(party.name, "aggregator", call)
+        return await self.aggregator.subscribe(party.identity, call)
+
+    async def answered(self, party: Party[Any], conversation: Conversation[None]) -> Callable[[], None]:
+        """Carry the call that a conversation waits for; the result hands in its reply or refusal."""
+        call = conversation.asking
+        assert call is not None
+        self.sent(party.name, "aggregator", call)
+        if self.network.repeats():
+            self._late.append((self.now + self.network.seconds(), party, call))
+        try:
+            reply = await self.deliver(party, call)
+        except Refused as refusal:
+            self.sent("aggregator", party.name, refusal)
+            return partial(conversation.refuse, refusal)
+        self.sent("aggregator", party.name, reply)
+        return partial(conversation.reply, reply)
+
+    async def deliver(self, party: Party[Any], call: Call) -> Any:
+        """Make one call at the aggregator, and return its reply. Raises Refused or UnavailableError."""
+        return await self.aggregator.carry(party.identity, call)
+
+    def sent(self, sender: str, receiver: str, content: Any) -> None:
+        """Note a message, if they are recorded."""
+        if self.options.record:
+            self.messages.append(Traffic(self.now, sender, receiver, content))
+
+    # -------------------------------------------------------------------------------- the aggregator's lives
+
+    async def restart_aggregator(self) -> None:
+        """Stop the aggregator and start it again from its files. Everyone's stream breaks."""
+        run, folder = self.aggregator.run.context.id, self.aggregator.folder
+        await self.aggregator.run.close()
+        await self.lose_streams()
+        self.aggregator = self.new_aggregator(folder, run)
+        await self.start()
+
+    async def lose_streams(self) -> None:
+        """Break everyone's stream; some have read what was pushed before."""
+        for party in self.parties:
+            await party.lose_aggregator(read_all=self.rng.random() < 0.5)
+
+    # -------------------------------------------------------------------------------- the end
+
+    async def conclude(self) -> None:
+        """Note that the run is over, and keep its results and its last model."""
+        await self.aggregator.run.conclude()
+        self.results = list(self.aggregator.run.results)
+        _, raw, _ = await self.aggregator.run.model(None)
+        self.model = model_from_bytes(raw, len(raw) // 8)
+
+    async def close(self) -> None:
+        """Close the store and the ledgers."""
+        await self.aggregator.run.close()
+        for party in self.holders.values():
+            party.session.holder.ledger.close()
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the parties of an in-process federation are set; see InProcessFederation."""
+
+    clients: Collection[str] | None = None
+    rule: DifferenceRule = DifferenceRule.REPORT
+    policy: Policy | None = None
+    load: Load | None = None
+    test_data: Dataset | None = None
+    seed: int = 0
+    record: bool = False
+
+
+def play(
+    task: Task,
+    *,
+    clients: int = 3,
+    rounds: int = 1,
+    scheme: str = "paillier",
+    key_bits: int = 2048,
+    options: Options | None = None,
+    network: Network | None = None,
+) -> InProcessFederation:
+    """Play a whole run in a folder that is removed afterwards, and return it with its messages, results and model.
+
+    Three key holders, of whom two open a sum. Keys below 2048 bits protect nothing, and are for looking on. Works in a
+    notebook too, where an event loop is running. Raises RunFailedError if the run fails.
+    """
+    rules = RoundRules(rounds=rounds, min_cohort=2, max_cohort=clients, target=clients)
+    settings = RunSettings(task.name, scheme, key_bits, 0, rules, insecure_demo_keys=key_bits < SAFE_KEY_BITS)
+
+    async def played() -> InProcessFederation:
+        with tempfile.TemporaryDirectory() as folder:
+            identities = registered(Path(folder, "federation"), settings, clients)
+            federation = InProcessFederation(
+                Path(folder), identities, settings, task, options or Options(record=True), network
+            )
+            await federation.start()
+            try:
+                await federation.play()
+                await federation.conclude()
+            finally:
+                await federation.close()
+            return federation
+
+    return run_anywhere(played())
+
+
+def run_anywhere(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end, also where an event loop is running already, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        return thread.submit(asyncio.run, work).result()

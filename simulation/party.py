@@ -46,7 +46,8 @@ class Party(Generic[S]):
         """Messages that came before the stream broke."""
         self._stream: DirectStream | None = None
         self._conversation: Conversation[None] | None = None
-        self._message: Any = None
+        self.message: Any = None
+        """The pushed message that it is answering, or has answered last."""
         self._reply: Callable[[], None] | None = None
 
     @property
@@ -75,7 +76,7 @@ class Party(Generic[S]):
         except UnavailableError:
             self._wait(self._federation.network.retry_seconds)
         except StorageError:  # the same again, as the gRPC driver does
-            self.unread.appendleft(self._message)
+            self.unread.appendleft(self.message)
             self._conversation = None
             self._wait(self._federation.network.retry_seconds)
         except GrokfedError as error:
@@ -114,7 +115,7 @@ class Party(Generic[S]):
         self._wait(self._federation.network.seconds())
 
     def _read(self, message: Any) -> None:
-        self._message = message
+        self.message = message
 
         def begin() -> None:
             self._conversation = Conversation(self.session.answer(message))
