@@ -50,14 +50,13 @@ def one_trial(parties: Parties, folder: Path, task: Task, share: float, seed: in
 
     async def story(world: World) -> list[str]:
         nonlocal end
-        for client in world.clients.values():
-            client.vanishes = lambda name, moment: doomed.get(name) == moment
+        world.vanishes = lambda name, moment: doomed.get(name) == moment
         await world.play()
         end = "exact" if type(world.phase).__name__ == "Finished" else "abandoned, nothing opened"
         wrong = [] if end == "exact" or not world.opened else ["a sum was opened in a run that failed"]
         enough = CLIENTS - len(doomed) >= least
         if enough != (end == "exact"):
             wrong.append(f"{CLIENTS - len(doomed)} clients were left, and it was {end}")
-        return wrong + await world.conclude()
+        return wrong + await world.end()
 
     return run_world(lambda: World(parties, folder, task, rules, seed=seed), story), end

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from core.wire.dialing import Line
+from core.wire.dialing import AggregatorConnection
 from faults.live import LiveHolder, Worker, errors_of, homes_of, judge
 from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
@@ -52,7 +52,7 @@ def one_run(folder: Path, clients: int, share: float, seed: int) -> list[str]:
     server.start()
     address = f"127.0.0.1:{server.port}"
     holders: list[Worker] = [
-        LiveHolder(parties, name, home, lambda name: Line(address, PATIENCE, parties[name]))
+        LiveHolder(parties, name, home, lambda name: AggregatorConnection(address, PATIENCE, parties[name]))
         for name, home in homes.items()
     ]
     for holder in holders:

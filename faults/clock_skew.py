@@ -14,8 +14,7 @@ from core.federated import task_digest
 from core.tasks.task import Task
 from core.wire import federation_pb2 as pb
 from core.wire import federation_pb2_grpc as rpc
-from core.wire.dialing import Line
-from faults.actors import Client
+from core.wire.dialing import AggregatorConnection
 from faults.live import LiveServer, errors_of, homes_of, judge, start_workers
 from faults.oracle import Noted
 from faults.outcome import Options, Outcome, timed
@@ -23,7 +22,7 @@ from faults.parties import Parties, scratch
 from faults.task import known, slot_task
 from faults.trials import folders, run_world
 from faults.watching import Watcher
-from faults.world import World
+from faults.world import Client, World
 from server.rules import RoundRules
 from server.states import Uploading
 
@@ -61,19 +60,18 @@ def one_trial(parties: Parties, folder: Path, task: Task, seed: int) -> tuple[li
 
     async def story(world: World) -> list[str]:
         nonlocal replays
-        for actor in world.actors:
-            actor.skew(rng.randint(-DAYS, DAYS))
+        world.days.update({party.name: rng.randint(-DAYS, DAYS) for party in world.parties})
         found = []
         for round_number in range(2, ROUNDS + 1):
             await world.play(until=lambda number=round_number: _uploading(world, number))  # type: ignore[misc]
             for client in world.clients.values():
-                wrong, count = await _replay(client, round_number)
+                wrong, count = await _replay(world, client, round_number)
                 found += wrong
                 replays += count
         await world.play()
         if type(world.phase).__name__ != "Finished":
             found.append(f"the run ended as {type(world.phase).__name__}")
-        return found + await world.conclude()
+        return found + await world.end()
 
     aggregator = rng.randint(-DAYS, DAYS)
     with patch("server.executor.today", lambda: today() + aggregator):
@@ -85,16 +83,16 @@ def _uploading(world: World, round_number: int) -> bool:
     return isinstance(world.phase, Uploading) and world.phase.round == round_number
 
 
-async def _replay(client: Client, round_number: int) -> tuple[list[str], int]:
+async def _replay(world: World, client: Client, round_number: int) -> tuple[list[str], int]:
     """Send everything of earlier rounds again; it may be confirmed as old, and must not be taken as new."""
     found, count = [], 0
-    for submission in client.sent:
+    for submission in list(world.given[client.name]):
         if submission.header.id.round >= round_number:
             continue
-        for send in (client.commit, client.submit):
+        for method in ("Commit", "Submit"):
             count += 1
             try:
-                receipt = await send(submission)
+                receipt = await world.send_again(client, submission, method)
             except Refused:
                 continue
             if not receipt.repeated:
@@ -115,9 +113,10 @@ def _jumping(folder: Path, task: Task, outcome: Outcome) -> list[str]:
     watcher = Watcher(parties, address)
     real, silent = time.time, parties.clients[-1]
     workers = start_workers(
-        *(parties, homes, task, lambda name: Line(address, PATIENCE, parties[name]), receipts), parties.clients[:-1]
+        *(parties, homes, task, lambda name: AggregatorConnection(address, PATIENCE, parties[name]), receipts),
+        parties.clients[:-1],
     )
-    line = Line(address, PATIENCE, parties[silent])
+    line = AggregatorConnection(address, PATIENCE, parties[silent])
     request = pb.JoinRequest(task=task.name, task_digest=task_digest(task), instance=bytes(16))
     stream = rpc.FederationStub(line.channel).Join(request, wait_for_ready=True)  # it joins, and says nothing more
     watcher.wait_for(lambda told: told.phase == "committing", PATIENCE)

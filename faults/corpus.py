@@ -9,9 +9,10 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from client.session import submit_call
 from core.protocol import AttemptId, digest
 from core.wire import federation_pb2 as pb
-from core.wire.messages import signed_commitment_to_wire, signed_key_to_wire, submission_header_to_wire
+from core.wire.messages import signed_commitment_to_wire, signed_key_to_wire
 from faults.world import World
 from server import states
 
@@ -42,30 +43,27 @@ def good_calls(world: World) -> list[GoodCall]:
 
 
 def _of_client(world: World, name: str, id: AttemptId) -> list[GoodCall]:
-    client, caller = world.clients[name], f"client/{name}"
-    join = pb.JoinRequest(task=world.task.name, task_digest=client.participant.task_digest, instance=client.instance)
+    caller = f"client/{name}"
     calls = [
-        GoodCall("Join", caller, (join,)),
+        GoodCall("Join", caller, (world.clients[name].session.subscription().message,)),
         GoodCall("FetchModel", caller, (pb.ModelRequest(round=id.round - 1),)),
     ]
-    if client.sent:
-        submission = client.sent[-1]
+    for submission in world.given[name][-1:]:
         commit = pb.CommitRequest(commitment=signed_commitment_to_wire(submission.commitment), train_seconds=0.5)
-        header = pb.SubmitRequest(header=submission_header_to_wire(submission.header))
-        half = len(submission.payload) // 2
+        header, half = submit_call(submission).header, len(submission.payload) // 2
         pieces = (pb.SubmitRequest(data=submission.payload[:half]), pb.SubmitRequest(data=submission.payload[half:]))
         calls += [GoodCall("Commit", caller, (commit,)), GoodCall("Submit", caller, (header, *pieces))]
     return calls
 
 
 def _of_holder(world: World, name: str, id: AttemptId) -> list[GoodCall]:
-    holder, caller = world.holders[name], f"keyholder/{name}"
-    keys = holder.holder.unused_keys(world.settings.scheme, world.settings.key_bits)[:3]
+    session, caller = world.holders[name].session, f"keyholder/{name}"
+    keys = session.holder.unused_keys(world.settings.scheme, world.settings.key_bits)[:3]
     named: dict[str, Any] = {"run": id.run, "round": id.round, "attempt": id.attempt}
-    partial = secrets.token_bytes(world.aggregator.holders.partial_bytes(id) or 96)
+    partial = secrets.token_bytes(_partial_bytes(world, id))
     header = pb.ReleaseHeader(**named, length=len(partial), sha256=digest(partial), seconds=0.1)
     make: dict[str, Callable[[], Message]] = {
-        "Attend": lambda: pb.AttendRequest(instance=holder.instance),
+        "Attend": lambda: session.subscription().message,
         "OfferKeys": lambda: pb.KeyOffer(**named, keys=map(signed_key_to_wire, keys)),
         "SignList": lambda: pb.ListSignature(**named, signature=secrets.token_bytes(64)),
         "FetchSubmission": lambda: pb.SubmissionRequest(**named, client="client-1"),
@@ -75,3 +73,9 @@ def _of_holder(world: World, name: str, id: AttemptId) -> list[GoodCall]:
     }
     calls = [GoodCall(call, caller, (made(),)) for call, made in make.items()]
     return [*calls, GoodCall("Release", caller, (pb.ReleaseRequest(header=header), pb.ReleaseRequest(data=partial)))]
+
+
+def _partial_bytes(world: World, id: AttemptId) -> int:
+    """The length that a share of the opening has, if this sum is being opened."""
+    attempt = world.aggregator.run.attempt_in(states.Releasing, id)
+    return 96 if attempt is None else attempt.partial_bytes

@@ -63,7 +63,7 @@ def broken_at(parties: Parties, folder: Path, task: Task, breaker: Breaker, seed
 
     async def story(world: World) -> list[str]:
         await world.play()
-        found = await world.conclude()
+        found = await world.end()
         ended = type(world.phase).__name__
         if ended != "Finished":
             found.append(f"the run ended as {ended}")

@@ -24,7 +24,7 @@ from core.secagg.roles import encryptor_for
 from core.tasks.task import Task
 from core.wire import federation_pb2 as pb
 from core.wire import federation_pb2_grpc as rpc
-from core.wire.dialing import Line, channel_options
+from core.wire.dialing import AggregatorConnection, channel_options
 from core.wire.messages import (
     certificate_from_bytes,
     commitment_to_bytes,
@@ -81,7 +81,7 @@ def one_round(folder: Path, task: Task, clients: int, outcome: Outcome) -> list[
     server.start()
     crowd = Crowd(parties, task, f"127.0.0.1:{server.port}", payloads_of(parties, homes, task, clients), [])
     holders: list[Worker] = [
-        LiveHolder(parties, name, home, lambda name: Line(crowd.address, PATIENCE, parties[name]))
+        LiveHolder(parties, name, home, lambda name: AggregatorConnection(crowd.address, PATIENCE, parties[name]))
         for name, home in homes.items()
     ]
     for holder in holders:

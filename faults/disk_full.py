@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from core.tasks.task import Task
-from core.wire.dialing import Line
+from core.wire.dialing import AggregatorConnection
 from faults.breaking import LEDGER_WRITES, Breaker
 from faults.crash_points import CLIENTS, RULES
 from faults.live import errors_of, homes_of, judge, start_workers
@@ -63,11 +63,11 @@ def one_trial(parties: Parties, folder: Path, task: Task, write: str, seed: int)
     async def story(world: World) -> list[str]:
         broken = [breaker]
         if write in LEDGER_WRITES:
-            broken = [holder.breaker for holder in world.holders.values()]
+            broken = list(world.breakers.values())
             for each in broken:  # record_release is made by two of three, whoever they are
                 each.fill_at(write, 1, 1)
         await world.play()
-        found = await world.conclude()
+        found = await world.end()
         if type(world.phase).__name__ != "Finished":
             found.append(f"the run ended as {type(world.phase).__name__}")
         if not any(each.seen["disk full"] for each in broken):
@@ -100,7 +100,9 @@ def _fill_and_empty(folder: Path, disk: Path, task: Task, outcome: Outcome, seed
     server.start()
     receipts: list[Noted] = []
     address = f"127.0.0.1:{server.port}"
-    workers = start_workers(parties, homes, task, lambda name: Line(address, PATIENCE, parties[name]), receipts)
+    workers = start_workers(
+        parties, homes, task, lambda name: AggregatorConnection(address, PATIENCE, parties[name]), receipts
+    )
     rng = random.Random(seed)  # noqa: S311
     ended = fills = 0
     while any(worker.is_alive() for worker in workers):

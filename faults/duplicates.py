@@ -6,20 +6,21 @@ The calls run side by side in one event loop, through the aggregator's lock and 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from client.participant import Submission
 from core.errors import Reason, Refused
 from core.tasks.task import Task
 from core.wire import federation_pb2 as pb
-from faults.actors import Client
+from core.wire.calls import Call
 from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
 from faults.task import known, slot_task
 from faults.trials import folders, run_world
 from faults.world import World
 from server.rules import RoundRules
+from simulation.party import Party
 
 CLIENTS, ROUNDS = 4, 5
 MOST_AT_ONCE = 64
@@ -38,42 +39,43 @@ def run(options: Options) -> Iterator[Outcome]:
     yield outcome
 
 
+class RepeatingWorld(World):
+    """Clients send every commitment and every update many times at once; the outcome judges what they get back."""
+
+    outcome: Outcome
+
+    async def carry(self, party: Party[Any], call: Call) -> Any:
+        if call.method not in ("Commit", "Submit"):
+            return await super().carry(party, call)
+        times = self.rng.randint(2, MOST_AT_ONCE)
+        send = super().carry
+        answers = await asyncio.gather(*(send(party, call) for _ in range(times)), return_exceptions=True)
+        self._judge(party.name, answers)
+        return next(answer for answer in answers if isinstance(answer, pb.Receipt))
+
+    def _judge(self, name: str, answers: Sequence[object]) -> None:
+        self.outcome.trials += 1
+        receipts = [answer for answer in answers if isinstance(answer, pb.Receipt)]
+        others = [answer for answer in answers if not isinstance(answer, pb.Receipt)]
+        # The round may be over, and its list closed, before the last of them is looked at; then it says so.
+        strange = [each for each in others if not _too_late(each)]
+        self.outcome.require(not strange, f"{name}: {strange[:1]}")
+        self.outcome.require(len({receipt.sha256 for receipt in receipts}) == 1, f"{name}: receipts differ")
+        first = sum(not receipt.repeated for receipt in receipts)
+        self.outcome.require(first == 1, f"{name}: {first} of {len(answers)} were taken as new")
+
+
 def _play(parties: Parties, folder: Path, task: Task, seed: int, outcome: Outcome) -> list[str]:
     async def story(world: World) -> list[str]:
-        for client in world.clients.values():
-            _send_often(client, outcome)
         await world.play()
-        return await world.conclude()
+        return await world.end()
 
-    return run_world(lambda: World(parties, folder, task, RULES, seed=seed), story)
+    def make() -> World:
+        world = RepeatingWorld(parties, folder, task, RULES, seed=seed)
+        world.outcome = outcome
+        return world
 
-
-def _send_often(client: Client, outcome: Outcome) -> None:
-    """Let this client send everything many times at once, and judge what it gets back."""
-    commit, submit = client.commit, client.submit
-
-    async def commit_often(submission: Submission) -> pb.Receipt:
-        return await _often(client, outcome, lambda: commit(submission))
-
-    async def submit_often(submission: Submission) -> pb.Receipt:
-        return await _often(client, outcome, lambda: submit(submission))
-
-    client.commit, client.submit = commit_often, submit_often  # type: ignore[method-assign]
-
-
-async def _often(client: Client, outcome: Outcome, send: Callable[[], Awaitable[pb.Receipt]]) -> pb.Receipt:
-    times = client.world.rng.randint(2, MOST_AT_ONCE)
-    answers = await asyncio.gather(*(send() for _ in range(times)), return_exceptions=True)
-    outcome.trials += 1
-    receipts = [answer for answer in answers if isinstance(answer, pb.Receipt)]
-    others = [answer for answer in answers if not isinstance(answer, pb.Receipt)]
-    # The round may be over, and its list closed, before the last of them is looked at; then it says so.
-    strange = [each for each in others if not _too_late(each)]
-    outcome.require(not strange, f"{client.name}: {strange[:1]}")
-    outcome.require(len({receipt.sha256 for receipt in receipts}) == 1, f"{client.name}: receipts differ")
-    first = sum(not receipt.repeated for receipt in receipts)
-    outcome.require(first == 1, f"{client.name}: {first} of {times} were taken as new")
-    return receipts[0]
+    return run_world(make, story)
 
 
 def _too_late(answer: object) -> bool:

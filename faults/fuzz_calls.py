@@ -10,7 +10,6 @@ from typing import Any
 
 import grpc
 from google.protobuf.message import Message
-from grpc_health.v1 import health
 
 from core.tasks.task import Task
 from core.wire.dialing import PARTY_KEY
@@ -20,7 +19,7 @@ from faults.parties import Parties
 from faults.trials import run_world
 from faults.world import World
 from server.rules import RoundRules
-from server.service import FederationService, KeyHoldingService, ObservationService
+from server.service import services_for
 
 CLIENTS = 3
 RULES = RoundRules(rounds=2, min_cohort=2, max_cohort=8, target=CLIENTS, gather_seconds=5, max_attempts=5)
@@ -73,7 +72,7 @@ def fuzz_a_run(
             if code in FORBIDDEN:
                 found.append(f"{call.name} ended as {code.name} {details}: {str(messages)[:500]}")
         await world.play()
-        return found + await world.conclude()
+        return found + await world.end()
 
     return run_world(lambda: World(parties, folder, task, RULES, seed=seed, scheme="paillier"), story), made
 
@@ -84,13 +83,9 @@ def _after(steps: int) -> Callable[[], bool]:
 
 
 def _handlers(world: World) -> dict[str, Callable[..., Any]]:
-    run = world.aggregator.coordinator
-    services = (
-        FederationService(run, plaintext=True),
-        KeyHoldingService(run, health.aio.HealthServicer(), plaintext=True),
-        ObservationService(run, plaintext=True),
-    )
-    return {name: getattr(each, name) for each in services for name in dir(type(each)) if name[0].isupper()}
+    services = services_for(world.aggregator.run, plaintext=True)
+    each_service = (services.federation, services.key_holding, services.observation)
+    return {name: getattr(each, name) for each in each_service for name in dir(type(each)) if name[0].isupper()}
 
 
 async def _call(handlers: dict[str, Callable[..., Any]], call: GoodCall) -> tuple[grpc.StatusCode, str]:

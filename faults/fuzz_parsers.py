@@ -21,6 +21,7 @@ from core.secagg.opening import OpenedSum, check_partial, combine, verify_opened
 from core.secagg.roles import adder_for
 from core.wire import federation_pb2 as pb
 from core.wire import messages as m
+from core.wire.calls import converse
 from core.wire.streams import model_from_bytes, model_of, read_chunks
 from faults.mutation import mutated, mutated_bytes
 from faults.world import World
@@ -53,7 +54,7 @@ class Reader:
 
 def readers(world: World) -> list[Reader]:
     """All readers, with good input from a run that is just about to open its first sum (Releasing)."""
-    attempt = world.aggregator.coordinator.attempt
+    attempt = world.aggregator.run.attempt
     assert attempt is not None
     order, closed = notices.open_sum(attempt, ()), notices.list_closed(attempt.closed_list()).list_closed
     return [*_of_messages(world, order, closed), *_of_numbers(world, attempt), *_of_files(world)]
@@ -62,8 +63,8 @@ def readers(world: World) -> list[Reader]:
 def _of_messages(world: World, order: pb.OpenSum, closed: pb.ListClosed) -> list[Reader]:
     round_, commitment = order.list.round, order.list.commitments[0]
     description = m.description_from_bytes(round_.description)
-    submission = next(iter(world.clients.values())).sent[-1]
-    holder = next(iter(world.holders.values())).holder
+    submission = next(iter(world.given.values()))[-1]
+    holder = next(iter(world.holders.values())).session.holder
     commit = pb.CommitRequest(commitment=commitment, train_seconds=1.0, encrypt_seconds=1.0)
     return [
         Reader("description", round_.description, m.description_from_bytes),
@@ -78,7 +79,7 @@ def _of_messages(world: World, order: pb.OpenSum, closed: pb.ListClosed) -> list
         Reader("header", m.submission_header_to_wire(submission.header), m.submission_header_from_wire),
         Reader("timings", commit, m.timings_from_wire),
         Reader("list order", order.list, lambda raw: holder.sign_list(list_order(raw))),
-        Reader("release order", order, lambda raw: holder.open_sum(release_order(raw), _nothing)),
+        Reader("release order", order, lambda raw: converse(holder.open_sum(release_order(raw)), _nothing)),
         Reader("chunk", pb.Chunk(header=pb.PayloadHeader(length=3, sha256=bytes(32))), lambda c: read_chunks([c], 99)),
         Reader("model chunk", pb.Chunk(header=pb.PayloadHeader(length=8, dtype="<f8", shape=[1])), _read_model),
     ]
@@ -86,9 +87,9 @@ def _of_messages(world: World, order: pb.OpenSum, closed: pb.ListClosed) -> list
 
 def _of_numbers(world: World, attempt: Any) -> list[Reader]:
     key, count = attempt.description.key, attempt.count
-    total, submission = attempt._adder.payload(), next(iter(world.clients.values())).sent[-1]
+    total, submission = attempt._adder.payload(), next(iter(world.given.values()))[-1]
     certificate = attempt.description.certificate
-    shares = [holder.holder.shares.open(certificate) for holder in world.holders.values()]
+    shares = [party.session.holder.shares.open(certificate) for party in world.holders.values()]
     partials = {share.holder: share.partial(total) for share in shares}
     opened = combine(key, 2, 3, total, partials).to_bytes(key)
     adder = adder_for(key, count)
@@ -105,8 +106,8 @@ def _of_numbers(world: World, attempt: Any) -> list[Reader]:
 
 
 def _of_files(world: World) -> list[Reader]:
-    identity = world.parties["keyholder-1"]
-    holder = world.holders["keyholder-1"].holder
+    identity = world.identities["keyholder-1"]
+    holder = world.holders["keyholder-1"].session.holder
     certificate = holder.shares.dealt()[-1].certificate
     share = world.folder / "keyholder-1" / "shares" / f"{certificate.serial:08d}.share"
     good = share.read_bytes()
@@ -126,7 +127,7 @@ def _of_files(world: World) -> list[Reader]:
         (card / CARD).write_bytes(raw)
         read_card(card)
 
-    ledger, broken = world.holders["keyholder-1"].ledger, world.folder / "broken"
+    ledger, broken = world.holders["keyholder-1"].session.holder.ledger, world.folder / "broken"
     ledger._database.first("PRAGMA wal_checkpoint(TRUNCATE)")  # all of it is in the one file now
 
     def read_ledger(raw: bytes) -> None:
@@ -142,7 +143,7 @@ def _of_files(world: World) -> list[Reader]:
             opened.close()
 
     return [
-        Reader("ledger file", (world.holders["keyholder-1"].state / "keyholder.sqlite").read_bytes(), read_ledger),
+        Reader("ledger file", world.ledger_of("keyholder-1").read_bytes(), read_ledger),
         Reader("roster", (identity.folder / ROSTER).read_bytes(), lambda raw: read_roster(raw, identity.registrar)),
         Reader("party card", (identity.folder / CARD).read_bytes(), read_a_card),
         Reader(

@@ -97,7 +97,7 @@ def one_run(parties: Parties, folder: Path, task: Task, seed: int, count: int, c
 async def fuzz(world: World, parties: Parties, count: int, rng: random.Random, codes: Counter[str]) -> list[str]:
     """Send so many malformed calls to a world that is being uploaded to; then it must go on as if nothing had been."""
     await world.play(until=lambda: isinstance(world.phase, Uploading))
-    server, port = await listen(world.aggregator.coordinator, "127.0.0.1:0")
+    server, port = await listen(world.aggregator.run, "127.0.0.1:0")
     wire = Wire(world, port, parties)
     found: list[str] = []
     left = iter(range(count))
@@ -115,4 +115,4 @@ async def fuzz(world: World, parties: Parties, count: int, rng: random.Random, c
     await wire.close()
     await server.stop(grace=None)
     await world.play()
-    return found + await world.conclude()
+    return found + await world.end()

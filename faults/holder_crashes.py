@@ -9,22 +9,18 @@ from pathlib import Path
 
 from core.errors import Reason, Refused
 from core.tasks.task import Task
+from core.wire.calls import converse
 from faults.breaking import LEDGER_WRITES
-from faults.holding import Holder
 from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
 from faults.task import known, slot_task
 from faults.trials import folders, run_world
-from faults.world import World
+from faults.world import ANSWERS, World
 from server.rules import RoundRules
 
 CLIENTS, ROUNDS = 3, 2
 RULES = RoundRules(rounds=ROUNDS, min_cohort=2, max_cohort=8, target=CLIENTS, gather_seconds=5)
-POINTS = [
-    f"{when} {what}"
-    for what in (*LEDGER_WRITES, "destroy", "sign", "release", "endorse")
-    for when in ("before", "after")
-]
+POINTS = [f"{when} {what}" for what in (*LEDGER_WRITES, "destroy", *ANSWERS) for when in ("before", "after")]
 
 
 def run(options: Options) -> Iterator[Outcome]:
@@ -57,37 +53,39 @@ def one_trial(parties: Parties, folder: Path, task: Task, point: str, seed: int)
     async def story(world: World) -> list[str]:
         nonlocal died
         rng = random.Random(seed)  # noqa: S311
-        holder = rng.choice(list(world.holders.values()))
-        holder.breaker.arm(point, rng.randint(1, ROUNDS))
+        name = rng.choice(list(world.holders))
+        world.breakers[name].arm(point, rng.randint(1, ROUNDS))
         await world.play()
-        died = holder.lives > 1
-        again = [sentence for each in world.holders.values() for sentence in asked_again(each)]
+        died = world.holder_lives[name] > 1
+        again = [sentence for each in world.holders for sentence in asked_again(world, each)]
         ended = type(world.phase).__name__
         wrong = [] if ended == "Finished" else [f"the run ended as {ended}"]
-        return wrong + again + await world.conclude()
+        return wrong + again + await world.end()
 
     scheme = "paillier" if seed % 4 == 0 else "plain"
     return run_world(lambda: World(parties, folder, task, RULES, seed=seed, scheme=scheme), story), died
 
 
-def asked_again(holder: Holder) -> list[str]:
+def asked_again(world: World, name: str) -> list[str]:
     """Ask for the last opening once more, and for the same round with a client left out."""
-    order = holder.opened
+    holder, order = world.holders[name].session.holder, world.opened_for.get(name)
     if order is None:
         return []
     found = []
-    (given,) = next(given for (what, id), given in reversed(holder.answers.items()) if what == "release")
-    repeated = holder.holder.open_sum(order, _nothing_to_fetch).partial
+    (given,) = next(
+        given for (who, what, _), given in reversed(world.answers.items()) if (who, what) == (name, "Release")
+    )
+    repeated = converse(holder.open_sum(order), _nothing_to_fetch).partial
     if repeated != given:
-        found.append(f"{holder.name} answers the same request otherwise the second time")
+        found.append(f"{name} answers the same request otherwise the second time")
     other = replace(order, contributors=order.contributors[:-1])
     try:
-        holder.holder.open_sum(other, _nothing_to_fetch)
+        converse(holder.open_sum(other), _nothing_to_fetch)
     except Refused as refusal:
         if refusal.reason is not Reason.ALREADY_RELEASED:
-            found.append(f"{holder.name} refuses a second sum of the round for {refusal.reason}")
+            found.append(f"{name} refuses a second sum of the round for {refusal.reason}")
     else:
-        found.append(f"{holder.name} opens a second sum of the round")
+        found.append(f"{name} opens a second sum of the round")
     return found
 
 

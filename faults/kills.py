@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from core.tasks.task import Task
-from core.wire.dialing import Line
+from core.wire.dialing import AggregatorConnection
 from faults.live import errors_of, homes_of, judge, start_workers
 from faults.oracle import Noted
 from faults.outcome import Options, Outcome, timed
@@ -59,7 +59,9 @@ def one_run(folder: Path, task: Task, kills: int, seed: int) -> tuple[list[str],
     server.start()
     receipts: list[Noted] = []
     address = f"127.0.0.1:{server.port}"
-    workers = start_workers(parties, homes, task, lambda name: Line(address, PATIENCE, parties[name]), receipts)
+    workers = start_workers(
+        parties, homes, task, lambda name: AggregatorConnection(address, PATIENCE, parties[name]), receipts
+    )
     back = []
     for _ in range(kills):
         if server.ends_within(rng.uniform(0.02, LONGEST_LIFE)):

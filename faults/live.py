@@ -16,21 +16,23 @@ from typing import Any
 
 import grpc
 
-from client.connection import ClientConnection
-from client.participant import Participant, Submission
-from core.clock import today
+from client.connection import run_session as take_part
+from client.participant import Participant
+from client.session import ClientSession
+from core.clock import SYSTEM_CLOCK
 from core.errors import GrokfedError
 from core.federated import initial_model
 from core.tasks.task import Task
 from core.wire import federation_pb2 as pb
-from core.wire.dialing import Line
-from faults.actors import POLICY
+from core.wire.calls import Call
+from core.wire.dialing import AggregatorConnection
 from faults.oracle import Evidence, Noted, violations
-from faults.parties import Parties
-from keyholder.connection import HolderConnection
+from faults.parties import POLICY, Parties
+from keyholder.connection import run_session as hold
 from keyholder.difference import DifferenceRule
 from keyholder.holder import KeyHolder
 from keyholder.ledger import Ledger
+from keyholder.session import HolderSession
 from server.records import FILE
 from server.rules import RoundRules
 from server.run import ActiveRun
@@ -40,8 +42,8 @@ from server.store import Store
 
 RUN = "0123456789abcdef"
 GOODBYE_SECONDS = 10.0
-Dial = Callable[[str], Line]
-"""Gives a party's line to the aggregator, by the party's name."""
+Dial = Callable[[str], AggregatorConnection]
+"""Opens a party's connection to the aggregator, given the party's name."""
 
 
 class Worker(threading.Thread):
@@ -61,31 +63,20 @@ class Worker(threading.Thread):
         raise NotImplementedError
 
 
-class NotingConnection(ClientConnection):
-    """The product's client, which also writes down every receipt it is given."""
+class _Noting:
+    """A connection, which also writes down every receipt that a client is given."""
 
-    def __init__(self, line: Line, participant: Participant, values: int, notes: list[Noted]) -> None:
-        super().__init__(line, participant, values)
-        self._notes = notes
-        self._what = ""
+    def __init__(self, connection: AggregatorConnection, participant: Participant, notes: list[Noted]) -> None:
+        self._connection, self._participant, self._notes = connection, participant, notes
+        self.address = connection.address
+        self.subscribe = connection.subscribe
 
-    def _commit(self, opened: pb.RoundOpened) -> None:
-        self._what = "commit"
-        super()._commit(opened)
-
-    def _upload(self, message: pb.ListClosed) -> None:
-        self._what = "submit"
-        super()._upload(message)
-
-    def _taken(self, submission: Submission, send: Callable[[], Any]) -> bool:
-        def noted() -> Any:
-            receipt = send()
+    def carry(self, call: Call) -> Any:
+        reply, submission = self._connection.carry(call), self._participant.last
+        if isinstance(reply, pb.Receipt) and submission is not None:
             id = submission.header.id
-            note = Noted(self._participant.name, id.round, id.attempt, self._what, receipt.sha256)
-            self._notes.append(note)
-            return receipt
-
-        return super()._taken(submission, noted)
+            self._notes.append(Noted(self._participant.name, id.round, id.attempt, call.method.lower(), reply.sha256))
+        return reply
 
 
 class LiveClient(Worker):
@@ -94,13 +85,13 @@ class LiveClient(Worker):
     def __init__(self, parties: Parties, name: str, task: Task, dial: Dial, notes: list[Noted]) -> None:
         super().__init__(name)
         self._dial, self._notes = dial, notes
-        self._values = len(initial_model(task, 0))
         load: Callable[[int, int], Any] = lambda seed, number: task.prepare(task.generate(seed, number))  # noqa: E731
-        self._participant = Participant(parties[name], task, POLICY, load, today)
+        self._participant = Participant(parties[name], task, POLICY, load, SYSTEM_CLOCK)
 
     def work(self) -> None:
-        with self._dial(self.name) as line:
-            NotingConnection(line, self._participant, self._values, self._notes).take_part()
+        with self._dial(self.name) as connection:
+            noting: Any = _Noting(connection, self._participant, self._notes)
+            take_part(noting, ClientSession(self._participant))
 
 
 class LiveHolder(Worker):
@@ -113,9 +104,9 @@ class LiveHolder(Worker):
     def work(self) -> None:
         ledger = Ledger(self._state)
         try:
-            holder = KeyHolder(self._identity, POLICY, ledger, DifferenceRule.REPORT, today)
-            with self._dial(self.name) as line:
-                HolderConnection(line, holder).serve()
+            holder = KeyHolder(self._identity, POLICY, ledger, DifferenceRule.REPORT, SYSTEM_CLOCK)
+            with self._dial(self.name) as connection:
+                hold(connection, HolderSession(holder))
         finally:
             ledger.close()
 

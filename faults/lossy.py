@@ -18,7 +18,7 @@ import grpc
 import tenacity
 
 from core.tasks.task import Task
-from core.wire.dialing import Line
+from core.wire.dialing import AggregatorConnection
 from faults.live import LiveServer, errors_of, homes_of, judge, start_workers
 from faults.oracle import Noted
 from faults.outcome import Options, Outcome, timed
@@ -119,8 +119,8 @@ def one_run(folder: Path, task: Task, rounds: int, seed: int) -> tuple[list[str]
     server.stay = threading.Event()
     address = server.begin()
 
-    def dial(name: str) -> Line:
-        line = Line(address, PATIENCE, parties[name])
+    def dial(name: str) -> AggregatorConnection:
+        line = AggregatorConnection(address, PATIENCE, parties[name])
         networks.append(LossyNetwork(LOST, f"{name}.{seed}"))
         line.channel = grpc.intercept_channel(line.channel, networks[-1])
         return line

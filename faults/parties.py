@@ -15,10 +15,12 @@ from core.identity.key_file import read_passphrase
 from core.identity.party import CERTIFICATE, KEYS, SHARES, PartyIdentity, load_identity, read_private_keys
 from core.identity.roster import Role, Roster
 from core.identity.signing import SigningKey
+from core.policy import Policy
 from registrar.dealer import Dealer
 from registrar.federation import make_federation
 from registrar.folder import load_registrar
 
+POLICY = Policy(min_cohort=2, insecure_demo_keys=True, allow_plain=True)
 BITS = 256
 """Of round keys: small, because nothing is secret here."""
 MEMORY = Path("/dev/shm")  # noqa: S108  a place, not a file

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from core.tasks.task import Task
-from core.wire.dialing import Line
+from core.wire.dialing import AggregatorConnection
 from faults.live import errors_of, homes_of, judge, start_workers
 from faults.oracle import Noted
 from faults.outcome import Options, Outcome, timed
@@ -49,7 +49,9 @@ def one_run(folder: Path, task: Task, seconds: float, outcome: Outcome, *, silen
     network, watcher = FaultyNetwork(address), Watcher(parties, address)
     receipts: list[Noted] = []
     network.slow(RATE)
-    workers = start_workers(parties, homes, task, lambda name: Line(network.address, PATIENCE, parties[name]), receipts)
+    workers = start_workers(
+        parties, homes, task, lambda name: AggregatorConnection(network.address, PATIENCE, parties[name]), receipts
+    )
     watcher.wait_for(lambda told: told.round >= 2, PATIENCE)
     network.stall()
     if not silent:

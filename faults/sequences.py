@@ -21,19 +21,21 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
+from client.session import WITHOUT_US
 from core.errors import Reason, Refused
-from core.protocol import AttemptId
 from core.tasks.task import Task
-from faults.actors import NOT_OURS, Actor, Client
-from faults.breaking import LEDGER_WRITES, WRITES
-from faults.holding import Holder
+from core.wire import federation_pb2 as pb
+from core.wire.calls import Ask, Call, Upload
+from faults.breaking import LEDGER_WRITES, WRITES, Breaker
 from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
 from faults.task import known, slot_task
-from faults.world import World
+from faults.world import Client, Holder, World
 from keyholder.difference import DifferenceRule
 from server import states
 from server.rules import RoundRules
+from simulation.direct import UnavailableError
+from simulation.party import Party
 
 CLIENTS, ROUNDS = 4, 2
 LONGEST = 400
@@ -45,7 +47,7 @@ RULES = RoundRules(
     rounds=ROUNDS, min_cohort=2, max_cohort=8, target=3, gather_seconds=5, round_seconds=20, upload_seconds=20,
     answer_seconds=5, patience_seconds=100, max_attempts=4,
 )  # fmt: skip
-EXPECTED = {*NOT_OURS, Reason.NOT_COMMITTED, Reason.NOT_ENROLLED, Reason.WRONG_DIGEST, Reason.WRONG_DESCRIPTION}
+EXPECTED = {*WITHOUT_US, Reason.NOT_COMMITTED, Reason.NOT_ENROLLED, Reason.WRONG_DIGEST, Reason.WRONG_DESCRIPTION}
 """Refusals of what a confused client repeats."""
 AGGREGATOR_WRITES = [*WRITES, "set_state closing", "set_state releasing"]
 clients, holders = st.integers(0, CLIENTS - 1), st.integers(0, 2)
@@ -84,6 +86,10 @@ class FaultMachine(RuleBasedStateMachine):
         client: Client = list(self.world.clients.values())[number]
         return client
 
+    def breaker_of(self, number: int) -> Breaker:
+        breakers: dict[str, Breaker] = self.world.breakers
+        return breakers[self.holder(number).name]
+
     def holder(self, number: int) -> Holder:
         holder: Holder = list(self.world.holders.values())[number]
         return holder
@@ -94,19 +100,17 @@ class FaultMachine(RuleBasedStateMachine):
     def go_on(self, steps: int) -> None:
         """Let whoever has something to do, do it."""
         for _ in range(steps):
-            ready = [actor for actor in self.world.actors if not actor.idle]
-            if ready:
-                self.wait(self.world.rng.choice(ready).step())
+            self.wait(self.world.step())
 
     @rule(number=clients)
     def client_moves(self, number: int) -> None:
         if not self.client(number).idle:
-            self.wait(self.client(number).step())
+            self.wait(self.world.move(self.client(number)))
 
     @rule(number=holders)
     def holder_moves(self, number: int) -> None:
         if not self.holder(number).idle:
-            self.wait(self.holder(number).step())
+            self.wait(self.world.move(self.holder(number)))
 
     @rule(seconds=st.sampled_from([0.1, 1.0, 6.0, 21.0]))
     def time_passes(self, seconds: float) -> None:
@@ -115,25 +119,25 @@ class FaultMachine(RuleBasedStateMachine):
     @rule(number=clients)
     def client_is_late(self, number: int) -> None:
         """Everyone else does all there is to do, then a deadline passes; the late one moves only after it."""
-        self.move([actor for actor in self.world.actors if actor is not self.client(number)])
+        self.move([party for party in self.world.parties if party is not self.client(number)])
         self.wait(self.world.pass_time())
         self.move([self.client(number)])
 
     @rule(number=clients)
     def client_uploads_late(self, number: int) -> None:
         """It has committed; the others upload, the deadline passes, and then it uploads too."""
-        self.move(self.world.actors, until=states.Uploading)
+        self.move(self.world.parties, until=states.Uploading)
         self.move([client for client in self.world.clients.values() if client is not self.client(number)])
         self.wait(self.world.pass_time())
         self.move([self.client(number)])
 
-    def move(self, actors: Sequence[Actor], until: type[states.Phase] | None = None) -> None:
+    def move(self, parties: Sequence[Party[Any]], until: type[states.Phase] | None = None) -> None:
         """Let them move until they have nothing to do, or the run is in that phase."""
         for _ in range(MOST_MOVES):
-            ready = [actor for actor in actors if not actor.idle]
-            if not ready or (until is not None and isinstance(self.world.phase, until)):
+            if until is not None and isinstance(self.world.phase, until):
                 return
-            self.wait(self.world.rng.choice(ready).step())
+            if not self.wait(self.world.step(parties)):
+                return
 
     # -------------------------------------------------------------------------------- clients at fault
 
@@ -147,35 +151,34 @@ class FaultMachine(RuleBasedStateMachine):
 
     @rule(number=clients)
     def client_vanishes(self, number: int) -> None:
-        self.wait(self.client(number).vanish())
+        self.wait(self.client(number).stop())
 
     @rule(number=clients, which=st.integers(0, 9), times=st.integers(1, 3))
     def client_repeats_a_commitment(self, number: int, which: int, times: int) -> None:
         """Of this round (a duplicate) or of one before (too late)."""
-        client = self.client(number)
-        if client.sent:
-            submission = client.sent[which % len(client.sent)]
-            for _ in range(times):
-                self.tolerate(client.commit(submission))
+        self.repeat(number, which, times, "Commit")
 
     @rule(number=clients, which=st.integers(0, 9), times=st.integers(1, 3))
     def client_repeats_an_update(self, number: int, which: int, times: int) -> None:
         """Of this round, too early, twice, or too late."""
+        self.repeat(number, which, times, "Submit")
+
+    def repeat(self, number: int, which: int, times: int, method: str) -> None:
+        """Send one of a client's submissions again."""
         client = self.client(number)
-        if client.sent:
-            submission = client.sent[which % len(client.sent)]
-            for _ in range(times):
-                self.tolerate(client.submit(submission))
+        given = self.world.given[client.name]
+        for _ in range(times if given else 0):
+            self.tolerate(self.world.send_again(client, given[which % len(given)], method))
 
     @rule(number=clients, other=clients)
     def client_sends_what_belongs_to_another(self, number: int, other: int) -> None:
         client, from_whom = self.client(number), self.client(other)
-        if from_whom.sent and client is not from_whom:
-            borrowed = from_whom.sent[-1]
-            refused = self.tolerate(client.submit(borrowed), also={Reason.COMMITMENT_SIGNATURE})
-            assert refused, f"an update of {from_whom.name} was taken from {client.name}"
-            refused = self.tolerate(client.commit(borrowed), also={Reason.COMMITMENT_SIGNATURE})
-            assert refused, f"a commitment of {from_whom.name} was taken from {client.name}"
+        for borrowed in self.world.given[from_whom.name][-1:] if client is not from_whom else ():
+            for method in ("Submit", "Commit"):
+                sent = self.world.send_again(client, borrowed, method)
+                assert self.tolerate(sent, also={Reason.COMMITMENT_SIGNATURE}), (
+                    f"a {method} of {from_whom.name} was accepted from {client.name}"
+                )
 
     def tolerate(self, work: Coroutine[Any, Any, Any], also: frozenset[Reason] | set[Reason] = frozenset()) -> bool:
         """Whether it was refused, for a reason that fits."""
@@ -195,26 +198,35 @@ class FaultMachine(RuleBasedStateMachine):
 
     @rule(number=holders)
     def holder_starts_again(self, number: int) -> None:
-        self.wait(self.holder(number).restart())
+        self.wait(self.world.restart_holder(self.holder(number)))
 
     @rule(number=holders, when=st.sampled_from(["before", "after"]), write=st.sampled_from(LEDGER_WRITES))
     def holder_will_die_at_a_write(self, number: int, when: str, write: str) -> None:
-        self.holder(number).breaker.arm(f"{when} {write}")
+        self.breaker_of(number).arm(f"{when} {write}")
 
     @rule(number=holders)
     def holder_declines(self, number: int) -> None:
         phase, holder = self.world.phase, self.holder(number)
         if isinstance(phase, states.Closing | states.Releasing):
-            id = AttemptId(self.world.run, phase.round, phase.attempt)
-            self.wait(holder.decline(id, Refused(Reason.TOO_SIMILAR, "declined at random")))
+            self.answer(holder, phase.attempt, "DeclineTask", pb.Decline(reason="too_similar", sentence="at random"))
 
     @rule(number=holders)
     def holder_answers_for_another_attempt(self, number: int) -> None:
-        phase, member = self.world.phase, self.holder(number).member
+        phase, holder = self.world.phase, self.holder(number)
         if isinstance(phase, states.Attempted):
-            id = AttemptId(self.world.run, phase.round, phase.attempt + 1)
-            self.wait(self.world.call("release", lambda a: a.holders.release(member, id, b"", 0.0, "")))
-            self.wait(self.world.call("sign", lambda a: a.holders.list_signed(member, id, bytes(64))))
+            self.answer(holder, phase.attempt + 1, "SignList", pb.ListSignature(signature=bytes(64)))
+            header = pb.ReleaseHeader(run=self.world.run, round=phase.round, attempt=phase.attempt + 1, length=1)
+            release = Upload("Release", pb.ReleaseRequest(header=header), b"x")
+            self.wait(self.answered(holder, release))
+
+    def answer(self, holder: Holder, attempt: int, method: str, message: Any) -> None:
+        """Send an answer in a holder's name, whatever it was asked."""
+        message.run, message.round, message.attempt = self.world.run, self.world.phase.round, attempt
+        self.wait(self.answered(holder, Ask(method, message)))
+
+    async def answered(self, holder: Holder, call: Call) -> None:
+        with contextlib.suppress(UnavailableError):
+            await self.world.carry(holder, call)
 
     # -------------------------------------------------------------------------------- the aggregator at fault
 
@@ -224,15 +236,15 @@ class FaultMachine(RuleBasedStateMachine):
 
     @rule(when=st.sampled_from(["before", "after"]), write=st.sampled_from(AGGREGATOR_WRITES))
     def aggregator_will_die_at_a_write(self, when: str, write: str) -> None:
-        self.world.aggregator.breaker.arm(f"{when} {write}")
+        self.world.breaker.arm(f"{when} {write}")
 
     @rule(writes=st.integers(1, 3))
     def aggregators_disk_is_full(self, writes: int) -> None:
-        self.world.aggregator.breaker.fill(writes)
+        self.world.breaker.fill(writes)
 
     @rule(number=holders)
     def holders_disk_is_full(self, number: int) -> None:
-        self.holder(number).breaker.fill(1)
+        self.breaker_of(number).fill(1)
 
     # -------------------------------------------------------------------------------- the end
 
@@ -257,7 +269,7 @@ class FaultMachine(RuleBasedStateMachine):
             raise
         ending = type(self.world.phase).__name__
         self.endings[ending] = self.endings.get(ending, 0) + 1
-        found: list[str] = halfway + await self.world.conclude()
+        found: list[str] = halfway + await self.world.end()
         return found
 
 

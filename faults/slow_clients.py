@@ -21,7 +21,7 @@ from core.protocol import AttemptId, SubmissionHeader, digest
 from core.tasks.task import Task
 from core.wire import federation_pb2 as pb
 from core.wire import federation_pb2_grpc as rpc
-from core.wire.dialing import Line, channel_options
+from core.wire.dialing import AggregatorConnection, channel_options
 from core.wire.messages import submission_header_to_wire
 from faults import crowd
 from faults.crowd import Crowd, payloads_of
@@ -77,7 +77,7 @@ def one_run(folder: Path, task: Task, slow: int, deadline: float, outcome: Outco
     address = f"127.0.0.1:{server.port}"
     together = Crowd(parties, task, address, payloads_of(parties, homes, task, count), [])
     holders: list[Worker] = [
-        LiveHolder(parties, name, home, lambda name: Line(address, PATIENCE, parties[name]))
+        LiveHolder(parties, name, home, lambda name: AggregatorConnection(address, PATIENCE, parties[name]))
         for name, home in homes.items()
     ]
     for holder in holders:

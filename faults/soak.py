@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from core.tasks.task import Task
-from core.wire.dialing import Line
+from core.wire.dialing import AggregatorConnection
 from faults.live import errors_of, homes_of, judge, start_workers
 from faults.memory import resident_mb
 from faults.oracle import Noted
@@ -53,7 +53,9 @@ def one_run(folder: Path, task: Task, rounds: int) -> tuple[list[str], tuple[flo
     server.start()
     receipts: list[Noted] = []
     address = f"127.0.0.1:{server.port}"
-    workers = start_workers(parties, homes, task, lambda name: Line(address, PATIENCE, parties[name]), receipts)
+    workers = start_workers(
+        parties, homes, task, lambda name: AggregatorConnection(address, PATIENCE, parties[name]), receipts
+    )
     seen: list[tuple[int, float, float]] = []
     while not server.ends_within(PAUSE):
         seen.append((_completed(folder / "server" / FILE), server.memory_mb(), resident_mb()))

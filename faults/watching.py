@@ -11,7 +11,7 @@ import grpc
 
 from core.wire import federation_pb2 as pb
 from core.wire import federation_pb2_grpc as rpc
-from core.wire.dialing import Line
+from core.wire.dialing import AggregatorConnection
 from faults.parties import Parties
 
 
@@ -23,7 +23,7 @@ class Watcher(threading.Thread):
         self.began: dict[tuple[str, int], float] = {}
         self.last = pb.Progress()
         self._changed = threading.Condition()
-        self._line = Line(address, 5.0, parties["server"])
+        self._line = AggregatorConnection(address, 5.0, parties["server"])
         self.start()
 
     def run(self) -> None:

@@ -1,50 +1,69 @@
-"""A whole federation in one process, moved one step at a time: real rules, store, key holders and clients.
+"""An in-process federation in which everything can be broken, and which notes what the judge wants to know.
 
-Who moves next is drawn from a seed, so every trial can be repeated (but for keys and noise, which are always fresh).
-Time is a number that is moved on when nobody has anything to do. The aggregator can be killed at any point that
-faults/breaking.py names: its files are copied as they lie there in that moment, and a new one takes them up.
+The aggregator can be killed at any point that faults/breaking.py names: its files are copied as they lie there in that
+moment, and a new one takes them up. A key holder can be killed around every write of its ledger and every answer.
 """
 
 from __future__ import annotations
 
-import random
+import asyncio
 import shutil
-from collections.abc import Awaitable, Callable, Iterable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from client.participant import Submission
-from core.errors import StorageError
+from client.session import WITHOUT_US, ClientSession, commit_call, submit_call
+from core.errors import GrokfedError, Reason, Refused, RunFailedError, StorageError
 from core.federated import initial_model
+from core.identity.party import PartyIdentity
 from core.protocol import AttemptId
 from core.secagg.opening import OpenedSum
 from core.tasks.task import Task
 from core.wire import federation_pb2 as pb
-from faults.actors import Actor, Client
-from faults.aggregator import Aggregator
-from faults.breaking import Breaker, Crash
-from faults.holding import Holder
+from core.wire.calls import Ask, Call, Upload
+from faults.breaking import Breaker, Crash, break_ledger, break_store
 from faults.oracle import Evidence, Noted, violations
-from faults.parties import BITS, Parties
+from faults.parties import BITS, POLICY, Parties
 from keyholder.difference import DifferenceRule
-from server import states
+from keyholder.orders import ReleaseOrder, release_order
+from keyholder.session import HolderSession
 from server.records import FILE
-from server.rounds import next_wakeup
 from server.rules import RoundRules
 from server.settings import RunSettings
+from server.store import Store
+from simulation.direct import DirectAggregator, DirectStream, UnavailableError
+from simulation.in_process import InProcessFederation, Options
+from simulation.party import Party
 
 T = TypeVar("T")
-MOST_STEPS = 200_000
+Client: TypeAlias = Party[ClientSession]
+Holder: TypeAlias = Party[HolderSession]
 SPARE_KEYS = 12
+ANSWERS = ("SignList", "Release", "EndorseModel")
+HONEST_DECLINES = (Reason.TOO_SIMILAR, Reason.ROUND_NOT_OPEN, Reason.ALREADY_RELEASED)
+"""Why a key holder may decline what an honest aggregator asks: the last, if it lent its share for an attempt that others
+then declined. Any other reason says that the aggregator lied or forgot."""
 
 
-class World:
-    """One trial. `surprises` is what should not happen to honest parties; the oracle judges the rest."""
+class World(InProcessFederation):
+    """One trial. `surprises` is what should not happen to honest parties; the oracle judges the rest.
+
+    Attributes:
+        breaker, breakers: of the aggregator, and of each key holder by name.
+        given: every submission that a client ever made, by its name, for scenarios that repeat one.
+        answers: every answer of a holder, by its name, the call and the attempt: one answer each, however often asked.
+        opened_for: the last order that each holder lent its share for.
+        vanishes: whether a client vanishes at a moment: before its commitment ("commit"), before its update ("upload"),
+            or in the middle of it ("transfer").
+    """
 
     def __init__(
         self,
-        parties: Parties,
+        registered: Parties,
         folder: Path,
         task: Task,
         rules: RoundRules,
@@ -56,56 +75,80 @@ class World:
         breaker: Breaker | None = None,
         keys: int | None = None,
     ) -> None:
-        self.parties, self.folder, self.task, self.rules = parties, folder, task, rules
-        self.settings = RunSettings(task.name, scheme, BITS, 0, rules, insecure_demo_keys=True)
+        self.registered, self.rules = registered, rules
         self.values = len(initial_model(task, 0))
-        self.rng = random.Random(seed)  # noqa: S311  it decides who moves next, and nothing secret
-        self.now = 0.0
-        self.run = ""
         self.lives = 0
+        self.holder_lives: dict[str, int] = defaultdict(int)
         self.receipts: list[Noted] = []
         self.opened: dict[tuple[int, int], list[float]] = {}
         self.surprises: list[str] = []
-        shares = parties.dealt(keys or rules.rounds + SPARE_KEYS, scheme)
-        for name in parties.holders:
-            shutil.copytree(shares / name, folder / name)
         self.breaker = breaker or Breaker()
-        self.aggregator = self._born(folder / "server-1")
-        names = parties.clients if clients is None else clients
-        self.clients = {name: Client(self, name) for name in names}
-        self.holders = {name: Holder(self, name, folder / name, rule) for name in parties.holders}
+        self.breakers: dict[str, Breaker] = {}
+        self.given: dict[str, list[Submission]] = defaultdict(list)
+        self.answers: dict[tuple[str, str, AttemptId], set[bytes]] = defaultdict(set)
+        self.opened_for: dict[str, ReleaseOrder] = {}
+        self.vanishes: Callable[[str, str], bool] = lambda _name, _moment: False
+        shares = registered.dealt(keys or rules.rounds + SPARE_KEYS, scheme)
+        identities = dict(registered.identities)
+        for name in registered.holders:
+            shutil.copytree(shares / name, folder / name)
+            identities[name] = replace(registered[name], folder=folder / name)
+        settings = RunSettings(task.name, scheme, BITS, 0, rules, insecure_demo_keys=True)
+        names = None if clients is None else frozenset(clients)
+        super().__init__(folder, identities, settings, task, Options(names, rule, POLICY, seed=seed))
 
     @property
-    def actors(self) -> list[Actor]:
-        return [*self.clients.values(), *self.holders.values()]
+    def run(self) -> str:
+        """The name of the run."""
+        return self.aggregator.run.context.id
 
-    @property
-    def phase(self) -> states.Phase:
-        return self.aggregator.coordinator.phase
+    # -------------------------------------------------------------------------------- parties that break
 
-    @property
-    def over(self) -> bool:
-        return isinstance(self.phase, states.Finished | states.Failed)
-
-    # -------------------------------------------------------------------------------- the aggregator
-
-    def _born(self, folder: Path) -> Aggregator:
-        """An aggregator from what lies in `folder`; if it dies at its birth, the next one."""
+    def new_aggregator(self, folder: Path, resume: str | None = None) -> DirectAggregator:
+        """Start an aggregator from what lies in `folder`; if it dies at once, the next one."""
         self.lives += 1
         try:
-            born = Aggregator(self, folder, self.breaker)
+            born = DirectAggregator(
+                folder, self.identities["server"], self.settings, self.task, lambda: self.now,
+                resume=resume, store=self._breakable,
+            )  # fmt: skip
         except (Crash, StorageError):
-            return self._born(self._left_behind(folder))
-        self.run = born.run
+            return self.new_aggregator(self._left_behind(folder), resume)
         self._watch(born)
         return born
 
-    def _watch(self, aggregator: Aggregator) -> None:
+    def _breakable(self, folder: Path) -> Store:
+        store = Store(folder)
+        break_store(store, self.breaker)
+        return store
+
+    def new_holder(self, identity: PartyIdentity) -> HolderSession:
+        """Start a key holder whose ledger and shares can be broken."""
+        session, breaker = super().new_holder(identity), Breaker()
+        self.breakers[identity.name] = breaker
+        self.holder_lives[identity.name] += 1
+        break_ledger(session.holder.ledger, breaker)
+        destroy = session.holder.shares.destroy
+
+        def broken(serial: int) -> None:
+            """A share is destroyed after the ledger's entry: two points more."""
+            breaker.reach("before destroy")
+            destroy(serial)
+            breaker.reach("after destroy")
+
+        session.holder.shares.destroy = broken  # type: ignore[method-assign]
+        return session
+
+    def ledger_of(self, name: str) -> Path:
+        """The file of a holder's ledger."""
+        return self.folder / name / "keyholder.sqlite"
+
+    def _watch(self, aggregator: DirectAggregator) -> None:
         """Look at every sum that is opened."""
         keep = aggregator.store.keep_opened
 
         def watched(id: AttemptId, raw: bytes) -> None:
-            attempt = aggregator.coordinator.attempt
+            attempt = aggregator.run.attempt
             assert attempt is not None
             key, count = attempt.description.key, attempt.count
             cohort = attempt.cohort(OpenedSum.from_bytes(key, count, raw))
@@ -114,8 +157,10 @@ class World:
 
         vars(aggregator.store)["keep_opened"] = watched
 
+    # -------------------------------------------------------------------------------- the aggregator's lives
+
     def _left_behind(self, folder: Path) -> Path:
-        """A copy of the files as they lie there now, and nobody to break them any more."""
+        """A copy of the files as they lie there now, with nothing to break them any more."""
         self.breaker = Breaker()
         copy = self.folder / f"server-{self.lives + 1}"
         shutil.copytree(folder, copy)
@@ -124,121 +169,176 @@ class World:
     async def start(self) -> None:
         """Take up the run, whatever the store says of it."""
         try:
-            await self.aggregator.coordinator.start()
+            await super().start()
         except Crash:
             await self.restart()
 
     async def restart(self) -> None:
-        """Kill the aggregator and start it again. Everyone's connection breaks; some have read what was sent before."""
-        copy = self._left_behind(self.aggregator.folder)
+        """Kill the aggregator and start it again from its files."""
         old = self.aggregator
-        self._forget_connections()
+        copy = self._left_behind(old.folder)
+        await self.lose_streams()
         with suppress(Crash):
-            await old.close()
-        self.aggregator = self._born(copy)
+            await old.run.close()
+        self.aggregator = self.new_aggregator(copy, old.run.context.id)
         await self.start()
 
-    def _forget_connections(self) -> None:
-        for actor in self.actors:
-            if actor.inbox is not None:
-                actor.inbox.ended = True
-                if self.rng.random() < 0.5:
-                    actor.inbox.unread.clear()
-        if not self.over:
-            return
-        for actor in self.actors:
-            actor.done = False  # who did not hear that the run is over will come back and ask
+    async def drop(self, stream: DirectStream) -> None:
+        with suppress(Crash):  # the aggregator is dead already
+            await super().drop(stream)
 
-    async def call(self, name: str, send: Callable[[Aggregator], Awaitable[T]]) -> T:
-        """One call of a party, repeated until it is answered. The answer may be lost on the way."""
-        while True:
-            try:
-                self.aggregator.breaker.reach(f"before call {name}")
-                answer = await send(self.aggregator)
-                self.aggregator.breaker.reach(f"before answer {name}")
-            except Crash:
-                await self.restart()
-                continue
-            except StorageError:
-                await self._start_again_if_stopped()
-                continue
-            await self._start_again_if_stopped()
-            with suppress(Crash):
-                self.aggregator.breaker.reach(f"after answer {name}")
-                return answer
+    async def call(self, name: str, send: Callable[[DirectAggregator], Awaitable[T]]) -> T:
+        """Send one call; it, or its answer, may be lost because the aggregator dies.
+
+        Raises UnavailableError if there was no answer.
+        """
+        answered = False
+        try:
+            self.breaker.reach(f"before call {name}")
+            answer = await send(self.aggregator)
+            self.breaker.reach(f"before answer {name}")
+            answered = True
+            self.breaker.reach(f"after answer {name}")
+        except Crash:
             await self.restart()
-            return answer
+            if not answered:
+                raise UnavailableError("the aggregator died") from None
+        finally:
+            await self._start_again_if_stopped()
+        return answer
 
     async def _start_again_if_stopped(self) -> None:
-        """An aggregator that could not write down what it did has stopped; somebody starts it again."""
-        ended = self.aggregator.coordinator.ended
+        """Start an aggregator again that stopped because it could not write down what it did."""
+        ended = self.aggregator.run.ended
         if ended.done() and ended.exception() is not None:
             await self.restart()
 
-    # -------------------------------------------------------------------------------- moving
+    async def tick(self) -> None:
+        with suppress(UnavailableError, StorageError):
+            await self.call("tick", lambda aggregator: aggregator.run.tick())
 
-    async def play(self, *, until: Callable[[], bool] | None = None, most: int = MOST_STEPS) -> None:
-        """Let everyone move in random order until the run is over and all know it."""
-        for _ in range(most):
-            if until is not None and until():
-                return
-            ready = [actor for actor in self.actors if not actor.idle]
-            if ready:
-                await self.rng.choice(ready).step()
-            elif self.over:
-                return
-            else:
-                await self.pass_time()
-        self.surprises.append(f"not over after {most} steps, in {type(self.phase).__name__}")
+    # -------------------------------------------------------------------------------- calls
 
-    async def pass_time(self, seconds: float | None = None) -> None:
-        """Move on to when something is due, or by so many seconds."""
-        coordinator = self.aggregator.coordinator
-        if seconds is None:
-            due = next_wakeup(coordinator.state, self.rules)
-            seconds = max(0.0, (due or self.now) - self.now) if not self._waits_for_key() else 0.5
-        self.now += seconds
+    async def move(self, party: Party[Any]) -> None:
+        """Let one party do one thing; a holder that dies of it is started again."""
+        try:
+            await party.step()
+        except Crash:
+            await self.restart_holder(party)
 
-        async def tick(aggregator: Aggregator) -> None:
-            await aggregator.coordinator.tick()
+    async def restart_holder(self, party: Holder) -> None:
+        """Kill a key holder and start it again from its files."""
+        party.session.holder.ledger.close()
+        await party.restart()
 
-        await self.call("tick", tick)
+    async def subscribe(self, party: Party[Any]) -> DirectStream:
+        call: Ask = party.session.subscription()
+        return await self.call(call.method, lambda aggregator: aggregator.subscribe(party.identity, call))
 
-    def _waits_for_key(self) -> bool:
-        return isinstance(self.phase, states.Waiting) and not self.phase.key_ready
+    async def deliver(self, party: Party[Any], call: Call) -> Any:
+        """Make one call; note what a client was promised and what a holder answered."""
+        if party.name in self.clients:
+            return await self._deliver_for_client(party, call)
+        return await self._deliver_for_holder(party, call)
 
-    def note(self, client: str, submission: Submission, what: str, receipt: pb.Receipt) -> None:
+    async def carry(self, party: Party[Any], call: Call) -> Any:
+        """Make one call for a party, and nothing more."""
+        return await self.call(call.method, lambda aggregator: aggregator.carry(party.identity, call))
+
+    async def _deliver_for_client(self, client: Client, call: Call) -> Any:
+        submission = client.session.participant.last
+        if call.method == "Commit" and submission is not None:
+            if submission not in self.given[client.name]:
+                self.given[client.name].append(submission)
+            await self._perhaps_vanish(client, "commit")
+        if call.method == "Submit" and self.vanishes(client.name, "transfer"):
+            await self._break_off(client, call)
+        receipt = await self.carry(client, call)
+        if submission is not None and call.method in ("Commit", "Submit"):
+            self._note(client.name, submission, call.method.lower(), receipt)
+        if call.method == "Commit":
+            await self._perhaps_vanish(client, "upload")
+        return receipt
+
+    async def _perhaps_vanish(self, client: Client, moment: str) -> None:
+        if self.vanishes(client.name, moment):
+            await client.stop()
+            raise UnavailableError("the client is gone")
+
+    async def _break_off(self, client: Client, call: Call) -> None:
+        """Send half of an upload, and vanish."""
+        assert isinstance(call, Upload)
+        with suppress(asyncio.CancelledError):
+            await self.carry(client, _Half(call.method, call.header, call.payload))
+        await client.stop()
+        raise UnavailableError("the client is gone")
+
+    async def send_again(self, client: Client, submission: Submission, method: str) -> pb.Receipt:
+        """Send a commitment ("Commit") or an update ("Submit") once more. Raises Refused."""
+        call = commit_call(submission) if method == "Commit" else submit_call(submission)
+        while True:
+            with suppress(UnavailableError):
+                receipt: pb.Receipt = await self.carry(client, call)
+                self._note(client.name, submission, method.lower(), receipt)
+                return receipt
+
+    def _note(self, client: str, submission: Submission, what: str, receipt: pb.Receipt) -> None:
         """Remember a receipt that a client was given."""
         id = submission.header.id
         if receipt.sha256 != submission.header.digest:
             self.surprises.append(f"{client} has a receipt for another update of {id}")
         self.receipts.append(Noted(client, id.round, id.attempt, what, receipt.sha256))
 
+    async def _deliver_for_holder(self, holder: Holder, call: Call) -> Any:
+        breaker = self.breakers[holder.name]
+        if call.method in ANSWERS:
+            self._note_answer(holder, call)
+            breaker.reach(f"before {call.method}")
+        if isinstance(call, Ask) and isinstance(call.message, pb.Decline):
+            reason = call.message.reason
+            if reason not in HONEST_DECLINES:
+                self.surprises.append(f"{holder.name} declined: {reason}: {call.message.sentence}")
+        reply = await self.carry(holder, call)
+        if call.method in ANSWERS:
+            breaker.reach(f"after {call.method}")
+        return reply
+
+    def _note_answer(self, holder: Holder, call: Call) -> None:
+        if isinstance(call, Upload):
+            named: Any = call.header.header
+            self.opened_for[holder.name] = release_order(holder.message.open_sum)
+            answer = call.payload
+        else:
+            named = call.message
+            answer = named.signature
+        self.answers[holder.name, call.method, AttemptId(named.run, named.round, named.attempt)].add(answer)
+
     # -------------------------------------------------------------------------------- the end
 
-    async def conclude(self) -> list[str]:
+    async def end(self) -> list[str]:
         """Write down that the run is over, close everything, and give all that is wrong."""
         while self.over and not await self._written_down():
             await self.play()  # it died before that, and took the run up again
-        found = [*self.surprises, *self.judge(), *self._changed_answers()]
+        found = [*self.surprises, *self._errors(), *self.judge(), *self._changed_answers()]
         await self.close()
         return found
 
     async def _written_down(self) -> bool:
         lives = self.lives
-
-        async def conclude(aggregator: Aggregator) -> None:
-            if self.lives == lives:
-                await aggregator.coordinator.conclude()
-
-        await self.call("conclude", conclude)
+        with suppress(UnavailableError, StorageError):
+            await self.call("conclude", lambda aggregator: aggregator.run.conclude())
         return self.lives == lives
+
+    def _errors(self) -> Iterator[str]:
+        for party in self.parties:
+            refused = isinstance(party.error, Refused) and party.error.reason in WITHOUT_US
+            if isinstance(party.error, GrokfedError) and not refused and not isinstance(party.error, RunFailedError):
+                yield f"{party.name} ended: {party.error!r}"
 
     def _changed_answers(self) -> list[str]:
         return [
-            f"{holder.name} gave {len(given)} different answers to {what} of {id}"
-            for holder in self.holders.values()
-            for (what, id), given in holder.answers.items()
+            f"{holder} gave {len(given)} different answers to {what} of {id}"
+            for (holder, what, id), given in self.answers.items()
             if len(given) > 1
         ]
 
@@ -246,8 +346,8 @@ class World:
         """What the files say is wrong, now."""
         evidence = Evidence(
             server=self.aggregator.folder / FILE,
-            ledgers=[holder.state / "keyholder.sqlite" for holder in self.holders.values()],
-            numbers=self.parties.numbers(),
+            ledgers=[self.ledger_of(name) for name in self.holders],
+            numbers=self.registered.numbers(),
             threshold=self.rules.threshold,
             min_cohort=self.rules.min_cohort,
             receipts=self.receipts,
@@ -257,6 +357,13 @@ class World:
 
     async def close(self) -> None:
         with suppress(Crash):
-            await self.aggregator.close()
-        for holder in self.holders.values():
-            holder.ledger.close()
+            await super().close()
+
+
+class _Half(Upload):
+    """An upload whose connection breaks in the middle."""
+
+    def messages(self) -> Iterator[pb.SubmitRequest | pb.ReleaseRequest]:
+        yield self.header
+        yield type(self.header)(data=self.payload[: len(self.payload) // 2])
+        raise asyncio.CancelledError

@@ -66,11 +66,13 @@ def named(id: AttemptId) -> dict[str, Any]:
 
 def fetch_update(id: AttemptId, client: str, length: int) -> Dialogue[bytes]:
     """Fetch one client's ciphertexts, of at most `length` bytes."""
+    payload: bytes
     _, payload = yield Download("FetchSubmission", pb.SubmissionRequest(**named(id), client=client), length)
     return payload
 
 
 def fetch_opened_sum(id: AttemptId, length: int) -> Dialogue[bytes]:
     """Fetch the sum as the aggregator opened it, of at most `length` bytes."""
+    payload: bytes
     _, payload = yield Download("FetchOpenedSum", pb.OpenedSumRequest(**named(id)), length)
     return payload

@@ -116,7 +116,11 @@ class DirectAggregator:
     async def subscribe(self, caller: PartyIdentity, call: Ask) -> DirectStream:
         """Open a stream, and return it once its first message is there. Raises as carry()."""
         messages = self._handler(call.method)(call.message, _CallContext(caller))
-        first = await anext(messages)
+        try:
+            first = await anext(messages)
+        except BaseException:
+            await messages.aclose()
+            raise
         seats: dict[str, Outbox[Any]] = {"Join": self.run.audience.clients, "Attend": self.run.audience.holders}[
             call.method
         ]  # type: ignore[assignment]

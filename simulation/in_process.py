@@ -243,15 +243,21 @@ class InProcessFederation:
     async def restart_aggregator(self) -> None:
         """Stop the aggregator and start it again from its files. Everyone's stream breaks."""
         run, folder = self.aggregator.run.context.id, self.aggregator.folder
-        await self.aggregator.run.close()
         await self.lose_streams()
+        await self.aggregator.run.close()
         self.aggregator = self.new_aggregator(folder, run)
         await self.start()
 
     async def lose_streams(self) -> None:
         """Break everyone's stream; some have read what was pushed before."""
         for party in self.parties:
-            await party.lose_aggregator(read_all=self.rng.random() < 0.5)
+            stream = await party.lose_aggregator(read_all=self.rng.random() < 0.5)
+            if stream is not None:
+                await self.drop(stream)
+
+    async def drop(self, stream: DirectStream) -> None:
+        """Let a stream end that its party has lost."""
+        await stream.close()
 
     # -------------------------------------------------------------------------------- the end
 
@@ -263,7 +269,8 @@ class InProcessFederation:
         self.model = model_from_bytes(raw, len(raw) // 8)
 
     async def close(self) -> None:
-        """Close the store and the ledgers."""
+        """End all streams, and close the store and the ledgers."""
+        await self.lose_streams()
         await self.aggregator.run.close()
         for party in self.holders.values():
             party.session.holder.ledger.close()

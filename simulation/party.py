@@ -36,7 +36,7 @@ class Party(Generic[S]):
         self.ready_at = 0.0
         self.stopped = False
         self._federation = federation
-        self._start = start
+        self._start: Callable[[], S] = start
         self._begin()
 
     def _begin(self) -> None:
@@ -151,11 +151,12 @@ class Party(Generic[S]):
         if stream is not None:
             await stream.close()
 
-    async def lose_aggregator(self, *, read_all: bool) -> None:
-        """Lose the stream because the aggregator is gone, having read what it had pushed or not."""
+    async def lose_aggregator(self, *, read_all: bool) -> DirectStream | None:
+        """Lose and return the stream because the aggregator is gone, having read what it had pushed or not."""
         stream, self._stream = self._stream, None
         while read_all and stream is not None and stream.pending:
             self.unread.append(await stream.take())
+        return stream
 
     async def stop(self) -> None:
         """Be killed, and not started again."""

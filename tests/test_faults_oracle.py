@@ -37,8 +37,8 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evidence]:
         world = World(parties, folder / "world", task, RULES)
         await world.start()
         await world.play()
-        assert await world.conclude() == []
-        ledgers = [holder.state / "keyholder.sqlite" for holder in world.holders.values()]
+        assert await world.end() == []
+        ledgers = [world.ledger_of(name) for name in world.holders]
         server = world.aggregator.folder / FILE
         return Evidence(server, ledgers, parties.numbers(), 2, 2, world.receipts, world.opened)
 
@@ -200,7 +200,7 @@ def broken_run(folder: Path, sabotage: Callable[[World], None]) -> list[str]:
         sabotage(world)
         await world.start()
         await world.play(most=3000)
-        return await world.conclude()
+        return await world.end()
 
     with known(slot_task(CLIENTS)) as task:
         parties = Parties(folder, clients=CLIENTS)
