@@ -106,7 +106,7 @@ def _of_numbers(world: World, attempt: Any) -> list[Reader]:
 
 
 def _of_files(world: World) -> list[Reader]:
-    identity = world.identities["keyholder-1"]
+    identity = world.registered["keyholder-1"]
     holder = world.holders["keyholder-1"].session.holder
     certificate = holder.shares.dealt()[-1].certificate
     share = world.folder / "keyholder-1" / "shares" / f"{certificate.serial:08d}.share"

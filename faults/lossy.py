@@ -17,8 +17,9 @@ from unittest.mock import patch
 import grpc
 import tenacity
 
+from core.identity.party import PartyIdentity
 from core.tasks.task import Task
-from core.wire.dialing import AggregatorConnection
+from core.wire.dialing import AggregatorConnection, methods_of
 from faults.live import LiveServer, errors_of, homes_of, judge, start_workers
 from faults.oracle import Noted
 from faults.outcome import Options, Outcome, timed
@@ -94,6 +95,15 @@ class LossyNetwork(
             raise LostError
 
 
+class LossyConnection(AggregatorConnection):
+    """The product's connection over a lossy network."""
+
+    def __init__(self, address: str, identity: PartyIdentity, network: LossyNetwork) -> None:
+        super().__init__(address, PATIENCE, identity)
+        self.channel = grpc.intercept_channel(self.channel, network)
+        self._methods = methods_of(self.channel)
+
+
 def run(options: Options) -> Iterator[Outcome]:
     """Ten runs of a hundred rounds; quick: one of twenty."""
     rounds = options.count(long=ROUNDS, quick=20)
@@ -120,10 +130,8 @@ def one_run(folder: Path, task: Task, rounds: int, seed: int) -> tuple[list[str]
     address = server.begin()
 
     def dial(name: str) -> AggregatorConnection:
-        line = AggregatorConnection(address, PATIENCE, parties[name])
         networks.append(LossyNetwork(LOST, f"{name}.{seed}"))
-        line.channel = grpc.intercept_channel(line.channel, networks[-1])
-        return line
+        return LossyConnection(address, parties[name], networks[-1])
 
     with patch.object(tenacity, "wait_random_exponential", lambda **_: tenacity.wait_none()):
         workers = start_workers(parties, homes, task, dial, receipts)

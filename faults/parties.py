@@ -6,15 +6,15 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from core.clock import today
 from core.identity.key_file import read_passphrase
+from core.identity.members import Member
 from core.identity.party import CERTIFICATE, KEYS, SHARES, PartyIdentity, load_identity, read_private_keys
 from core.identity.roster import Role, Roster
-from core.identity.signing import SigningKey
 from core.policy import Policy
 from registrar.dealer import Dealer
 from registrar.federation import make_federation
@@ -40,39 +40,30 @@ def scratch(*, on_disk: bool = False) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@dataclass(frozen=True, repr=False)
-class ClientKeys:
-    """What a client needs to call and to sign; a whole identity has a roster of its own, too much for a crowd."""
-
-    tls_key_pem: bytes
-    certificate_pem: bytes
-    signing: SigningKey
-
-
-def _client_keys(folder: Path) -> ClientKeys:
+def _client(folder: Path, member: Member, server: PartyIdentity) -> PartyIdentity:
+    """A client's identity that shares the server's copy of the roster: a thousand copies are too much for a crowd."""
     keys = read_private_keys(folder / KEYS, read_passphrase(None, folder, name=folder.name))
-    return ClientKeys(keys.tls_pem, (folder / CERTIFICATE).read_bytes(), keys.signing)
+    return replace(
+        server, role=Role.CLIENT, name=member.name, number=member.number, signing=keys.signing,
+        tls_key_pem=keys.tls_pem, certificate_pem=(folder / CERTIFICATE).read_bytes(), folder=folder,
+    )  # fmt: skip
 
 
 class Parties:
-    """Everybody's identity in a federation in `folder`, and round keys dealt ahead, to be copied for each trial.
+    """Everybody's identity in a federation in `folder`, and round keys dealt ahead, to be copied for each trial."""
 
-    With `light`, clients have only their keys, in `cards`.
-    """
-
-    def __init__(
-        self, folder: Path, *, clients: int, holders: int = 3, threshold: int = 2, quorum: int = 2, light: bool = False
-    ) -> None:
+    def __init__(self, folder: Path, *, clients: int, holders: int = 3, threshold: int = 2) -> None:
         self.folder = folder
-        self.cards: dict[str, ClientKeys] = {}
         made = make_federation(
             folder / "federation", clients=clients, holders=holders, threshold=threshold, now=datetime.now(UTC)
         )
         self.registrar = load_registrar(made.folder)
-        names = [member.name for member in made.roster.members if not light or member.role is not Role.CLIENT]
-        self.identities = {name: load_identity(made.party(name)) for name in names}
-        if light:
-            self.cards = {name: _client_keys(made.party(name)) for name in self.clients}
+        self.identities = {
+            member.name: load_identity(made.party(member.name)) for member in (made.roster.server, *made.roster.holders)
+        }
+        server = self["server"]
+        for member in made.roster.clients:
+            self.identities[member.name] = _client(made.party(member.name), member, server)
 
     def __getitem__(self, name: str) -> PartyIdentity:
         return self.identities[name]

@@ -12,19 +12,18 @@ import socket
 import statistics
 import time
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
 
-from core.protocol import AttemptId, SubmissionHeader, digest
+from client.session import ClientSession
 from core.tasks.task import Task
 from core.wire import federation_pb2 as pb
 from core.wire import federation_pb2_grpc as rpc
-from core.wire.dialing import AggregatorConnection, channel_options
+from core.wire.dialing import AggregatorConnection
 from core.wire.messages import submission_header_to_wire
-from faults import crowd
-from faults.crowd import Crowd, payloads_of
+from faults.crowd import AsyncConnection, Crowd, sessions_of
 from faults.live import LiveHolder, Worker, errors_of, homes_of, judge
 from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
@@ -49,6 +48,19 @@ class Meeting:
         self.before: list[float] = []
         self.during: list[float] = []
 
+    async def note(self, kind: str | None, connection: AsyncConnection, *, measures: bool) -> None:
+        """Note when something was first pushed; one client measures before it answers."""
+        stub = rpc.FederationStub(connection.channel)
+        match kind:
+            case "round_opened":
+                self.opened_at = self.opened_at or time.monotonic()
+                self.before = await _latencies(stub) if measures else self.before
+            case "list_closed":
+                self.listed_at = self.listed_at or time.monotonic()
+                self.during = await _latencies(stub) if measures else self.during
+            case "round_closed":
+                self.over_at = self.over_at or time.monotonic()
+
 
 def run(options: Options) -> Iterator[Outcome]:
     """200 slow connections, and the slowest percent of honest calls; quick: 20, shorter deadlines, and the median."""
@@ -65,7 +77,7 @@ def run(options: Options) -> Iterator[Outcome]:
 
 def one_run(folder: Path, task: Task, slow: int, deadline: float, outcome: Outcome, percentile: int) -> list[str]:
     """What went wrong in one round. One more client joins, and never commits."""
-    parties = Parties(folder, clients=HONEST + slow + 1, light=True)
+    parties = Parties(folder, clients=HONEST + slow + 1)
     count = len(parties.clients)
     rules = RoundRules(
         rounds=1, min_cohort=2, max_cohort=count, target=count, patience_seconds=PATIENCE,
@@ -75,7 +87,7 @@ def one_run(folder: Path, task: Task, slow: int, deadline: float, outcome: Outco
     server = ServerProcess(parties, folder / "server", count, rules)
     server.start()
     address = f"127.0.0.1:{server.port}"
-    together = Crowd(parties, task, address, payloads_of(parties, homes, task, count), [])
+    together = Crowd(parties, address, sessions_of(parties, task), [])
     holders: list[Worker] = [
         LiveHolder(parties, name, home, lambda name: AggregatorConnection(address, PATIENCE, parties[name]))
         for name, home in homes.items()
@@ -108,7 +120,7 @@ def _judge(meeting: Meeting, deadline: float, outcome: Outcome, percentile: int)
 
 async def _meet(together: Crowd, slow: int) -> Meeting:
     meeting = Meeting()
-    names = list(together.payloads)
+    names = list(together.sessions)
     host, _, port = together.address.rpartition(":")
     handshakes = [asyncio.ensure_future(_dribble(host, int(port), meeting)) for _ in range(slow)]
     tasks = [_member(together, name, meeting, _role(place)) for place, name in enumerate(names)]
@@ -125,66 +137,45 @@ def _role(place: int) -> str:
 
 async def _member(together: Crowd, name: str, meeting: Meeting, role: str) -> None:
     """One client, honest or not, until the run is over."""
-    keys, server = together.parties.cards[name], together.parties["server"]
-    secure = grpc.ssl_channel_credentials(server.authority_pem, keys.tls_key_pem, keys.certificate_pem)
-    options = (*channel_options(server), ("grpc.use_local_subchannel_pool", 1))
-    async with AsyncExitStack() as stack:
-        channel = await stack.enter_async_context(grpc.aio.secure_channel(together.address, secure, options=options))
-        stub = rpc.FederationStub(channel)
-        async for notice in stub.Join(crowd.join_request(together.task), timeout=PATIENCE, wait_for_ready=True):
-            match notice.WhichOneof("notice"):
-                case "welcome":
-                    together.run = notice.welcome.run
-                case "round_opened" if role != "silent":
-                    meeting.opened_at = meeting.opened_at or time.monotonic()
-                    if role == "measures":
-                        meeting.before = await _latencies(stub)
-                    await crowd.commit(together, stub, name, notice.round_opened)
-                case "list_closed":
-                    meeting.listed_at = meeting.listed_at or time.monotonic()
-                    await _send(together, stub, name, notice.list_closed, meeting, role)
-                case "round_closed":
-                    meeting.over_at = meeting.over_at or time.monotonic()
-                case "run_ended":
-                    return
+    session = together.sessions[name]
+    async with AsyncConnection(together, name) as connection:
+        async for notice in connection.subscribe(session.subscription()):
+            kind = notice.WhichOneof("notice")
+            if role == "silent" and kind == "round_opened":
+                continue
+            await meeting.note(kind, connection, measures=role == "measures")
+            if role == "slow" and kind == "list_closed":
+                asyncio.ensure_future(_send_slowly(connection, session, meeting))  # noqa: RUF006  the run ends it
+                continue
+            await connection.converse(session.answer(notice))
+            if session.ending is not None:
+                return
 
 
-async def _send(
-    together: Crowd, stub: rpc.FederationAsyncStub, name: str, closed: pb.ListClosed, meeting: Meeting, role: str
-) -> None:
-    if role == "slow":
-        asyncio.ensure_future(_send_slowly(together, stub, name, closed, meeting))  # noqa: RUF006  the run ends it
-        return
-    if role == "measures":
-        meeting.during = await _latencies(stub)
-    await crowd.upload(together, stub, name, closed)
-
-
-async def _send_slowly(
-    together: Crowd, stub: rpc.FederationAsyncStub, name: str, closed: pb.ListClosed, meeting: Meeting
-) -> None:
-    payload = together.payloads[name]
-    id = AttemptId(together.run, closed.round, closed.attempt)
-    call = stub.Submit(timeout=PATIENCE)
+async def _send_slowly(connection: AsyncConnection, session: ClientSession, meeting: Meeting) -> None:
+    submission = session.participant.last
+    assert submission is not None
+    call = rpc.FederationStub(connection.channel).Submit(timeout=PATIENCE)
     with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
-        header = SubmissionHeader(id, len(payload), digest(payload))
-        await call.write(pb.SubmitRequest(header=submission_header_to_wire(header)))
+        await call.write(pb.SubmitRequest(header=submission_header_to_wire(submission.header)))
         await asyncio.sleep(random.random())  # noqa: S311  they are not slow in step
-        for place in range(len(payload)):
-            await call.write(pb.SubmitRequest(data=payload[place : place + 1]))
+        for place in range(len(submission.payload)):
+            await call.write(pb.SubmitRequest(data=submission.payload[place : place + 1]))
             await asyncio.sleep(1.0)
             if meeting.over_at:
                 break
         call.cancel()
 
 
-async def _latencies(stub: rpc.FederationAsyncStub) -> list[float]:
+async def _latencies(stub: rpc.FederationStub) -> list[float]:
     """Seconds of each of some hundred small calls, one after the other, when the others have settled down."""
     await asyncio.sleep(1.0)
     found = []
     for _ in range(CALLS):
         started = time.perf_counter()
-        async for _chunk in stub.FetchModel(pb.ModelRequest(round=0), timeout=PATIENCE):
+        async for _chunk in stub.FetchModel(  # type: ignore[attr-defined]
+            pb.ModelRequest(round=0), timeout=PATIENCE
+        ):
             pass
         found.append(time.perf_counter() - started)
     return found
