@@ -4,44 +4,35 @@ from __future__ import annotations
 
 import argparse
 import re
-import secrets
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from core.federated import initial_model, task_digest
-from core.identity import signing
+from client.participant import Participant
+from client.session import ClientSession
+from core.clock import SYSTEM_CLOCK
+from core.federated import initial_model
 from core.identity.party import load_identity
-from core.protocol import Commitment, RoundDescription, Signed, SubmissionHeader, digest
-from core.secagg.encoding import Update
-from core.secagg.roles import encryptor_for
-from core.secagg.scheme import SAFE_KEY_BITS
+from core.policy import Policy
+from core.secagg.scheme import PAILLIER, SAFE_KEY_BITS
 from core.tasks import get_task
+from core.training import Dataset
 from core.wire import federation_pb2 as pb
-from core.wire import federation_pb2_grpc as rpc
-from core.wire.dialing import Line
-from core.wire.messages import (
-    SUBMISSION_BYTES,
-    commitment_to_bytes,
-    description_from_bytes,
-    round_from_wire,
-    signed_commitment_to_wire,
-    submission_header_to_wire,
-)
-from core.wire.streams import pieces
+from core.wire.calls import Conversation, converse
+from core.wire.dialing import AggregatorConnection
 from registrar.federation import make_federation
+from simulation.registered import deal_keys
 
 TASK = get_task("analogies")  # the largest there is
 PATIENCE = 600.0
@@ -61,53 +52,35 @@ class Taken:
 
 
 class Sender:
-    """A client that sends a made-up update, all of them at the same time."""
+    """The product's client, which waits with its upload until all others have come so far."""
 
     def __init__(self, address: str, folder: Path) -> None:
-        self.identity = load_identity(folder)
-        self.line = Line(address, PATIENCE, self.identity)
-        self.stub = rpc.FederationStub(self.line.channel)
-        self.request = pb.JoinRequest(task=TASK.name, task_digest=task_digest(TASK), instance=secrets.token_bytes(16))
-        self.notices: Iterator[pb.Notice] = iter(())
+        identity = load_identity(folder)
+        policy = Policy(insecure_demo_keys=True)
+        self.participant = Participant(identity, TASK, policy, _few_examples, SYSTEM_CLOCK)
+        self.session = ClientSession(self.participant)
+        self.connection = AggregatorConnection(address, PATIENCE, identity)
+        self._notices = self.connection.subscribe(self.session.subscription())
 
-    def join(self) -> None:
-        self.notices = self.stub.Join(self.request)
-        assert next(self.notices).HasField("welcome")
+    def answer(self, kind: str) -> None:
+        """Read notices until one of this kind has come, and answer it."""
+        converse(self.session.answer(self.wait_for(kind)), self.connection.carry)
 
-    def commit(self) -> tuple[SubmissionHeader, bytes]:
-        """Encrypt a random update for the round that is opened, and commit to it."""
-        signed = round_from_wire(next(self.notices).round_opened.round)
-        description: RoundDescription = description_from_bytes(signed.body)
-        encoding = description.encoding
-        delta = np.random.default_rng(self.identity.number).normal(0, 0.01, encoding.values)
-        payload = encryptor_for(description.key, encoding.plaintexts).encrypt(encoding.encode(Update(delta, 1, 0.5, 1)))
-        header = SubmissionHeader(description.id, len(payload), digest(payload))
-        commitment = Commitment(
-            id=description.id,
-            client=self.identity.name,
-            submission=secrets.token_bytes(SUBMISSION_BYTES),
-            description_digest=digest(signed.body),
-            digest=header.digest,
-        )
-        body = commitment_to_bytes(commitment)
-        made = Signed(body, self.identity.signing.sign(signing.COMMITMENT, body))
-        request = pb.CommitRequest(commitment=signed_commitment_to_wire(made))
-        self.line.call(lambda: self.stub.Commit(request, timeout=PATIENCE))
-        return header, payload
-
-    def send(self, header: SubmissionHeader, payload: bytes, together: threading.Barrier) -> None:
-        def requests() -> Iterator[pb.SubmitRequest]:
-            yield pb.SubmitRequest(header=submission_header_to_wire(header))
-            for piece in pieces(payload):
-                yield pb.SubmitRequest(data=piece)
-
-        together.wait()
-        self.line.call(lambda: self.stub.Submit(requests(), timeout=PATIENCE))
-
-    def wait_for(self, kind: str) -> None:
+    def wait_for(self, kind: str) -> pb.Notice:
         """Read notices until one of this kind has come."""
-        while next(self.notices).WhichOneof("notice") != kind:
-            pass
+        found: pb.Notice = next(notice for notice in self._notices if notice.WhichOneof("notice") == kind)
+        return found
+
+    def upload(self, together: threading.Barrier) -> None:
+        """Upload at the same time as all others."""
+        conversation = Conversation(self.session.answer(self.wait_for("list_closed")))
+        together.wait()
+        assert conversation.asking is not None
+        conversation.reply(self.connection.carry(conversation.asking))
+
+
+def _few_examples(seed: int, number: int) -> Dataset:
+    return TASK.prepare(TASK.generate(seed, number)[:20])
 
 
 def take(clients: int, bits: int = 2048) -> Taken:
@@ -116,6 +89,7 @@ def take(clients: int, bits: int = 2048) -> Taken:
         federation = make_federation(
             Path(folder, "federation"), clients=clients, holders=1, threshold=1, now=datetime.now(UTC)
         )
+        deal_keys(federation.folder, 1, PAILLIER, bits)
         insecure = ["--insecure-demo-keys"] * (bits < SAFE_KEY_BITS)
         options = ["--key-bits", str(bits), *insecure]
         server, address = _server(folder, federation.party("server"), clients, options, stack)
@@ -123,19 +97,23 @@ def take(clients: int, bits: int = 2048) -> Taken:
         _start(stack, "keyholder", "--server", address, *holder, *insecure)
         senders = [Sender(address, federation.party(f"client-{number}")) for number in range(1, clients + 1)]
         for sender in senders:
-            stack.callback(sender.line.channel.close)
-            sender.join()
-        updates = [sender.commit() for sender in senders]
-        senders[0].wait_for("list_closed")
+            stack.callback(sender.connection.channel.close)
+            sender.answer("welcome")
+        for sender in senders:
+            sender.answer("round_opened")
         before = _peak(server.pid)
         started = time.monotonic()
         together = threading.Barrier(clients)
         with ThreadPoolExecutor(clients) as pool:
-            list(pool.map(lambda sender, update: sender.send(*update, together), senders, updates))
+            list(pool.map(lambda sender: sender.upload(together), senders))
         uploaded = time.monotonic()
         senders[0].wait_for("round_closed")
         finished = time.monotonic()
-        return Taken(clients, len(updates[0][1]), uploaded - started, finished - started, before, _peak(server.pid))
+        submission = senders[0].participant.last
+        assert submission is not None
+        return Taken(
+            clients, submission.header.length, uploaded - started, finished - started, before, _peak(server.pid)
+        )
 
 
 def _server(

@@ -157,5 +157,5 @@ def _read_model(chunk: pb.Chunk) -> object:
     return model_of(*read_chunks([chunk, pb.Chunk(data=bytes(8))], limit=8), 1)
 
 
-def _nothing(*_: object) -> bytes:
-    return b""
+def _nothing(*_: object) -> tuple[pb.PayloadHeader, bytes]:
+    return pb.PayloadHeader(), b""
