@@ -24,7 +24,7 @@ from benchmarks import ten_thousand
 from core.secagg.scheme import SAFE_KEY_BITS
 
 COMPLETED = re.compile(r"round \d+ of \d+: ")
-PARTIES = ("simulation", "server", "keyholder", "client")
+PARTIES = ("simulation", "server", "keyholder", "client", "registrar")
 PAUSE = 0.1
 TICKS = os.sysconf("SC_CLK_TCK")
 

@@ -11,10 +11,12 @@ from federations import HonestAttempt, SmallFederation
 from core.clock import today
 from core.errors import Reason, Refused, SettingsError
 from core.identity import signing
+from core.protocol import LARGEST_SERIAL
 from core.secagg.opening import combine
 from core.wire.messages import certificate_from_bytes
 from keyholder.shares import Shares
 from registrar.dealer import DAYS, Dealer
+from registrar.folder import reserve_serials
 
 
 @pytest.fixture
@@ -101,3 +103,13 @@ def test_a_single_holder_may_be_the_whole_quorum(tmp_path: Path) -> None:
     attempt = HonestAttempt(federation, federation.deal()[0])
     assert (attempt.description.certificate.threshold, attempt.description.certificate.holders) == (1, 1)
     assert attempt.next_model(attempt.opened(), 2)[:2].tolist() == [0.5, 0.5]
+
+
+def test_no_serial_number_is_given_twice_or_beyond_the_largest(federation: SmallFederation) -> None:
+    assert reserve_serials(federation.registrar, 2) == 1
+    assert reserve_serials(federation.registrar, 1) == 3
+    serials = federation.registrar.folder / "serials"
+    serials.write_text(f"{LARGEST_SERIAL - 1}\n")
+    with pytest.raises(SettingsError, match="2 more would pass the largest serial number"):
+        reserve_serials(federation.registrar, 2)
+    assert reserve_serials(federation.registrar, 1) == LARGEST_SERIAL

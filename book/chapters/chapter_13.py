@@ -10,6 +10,7 @@ from book.chapters.babi_lines import Words, ceiling, numbered, read_lines
 from book.chapters.sentence_models import LastWord, LastWords
 from book.chapters.small_networks import exact_all, linear
 from book.data.toys import FloatArray
+from book.data.vocabulary import PADDING
 from book.finding import Finding, at_least, at_most, exact, shown
 from book.gradient_check import gradient_gap
 from book.run import Chapter, Run
@@ -24,7 +25,6 @@ INPUTS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], float)
 TARGETS = np.array([[0], [1], [0], [1]], float)
 FIRST = [[0.74159174, 1.55291372, -2.2683282], [1.33354538, -0.84272405, 1.96992445]]
 SECOND = [[-0.08427784], [0.33525233], [0.11761108]]
-PADDING = "<padding>"
 LENGTH = 6
 UPDATES = 1_000
 RATE = 0.5

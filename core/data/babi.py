@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.data.files import read_text
+from core.data.files import read_lines
 from core.errors import DataError
 
 
@@ -59,7 +59,7 @@ class Story:
 def read_stories(path: Path | str) -> list[Story]:
     """Read a bAbI file. Raises DataError, naming the line, if it cannot be read or is not in that format."""
     stories: list[list[Statement | Question]] = []
-    for place, text in enumerate(_lines(path), start=1):
+    for place, text in enumerate(read_lines(path), start=1):
         where = f"line {place} of {path}"
         line = _parse(text, where)
         expected = len(stories[-1]) + 1 if stories else 1
@@ -77,7 +77,7 @@ def flat_lines(path: Path | str, count: int = 1000) -> list[list[str]]:
     A question's answer and supporting line stay one token, tabs included, as in the book; the first thousand lines
     of the published training file have 82 words this way, and 4 to 6 a line.
     """
-    return [line.lower().split(" ")[1:] for line in _lines(path)[:count]]
+    return [line.lower().split(" ")[1:] for line in read_lines(path)[:count]]
 
 
 def words_of(sentence: str) -> list[str]:
@@ -88,10 +88,6 @@ def words_of(sentence: str) -> list[str]:
 def write_stories(stories: list[Story]) -> str:
     """Return the text of a bAbI file."""
     return "".join(f"{line}\n" for story in stories for line in _written(story))
-
-
-def _lines(path: Path | str) -> list[str]:
-    return read_text(path).removesuffix("\n").split("\n")
 
 
 def _parse(text: str, where: str) -> Statement | Question:

@@ -48,3 +48,8 @@ def read_text(path: Path | str) -> str:
     if not text.strip():
         raise DataError(f"{path} is empty; expected text")
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_lines(path: Path | str) -> list[str]:
+    """Return the lines of a text file; raise DataError as `read_text` does."""
+    return read_text(path).removesuffix("\n").split("\n")

@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from core.data.files import GZIP_MAGIC
 from core.data.message import (
     Mail,
     UnreadableMessageError,
@@ -27,7 +28,6 @@ from core.data.message import (
 Found = Iterator[Mail | str]
 
 CLASSES = {"ham": False, "spam": True, "junk": True}
-GZIP_MAGIC = b"\x1f\x8b"
 
 
 def label_in_name(name: str) -> bool | None:

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from core.data.files import find_file, read_text
+from core.data.files import find_file, read_lines, read_text
 from core.errors import DataError
 
 LABELS = {"positive": True, "negative": False}
@@ -76,17 +76,13 @@ def _read_lines(folder: Path) -> Reviews:
         path, labels_path = find_file(folder, "reviews.txt"), find_file(folder, "labels.txt")
     except DataError as error:
         raise DataError(f"{error}; expected reviews.txt and labels.txt, or the folders of aclImdb") from None
-    texts, labels = _lines(path), _lines(labels_path)
+    texts, labels = read_lines(path), read_lines(labels_path)
     if len(texts) != len(labels):
         raise DataError(f"{path} holds {len(texts)} reviews and {labels_path} {len(labels)} labels")
     for number, label in enumerate(labels, start=1):
         if label.strip() not in LABELS:
             raise DataError(f"line {number} of {labels_path} is {label[:40]!r}; expected positive or negative")
     return Reviews(texts, np.array([LABELS[label.strip()] for label in labels]))
-
-
-def _lines(path: Path) -> list[str]:
-    return read_text(path).removesuffix("\n").split("\n")
 
 
 def _read_folders(part: Path) -> Reviews:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from core.data.files import read_text
+from core.data.files import read_lines
 from core.data.made_up_text import generated_reviews
 from core.data.partition import split_held_out
 from core.data.reviews import LABELS, Reviews, read_reviews
@@ -62,7 +62,7 @@ def read(path: Path) -> Reading:
     """Read what there is to train on in a published folder, or lines `label<TAB>text` that `write` wrote."""
     if path.is_dir():
         return Reading(read_both(path)[0])
-    return Reading([_parse(line, f"line {n} of {path}") for n, line in enumerate(_lines(path), start=1)])
+    return Reading([_parse(line, f"line {n} of {path}") for n, line in enumerate(read_lines(path), start=1)])
 
 
 def read_both(folder: Path) -> tuple[list[Review], list[Review]]:
@@ -83,10 +83,6 @@ def write(path: Path, reviews: Sequence[Review]) -> None:
         path.write_text("".join(lines), encoding="utf-8")
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error}") from error
-
-
-def _lines(path: Path) -> list[str]:
-    return read_text(path).removesuffix("\n").split("\n")
 
 
 def _parse(line: str, where: str) -> Review:

@@ -10,6 +10,7 @@ from typing import TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from core.errors import Reason, Refused, SettingsError
+from core.identity.signing import SIGNATURE_BYTES
 from core.limits import MOST_HOLDERS
 from core.privacy.mechanism import Privacy
 from core.protocol import (
@@ -33,7 +34,6 @@ from core.wire import federation_pb2 as pb
 DIGEST_BYTES = 32
 LARGEST_KEY_BITS = 8192
 LONGEST_SECONDS = 1e7
-SIGNATURE_BYTES = 64
 SUBMISSION_BYTES = 16
 
 M = TypeVar("M", bound=Message)

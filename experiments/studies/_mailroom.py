@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from book.chapters.chapter_15 import ENRON
 from book.run import Run
 from core.data.generated import generate_mailbox
 from core.data.message import Mail
@@ -16,7 +17,6 @@ from core.errors import DataError, SettingsError
 from core.tasks.spam import VOCABULARY, prepare, read
 from experiments.attacks.words import PublicWords, public_words
 
-ENRON = ("enron1.tsv.gz", "enron2.tsv.gz", "enron4.tsv.gz", "enron5.tsv.gz")
 PUBLIC_SHARE = 0.3
 FIRST_PUBLIC_OWNER = 10_001
 

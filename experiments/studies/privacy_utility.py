@@ -17,7 +17,7 @@ from core.data.mail import mailboxes_in, read_mailbox
 from core.data.message import Mail
 from core.data.partition import partition_iid, split_held_out
 from core.errors import DataError
-from core.federated import client_rng, client_update, evaluate_model, initial_model, next_model
+from core.federated import VALUE_BITS, client_rng, client_update, evaluate_model, initial_model, next_model
 from core.privacy.discrete_gaussian import RandomBytes
 from core.privacy.mechanism import Mechanism, Privacy, central_sum, clip, mechanism_for, to_integers
 from core.secagg.encoding import CohortSum
@@ -39,7 +39,6 @@ DIGITS = 200
 HELD_OUT = 0.2
 TESTS = 1000
 """Made-up mails, or real digits."""
-VALUE_BITS = 16
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
