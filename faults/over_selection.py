@@ -52,7 +52,7 @@ def one_round(store: Store, cohort: int, number: int, rng: random.Random) -> int
     """How many contributors the sum of one round has, by the rules and the store alike."""
     rules = RoundRules(rounds=1_000_000, min_cohort=2, max_cohort=CLIENTS, cohort=cohort)
     present = frozenset(f"client-{client}" for client in range(1, CLIENTS + 1))
-    run = states.Run(states.Waiting(number, 1, since=0.0), present, HOLDERS, begun=True)
+    run = states.RunState(states.Waiting(number, 1, since=0.0), present, HOLDERS, begun=True)
     run, (opened,) = rounds.advance(run, states.KeyChosen(number, 1), 0.0, rules)
     assert isinstance(opened, states.OpenRound)
     id, chance = AttemptId(RUN, number, 1), rng.uniform(*DROP_OUT)
@@ -71,7 +71,7 @@ def one_round(store: Store, cohort: int, number: int, rng: random.Random) -> int
     return stored
 
 
-def _commit(store: Store, run: states.Run, id: AttemptId, names: list[str], rules: RoundRules) -> states.Run:
+def _commit(store: Store, run: states.RunState, id: AttemptId, names: list[str], rules: RoundRules) -> states.Run:
     for name in names:
         commitment = Commitment(id, name, bytes(16), bytes(32), digest(name.encode()))
         store.add_commitment(commitment, Signed(name.encode(), b""), Timings(0.0, 0.0))
@@ -80,7 +80,7 @@ def _commit(store: Store, run: states.Run, id: AttemptId, names: list[str], rule
     return run
 
 
-def _upload(store: Store, run: states.Run, id: AttemptId, names: list[str], rules: RoundRules) -> states.Run:
+def _upload(store: Store, run: states.RunState, id: AttemptId, names: list[str], rules: RoundRules) -> states.Run:
     for name in names:
         if isinstance(run.phase, states.Releasing):
             break  # as many as wanted are here; the others are told that the round is over
