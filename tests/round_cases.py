@@ -47,8 +47,8 @@ def committing(committed: str = "", expected: str = "abc", attempt: int = 1, pre
     return run(s.Committing(1, attempt, 60.0, names(expected), names(committed)), present)
 
 
-def closing(signed: str = "", declined: str = "", attempt: int = 1) -> s.RunState:
-    return run(s.Closing(1, attempt, 0.0, ALL, s.Quorum(HOLDERS, holders(signed), holders(declined))))
+def closing(signed: str = "", declined: str = "", here: str = "123") -> s.RunState:
+    return run(s.Closing(1, 1, 0.0, ALL, s.Quorum(holders(here), holders(signed), holders(declined))), holders=here)
 
 
 def uploading(received: str = "", listed: str = "abc") -> s.RunState:

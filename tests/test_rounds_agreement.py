@@ -32,6 +32,8 @@ CLOSING = [
     ("the quorum announces the list",              closing("1"),                    s.ListSigned(1, 1, "h2"),        1.0, s.Uploading,   (s.AnnounceList(1, 1),)),
     ("another attempt's signature counts not",     closing("1"),                    s.ListSigned(1, 2, "h2"),        1.0, s.Closing,     NOTHING),
     ("a returning holder is asked again",          closing("1"),                    s.HolderCame("h3"),              1.0, s.Closing,     (s.RequestList(1, 1, holders("3")),)),
+    ("one that comes late is asked too",           closing(here="12"),              s.HolderCame("h3"),              1.0, s.Closing,     (s.RequestList(1, 1, holders("3")),)),
+    ("silence is borne, for all have been asked",  closing(),                       s.Tick(),                       20.0, s.Closing,     NOTHING),
     ("a holder that leaves is waited for",         closing("1"),                    s.HolderLeft("h2"),             99.0, s.Closing,     NOTHING),
     ("one that declines leaves a quorum",          closing(),                       s.TaskDeclined(1, 1, "h1", "no"), 1.0, s.Closing,    NOTHING),
     ("two that decline do not",                    closing("", "1"),                s.TaskDeclined(1, 1, "h2", "no"), 1.0, s.Waiting,    abandoned("h2 does not sign the list: no")),
@@ -43,6 +45,8 @@ CLOSING = [
 ]  # fmt: skip
 RELEASING = [
     ("the open sum is to be endorsed by those who opened it", releasing(),          s.SumOpened(1, 1),               1.0, s.Endorsing,   (s.RequestEndorsement(1, 1, holders("23")),)),
+    ("any two of them",                            releasing("13"),                 s.SumOpened(1, 1),               1.0, s.Endorsing,   (s.RequestEndorsement(1, 1, holders("13")),)),
+    ("not by one that declined to open it",        releasing("123", "1"),           s.SumOpened(1, 1),               1.0, s.Endorsing,   (s.RequestEndorsement(1, 1, holders("23")),)),
     ("not by one who has gone",                    releasing(here="12"),            s.SumOpened(1, 1),               1.0, s.Endorsing,   (s.RequestEndorsement(1, 1, holders("12")),)),
     ("another attempt's sum is not ours",          releasing(),                     s.SumOpened(1, 2),               1.0, s.Releasing,   NOTHING),
     ("wrong shares: all others are asked",         releasing(),                     s.SharesUnfit(1, 1),             1.0, s.Releasing,   (s.RequestRelease(1, 1, holders("1")),)),

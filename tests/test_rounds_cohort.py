@@ -63,6 +63,13 @@ def test_transition(row: Row) -> None:
     require_transition(row)
 
 
+def test_a_closed_list_is_sent_to_every_holder_once() -> None:
+    state, commands = r.advance(committing("ab"), s.CommitmentStored(1, 1, "c"), 1.0, RULES)
+    assert commands == (CLOSE,)
+    assert r.next_wakeup(state, RULES) == 101.0, "there is nobody left to ask"
+    assert r.advance(state, s.Tick(), 50.0, RULES) == (state, ())
+
+
 def test_the_last_allowed_attempt_fails_the_run() -> None:
     state, commands = r.advance(committing("a", attempt=2), s.Tick(), 60.0, RULES)
     why = "1 updates were ready before the deadline, 2 are needed"
