@@ -71,7 +71,7 @@ def one_round(store: Store, cohort: int, number: int, rng: random.Random) -> int
     return stored
 
 
-def _commit(store: Store, run: states.RunState, id: AttemptId, names: list[str], rules: RoundRules) -> states.Run:
+def _commit(store: Store, run: states.RunState, id: AttemptId, names: list[str], rules: RoundRules) -> states.RunState:
     for name in names:
         commitment = Commitment(id, name, bytes(16), bytes(32), digest(name.encode()))
         store.add_commitment(commitment, Signed(name.encode(), b""), Timings(0.0, 0.0))
@@ -80,7 +80,7 @@ def _commit(store: Store, run: states.RunState, id: AttemptId, names: list[str],
     return run
 
 
-def _upload(store: Store, run: states.RunState, id: AttemptId, names: list[str], rules: RoundRules) -> states.Run:
+def _upload(store: Store, run: states.RunState, id: AttemptId, names: list[str], rules: RoundRules) -> states.RunState:
     for name in names:
         if isinstance(run.phase, states.Releasing):
             break  # as many as wanted are here; the others are told that the round is over
