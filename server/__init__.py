@@ -2,5 +2,5 @@
 
 import os
 
-# Before gRPC is loaded, which else prints lines of its own beside our sentences.
+# Set before gRPC is loaded, which otherwise prints its own lines between our messages.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")

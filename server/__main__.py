@@ -279,7 +279,7 @@ def _begin_or_resume(store: Store, settings: RunSettings, task: Task, folder: Pa
 async def _farewell(active: ActiveRun) -> None:
     """Let everyone hear that the run is over before the connection goes away."""
     if active.ended_before_start:
-        await asyncio.sleep(FAREWELL_SECONDS)  # who was waiting for a restart has not come back yet
+        await asyncio.sleep(FAREWELL_SECONDS)  # parties that waited for a restart reconnect now
     try:
         await asyncio.wait_for(active.audience.until_empty(), FAREWELL_SECONDS)
     except TimeoutError:

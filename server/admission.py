@@ -29,15 +29,15 @@ ALLOWED = {
     "Check": CLIENT | KEYHOLDER | SERVER,
     "ServerReflectionInfo": CLIENT | KEYHOLDER | SERVER,
 }
-"""Roles by call. (The aggregator itself may look on, for displays and health checks on its own machine.)"""
+"""Roles by call. (The aggregator itself may observe, for displays and health checks on its machine.)"""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 def admit(context: Context, call: str, roster: Roster, *, plaintext: bool) -> Member:
-    """The caller, if it is in the roster, not revoked, and in a role that may make this call.
+    """Return the caller, if it is in the roster, not revoked, and in a role that may make this call.
 
-    Raises Refused(NOT_IN_ROSTER, REVOKED, WRONG_ROLE or WRONG_FEDERATION).
+    Raise Refused(NOT_IN_ROSTER, REVOKED, WRONG_ROLE or WRONG_FEDERATION).
     """
     peer = _claimed(context, roster.federation) if plaintext else _certified(context)
     if peer.federation != roster.federation:
@@ -54,7 +54,7 @@ def _certified(context: Context) -> PeerName:
 
 
 def _claimed(context: Context, federation: str) -> PeerName:
-    """Without TLS nobody proves anything: the name is what the caller says. Only behind the insecure flag."""
+    """Return the name that the caller claims; without TLS there is no proof of it. Only behind the insecure flag."""
     said = dict(context.invocation_metadata() or ()).get(PARTY_KEY, "")
     role, _, name = str(said).partition("/")
     return peer_from_uris([f"grokfed://{federation}/{role}/{name}"])

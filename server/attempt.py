@@ -58,11 +58,11 @@ class Attempt:
         self.list_signatures: dict[str, bytes] = {}
         self.endorsements: dict[str, bytes] = {}
         self.exposure = ""
-        """What the difference rule would have refused, from a holder that only reports it."""
+        """What the difference rule would have refused, as a holder that only reports it says."""
         self.add_seconds = 0.0
-        """Spent on checking and adding."""
+        """Seconds spent on checking and adding."""
         self.open_seconds = 0.0
-        """Spent by the slowest holder, and on combining."""
+        """Seconds spent by the slowest holder, and on combining."""
         self.opened: OpenedSum | None = None
         self._next_model: NextModel | None = None
         self._store = store

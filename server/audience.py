@@ -1,4 +1,4 @@
-"""Who has a stream open, and what is still to be pushed on it. Lives in the event loop; holds nothing worth keeping."""
+"""The open streams and the messages waiting on them. Lives in the event loop; nothing here needs to survive."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LONGEST_OUTBOX = 1000
 
 
 class NotListeningError(Exception):
-    """A party left more unread than is kept for it."""
+    """A party left more messages unread than are kept for it."""
 
 
 class Outbox(Generic[M]):
@@ -59,7 +59,7 @@ class Outbox(Generic[M]):
     def take(self) -> M | None:
         """Remove and return the oldest pending message; None if there is none. Raise NotListeningError if cut off."""
         if self._cut_off:
-            raise NotListeningError("too much was left unread; connect again")
+            raise NotListeningError("too many messages were left unread; connect again")
         return self._unread.popleft() if self._unread else None
 
     async def messages(self) -> AsyncIterator[M]:
@@ -80,19 +80,19 @@ class Audience:
         self.clients: dict[str, Outbox[pb.Notice]] = {}
         self.holders: dict[str, Outbox[pb.HolderTask]] = {}
         self.watchers: dict[Outbox[pb.Progress], int] = {}
-        """Each with the number of results it has been told."""
+        """Each with the number of results it was sent."""
         self._gone = asyncio.Condition()
 
     def seat_client(self, name: str, outbox: Outbox[pb.Notice]) -> None:
-        """Register a client's stream. A reconnection takes its old one's place; another process is refused."""
+        """Register a client's stream; a reconnection replaces the old one, another process is refused."""
         _seat(self.clients, name, outbox)
 
     def seat_holder(self, name: str, outbox: Outbox[pb.HolderTask]) -> None:
-        """Register a key holder's stream, under the same rule."""
+        """Register a key holder's stream by the same rule."""
         _seat(self.holders, name, outbox)
 
     async def unseat_client(self, name: str, outbox: Outbox[pb.Notice]) -> bool:
-        """Forget a stream that ended; False if another has taken its place."""
+        """Forget a stream that ended; return False if another has replaced it."""
         return await self._unseat(self.clients, name, outbox)
 
     async def unseat_holder(self, name: str, outbox: Outbox[pb.HolderTask]) -> bool:
@@ -115,7 +115,7 @@ class Audience:
             outbox.push(notice)
 
     def end(self, ended: pb.RunEnded) -> None:
-        """Tell everyone that the run is over. Clients and holders hang up themselves when they have all they want."""
+        """Announce the end of the run. Clients and holders hang up when they have fetched what they need."""
         self.notify_clients(pb.Notice(run_ended=ended))
         for outbox in self.holders.values():
             outbox.push(pb.HolderTask(run_ended=ended))
@@ -123,7 +123,7 @@ class Audience:
             watcher.close()
 
     async def until_empty(self) -> None:
-        """Return when nobody is connected any more."""
+        """Wait until no party is connected."""
         async with self._gone:
             await self._gone.wait_for(lambda: not (self.clients or self.holders or self.watchers))
 

@@ -1,4 +1,4 @@
-"""What privacy has cost so far, and how many rounds a budget allows: from the settings and the history alone."""
+"""The privacy spent so far, and the rounds a budget allows, computed from the settings and the history."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from server.settings import RunSettings
 
 
 def within_budget(settings: RunSettings, values: int) -> RunSettings:
-    """The settings with no more rounds than the budget of epsilon allows, before the first of them is run.
+    """Return the settings with no more rounds than the epsilon budget allows.
 
-    It is computed for the fewest contributors that a round may have; more of them add more noise, and cost less.
+    It is computed before the run, for the smallest cohort; more contributors add more noise and cost less.
 
     Args:
         values: weights in one update.
 
-    Raises SettingsError if the budget does not allow a single round.
+    Raise SettingsError if the budget does not allow a single round.
     """
     privacy, mechanism, rules = settings.privacy, settings.mechanism, settings.rules
     if privacy is None or mechanism is None or privacy.epsilon_budget is None:
@@ -40,7 +40,7 @@ def within_budget(settings: RunSettings, values: int) -> RunSettings:
 def with_epsilon(
     result: RoundResult, settings: RunSettings, values: int, before: Sequence[RoundResult], sampling: tuple[int, int]
 ) -> RoundResult:
-    """The result with what the run has cost up to and with this round; unchanged without privacy.
+    """Return the result with the epsilon spent up to and with this round; unchanged without privacy.
 
     Args:
         values: weights in one update.

@@ -19,7 +19,7 @@ class Worker:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="aggregator")
 
     async def run(self, function: Callable[..., T], *arguments: object) -> T:
-        """Call the function in the thread, after what was asked of it before, and return its result."""
+        """Call the function in the thread, after earlier calls, and return its result."""
         return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
 
     def close(self) -> None:
@@ -36,7 +36,7 @@ def shielded_from_cancellation(method: Callable[P, Coroutine[Any, Any, T]]) -> C
     @functools.wraps(method)
     async def wrapped(*arguments: P.args, **named: P.kwargs) -> T:
         step = asyncio.ensure_future(method(*arguments, **named))
-        # If the caller is gone, nobody fetches the exception, which asyncio would complain about.
+        # Mark the exception as seen: if the caller is gone, asyncio would log that it was never retrieved.
         step.add_done_callback(lambda done: done.cancelled() or done.exception())
         return await asyncio.shield(step)
 

@@ -74,7 +74,7 @@ class Executor:
     def _id(self, command: states.OfAttempt) -> AttemptId:
         return AttemptId(self._context.id, command.round, command.attempt)
 
-    def current_attempt(self) -> Attempt:
+    def _current_attempt(self) -> Attempt:
         """Return the open attempt; only to be asked in a phase that has one."""
         assert self.attempt is not None
         return self.attempt
@@ -112,7 +112,7 @@ class Executor:
         return Attempt(signed, self._store)
 
     async def _invite(self, client: str, phase: states.Phase) -> None:
-        attempt = self.current_attempt()
+        attempt = self._current_attempt()
         if isinstance(phase, states.Committing):
             await self._work(self._store.widen_attempt, attempt.id, phase.expected)
             self._push(client, notices.round_opened(attempt.signed, committed=client in phase.committed))
@@ -122,28 +122,28 @@ class Executor:
     # -------------------------------------------------------------------------------- asking key holders
 
     async def _request_list(self, holders: frozenset[str]) -> None:
-        attempt = self.current_attempt()
+        attempt = self._current_attempt()
         await self._work(self._store.set_state, attempt.id, "closing")
         task = await self._work(lambda: notices.close_list(attempt, self._lineage(attempt.id)))
         log.info("list closed", round=attempt.id.round, attempt=attempt.id.attempt, clients=len(task.commitments))
         self._ask(holders, pb.HolderTask(close_list=task))
 
     async def _announce_list(self) -> None:
-        attempt = self.current_attempt()
+        attempt = self._current_attempt()
         await self._work(self._store.announce_list, attempt.id, signatures_of(attempt.list_signatures))
         notice = notices.list_closed(await self._work(attempt.closed_list))
         for part in await self._work(attempt.listed):
             self._push(part.client, notice)
 
     async def _request_release(self, holders: frozenset[str]) -> None:
-        attempt = self.current_attempt()
+        attempt = self._current_attempt()
         await self._work(self._store.set_state, attempt.id, "releasing")
         order = await self._work(self._open_sum, attempt)
         log.info("opening", round=attempt.id.round, contributors=len(order.contributors), holders=sorted(holders))
         self._ask(holders, pb.HolderTask(open_sum=order))
 
     async def _request_endorsement(self, holders: frozenset[str]) -> None:
-        attempt = self.current_attempt()
+        attempt = self._current_attempt()
         model = await self._work(attempt.next_model)
         self._ask(holders, notices.endorse(await self._work(self._open_sum, attempt), model.digest))
 
@@ -168,7 +168,7 @@ class Executor:
 
     def _completed(self, id: AttemptId) -> RoundResult:
         """Store the model with the history's row, and return the row."""
-        attempt, sampling = self.current_attempt(), self._store.sampling(id)
+        attempt, sampling = self._current_attempt(), self._store.sampling(id)
         seconds = 0.0 if self._opened_at is None else self._clock() - self._opened_at
         result = self._result(attempt, seconds)
         result = with_epsilon(result, self._context.settings, self._context.values, self.results, sampling)

@@ -1,4 +1,4 @@
-"""What the aggregator counts, for Prometheus. Names and numbers only: no client's name, no payload, no key."""
+"""The aggregator's metrics for Prometheus. Numbers only: no client's name, no payload, no key."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ACCURACY = Gauge("grokfed_accuracy", "Accuracy of the newest model, 0 to 1.")
 
 
 def serve(address: str) -> int:
-    """Answer http://ADDRESS/metrics in a thread, and give the port. Raises SettingsError if the address is in use."""
+    """Serve http://ADDRESS/metrics in a thread and return the port. Raise SettingsError if the address is in use."""
     host, _, port = address.rpartition(":")
     if not port.isdecimal():
         raise SettingsError(f"metrics are to be served at {address!r}; expected HOST:PORT, such as 127.0.0.1:9464")

@@ -1,4 +1,4 @@
-"""Which round key to use next: the lowest one that enough key holders have an unused share of."""
+"""The choice of the next round key: the lowest one that enough key holders have an unused share of."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = structlog.get_logger()
 
 
 class KeyOffers:
-    """What the holders have offered for the attempt that is to be opened next.
+    """The keys that holders have offered for the next attempt.
 
     Args:
         used: the serial numbers that no attempt may use any more.
@@ -29,16 +29,16 @@ class KeyOffers:
         self._offers: dict[str, dict[int, Signed]] = {}
 
     def clear(self) -> None:
-        """Begin anew, for another attempt."""
+        """Forget all offers, for another attempt."""
         self._offers.clear()
         self.above = 0
 
     def turn_page(self, holders: Collection[str], needed: int) -> None:
-        """Nothing that was offered can be used: if enough holders are there, and all of them have offered, go on.
+        """Ask for the next page of keys if no offered one can be used and every connected holder has offered.
 
-        A holder that was away has shares of keys that the others have used up since; what they have in common may come
-        later. At the end it begins from the start again, for new keys may be dealt. What is passed over is lost, so no
-        page is turned while an offer is on its way.
+        A holder that was away has shares of keys that the others have used up since; the keys they have in common may
+        come later. After the last page the first is asked for again, because new keys may be dealt. Keys passed over
+        are lost, so the page is not turned while an offer is on its way.
         """
         if len(holders) >= needed and all(holder in self._offers for holder in holders):
             ends = [max(keys) for keys in self._offers.values() if len(keys) >= MOST_OFFERED]
@@ -46,11 +46,11 @@ class KeyOffers:
             self.above = min(ends, default=0)
 
     def take(self, holder: str, keys: Iterable[Signed]) -> None:
-        """Replace what a holder has offered before."""
+        """Replace the earlier offer of this holder."""
         self._offers[holder] = {certificate_from_bytes(key.body).serial: key for key in keys}
 
     def choose(self, needed: int, scheme: str, bits: int, trust: Verifier, today: int) -> Signed | None:
-        """The key with the lowest serial number that `needed` holders offer alike, if there is one that can be used."""
+        """Return the usable key with the lowest serial number that `needed` holders offer alike, if there is one."""
         used = self._used()
         votes = Counter(offer for keys in self._offers.values() for offer in keys.items())
         shared = {serial: key for (serial, key), count in votes.items() if count >= needed and serial not in used}

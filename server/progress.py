@@ -1,4 +1,4 @@
-"""What observers are told: the state of the run, in numbers and in one sentence."""
+"""The progress reported to observers: the state of the run, in numbers and in one sentence."""
 
 from __future__ import annotations
 

@@ -175,7 +175,7 @@ class Records:
         )
         assert row is not None
         chosen, chosen_from = row
-        return chosen, max(chosen, chosen_from)  # late clients are taken in only where nobody was left out
+        return chosen, max(chosen, chosen_from)  # late clients join only where no client was left out
 
     def _state(self, id: AttemptId) -> str | None:
         row = self._first(

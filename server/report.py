@@ -47,8 +47,8 @@ def _protection(settings: RunSettings, roster: Roster) -> str:
         )
     if settings.key_bits < SAFE_KEY_BITS:
         return (
-            f"Updates: {settings.protection}. Keys this short can be factored: whoever has the ciphertexts can read "
-            "them (python -m experiments weak-key)."
+            f"Updates: {settings.protection}. Keys this short can be factored, and the ciphertexts then be read "
+            "by every party that has them (python -m experiments weak-key)."
         )
     return (
         f"Updates: {settings.protection}; sums of at least {rules.min_cohort} clients are opened. "
@@ -77,8 +77,8 @@ def _what_sums_say(settings: RunSettings) -> str:
     if settings.scheme == PLAIN or settings.key_bits < SAFE_KEY_BITS:
         return "Nothing hid who sent what."
     what = (
-        "Encryption hides who contributed what to a sum, and not what the sum says: a word that anybody in the cohort "
-        "used can show in it"
+        "Encryption hides who contributed what to a sum, and not what the sum says: a word that any client of the "
+        "cohort used can show in it"
     )
     return f"{what}." if settings.privacy is None else f"{what}, as far as the noise lets it."
 

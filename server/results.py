@@ -1,5 +1,5 @@
-"""What a run leaves behind: a table for people, history.csv and history.jsonl for programs, model.npz, history.png,
-and report.md, which says who could have seen what."""
+"""The results of a run: a table for people, history.csv and history.jsonl for programs, model.npz, history.png,
+and report.md, which says what each party could have seen."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ COLUMNS = (
     "insecure",
 )
 PRIVATE_COLUMNS = (*COLUMNS, "epsilon", "epsilon_models")
-"""With privacy: spent so far, against those who see who takes part, and against those who see models only."""
+"""With privacy: epsilon spent against parties that see the contributors, and against those that see models only."""
 
 
 def row(result: RoundResult, settings: RunSettings) -> dict[str, int | float | str]:
-    """One completed round under the names of the columns. Seconds of training and encrypting are means per client."""
+    """Return one completed round by column. Seconds of training and encrypting are means per client."""
     values: tuple[int | float | str, ...] = (
         result.round,
         result.contributors,
@@ -61,11 +61,11 @@ def row(result: RoundResult, settings: RunSettings) -> dict[str, int | float | s
 
 
 def table(results: Sequence[RoundResult], title: str, privacy: Privacy | None = None) -> Table:
-    """The history for people: one line a round."""
+    """Return the history as a table for people: one line a round."""
     caption = "KiB up per client; seconds to train and encrypt per client, to add and decrypt for all"
     if privacy is not None:
         caption += f"; ε spent so far, for a delta of {privacy.delta:g}"
-    made = Table(
+    history = Table(
         title=title,
         caption=caption,
         box=box.SIMPLE_HEAD,
@@ -76,9 +76,9 @@ def table(results: Sequence[RoundResult], title: str, privacy: Privacy | None = 
     )
     headings = ("round", "clients", "accuracy", "loss", "KiB", "train", "encrypt", "add", "decrypt")
     for heading in headings if privacy is None else (*headings, "ε"):
-        made.add_column(heading, justify="right")
+        history.add_column(heading, justify="right")
     for result in results:
-        made.add_row(
+        history.add_row(
             str(result.round),
             str(result.contributors),
             f"{result.accuracy:.2%}",
@@ -89,7 +89,7 @@ def table(results: Sequence[RoundResult], title: str, privacy: Privacy | None = 
             f"{result.decrypt_seconds:.2f}",
             *([] if privacy is None else [f"{result.epsilon:.2f}"]),
         )
-    return made
+    return history
 
 
 def make_results_folder(folder: Path) -> None:
@@ -123,7 +123,7 @@ def write_results(
 
 
 def draw_history(path: Path, results: Sequence[RoundResult], insecurities: Sequence[str] = ()) -> None:
-    """A picture of accuracy and of where the time went, round by round, stamped with what was switched off."""
+    """Draw accuracy and seconds by round, stamped with what was switched off."""
     # Only here: importing matplotlib takes longer than most rounds.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

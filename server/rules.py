@@ -20,11 +20,11 @@ class RoundRules:
     min_cohort: int = 3
     max_cohort: int = 64
     target: int | None = None
-    """Clients to wait for before the first round, as long as patience lasts; without it, whoever has come when
-    `gather_seconds` passed without another arrival. Later rounds begin with whoever is there."""
+    """Clients to wait for before the first round, as long as patience lasts; without it, the round begins when
+    `gather_seconds` have passed without another arrival. Later rounds begin with the clients that are connected."""
     cohort: int | None = None
-    """Updates wanted in each round: `over_selection` times as many clients are chosen at random, and the first so many
-    updates count. Without it everyone who is there is chosen, and all are waited for."""
+    """Updates wanted in each round: `over_selection` times as many clients are drawn, and the first `cohort` updates
+    count. Without it every connected client takes part, and all are waited for."""
     over_selection: float = 1.3
     """Clients chosen for each update that is wanted, because some drop out."""
     threshold: int = 2
@@ -41,13 +41,13 @@ class RoundRules:
     patience_seconds: float = 600.0
     """Longest wait for clients, for a key, for signatures, or for the opening of a sum."""
     deal: str = "python -m registrar deal"
-    """The command that makes keys for these rounds, for those who have to be told."""
+    """The command to show when keys run out."""
     max_attempts: int = 3
     """Attempts at one round before the run fails."""
     asked: int | None = None
     """Rounds that were asked for, where a privacy budget allows only `rounds`."""
     selection_secret: str = field(default="", repr=False)
-    """Decides, with privacy, which clients are chosen at random; without it anybody can repeat the choice."""
+    """Decides, with privacy, which clients are drawn; without it every party can repeat the draw."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.rounds <= LARGEST:

@@ -260,7 +260,7 @@ class ActiveRun:
         parties only see a connection break and reconnect.
         """
         if not self.ended.done():
-            self.ended.set_exception(StorageError(f"{error}; start the aggregator again when this is mended"))
+            self.ended.set_exception(StorageError(f"{error}; start the aggregator again when this is fixed"))
             self._wakeup.set()
 
 

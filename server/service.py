@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import grpc
-import structlog
 from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
-from core.errors import Reason, Refused, SettingsError, StorageError
+from core.errors import Reason, Refused, SettingsError
 from core.identity.party import PartyIdentity
 from core.identity.roster import Member
 from core.protocol import MOST_OFFERED, AttemptId
@@ -30,16 +28,15 @@ from core.wire.messages import (
     submission_header_from_wire,
     timings_from_wire,
 )
-from core.wire.status import REASON_KEY, STATUS
 from core.wire.streams import PIECE_BYTES, model_chunks, payload_chunks, read_pieces
-from server.admission import Context, admit
-from server.audience import NotListeningError, Outbox
+from server.admission import Context
+from server.answering import Service, answers, as_status, streams
+from server.audience import Outbox
 from server.clients import Clients
 from server.holders import Holders
 from server.run import ActiveRun
-from server.undecodable import TakeUndecodable, readable
+from server.undecodable import TakeUndecodable
 
-log = structlog.get_logger()
 M = TypeVar("M")
 T = TypeVar("T")
 SERVICES = [service.full_name for service in pb.DESCRIPTOR.services_by_name.values()]
@@ -62,72 +59,6 @@ _OPTIONS = (
 )
 
 
-@asynccontextmanager
-async def _as_status(run: ActiveRun, context: Context, call: str) -> AsyncIterator[None]:
-    """Turn what a handler raises into a gRPC status."""
-    try:
-        yield
-    except Refused as refusal:
-        await _refuse(run, context, call, refusal)
-    except StorageError as error:
-        # The disk may have room again in a moment, so the sender is asked to try again; the path stays private.
-        log.error("storage", message=str(error))
-        message = "the aggregator cannot use its disk at the moment"
-        await _refuse(run, context, call, Refused(Reason.STORAGE, message))
-    except NotListeningError as error:
-        await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
-    except grpc.aio.AbortError:
-        raise
-    except Exception:
-        log.exception("internal", call=call)
-        await context.abort(grpc.StatusCode.INTERNAL, "an unexpected error; the aggregator's log has more")
-
-
-async def _refuse(run: ActiveRun, context: Context, call: str, refusal: Refused) -> None:
-    log.info("refused", call=call, reason=refusal.reason.value, message=str(refusal))
-    run.count_refusal(refusal.reason)
-    context.set_trailing_metadata(((REASON_KEY, refusal.reason.value),))
-    await context.abort(STATUS[refusal.reason], str(refusal))
-
-
-class Service:
-    """What the three services have in common: the run, and how a caller is identified."""
-
-    def __init__(self, run: ActiveRun, *, plaintext: bool) -> None:
-        self.run = run
-        self._plaintext = plaintext
-
-    def caller(self, context: Context, call: str) -> Member:
-        return admit(context, call, self.run.context.trust.roster, plaintext=self._plaintext)
-
-
-def _answers(handler: Callable[..., Awaitable[M]]) -> Callable[..., Awaitable[M]]:
-    """Wrap a handler with one answer; it gets the caller, once admitted, in place of the context."""
-
-    @functools.wraps(handler)
-    async def wrapped(self: Service, request: object, context: Context) -> M:
-        async with _as_status(self.run, context, handler.__name__):
-            caller = self.caller(context, handler.__name__)
-            return await handler(self, readable(request), caller)
-        raise AssertionError("a status always ends the call")
-
-    return wrapped
-
-
-def _streams(handler: Callable[..., AsyncGenerator[M, None]]) -> Callable[..., AsyncGenerator[M, None]]:
-    """Wrap a handler that streams its answer; it gets the caller, once admitted, in place of the context."""
-
-    @functools.wraps(handler)
-    async def wrapped(self: Service, request: object, context: Context) -> AsyncGenerator[M, None]:
-        async with _as_status(self.run, context, handler.__name__):
-            caller = self.caller(context, handler.__name__)
-            async with aclosing(handler(self, readable(request), caller)) as messages:
-                async for message in messages:
-                    yield message
-
-    return wrapped
-
-
 class FederationService(Service, rpc.FederationServicer):
     """What data owners call."""
 
@@ -135,7 +66,7 @@ class FederationService(Service, rpc.FederationServicer):
         super().__init__(run, plaintext=plaintext)
         self._calls = Clients(run)
 
-    @_streams
+    @streams
     async def Join(self, request: pb.JoinRequest, caller: Member) -> AsyncGenerator[pb.Notice, None]:
         outbox = Outbox[pb.Notice](request.instance)
         try:
@@ -145,19 +76,19 @@ class FederationService(Service, rpc.FederationServicer):
         finally:
             await self._calls.leave(caller.name, outbox)
 
-    @_streams
+    @streams
     async def FetchModel(self, request: pb.ModelRequest, caller: Member) -> AsyncGenerator[pb.Chunk, None]:
         wanted = request.round if request.HasField("round") else None
         round_number, payload, endorsements = await self.run.model(wanted)
         for chunk in model_chunks(payload, self.run.context.id, round_number, endorsements):
             yield chunk
 
-    @_answers
+    @answers
     async def Commit(self, request: pb.CommitRequest, caller: Member) -> pb.Receipt:
         signed = signed_commitment_from_wire(request.commitment)
         return await self._calls.commit(caller, signed, timings_from_wire(request))
 
-    @_answers
+    @answers
     async def Submit(self, requests: AsyncIterator[pb.SubmitRequest], caller: Member) -> pb.Receipt:
         first = await _in_time(_header(requests))
         header = submission_header_from_wire(first.header)
@@ -183,7 +114,7 @@ class KeyHoldingService(Service, rpc.KeyHoldingServicer):
         self._calls = Holders(run)
         self._health = health_of
 
-    @_streams
+    @streams
     async def Attend(self, request: pb.AttendRequest, caller: Member) -> AsyncGenerator[pb.HolderTask, None]:
         outbox = Outbox[pb.HolderTask](request.instance)
         try:
@@ -196,7 +127,7 @@ class KeyHoldingService(Service, rpc.KeyHoldingServicer):
             if await self._calls.leave(caller.name, outbox):
                 await self._health.set(caller.name, health_pb2.HealthCheckResponse.NOT_SERVING)
 
-    @_answers
+    @answers
     async def OfferKeys(self, request: pb.KeyOffer, caller: Member) -> pb.Accepted:
         if len(request.keys) > MOST_OFFERED:
             raise Refused(Reason.MALFORMED, f"{len(request.keys)} keys are offered; at most {MOST_OFFERED} at a time")
@@ -204,17 +135,17 @@ class KeyHoldingService(Service, rpc.KeyHoldingServicer):
         await self._calls.offer_keys(caller, _attempt_of(request), keys)
         return pb.Accepted()
 
-    @_answers
+    @answers
     async def SignList(self, request: pb.ListSignature, caller: Member) -> pb.Accepted:
         await self._calls.list_signed(caller, _attempt_of(request), request.signature)
         return pb.Accepted()
 
-    @_streams
+    @streams
     async def FetchSubmission(self, request: pb.SubmissionRequest, caller: Member) -> AsyncGenerator[pb.Chunk, None]:
         for chunk in payload_chunks(await self._calls.payload(_attempt_of(request), request.client)):
             yield chunk
 
-    @_answers
+    @answers
     async def Release(self, requests: AsyncIterator[pb.ReleaseRequest], caller: Member) -> pb.Accepted:
         header = (await _in_time(_header(requests))).header
         id = _attempt_of(header)
@@ -229,17 +160,17 @@ class KeyHoldingService(Service, rpc.KeyHoldingServicer):
         await self._calls.release(caller, id, payload.whole(), seconds, header.exposure[:MOST_CHARACTERS])
         return pb.Accepted()
 
-    @_streams
+    @streams
     async def FetchOpenedSum(self, request: pb.OpenedSumRequest, caller: Member) -> AsyncGenerator[pb.Chunk, None]:
         for chunk in payload_chunks(await self._calls.opened_sum(_attempt_of(request))):
             yield chunk
 
-    @_answers
+    @answers
     async def EndorseModel(self, request: pb.ModelEndorsement, caller: Member) -> pb.Accepted:
         await self._calls.endorsed(caller, _attempt_of(request), request.signature)
         return pb.Accepted()
 
-    @_answers
+    @answers
     async def DeclineTask(self, request: pb.Decline, caller: Member) -> pb.Accepted:
         if request.reason not in set(Reason):
             raise Refused(Reason.MALFORMED, f"{request.reason[:40]!r} is not the name of a reason")
@@ -251,7 +182,7 @@ class KeyHoldingService(Service, rpc.KeyHoldingServicer):
 class ObservationService(Service, rpc.ObservationServicer):
     """What observers call."""
 
-    @_streams
+    @streams
     async def Watch(self, request: pb.WatchRequest, caller: Member) -> AsyncGenerator[pb.Progress, None]:
         outbox = self.run.watch()
         try:
@@ -269,12 +200,12 @@ class MembersHealth(Service, health.aio.HealthServicer):  # type: ignore[misc]
         health.aio.HealthServicer.__init__(self)
 
     async def Check(self, request: Message, context: Context) -> object:
-        async with _as_status(self.run, context, "Check"):
+        async with as_status(self.run, context, "Check"):
             self.caller(context, "Check")
             return await super().Check(request, context)
 
     async def Watch(self, request: Message, context: Context) -> None:
-        async with _as_status(self.run, context, "Watch"):
+        async with as_status(self.run, context, "Watch"):
             self.caller(context, "Watch")
             await super().Watch(request, context)
 
@@ -289,7 +220,7 @@ class MembersReflection(Service, reflection.aio.ReflectionServicer):  # type: ig
     async def ServerReflectionInfo(
         self, request_iterator: AsyncIterator[Message], context: Context
     ) -> AsyncIterator[object]:
-        async with _as_status(self.run, context, "ServerReflectionInfo"):
+        async with as_status(self.run, context, "ServerReflectionInfo"):
             self.caller(context, "ServerReflectionInfo")
             async for answer in super().ServerReflectionInfo(request_iterator, context):
                 yield answer

@@ -1,4 +1,4 @@
-"""What an aggregator's database says of its runs; it is only read, so the aggregator may be running."""
+"""The status of an aggregator's runs, read from its database; the aggregator may be running."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WHERE a.run = ? GROUP BY a.round, a.attempt ORDER BY a.round, a.attempt
 
 
 def show_status(folder: Path, console: Console) -> None:
-    """Print every run: its attempts, who contributed how often, and what was refused. Raises StorageError."""
+    """Print every run: its attempts, contributions by client, and refusals. Raise StorageError."""
     path = folder / FILE
     if not path.exists():
         raise StorageError(f"{folder} has no database of an aggregator")
@@ -39,10 +39,10 @@ def show_status(folder: Path, console: Console) -> None:
             _show_run(db, console, *row)
 
 
-def _show_run(db: sqlite3.Connection, console: Console, run: str, settings: str, status: str, sentence: str) -> None:
+def _show_run(db: sqlite3.Connection, console: Console, run: str, settings: str, status: str, message: str) -> None:
     known = json.loads(settings)
     console.print(
-        f"run {run}: {known['task']}, {known['rules']['rounds']} rounds, {status}. {sentence}", highlight=False
+        f"run {run}: {known['task']}, {known['rules']['rounds']} rounds, {status}. {message}", highlight=False
     )
     console.print(_attempts(db.execute(ATTEMPTS, (run,)).fetchall(), private=known["privacy"] is not None))
     rows = db.execute(
@@ -59,9 +59,9 @@ def _show_run(db: sqlite3.Connection, console: Console, run: str, settings: str,
 def _attempts(rows: list[tuple[Any, ...]], *, private: bool) -> Table:
     counted = ("round", "attempt", "state", "key", "expected", "committed", "uploaded")
     table = _table("rounds", (*counted, "accuracy", *["ε"] * private, "remark"))
-    for *numbers, accuracy, epsilon, exposure, sentence in rows:
+    for *numbers, accuracy, epsilon, exposure, message in rows:
         shown = ["", ""] if accuracy is None else [f"{accuracy:.2%}", f"{epsilon:.2f}"]
-        table.add_row(*map(str, numbers), *shown[: 1 + private], exposure or sentence)
+        table.add_row(*map(str, numbers), *shown[: 1 + private], exposure or message)
     return table
 
 

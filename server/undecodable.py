@@ -1,6 +1,6 @@
-"""Bytes that are no message at all are refused by name, like every other malformed message.
+"""Refusing bytes that are not a message of the protocol by name, like every other malformed message.
 
-Left to itself, gRPC answers them with UNKNOWN or INTERNAL and names the exception.
+By default gRPC answers them with UNKNOWN or INTERNAL and names the exception.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _tolerant(parse: Callable[[bytes], M]) -> Callable[[bytes], M | Undecodable]
 
 
 def readable(request: Any) -> Any:
-    """The request, or the stream of requests. Raises Refused(MALFORMED) if it (or, later, one of them) is none."""
+    """Return the request, or the stream of requests. Raise Refused(MALFORMED) if one of them could not be read."""
     if isinstance(request, Undecodable):
         raise Refused(Reason.MALFORMED, "the request is not a message of this protocol")
     return _each_readable(request) if hasattr(request, "__aiter__") else request

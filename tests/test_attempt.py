@@ -243,6 +243,14 @@ def test_a_header_that_cannot_be_right_is_refused_before_the_payload_is_taken_in
     assert attempt.payload_bytes == len(honest.payloads["client-1"])
 
 
+def test_an_update_of_another_attempt_is_not_stored(attempt: Attempt, honest: HonestAttempt, store: Store) -> None:
+    listed(attempt, honest, store)
+    told = header(honest, "client-1")
+    other = replace(told, id=replace(told.id, attempt=2))
+    assert reason(attempt.submit, other, "client-1", honest.payloads["client-1"], 1) is Reason.ROUND_NOT_OPEN
+    assert attempt.contributors() == []
+
+
 def test_a_full_disk_adds_nothing_and_the_same_update_goes_through_later(
     attempt: Attempt, honest: HonestAttempt, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

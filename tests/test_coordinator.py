@@ -812,7 +812,7 @@ def test_a_full_disk_at_any_write_loses_nothing_that_was_acknowledged(
             await hall.play(lambda: hall.coordinator.ended.done())
             if hall.coordinator.ended.done() and hall.coordinator.ended.exception():
                 assert isinstance(hall.coordinator.ended.exception(), StorageError)
-                assert "start the aggregator again when this is mended" in str(hall.coordinator.ended.exception())
+                assert "start the aggregator again when this is fixed" in str(hall.coordinator.ended.exception())
                 stopped.append(which)
                 await hall.restart()
             await hall.finish()

@@ -156,7 +156,7 @@ def test_a_disk_that_is_full_between_two_messages_stops_the_process_and_not_the_
         holder.gate.let_go()
     code, said = server.end()
     assert code == 1
-    assert "start the aggregator again when this is mended" in said
+    assert "start the aggregator again when this is fixed" in said
     assert "Traceback" not in said
     server, _ = parties.server(*THREE, port=int(address.rpartition(":")[2]))
     for client in clients:

@@ -17,14 +17,15 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from hall import RULES, Hall, tell
 
 from core.errors import Reason, Refused, SettingsError, StorageError
-from core.protocol import MOST_OFFERED, Signed, digest
+from core.protocol import MOST_OFFERED, Signed, SubmissionHeader, digest
 from core.wire import federation_pb2 as pb
 from core.wire import federation_pb2_grpc as rpc
 from core.wire.dialing import PARTY_KEY, channel_credentials, channel_options
 from core.wire.messages import signed_commitment_to_wire, signed_key_to_wire, submission_header_to_wire
 from core.wire.status import REASON_KEY, STATUS, refusal_of
-from core.wire.streams import PIECE_BYTES
+from core.wire.streams import PIECE_BYTES, pieces
 from server import states
+from server.attempt import Attempt
 from server.service import MOST_CHARACTERS, FederationService, listen, services_for
 
 
@@ -286,6 +287,33 @@ def test_who_waited_for_its_own_earlier_upload_need_not_send_again(federation: S
                 await asyncio.sleep(0)
             await hall.submit("client-1", submission)
         assert await waiting == pb.Receipt(sha256=submission.header.digest, repeated=True)
+
+    tell(tmp_path, federation, story)
+
+
+def test_an_upload_is_admitted_once(
+    federation: SmallFederation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(hall: Hall) -> None:
+        await hall.gather()
+        await hall.play_until(states.Uploading)
+        submission = hall.participants["client-1"].last
+        assert submission is not None
+        checked = []
+        check = Attempt.check_header
+
+        def counted(attempt: Attempt, header: SubmissionHeader) -> None:
+            checked.append(header)
+            check(attempt, header)
+
+        monkeypatch.setattr(Attempt, "check_header", counted)
+        uri = f"grokfed://{federation.roster.federation}/client/client-1".encode()
+        context: Any = SimpleNamespace(auth_context=lambda: {"x509_subject_alternative_name": [uri]})
+        header = pb.SubmitRequest(header=submission_header_to_wire(submission.header))
+        data = [pb.SubmitRequest(data=piece) for piece in pieces(submission.payload)]
+        receipt = await services_for(hall.coordinator).federation.Submit(stream(header, *data), context)
+        assert receipt == pb.Receipt(sha256=submission.header.digest)
+        assert checked == [submission.header]
 
     tell(tmp_path, federation, story)
 

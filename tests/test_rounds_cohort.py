@@ -1,0 +1,132 @@
+"""Committing and Uploading: which clients are waited for, and for how long."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from round_cases import (
+    CHOSEN,
+    CLOSE,
+    FIX,
+    NOTHING,
+    RULES,
+    Row,
+    abandoned,
+    committing,
+    holders,
+    require_transition,
+    transitions,
+    uploading,
+)
+
+from server import rounds as r
+from server import states as s
+from server.rules import RoundRules
+
+# what is shown                                  before                           event                          time   after          commands
+COMMITTING = [
+    ("a first commitment waits for the others",    committing(),                    s.CommitmentStored(1, 1, "a"),   1.0, s.Committing,  NOTHING),
+    ("a repeated commitment changes nothing",      committing("ab"),                s.CommitmentStored(1, 1, "a"),   1.0, s.Committing,  NOTHING),
+    ("the last commitment closes the list",        committing("ab"),                s.CommitmentStored(1, 1, "c"),   1.0, s.Closing,     (CLOSE,)),
+    ("another attempt's commitment counts not",    committing("ab"),                s.CommitmentStored(1, 2, "c"),   1.0, s.Committing,  NOTHING),
+    ("a client that dies is waited for",           committing("ab"),                s.ClientLeft("c"),              59.0, s.Committing,  NOTHING),
+    ("until the deadline",                         committing("ab"),                s.Tick(),                       60.0, s.Closing,     (CLOSE,)),
+    ("too few at the deadline: abandoned",         committing("a"),                 s.Tick(),                       60.0, s.Waiting,     abandoned("1 updates were ready before the deadline, 2 are needed")),
+    ("a late client is invited",                   committing(),                    s.ClientJoined("d"),             1.0, s.Committing,  (s.InviteClient(1, 1, "d"),)),
+    ("a returning client is invited again",        committing("a"),                 s.ClientJoined("a"),             1.0, s.Committing,  (s.InviteClient(1, 1, "a"),)),
+    ("one more than the slots can hold is not",    committing(expected="abcd"),     s.ClientJoined("e"),             1.0, s.Committing,  NOTHING),
+    ("holders may come",                           committing(),                    s.HolderCame("h4"),              1.0, s.Committing,  NOTHING),
+    ("holders may go",                             committing(),                    s.HolderLeft("h1"),              1.0, s.Committing,  NOTHING),
+    ("an early signature changes nothing",         committing("a"),                 s.ListSigned(1, 1, "h1"),        1.0, s.Committing,  NOTHING),
+    ("an early update changes nothing",            committing("a"),                 s.SubmissionStored(1, 1, "b"),   1.0, s.Committing,  NOTHING),
+]  # fmt: skip
+UPLOADING = [
+    ("a first update waits for the others",        uploading(),                     s.SubmissionStored(1, 1, "a"),   1.0, s.Uploading,   NOTHING),
+    ("a repeated update changes nothing",          uploading("ab"),                 s.SubmissionStored(1, 1, "b"),   1.0, s.Uploading,   NOTHING),
+    ("the last update fixes the sum",              uploading("ab"),                 s.SubmissionStored(1, 1, "c"),   1.0, s.Releasing,   (FIX,)),
+    ("another attempt's update counts not",        uploading("ab"),                 s.SubmissionStored(1, 2, "c"),   1.0, s.Uploading,   NOTHING),
+    ("a client that dies is waited for",           uploading("ab"),                 s.ClientLeft("c"),              29.0, s.Uploading,   NOTHING),
+    ("until the deadline",                         uploading("ab"),                 s.Tick(),                       30.0, s.Releasing,   (FIX,)),
+    ("too few at the deadline: abandoned",         uploading("a"),                  s.Tick(),                       30.0, s.Waiting,     abandoned("1 updates came before the deadline, 2 are needed")),
+    ("a listed client that returns is told again", uploading("a"),                  s.ClientJoined("b"),             1.0, s.Uploading,   (s.InviteClient(1, 1, "b"),)),
+    ("one whose update is here is not",            uploading("a"),                  s.ClientJoined("a"),             1.0, s.Uploading,   NOTHING),
+    ("nor one who is not listed",                  uploading("a"),                  s.ClientJoined("d"),             1.0, s.Uploading,   NOTHING),
+    ("one more signature changes nothing",         uploading(),                     s.ListSigned(1, 1, "h3"),        1.0, s.Uploading,   NOTHING),
+    ("a holder that declines too late changes nothing", uploading(),                s.TaskDeclined(1, 1, "h3", "no"), 1.0, s.Uploading,  NOTHING),
+    ("holders may come",                           uploading(),                     s.HolderCame("h4"),              1.0, s.Uploading,   NOTHING),
+]  # fmt: skip
+
+
+@transitions(COMMITTING + UPLOADING)
+def test_transition(row: Row) -> None:
+    require_transition(row)
+
+
+def test_a_closed_list_is_sent_to_every_holder_once() -> None:
+    state, commands = r.advance(committing("ab"), s.CommitmentStored(1, 1, "c"), 1.0, RULES)
+    assert commands == (CLOSE,)
+    assert r.next_wakeup(state, RULES) == 101.0, "there is nobody left to ask"
+    assert r.advance(state, s.Tick(), 50.0, RULES) == (state, ())
+
+
+def test_the_last_allowed_attempt_fails_the_run() -> None:
+    state, commands = r.advance(committing("a", attempt=2), s.Tick(), 60.0, RULES)
+    why = "1 updates were ready before the deadline, 2 are needed"
+    assert commands == (
+        s.AbandonAttempt(1, 2, why),
+        s.EndRun(False, f"round 1 was abandoned 2 times, the last time because {why}"),
+    )
+    assert state.phase == s.Failed(commands[1].message)  # type: ignore[union-attr]
+
+
+def test_a_sum_is_fixed_even_while_no_holder_is_there_and_opened_when_they_come() -> None:
+    state = replace(uploading("ab"), holders=frozenset())
+    state, commands = r.advance(state, s.SubmissionStored(1, 1, "c"), 1.0, RULES)
+    assert (type(state.phase), commands) == (s.Releasing, ())
+    for number in "12":
+        state, commands = r.advance(state, s.HolderCame(f"h{number}"), 2.0, RULES)
+        assert commands == (s.RequestRelease(1, 1, holders(number)),)
+
+
+# ------------------------------------------------------------------------------------------------ over-selection
+
+
+def test_where_clients_are_chosen_late_ones_are_not_taken_in_but_chosen_ones_that_return_are() -> None:
+    state = committing("a", expected="abc")
+    assert r.advance(state, s.ClientJoined("d"), 1.0, CHOSEN)[1] == ()
+    assert r.advance(state, s.ClientJoined("b"), 1.0, CHOSEN)[1] == (s.InviteClient(1, 1, "b"),)
+
+
+def test_nobody_waits_for_chosen_clients_that_left_before_they_committed_once_enough_have() -> None:
+    left = committing(committed="ab", expected="abc", present="abc")
+    after, commands = r.advance(left, s.ClientLeft("c"), 1.0, CHOSEN)
+    assert isinstance(after.phase, s.Closing)
+    assert commands == (CLOSE,)
+    last = committing(committed="a", expected="abc", present="ab")
+    assert isinstance(r.advance(last, s.CommitmentStored(1, 1, "b"), 1.0, CHOSEN)[0].phase, s.Closing)
+
+
+@pytest.mark.parametrize(
+    ("before", "rules"),
+    [
+        (committing(committed="a", expected="abc", present="abc"), CHOSEN),  # one of two wanted
+        (committing(committed="ab", expected="abcd", present="abcd"), CHOSEN),  # d is still at work
+        (committing(committed="ab", expected="abc", present="ac"), CHOSEN),  # b has committed, and cannot upload
+        (replace(committing(committed="ab", expected="abc", present="abc"), resumed=True), CHOSEN),
+        (committing(committed="ab", expected="abc", present="abc"), RULES),  # all are waited for
+    ],
+)
+def test_everything_else_waits_for_who_has_not_committed(before: s.RunState, rules: RoundRules) -> None:
+    assert isinstance(r.advance(before, s.ClientLeft("c"), 1.0, rules)[0].phase, s.Committing)
+
+
+def test_the_first_updates_count_and_the_sum_is_fixed_at_the_wanted_number() -> None:
+    state = uploading("", listed="abcd")
+    state, commands = r.advance(state, s.SubmissionStored(1, 1, "c"), 1.0, CHOSEN)
+    assert isinstance(state.phase, s.Uploading)
+    state, commands = r.advance(state, s.SubmissionStored(1, 1, "a"), 1.0, CHOSEN)
+    assert (type(state.phase), commands) == (s.Releasing, (FIX,))
+    assert state.phase.contributors == 2  # type: ignore[union-attr]
+    late, commands = r.advance(state, s.SubmissionStored(1, 1, "b"), 1.0, CHOSEN)
+    assert (late, commands) == (state, ())
