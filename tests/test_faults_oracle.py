@@ -52,8 +52,8 @@ def evidence(honest: Evidence, tmp_path: Path) -> Evidence:
     """A copy of it, to tamper with."""
     ledgers = []
     for path in honest.ledgers:
-        (tmp_path / path.parent.parent.name).mkdir()
-        ledgers.append(Path(shutil.copy(path, tmp_path / path.parent.parent.name)))
+        (tmp_path / path.parent.name).mkdir()
+        ledgers.append(Path(shutil.copy(path, tmp_path / path.parent.name)))
     return replace(honest, server=Path(shutil.copy(honest.server, tmp_path)), ledgers=ledgers)
 
 
@@ -160,7 +160,7 @@ def test_a_run_without_a_fault_passes_the_points_of_all_usual_writes(tmp_path: P
     usual = {"begin_run", "enrol", "open_attempt", "add_commitment", "announce_list", "add_payload", "keep_opened",
              "complete_attempt", "end_run", "set_state closing", "set_state releasing"}  # fmt: skip
     assert {f"{when} {write}" for write in usual for when in ("before", "after")} <= points
-    assert {"before answer commit", "after answer submit", "before answer release", "after answer join"} <= points
+    assert {"before answer Commit", "after answer Submit", "before answer Release", "after answer Join"} <= points
 
 
 @pytest.mark.parametrize(("when", "kept"), [("before", False), ("after", True)])

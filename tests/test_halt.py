@@ -16,7 +16,7 @@ def test_after_a_halt_time_changes_nothing_any_more(tmp_path: Path) -> None:
     async def story() -> None:
         world = World(parties, tmp_path / "world", task, RULES)
         await world.start()
-        coordinator = world.aggregator.coordinator
+        coordinator = world.aggregator.run
         before = coordinator.state
         coordinator.halt(StorageError("the disk is full"))
         world.now += RULES.patience_seconds  # else it would fail now, for want of key holders

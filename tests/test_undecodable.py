@@ -42,7 +42,7 @@ def test_what_is_no_message_is_refused_as_malformed_on_every_call(tmp_path: Path
     async def story() -> None:
         world = World(parties, tmp_path / "world", task, RULES)
         await world.start()
-        server, port = await listen(world.aggregator.coordinator, "127.0.0.1:0")
+        server, port = await listen(world.aggregator.run, "127.0.0.1:0")
         try:
             for caller, call in CALLS:
                 identity = parties[caller]
@@ -51,7 +51,7 @@ def test_what_is_no_message_is_refused_as_malformed_on_every_call(tmp_path: Path
                     error = await answer_to(channel, call, NO_MESSAGE)
                 assert error.code() is grpc.StatusCode.INVALID_ARGUMENT, call
                 assert (REASON_KEY, "malformed") in tuple(error.trailing_metadata()), call
-            assert world.aggregator.coordinator.refusals[Reason.MALFORMED] == len(CALLS)
+            assert world.aggregator.run.refusals[Reason.MALFORMED] == len(CALLS)
         finally:
             await server.stop(None)
             await world.close()
