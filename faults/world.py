@@ -20,11 +20,11 @@ from client.session import WITHOUT_US, ClientSession, commit_call, submit_call
 from core.errors import GrokfedError, Reason, Refused, RunFailedError, StorageError
 from core.federated import initial_model
 from core.identity.party import PartyIdentity
-from core.protocol import AttemptId
+from core.protocol import AttemptId, digest
 from core.secagg.opening import OpenedSum
 from core.tasks.task import Task
 from core.wire import federation_pb2 as pb
-from core.wire.calls import Ask, Call, Upload
+from core.wire.calls import Ask, Call, Conversation, Upload
 from faults.breaking import Breaker, Crash, break_ledger, break_store
 from faults.oracle import Evidence, Noted, violations
 from faults.parties import BITS, POLICY, Parties
@@ -319,7 +319,8 @@ class World(InProcessFederation):
         """Write down that the run is over, close everything, and give all that is wrong."""
         while self.over and not await self._written_down():
             await self.play()  # it died before that, and took the run up again
-        found = [*self.surprises, *self._errors(), *self.judge(), *self._changed_answers()]
+        found = [*self.surprises, *self._errors(), *self._uploads_blindly()]
+        found += [*self.judge(), *self._changed_answers()]
         await self.close()
         return found
 
@@ -334,6 +335,25 @@ class World(InProcessFederation):
             refused = isinstance(party.error, Refused) and party.error.reason in WITHOUT_US
             if isinstance(party.error, GrokfedError) and not refused and not isinstance(party.error, RunFailedError):
                 yield f"{party.name} ended: {party.error!r}"
+
+    def _uploads_blindly(self) -> Iterator[str]:
+        """Show each client a list with its commitment that no key holder has signed: it must not upload."""
+        for client in self.clients.values():
+            submission = client.session.participant.last
+            if submission is None:
+                continue
+            id, listed = submission.header.id, digest(submission.commitment.body)
+            unsigned = pb.ListClosed(
+                round=id.round, attempt=id.attempt, description_digest=submission.description_digest,
+                commitments=self.rules.min_cohort * listed,
+            )  # fmt: skip
+            try:
+                asking = Conversation(client.session.answer(pb.Notice(list_closed=unsigned))).asking
+            except Refused as refusal:
+                if refusal.reason is Reason.LIST_SIGNATURES:
+                    continue
+                asking = refusal
+            yield f"{client.name} is shown a list of {id} that no key holder signed, and answers {asking}"
 
     def _changed_answers(self) -> list[str]:
         return [
