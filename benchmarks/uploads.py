@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -32,6 +31,7 @@ from core.wire import federation_pb2 as pb
 from core.wire.calls import Conversation, converse
 from core.wire.dialing import AggregatorConnection
 from registrar.federation import make_federation
+from simulation.program import Program
 from simulation.registered import deal_keys
 
 TASK = get_task("analogies")  # the largest there is
@@ -94,14 +94,14 @@ def take(clients: int, bits: int = 2048) -> Taken:
         options = ["--key-bits", str(bits), *insecure]
         server, address = _server(folder, federation.party("server"), clients, options, stack)
         holder = ["--identity", str(federation.party("keyholder-1")), "--state", f"{folder}/keyholder"]
-        _start(stack, "keyholder", "--server", address, *holder, *insecure)
+        stack.callback(Program("keyholder", "--server", address, *holder, *insecure, log=Path(os.devnull)).close)
         senders = [Sender(address, federation.party(f"client-{number}")) for number in range(1, clients + 1)]
         for sender in senders:
             stack.callback(sender.connection.channel.close)
             sender.answer("welcome")
         for sender in senders:
             sender.answer("round_opened")
-        before = _peak(server.pid)
+        before = _peak(server.process.pid)
         started = time.monotonic()
         together = threading.Barrier(clients)
         with ThreadPoolExecutor(clients) as pool:
@@ -112,36 +112,17 @@ def take(clients: int, bits: int = 2048) -> Taken:
         submission = senders[0].participant.last
         assert submission is not None
         return Taken(
-            clients, submission.header.length, uploaded - started, finished - started, before, _peak(server.pid)
+            clients, submission.header.length, uploaded - started, finished - started, before, _peak(server.process.pid)
         )
 
 
-def _server(
-    folder: str, identity: Path, clients: int, options: Sequence[str], stack: ExitStack
-) -> tuple[subprocess.Popen[str], str]:
+def _server(folder: str, identity: Path, clients: int, options: Sequence[str], stack: ExitStack) -> tuple[Program, str]:
     run = ["--task", TASK.name, "--clients", str(clients), "--rounds", "1", "--max-cohort", str(clients)]
     seconds = ["--round-seconds", str(PATIENCE), "--upload-seconds", str(PATIENCE)]
     places = ["--identity", str(identity), "--listen", "127.0.0.1:0", "--state", f"{folder}/server"]
-    options = [*run, *seconds, *places, "--out", f"{folder}/out", *options]
-    server = _start(stack, "server", *options)
-    assert server.stdout is not None
-    said = []
-    for line in server.stdout:
-        said.append(line)
-        if found := re.search(r"listening on (\S+)", line):
-            threading.Thread(target=server.stdout.read, daemon=True).start()
-            return server, found[1]
-    raise RuntimeError(f"the aggregator did not start: {''.join(said)}")
-
-
-def _start(stack: ExitStack, *arguments: str) -> subprocess.Popen[str]:
-    process = stack.enter_context(
-        subprocess.Popen(
-            [sys.executable, "-m", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-    )
-    stack.callback(process.kill)
-    return process
+    server = Program("server", *run, *seconds, *places, "--out", f"{folder}/out", *options, log=Path(os.devnull))
+    stack.callback(server.close)
+    return server, server.hear(r"listening on (\S+)")[1]
 
 
 def _peak(process: int) -> int:

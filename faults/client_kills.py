@@ -6,9 +6,8 @@ judge has none: it compares contributors, sums and models.
 
 from __future__ import annotations
 
+import os
 import random
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,10 +15,11 @@ from core.wire.dialing import AggregatorConnection
 from faults.live import LiveHolder, Worker, errors_of, homes_of, judge
 from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
-from faults.process import ENVIRONMENT, ROOT, ServerProcess
+from faults.process import ServerProcess
 from faults.task import known, slot_task
 from faults.watching import Watcher
 from server.rules import RoundRules
+from simulation.program import Program
 
 CLIENTS, ROUNDS, FEW = 20, 6, 6
 SHARES = (0.1, 0.3, 0.5)
@@ -66,26 +66,22 @@ def one_run(folder: Path, clients: int, share: float, seed: int) -> list[str]:
             server.ends_within(rng.uniform(0.0, 0.1))
             processes[name].kill()
         found = [
-            f"{name} ended with {processes[name].wait(PATIENCE)}"
+            f"{name} ended with {processes[name].process.wait(PATIENCE)}"
             for name in processes
-            if name not in doomed and processes[name].wait(PATIENCE) != 0
+            if name not in doomed and processes[name].process.wait(PATIENCE) != 0
         ]
     finally:
         for process in processes.values():
-            process.kill()
-            process.wait()
+            process.close()
     found += errors_of(holders, PATIENCE)
     found += [] if server.end() == 0 else [f"the server ended badly: {server.words()}"]
     watcher.close()
     return found + judge(parties, folder / "server", homes, rules, [])
 
 
-def _client(parties: Parties, name: str, clients: int, address: str) -> subprocess.Popen[bytes]:
-    arguments = ("--identity", str(parties[name].folder), "--server", address, "--task", f"slots-{clients}")
-    return subprocess.Popen(
-        [
-            *(sys.executable, "-m", "faults.child", str(clients), "client", *arguments),
-            *("--mail", "generated", "--insecure-demo-keys", "--patience", str(PATIENCE)),
-        ],
-        cwd=ROOT, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+def _client(parties: Parties, name: str, clients: int, address: str) -> Program:
+    return Program(
+        *("faults.child", str(clients), "client", "--identity", parties[name].folder, "--server", address),
+        *("--task", f"slots-{clients}", "--mail", "generated", "--insecure-demo-keys", "--patience", str(PATIENCE)),
+        log=Path(os.devnull),
+    )

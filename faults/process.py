@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 from faults.memory import peak_mb, resident_mb
 from faults.parties import BITS, Parties
 from server.rules import RoundRules
+from simulation.program import Program
 
-ROOT = Path(__file__).resolve().parent.parent
-ENVIRONMENT = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "COLUMNS": "100"}
 PATIENCE = 60.0
 
 
@@ -36,60 +31,40 @@ class ServerProcess:
         self._slots = slots
         self._log = log or folder.with_suffix(".log")
         self.port = 0
-        self.process: subprocess.Popen[str] | None = None
+        self._program: Program | None = None
 
     def start(self) -> float:
         """Start (again), and give the seconds until it listens."""
         started = time.perf_counter()
         listen = ("--listen", f"127.0.0.1:{self.port}")
-        with self._log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "faults.child", str(self._slots), "server", *listen, *self._arguments],
-                cwd=ROOT, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True,
-            )  # fmt: skip
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if line.startswith("listening on "):
-                self.port = int(line.rpartition(":")[2])
-                return time.perf_counter() - started
-        raise AssertionError(f"the server did not start: {self.words()}")
+        self._program = Program("faults.child", str(self._slots), "server", *listen, *self._arguments, log=self._log)
+        self.port = int(self.running.hear(r"^listening on .*:(\d+)$")[1])
+        return time.perf_counter() - started
 
     @property
-    def running(self) -> subprocess.Popen[str]:
-        assert self.process is not None
-        return self.process
+    def running(self) -> Program:
+        assert self._program is not None
+        return self._program
 
     def ends_within(self, seconds: float) -> bool:
         """Wait so long at the most, and say whether it has ended by itself."""
-        try:
-            self.running.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
+        return self.running.ends_within(seconds)
 
     def kill(self) -> None:
         """kill -9: no clean-up of any kind."""
-        self.running.send_signal(signal.SIGKILL)
-        self._reap()
+        self.running.kill()
 
     def end(self) -> int:
         """Wait for it to end in order, and give its exit code; it is killed if it does not."""
         if not self.ends_within(PATIENCE):
-            self.running.kill()
-        return self._reap()
-
-    def _reap(self) -> int:
-        process = self.running
-        assert process.stdout is not None
-        code = process.wait()
-        process.stdout.close()
-        return code
+            self.running.process.kill()
+        return self.running.end()[0]
 
     def memory_mb(self) -> float:
-        return resident_mb(self.running.pid)
+        return resident_mb(self.running.process.pid)
 
     def peak_mb(self) -> float:
-        return peak_mb(self.running.pid)
+        return peak_mb(self.running.process.pid)
 
     def words(self) -> str:
         """What it logged last."""

@@ -347,13 +347,14 @@ class World(InProcessFederation):
                 round=id.round, attempt=id.attempt, description_digest=submission.description_digest,
                 commitments=self.rules.min_cohort * listed,
             )  # fmt: skip
+            answer: object
             try:
-                asking = Conversation(client.session.answer(pb.Notice(list_closed=unsigned))).asking
+                answer = Conversation(client.session.answer(pb.Notice(list_closed=unsigned))).asking
             except Refused as refusal:
                 if refusal.reason is Reason.LIST_SIGNATURES:
                     continue
-                asking = refusal
-            yield f"{client.name} is shown a list of {id} that no key holder signed, and answers {asking}"
+                answer = refusal
+            yield f"{client.name} is shown a list of {id} that no key holder signed, and answers {answer}"
 
     def _changed_answers(self) -> list[str]:
         return [

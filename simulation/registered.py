@@ -26,9 +26,9 @@ def registered(folder: Path, settings: RunSettings, clients: int) -> dict[str, P
     return {member.name: load_identity(made.party(member.name)) for member in made.roster.members}
 
 
-def deal_keys(folder: Path, count: int, scheme: str, bits: int) -> None:
-    """Deal so many round keys to the holders of the federation in `folder`."""
+def deal_keys(folder: Path, count: int, scheme: str, bits: int, day: int | None = None) -> None:
+    """Deal `count` round keys to the holders of the federation in `folder`, as if `day` were today."""
     registrar = load_registrar(folder)
-    dealer = Dealer(registrar.roster, registrar.signing, lambda name: folder / name, today())
+    dealer = Dealer(registrar.roster, registrar.signing, lambda name: folder / name, today() if day is None else day)
     for _ in dealer.deal(reserve_serials(registrar, count), count, scheme, bits):
         pass

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 import runpy
 import shutil
 import signal
-import subprocess
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,12 +15,11 @@ import pytest
 import structlog
 
 from core.clock import today
-from registrar.dealer import Dealer
 from registrar.federation import make_federation
-from registrar.folder import load_registrar, reserve_serials
+from simulation.processes import ROOT
+from simulation.program import Program
+from simulation.registered import deal_keys
 
-ROOT = Path(__file__).resolve().parent.parent
-ENVIRONMENT = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "COLUMNS": "100"}
 SMALL_KEYS = ("--insecure-demo-keys",)
 PATIENCE = ("--patience", "20")
 
@@ -64,57 +61,7 @@ class Templates:
 
 def deal(federation: Path, shape: Shape, day: int | None = None) -> None:
     """Deal the shape's keys in this process, as if `day` (days since 1970-01-01) were today."""
-    if shape.keys:
-        registrar = load_registrar(federation)
-        dealer = Dealer(registrar.roster, registrar.signing, lambda name: federation / name, day or today())
-        for _ in dealer.deal(reserve_serials(registrar, shape.keys), shape.keys, shape.scheme, shape.bits):
-            pass
-
-
-class Party:
-    """One `python -m ...` process. Its output is read as it comes; it ends by itself at the latest after its patience."""
-
-    def __init__(self, *arguments: str | Path) -> None:
-        self.said: list[str] = []
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", *map(str, arguments)],
-            cwd=ROOT,
-            env=ENVIRONMENT,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def hear(self, pattern: str) -> re.Match[str]:
-        """Read on until a line matches; fails with everything said if the process ends before."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.said.append(line)
-            if match := re.search(pattern, line):
-                return match
-        raise AssertionError(f"{pattern!r} was never said; all that was:\n{''.join(self.said)}")
-
-    def end(self) -> tuple[int, str]:
-        """Read to the end and give exit code and all that was said."""
-        assert self.process.stdout is not None
-        self.said += self.process.stdout
-        return self.process.wait(), "".join(self.said)
-
-    def stop(self) -> None:
-        """Stop it where it is: its connections stay, and it answers nothing any more."""
-        self.process.send_signal(signal.SIGSTOP)
-
-    def kill(self) -> None:
-        """kill -9: no clean-up of any kind."""
-        self.process.send_signal(signal.SIGKILL)
-        self.end()
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+    deal_keys(federation, shape.keys, shape.scheme, shape.bits, day or today())
 
 
 class Parties:
@@ -125,7 +72,7 @@ class Parties:
         self.shape = Shape()
         self.flags: tuple[str, ...] = ()
         """What every party is given besides, such as --insecure-plaintext."""
-        self.started: list[Party] = []
+        self.started: list[Program] = []
         self._templates = templates
 
     def found(self, **shape: object) -> Path:
@@ -144,11 +91,11 @@ class Parties:
     def database(self) -> Path:
         return self.folder / "server" / "aggregator.sqlite"
 
-    def start(self, *arguments: str | Path) -> Party:
-        self.started.append(Party(*arguments))
+    def start(self, *arguments: str | Path) -> Program:
+        self.started.append(Program(*arguments))
         return self.started[-1]
 
-    def server(self, *arguments: str, port: int = 0) -> tuple[Party, str]:
+    def server(self, *arguments: str, port: int = 0) -> tuple[Program, str]:
         """An aggregator with small keys and short patience, and its address."""
         party = self.start(
             "server", "--identity", self.federation / "server", "--listen", f"127.0.0.1:{port}",
@@ -158,31 +105,31 @@ class Parties:
         )  # fmt: skip
         return party, party.hear(r"listening on (\S+)").group(1)
 
-    def restart(self, server: Party, address: str, *arguments: str) -> Party:
+    def restart(self, server: Program, address: str, *arguments: str) -> Program:
         """Kill the aggregator and start it again at the same place."""
         server.kill()
         again, there = self.server(*arguments, port=int(address.rpartition(":")[2]))
         assert there == address
         return again
 
-    def keyholder(self, address: str, number: int, *arguments: str) -> Party:
+    def keyholder(self, address: str, number: int, *arguments: str) -> Program:
         name = f"keyholder-{number}"
         return self.start(
             "keyholder", "--identity", self.federation / name, "--server", address, "--state", self.folder / name,
             *SMALL_KEYS, *PATIENCE, *self._plain, *self.flags, *arguments,
         )  # fmt: skip
 
-    def keyholders(self, address: str, *arguments: str) -> list[Party]:
+    def keyholders(self, address: str, *arguments: str) -> list[Program]:
         """All that the federation has."""
         return [self.keyholder(address, number, *arguments) for number in range(1, self.shape.holders + 1)]
 
-    def client(self, address: str, number: int, *arguments: str, mail: str | Path = "generated") -> Party:
+    def client(self, address: str, number: int, *arguments: str, mail: str | Path = "generated") -> Program:
         return self.start(
             "client", "--identity", self.federation / f"client-{number}", "--server", address, "--mail", mail,
             *SMALL_KEYS, *PATIENCE, *self._plain, *self.flags, *arguments,
         )  # fmt: skip
 
-    def clients(self, address: str, *arguments: str) -> list[Party]:
+    def clients(self, address: str, *arguments: str) -> list[Program]:
         """All that the federation has."""
         return [self.client(address, number, *arguments) for number in range(1, self.shape.clients + 1)]
 

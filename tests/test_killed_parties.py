@@ -9,19 +9,20 @@ from pathlib import Path
 
 import pytest
 from manual_parties import ManualClient, ManualParties, play
-from parties import Parties, Party
+from parties import Parties
 from recomputation import check_every_model
 
 from core.errors import Reason, Refused
 from keyholder.difference import DifferenceRule
 from keyholder.ledger import Ledger
+from simulation.program import Program
 
 THREE = ("--clients", "3", "--rounds", "2")
 HELD = {"closing": ("close_list", (1, 2, 3)), "releasing": ("open_sum", (2, 3)), "endorsing": ("endorse", (2, 3))}
 """What holders are asked for in the phases that wait for them, and which of them are asked first in round 1."""
 
 
-def finish(server: Party, clients: Sequence[ManualClient]) -> None:
+def finish(server: Program, clients: Sequence[ManualClient]) -> None:
     """Play the last round to the run's end."""
     for client in clients:
         assert client.until("round_closed").completed
@@ -165,13 +166,13 @@ def test_a_disk_that_is_full_between_two_messages_stops_the_process_and_not_the_
     assert check_every_model(parties.database) == [[1, 2, 3]] * 2
 
 
-def fill_disk(party: Party) -> None:
+def fill_disk(party: Program) -> None:
     """Let no file of the process grow beyond one byte, as on a disk without room."""
     _, hard = resource.prlimit(party.process.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(party.process.pid, resource.RLIMIT_FSIZE, (1, hard))
 
 
-def make_room(party: Party) -> None:
+def make_room(party: Program) -> None:
     _, hard = resource.prlimit(party.process.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(party.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
 
