@@ -19,7 +19,7 @@ test: setup-dev  ## run every test that needs no containers
 	@$(PY) -m pytest -n 2 -m "not containers" $(ARGS)
 
 faults: setup-dev ## break things for about half an hour and write the table of docs/reliability.md   (ARGS="--quick"; ARGS="lossy fuzz")
-	@OPENBLAS_NUM_THREADS=1 $(PY) -m faults $(ARGS)
+	@$(PY) -m faults $(ARGS)
 
 containers: setup-dev ## run `docker compose up` and its failure tests for real
 	@$(PY) -m pytest -m containers tests/test_compose.py
@@ -38,7 +38,7 @@ runs/notebooks/ready: $(wildcard book/notebooks/*.py) | $(NOTEBOOKS)/ready
 	@touch $@
 
 experiments: setup ## run every study of leakage and privacy, in seconds each, on one page   (ARGS="--data ../shared/data")
-	@OPENBLAS_NUM_THREADS=1 $(PY) -m experiments all --quick $(ARGS)
+	@$(PY) -m experiments all --quick $(ARGS)
 
 check: lint types imports stubs  ## everything a reviewer would ask for before the tests
 lint: setup-dev

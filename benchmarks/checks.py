@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import core.one_thread  # isort: skip  # noqa: F401
+
 import argparse
 import json
 import os

@@ -5,6 +5,8 @@ python -m benchmarks.ten_thousand simulation --task ten-thousand ...     (starte
 
 from __future__ import annotations
 
+import core.one_thread  # isort: skip  # noqa: F401
+
 import os
 import runpy
 import sys

@@ -8,6 +8,8 @@ python -m book --all --quick
 
 from __future__ import annotations
 
+import core.one_thread  # isort: skip  # noqa: F401
+
 import sys
 import time
 from pathlib import Path

@@ -6,6 +6,8 @@ python -m client classify --identity runs/federation/client-1 message.eml
 
 from __future__ import annotations
 
+import core.one_thread  # isort: skip  # noqa: F401
+
 import sys
 from pathlib import Path
 from typing import Annotated

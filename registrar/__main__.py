@@ -7,6 +7,8 @@ python -m registrar revoke FOLDER client-3
 
 from __future__ import annotations
 
+import core.one_thread  # isort: skip  # noqa: F401
+
 import sys
 from datetime import UTC, datetime
 from pathlib import Path

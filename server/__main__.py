@@ -7,6 +7,8 @@ python -m server healthy --identity runs/federation/server
 
 from __future__ import annotations
 
+import core.one_thread  # isort: skip  # noqa: F401
+
 import asyncio
 import contextlib
 import secrets

@@ -7,6 +7,8 @@ python -m simulation --data FOLDER_WITH_MAILBOXES
 
 from __future__ import annotations
 
+import core.one_thread  # isort: skip  # noqa: F401
+
 import asyncio
 import sys
 import tempfile

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import RunFailedError, StorageError
+from core.threads import ONE_THREAD
 
 START_SECONDS = 60.0
 STOP_SECONDS = 5.0
@@ -20,8 +21,7 @@ TOLD = "the run ended:"
 """How clients and key holder begin their last sentence when the aggregator told them that the run failed."""
 FULL_DISK_BYTES = 65536
 _THE = {"server": "the aggregator", "dealer": "the dealer of the round keys"}
-# Several small matrix products at once on few cores: more than one thread each makes all of them slower.
-ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
 ROOT = Path(__file__).resolve().parent.parent
 CHILD = "simulation.child"
 """The module that runs a party; benchmarks put one of their own here."""

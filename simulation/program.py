@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import IO
 
-from simulation.processes import ONE_THREAD, ROOT
+from core.threads import ONE_THREAD
+from simulation.processes import ROOT
 
 ENVIRONMENT = {**os.environ, **ONE_THREAD, "PYTHONUNBUFFERED": "1", "COLUMNS": "100"}
 

@@ -24,3 +24,12 @@ def test_one_thread_unless_told_otherwise(module, told, threads):
         cwd=ROOT, env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout.strip() == threads
+
+
+def test_importing_core_sets_nothing() -> None:
+    say = "import os; before = dict(os.environ); import core, core.federated; print(dict(os.environ) == before)"
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    done = subprocess.run(
+        [sys.executable, "-c", say], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "True"
