@@ -42,7 +42,7 @@ class Breaker:
         self._full_from: tuple[str, int, int] | None = None
 
     def fill(self, writes: int) -> None:
-        """Let the next so many writes find the disk full."""
+        """Let the next `writes` writes find the disk full."""
         self._full = writes
 
     def fill_at(self, write: str, occurrence: int, writes: int) -> None:

@@ -1,4 +1,4 @@
-"""Run a party's program as a process of its own that knows the task of faults/task.py: SLOTS MODULE [ARGUMENTS ...]."""
+"""Run a party's program in its own process, with the task of faults/task.py: SLOTS MODULE [ARGUMENTS ...]."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Good messages of a run that is going on, one for every call: what malformed ones are made of."""
+"""Well-formed messages of a run in progress, one for every call, from which malformed ones are made."""
 
 from __future__ import annotations
 

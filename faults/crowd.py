@@ -1,6 +1,6 @@
 """A thousand clients at once in one round, each on its own mutual TLS connection, at a real aggregator's process.
 
-They are the product's own sessions, driven in one event loop: they check, train, encrypt, sign, commit and upload.
+They are the product's own sessions in one event loop: they check, train, encrypt, sign, commit and upload.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def run(options: Options) -> Iterator[Outcome]:
 
 
 def one_round(folder: Path, task: Task, clients: int, outcome: Outcome) -> list[str]:
-    """What went wrong in one round with so many."""
+    """Play one round with this many clients, and return what went wrong."""
     parties = Parties(folder, clients=clients)
     rules = RoundRules(
         rounds=1, min_cohort=clients, max_cohort=clients, target=clients, patience_seconds=PATIENCE,
@@ -99,7 +99,7 @@ def sessions_of(parties: Parties, task: Task) -> dict[str, ClientSession]:
 
 
 async def everyone(crowd: Crowd) -> list[str]:
-    """Let all clients take part at once, and give what went wrong with any."""
+    """Let all clients take part at once, and return what went wrong with any."""
     ends = await asyncio.gather(*(take_part(crowd, name) for name in crowd.sessions), return_exceptions=True)
     return [f"{name}: {end!r:.200}" for name, end in zip(crowd.sessions, ends, strict=True) if end is not None]
 

@@ -64,7 +64,7 @@ def one_trial(parties: Parties, folder: Path, task: Task, write: str, seed: int)
         broken = [breaker]
         if write in LEDGER_WRITES:
             broken = list(world.breakers.values())
-            for each in broken:  # record_release is made by two of three, whoever they are
+            for each in broken:  # record_release is made by any two of the three
                 each.fill_at(write, 1, 1)
         await world.play()
         found = await world.end()

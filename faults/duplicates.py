@@ -28,7 +28,7 @@ RULES = RoundRules(rounds=ROUNDS, min_cohort=2, max_cohort=8, target=CLIENTS, ga
 
 
 def run(options: Options) -> Iterator[Outcome]:
-    """Each commitment and each update of so many is sent 2 to 64 times at once."""
+    """Send each commitment and each update 2 to 64 times at once."""
     wanted = options.count(long=10_000, quick=200)
     what = f"the same commitment or update sent 2 to {MOST_AT_ONCE} times at once"
     with timed("duplicates", what) as outcome, scratch() as folder, known(slot_task(CLIENTS)) as task:

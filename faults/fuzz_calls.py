@@ -29,7 +29,7 @@ A_LOT = 200
 
 
 class HandContext:
-    """What a handler is told about its call and may do with it, without a connection."""
+    """What a handler sees of a call and can do with it, without a connection."""
 
     def __init__(self, caller: str) -> None:
         self.code = grpc.StatusCode.OK
@@ -89,7 +89,7 @@ def _handlers(world: World) -> dict[str, Callable[..., Any]]:
 
 
 async def _call(handlers: dict[str, Callable[..., Any]], call: GoodCall) -> tuple[grpc.StatusCode, str]:
-    """Make one call by hand, and give how it ended. Of a stream the first message is enough."""
+    """Make one call by hand, and return how it ended; of a stream only the first message is read."""
     context = HandContext(call.caller)
     request = _stream(call.messages) if call.name in STREAMS_IN else call.messages[0]
     try:

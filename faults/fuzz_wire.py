@@ -87,7 +87,7 @@ def malformed(message: Message, rng: random.Random) -> bytes:
 
 
 def one_run(parties: Parties, folder: Path, task: Task, seed: int, count: int, codes: Counter[str]) -> list[str]:
-    """Send so many malformed calls in the middle of one run, and judge it when it has gone on to its end."""
+    """Send `count` malformed calls in the middle of one run, and judge it at its end."""
     rng = random.Random(seed)  # noqa: S311
     return run_world(
         lambda: World(parties, folder, task, RULES, seed=seed), lambda world: fuzz(world, parties, count, rng, codes)
@@ -95,7 +95,7 @@ def one_run(parties: Parties, folder: Path, task: Task, seed: int, count: int, c
 
 
 async def fuzz(world: World, parties: Parties, count: int, rng: random.Random, codes: Counter[str]) -> list[str]:
-    """Send so many malformed calls to a world that is being uploaded to; then it must go on as if nothing had been."""
+    """Send `count` malformed calls while clients upload; the run must then go on as if nothing had happened."""
     await world.play(until=lambda: isinstance(world.phase, Uploading))
     server, port = await listen(world.aggregator.run, "127.0.0.1:0")
     wire = Wire(world, port, parties)

@@ -49,7 +49,7 @@ def run(options: Options) -> Iterator[Outcome]:
 
 
 def one_run(folder: Path, task: Task, kills: int, seed: int) -> tuple[list[str], list[float]]:
-    """What went wrong in a run with so many kills, and the seconds until each time it listened again."""
+    """Play a run with this many kills; return what went wrong, and the seconds until it listened after each."""
     rng = random.Random(seed)  # noqa: S311
     parties = Parties(folder, clients=CLIENTS)
     rounds = ROUNDS_A_KILL * (kills + 1)

@@ -112,7 +112,7 @@ class LiveHolder(Worker):
 
 
 class LiveServer(Worker):
-    """The aggregator in a thread with an event loop of its own; `address` is known when it has started."""
+    """The aggregator in a thread with its own event loop; its address is known when it has started."""
 
     def __init__(self, parties: Parties, folder: Path, task: Task, rules: RoundRules, scheme: str = "plain") -> None:
         super().__init__("server")
@@ -120,11 +120,11 @@ class LiveServer(Worker):
         self._settings = RunSettings(task.name, scheme, 256, 0, rules, insecure_demo_keys=True)
         self._ready = threading.Event()
         self.stay: threading.Event | None = None
-        """If given, the server hands out the end of the run until it is set: whoever lost a stream may come back."""
+        """If given, the server announces the end of the run until it is set, for parties that lost their stream."""
         self._port = 0
 
     def begin(self) -> str:
-        """Start, and give the address."""
+        """Start, and return the address."""
         self.start()
         self._ready.wait(30)
         if not self._port:
@@ -156,7 +156,7 @@ class LiveServer(Worker):
 
 
 def homes_of(parties: Parties, folder: Path, keys: int, scheme: str = "paillier") -> dict[str, Path]:
-    """A folder for each key holder, with its shares of so many keys."""
+    """Make a folder for each key holder, with its shares of `keys` keys, and return them by name."""
     homes = {name: folder / name for name in parties.holders}
     for name, home in homes.items():
         shutil.copytree(parties.dealt(keys, scheme) / name, home)
@@ -171,7 +171,7 @@ def start_workers(
     receipts: list[Noted],
     clients: Iterable[str] | None = None,
 ) -> list[Worker]:
-    """All key holders and (these or all) clients, in threads, each with a line of its own."""
+    """Start all key holders and these clients (or all) in threads, each with its own connection."""
     workers: list[Worker] = [LiveHolder(parties, name, home, dial) for name, home in homes.items()]
     workers += [LiveClient(parties, name, task, dial, receipts) for name in clients or parties.clients]
     for worker in workers:
@@ -189,7 +189,7 @@ def judge(
 
 
 def errors_of(workers: list[Worker], patience: float) -> list[str]:
-    """Wait for all to end, and give what went wrong with them."""
+    """Wait for all to end, and return what went wrong with them."""
     found = []
     for worker in workers:
         worker.join(patience)

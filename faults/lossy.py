@@ -119,7 +119,7 @@ def run(options: Options) -> Iterator[Outcome]:
 
 
 def one_run(folder: Path, task: Task, rounds: int, seed: int) -> tuple[list[str], str]:
-    """What went wrong in so many rounds, and how much was lost, in words."""
+    """Play `rounds` rounds; return what went wrong, and how much was lost, in words."""
     rules = RoundRules(rounds=rounds, min_cohort=CLIENTS, max_cohort=8, target=CLIENTS, patience_seconds=PATIENCE)
     parties = Parties(folder, clients=CLIENTS)
     homes = homes_of(parties, folder, rounds + 5, "plain")

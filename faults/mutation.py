@@ -1,4 +1,4 @@
-"""Make malformed messages out of good ones: bytes changed at random, or fields set to what nobody expects there."""
+"""Make malformed messages out of good ones: random bytes changed, or fields set to unexpected values."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _change_list(values: Any, field: FieldDescriptor, rng: random.Random) -> Non
 
 
 def _strange(field: FieldDescriptor, value: Any, rng: random.Random) -> Any:
-    """A value of the field's type that somebody may have forgotten to expect."""
+    """Return a value of the field's type that a reader may not expect."""
     match field.cpp_type:
         case FieldDescriptor.CPPTYPE_BOOL:
             return not value

@@ -48,7 +48,7 @@ class Evidence:
         threshold: key holders that open a sum.
         min_cohort: the fewest contributors of a sum.
         receipts: all that clients were given.
-        opened: slots of each sum as it was opened, without counters and leading slots, where somebody watched.
+        opened: slots of each sum as it was opened, without counters and leading slots, where it was watched.
     """
 
     server: Path

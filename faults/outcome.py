@@ -1,4 +1,4 @@
-"""What scenarios give: one row of the table each, as CSV for programs and as Markdown for people."""
+"""Results of scenarios: one row of the table each, as CSV for programs and as Markdown for people."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def _commit(store: Store, run: states.RunState, id: AttemptId, names: list[str],
 def _upload(store: Store, run: states.RunState, id: AttemptId, names: list[str], rules: RoundRules) -> states.RunState:
     for name in names:
         if isinstance(run.phase, states.Releasing):
-            break  # as many as wanted are here; the others are told that the round is over
+            break  # enough updates are here; the others are told that the round is over
         store.add_payload(SubmissionHeader(id, 1, digest(name.encode())), name, b"x", 1)
         run, _ = rounds.advance(
             run, states.SubmissionStored(id.round, id.attempt, name), rules.round_seconds + 1, rules

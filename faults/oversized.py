@@ -34,7 +34,7 @@ REFUSED = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INVALID_ARGUMENT,
 
 
 def run(options: Options) -> Iterator[Outcome]:
-    """Each kind so many times, some at once."""
+    """Send each kind several times, some at once."""
     times = options.count(long=100, quick=1)
     what = "messages of 1 to 64 MiB, uploads that announce a tebibyte"
     with timed("oversized", what) as outcome, scratch() as folder, known(slot_task(CLIENTS)):
@@ -83,7 +83,7 @@ async def _send_all(parties: Parties, port: int, times: int, codes: Counter[str]
 
 
 async def _one(channel: Any, call: str, size: int) -> tuple[grpc.StatusCode, str]:
-    """How a call with one message of so many bytes ended: status, and the reason if it was refused by name."""
+    """Make a call with one message of this many bytes; return its status, and the reason if it was refused by name."""
     long = pb.CommitRequest(commitment=pb.SignedCommitment(commitment=bytes(size))).SerializeToString()
     try:
         if call in ("Submit", "Release"):

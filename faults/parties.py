@@ -1,4 +1,4 @@
-"""Federations to break: folders, keys and identities, made once and used for many trials."""
+"""Federations to break: folders, keys and identities, made once for many trials."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The aggregator as a process of its own, which can be killed for real and started again at the same place."""
+"""The aggregator in its own process, which can be killed and started again at the same address."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ServerProcess:
         self._program: Program | None = None
 
     def start(self) -> float:
-        """Start (again), and give the seconds until it listens."""
+        """Start (again), and return the seconds until it listens."""
         started = time.perf_counter()
         listen = ("--listen", f"127.0.0.1:{self.port}")
         self._program = Program("faults.child", str(self._slots), "server", *listen, *self._arguments, log=self._log)
@@ -47,15 +47,15 @@ class ServerProcess:
         return self._program
 
     def ends_within(self, seconds: float) -> bool:
-        """Wait so long at the most, and say whether it has ended by itself."""
+        """Wait at most this long, and return whether it has ended by itself."""
         return self.running.ends_within(seconds)
 
     def kill(self) -> None:
-        """kill -9: no clean-up of any kind."""
+        """Kill it with SIGKILL."""
         self.running.kill()
 
     def end(self) -> int:
-        """Wait for it to end in order, and give its exit code; it is killed if it does not."""
+        """Wait for an orderly end, and return its exit code; kill it if it does not end."""
         if not self.ends_within(PATIENCE):
             self.running.process.kill()
         return self.running.end()[0]

@@ -14,7 +14,7 @@ PIECE = 65536
 class FaultyNetwork(threading.Thread):
     """Forwards a port of this machine, chosen by the system, to `target` (HOST:PORT).
 
-    stall()   nothing goes through any more, in either direction, and nobody is told: as when a cable is pulled
+    stall()   nothing goes through in either direction, and neither side is told, as when a cable is pulled
     heal()    what was held back goes on, and new connections are made
     cut()     every connection is closed; new ones can be made
     slow(n)   at most n bytes a second in each direction of each connection; None: as fast as it goes
@@ -84,7 +84,7 @@ class FaultyNetwork(threading.Thread):
                     way.cancel()
                 await asyncio.gather(*ways, return_exceptions=True)
         except OSError:
-            pass  # nobody is there: the caller sees its connection close
+            pass  # the aggregator is away: the caller sees its connection close
         finally:
             for end in (writer, there):
                 if end is not None:

@@ -1,4 +1,4 @@
-"""Random sequences of faults, found and made shorter by hypothesis: whatever comes in whatever order, nothing breaks.
+"""Random sequences of faults, drawn and shortened by hypothesis: in no order may they break a promise.
 
 One machine plays one run of two rounds. Besides the steps of honest parties it lets clients join, leave, vanish, start
 again, repeat what they sent, and send what is late or belongs to another round; lets key holders come, go, decline, and
@@ -54,7 +54,7 @@ clients, holders = st.integers(0, CLIENTS - 1), st.integers(0, 2)
 
 
 class FaultMachine(RuleBasedStateMachine):
-    """One run, in a world of its own. `parties`, `folder` and `task` are shared by all; `played` counts sequences."""
+    """One run in its own world. `parties`, `folder` and `task` are shared by all; `played` counts sequences."""
 
     parties: ClassVar[Parties]
     folder: ClassVar[Path]
@@ -98,7 +98,7 @@ class FaultMachine(RuleBasedStateMachine):
 
     @rule(steps=st.integers(1, 12))
     def go_on(self, steps: int) -> None:
-        """Let whoever has something to do, do it."""
+        """Let parties that have something to do, do it."""
         for _ in range(steps):
             self.wait(self.world.step())
 
@@ -283,7 +283,7 @@ def run(options: Options) -> Iterator[Outcome]:
 
 
 def play(sequences: int, operations: int, number: int, minutes: float) -> Outcome:
-    """So many sequences of up to so many operations, some at a time, until the minutes are over."""
+    """Play sequences of up to `operations` operations, some at a time, until the minutes are over."""
     what = f"random sequences of up to {operations} faults and steps of all parties"
     with timed("random", what) as outcome, machine() as kind:
         started = time.monotonic()
@@ -311,7 +311,7 @@ def _play_some(kind: type[FaultMachine], sequences: int, operations: int, number
 
 @contextlib.contextmanager
 def machine() -> Iterator[type[FaultMachine]]:
-    """A machine of its own kind, with parties to share."""
+    """Make a machine with its own counts, and parties to share."""
     with scratch() as folder, known(slot_task(CLIENTS)) as task:
         shared = {"parties": Parties(folder, clients=CLIENTS), "folder": folder, "task": task}
         counts: dict[str, Any] = {"played": 0, "operations": 0, "endings": {}}

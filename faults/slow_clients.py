@@ -41,7 +41,7 @@ NOISE_SECONDS = 0.01
 
 
 class Meeting:
-    """What the clients of one trial wait for and tell each other."""
+    """What the clients of one trial share: when something was first pushed, and measured latencies."""
 
     def __init__(self) -> None:
         self.opened_at = self.listed_at = self.over_at = 0.0

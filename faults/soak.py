@@ -45,7 +45,7 @@ def run(options: Options) -> Iterator[Outcome]:
 
 
 def one_run(folder: Path, task: Task, rounds: int) -> tuple[list[str], tuple[float, float]]:
-    """What went wrong in so many rounds, and how memory grew a round: of the aggregator, and of this process."""
+    """Play `rounds` rounds; return what went wrong, and the memory growth a round of the aggregator and of this process."""
     parties = Parties(folder, clients=CLIENTS)
     rules = RoundRules(rounds=rounds, min_cohort=2, max_cohort=8, target=CLIENTS, patience_seconds=PATIENCE)
     homes = homes_of(parties, folder, rounds + 5)

@@ -49,7 +49,7 @@ class OwnSlot:
         return 1
 
     def batch(self, rows: npt.NDArray[np.int64]) -> tuple[Array, Array]:
-        """Return choices of shape (len(rows), slots), and targets that nobody looks at."""
+        """Return choices of shape (len(rows), slots), and targets that are ignored."""
         choices = np.zeros((len(rows), self.slots))
         choices[:, self.number - 1] = 1.0
         return choices, np.zeros(len(rows))

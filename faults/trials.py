@@ -1,4 +1,4 @@
-"""One trial after another: a new folder, a world in it, a story, an event loop of its own."""
+"""One trial after another, each with a new folder, a world in it, and its own event loop."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def folders(folder: Path) -> Callable[[], Path]:
 
 
 def run_world(make: Callable[[], World], story: Callable[[World], Awaitable[list[str]]]) -> list[str]:
-    """Tell one story in an event loop of its own."""
+    """Run one scenario in its own event loop."""
 
     async def told() -> list[str]:
         world = make()

@@ -36,7 +36,7 @@ class Watcher(threading.Thread):
                     self._changed.notify_all()
 
     def wait_for(self, holds: Callable[[pb.Progress], bool], patience: float) -> float:
-        """Seconds until what is told fulfils this. Raises AssertionError when patience is over."""
+        """Wait until the progress fulfils this, and return the seconds. Raises AssertionError when patience is over."""
         started = time.monotonic()
         with self._changed:
             if not self._changed.wait_for(lambda: holds(self.last), patience):

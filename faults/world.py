@@ -54,7 +54,7 @@ class World(InProcessFederation):
 
     Attributes:
         breaker, breakers: of the aggregator, and of each key holder by name.
-        given: every submission that a client ever made, by its name, for scenarios that repeat one.
+        given: every submission that a client made, by its name, for scenarios that repeat one.
         answers: every answer of a holder, by its name, the call and the attempt: one answer each, however often asked.
         opened_for: the last order that each holder lent its share for.
         vanishes: whether a client vanishes at a moment: before its commitment ("commit"), before its update ("upload"),
@@ -316,7 +316,7 @@ class World(InProcessFederation):
     # -------------------------------------------------------------------------------- the end
 
     async def end(self) -> list[str]:
-        """Write down that the run is over, close everything, and give all that is wrong."""
+        """Store that the run is over, close everything, and return all that is wrong."""
         while self.over and not await self._written_down():
             await self.play()  # it died before that, and took the run up again
         found = [*self.surprises, *self._errors(), *self._uploads_blindly()]
@@ -364,7 +364,7 @@ class World(InProcessFederation):
         ]
 
     def judge(self) -> list[str]:
-        """What the files say is wrong, now."""
+        """Return what is wrong according to the files, now."""
         evidence = Evidence(
             server=self.aggregator.folder / FILE,
             ledgers=[self.ledger_of(name) for name in self.holders],
