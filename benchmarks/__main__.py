@@ -66,7 +66,7 @@ def _table(timings: Sequence[Timing], with_book: bool) -> Table:
 
 
 def _row(timing: Timing, way: str, with_book: bool) -> list[str]:
-    """One line for the case, and one for each other way we have to do the same."""
+    """Return one line for the case, and one for each other way we have to do the same."""
     case, first = timing.case, way == OURS
     return [
         case.name if first else "",

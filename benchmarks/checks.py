@@ -22,7 +22,7 @@ from benchmarks.stopwatch import CHECKS, FOLDER, PARTIES, WORK, Times
 
 
 def measure(setting: rounds.Setting, count: int) -> tuple[float, Mapping[str, Times]]:
-    """The median seconds of a round, and by party the mean seconds a round and process under each label."""
+    """Return the median seconds of a round, and by party the mean seconds a round and process under each label."""
     with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, {FOLDER: folder}):
         whole = rounds.run(setting, count)
         found: dict[str, list[Times]] = defaultdict(list)

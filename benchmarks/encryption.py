@@ -28,7 +28,7 @@ Figures = Mapping[str, Mapping[Step, Figure]]
 
 @dataclass(frozen=True)
 class Bar:
-    """How far ahead we mean to be: so many times faster than a library of the same kind, or within so much of it."""
+    """The bar for one figure: how many times faster than a library of the same kind, or within which share of it."""
 
     limit: float
     at_least: bool
@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console.print(f"\ntheir time over ours, and their bytes over ours: above 1 {OURS} is ahead")
     console.print(_ratio_table(ratios))
     if not options.small:
-        console.print("\nthe bars: so many times faster or smaller (x), or that part of the time at most")
+        console.print("\nthe bars: at least this many times faster or smaller (x), or at most this share of the time")
         console.print(_bar_table(ratios))
     console.print("\nseconds until a client has sent its update: processor time and upload")
     console.print(_uplink_table(ways, figures))

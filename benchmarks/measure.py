@@ -47,7 +47,7 @@ class Timing:
     seconds: Mapping[str, float]
 
     def ratio(self, way: str) -> float | None:
-        """How many times PyTorch's seconds those of `way` are: below 1 it is ahead of PyTorch."""
+        """Return how many times PyTorch's seconds those of `way` are: below 1 it is ahead of PyTorch."""
         return self.seconds[way] / self.seconds[THEIRS] if THEIRS in self.seconds else None
 
     def times_faster_than_book(self, way: str) -> float | None:

@@ -41,7 +41,7 @@ def build_peers(problem: Problem) -> tuple[list[Way], list[str]]:
 
 
 def _build_phe(problem: Problem) -> Way:
-    """One number a ciphertext, as in chapter 15. It has nothing to check an update with."""
+    """Return one number a ciphertext, as in chapter 15. It has nothing to check an update with."""
     count, size = min(PHE_WEIGHTS, problem.weights), problem.bits // 4
     public, private = phe.generate_paillier_keypair(n_length=problem.bits)
     few = problem.changes[:, :count].tolist()
@@ -73,7 +73,7 @@ def _build_phe(problem: Problem) -> Way:
 
 
 def _build_pypaillier(module: Any, problem: Problem) -> Way:
-    """One number a ciphertext; whole numbers, as they need no scale. The whole cohort is added in one call."""
+    """Return one number a ciphertext; whole numbers, as they need no scale. The whole cohort is added in one call."""
     count = min(PYPAILLIER_WEIGHTS, problem.weights)
     public, private = module.generate_keypair(problem.bits)
     few = problem.integers[:, :count].tolist()

@@ -100,7 +100,7 @@ BARS = {2048: 2.5, 3072: 7.0}
 
 
 def bar_settings() -> list[Setting]:
-    """The federations for which there are bars, and the same with less, to see what that costs."""
+    """Return the federations for which there are bars, and the same with less, to see what that costs."""
     found = []
     for bits, bar in BARS.items():
         full = Setting("paillier", 3, bits, weights=ten_thousand.WEIGHTS, bar=bar)
@@ -198,7 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def table(wholes: Sequence[Whole]) -> Table:
-    """One row a run."""
+    """Return one row a run."""
     caption = (
         "a round: median seconds from one completed round to the next; processor seconds of the whole run by party; "
         "weights: of the spam model where none are given"

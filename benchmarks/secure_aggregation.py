@@ -256,7 +256,9 @@ def _aggregator_jobs(problem: Problem, key: PublicKey, payloads: list[bytes]) ->
 
 
 def _build_floor(weights: int, private_key: PaillierPrivateKey, key: PublicKey, payload: bytes) -> Way:
-    """One product a ciphertext for a client, one modulo n² (or n³) for the aggregator, two powers for the holder.
+    """Return one product a ciphertext for a client.
+
+    One modulo n² (or n³) for the aggregator, two powers for the holder.
 
     In lists, as fast as Python can call GMP.
     """

@@ -102,7 +102,7 @@ def _by_cells(cell: LSTMCell | RNNCell, inputs: Tensor) -> Tensor:
 
 
 def _twin(torch: Any, model: Model, texts: Array) -> Work:
-    """The same in PyTorch, with its own layers over whole sequences."""
+    """Return the same in PyTorch, with its own layers over whole sequences."""
     embedding, cell, output = model.embedding, model.layer.cell, model.output
     kind = torch.nn.LSTM if isinstance(cell, LSTMCell) else torch.nn.RNN
     twin_table = torch.nn.Embedding(*embedding.weight.shape)

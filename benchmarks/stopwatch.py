@@ -55,7 +55,7 @@ class Stopwatch:
         self._inside = threading.local()
 
     def timed(self, label: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, timed."""
+        """Return the function, timed."""
 
         @functools.wraps(function)
         def call(*arguments: Any, **named: Any) -> Any:

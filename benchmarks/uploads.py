@@ -43,7 +43,7 @@ PATIENCE = 600.0
 
 @dataclass(frozen=True)
 class Taken:
-    """What one round of so many clients came to."""
+    """Measurements of one round."""
 
     clients: int
     update_bytes: int
@@ -86,7 +86,7 @@ def _few_examples(seed: int, number: int) -> Dataset:
 
 
 def take(clients: int, bits: int = 2048) -> Taken:
-    """Run one round with so many clients and one key holder."""
+    """Run one round with one key holder, and return its measurements."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         federation = make_federation(
             Path(folder, "federation"), clients=clients, holders=1, threshold=1, now=datetime.now(UTC)
@@ -128,7 +128,7 @@ def _server(folder: str, identity: Path, clients: int, options: Sequence[str], s
 
 
 def _peak(process: int) -> int:
-    """The most memory a process has held so far, in bytes."""
+    """Return the most memory a process has held so far, in bytes."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc", str(process), "status").read_text())
     assert found
     return int(found[1]) * 1024

@@ -1,6 +1,6 @@
 """One data owner's part: check the round, train on its own data, encrypt, commit, and upload what it committed to.
 
-Its data never leaves this object. Every check is made again here, whoever else has made it.
+Its data never leaves this object. Every check is made again here, even if other parties have made it.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Participant:
     # -------------------------------------------------------------------------------- before training
 
     def verify(self, signed: Signed) -> RoundDescription:
-        """The round, if the aggregator signed it and this client's task and policy allow it.
+        """Return the round, if the aggregator signed it and this client's task and policy allow it.
 
         Raises Refused with the name of the check.
         """
@@ -231,5 +231,8 @@ class Participant:
 
 
 def _timings(description: RoundDescription, train_seconds: float, encrypt_seconds: float) -> Timings:
-    """What is told of the seconds it took; with privacy nothing, for they grow with the number of one's mails."""
+    """Return what is told of the seconds it took.
+
+    With privacy nothing is told, because the seconds grow with the number of examples.
+    """
     return Timings(train_seconds, encrypt_seconds) if description.privacy is None else Timings(0.0, 0.0)

@@ -114,7 +114,7 @@ class ClientSession:
             )
 
     def _answers(self, description_digest: bytes) -> bool:
-        """Whether the submission at hand answers this round description."""
+        """Return whether the submission at hand answers this round description."""
         last = self.participant.last
         return last is not None and last.description_digest == description_digest
 

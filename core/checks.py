@@ -54,7 +54,7 @@ class Verifier:
     # -------------------------------------------------------------------------------- rounds
 
     def verify_round(self, signed: Signed) -> RoundDescription:
-        """The description, if this federation's aggregator signed it and was not revoked.
+        """Return the description, if this federation's aggregator signed it and was not revoked.
 
         Raises Refused(WRONG_FEDERATION, REVOKED or DESCRIPTION_SIGNATURE).
         """
@@ -73,7 +73,7 @@ class Verifier:
         return description
 
     def verify_key(self, signed: Signed, today: int) -> KeyCertificate:
-        """The certificate, if the registrar dealt this key to the federation's holders.
+        """Return the certificate, if the registrar dealt this key to the federation's holders.
 
         Raises Refused(KEY_CERTIFICATE, KEY_EXPIRED or BAD_KEY). `today` is days since 1970-01-01.
         """
@@ -174,7 +174,7 @@ class Verifier:
     # -------------------------------------------------------------------------------- commitments and lists
 
     def verify_commitment(self, signed: Signed, description: RoundDescription, description_digest: bytes) -> Commitment:
-        """The commitment, if an enrolled client made it for this very round description.
+        """Return the commitment, if an enrolled client made it for this very round description.
 
         Raises Refused(NOT_IN_ROSTER, REVOKED, WRONG_ROLE, WRONG_DESCRIPTION or COMMITMENT_SIGNATURE).
         """
@@ -195,7 +195,7 @@ class Verifier:
     def verify_commitments(
         self, signed: Sequence[Signed], description: RoundDescription, description_digest: bytes, min_cohort: int
     ) -> list[Commitment]:
-        """All commitments of a list, each verified; none twice, and at least so many of them.
+        """Return all commitments of a list, each verified; none twice, and at least `needed` of them.
 
         Raises Refused with what verify_commitment() gives, or DUPLICATE, COPIED, COHORT_TOO_SMALL or WRONG_DESCRIPTION.
         """
@@ -241,7 +241,7 @@ class Verifier:
         )
 
     def _signers(self, domain: str, statement: bytes, signatures: Sequence[HolderSignature]) -> int:
-        """How many different key holders of the roster have signed the statement."""
+        """Return how many different key holders of the roster have signed the statement."""
         keys = {member.name: member.signing_key for member in self.roster.holders if not member.revoked}
         return len({
             each.holder

@@ -25,7 +25,7 @@ PLAIN_STAMP = (
     "INSECURE: a run that encrypts nothing (scheme plain) is agreed to; the aggregator then reads every update"
 )
 INSECURE_PLAINTEXT = "GROKFED_INSECURE_PLAINTEXT"
-PLAINTEXT_STAMP = "INSECURE: connections are not encrypted, and nobody on them proves who it is"
+PLAINTEXT_STAMP = "INSECURE: connections are not encrypted, and callers do not prove who they are"
 
 
 Identity = Annotated[Path, typer.Option(help="This party's folder, made by `python -m registrar init`.")]
@@ -41,7 +41,10 @@ InsecureDemoKeys = Annotated[
 ]
 AllowPlain = Annotated[bool, typer.Option(envvar=ALLOW_PLAIN, help="Agree to a run in which nothing is encrypted.")]
 InsecurePlaintext = Annotated[
-    bool, typer.Option(envvar=INSECURE_PLAINTEXT, help="No TLS: connections are readable, and nobody proves who it is.")
+    bool,
+    typer.Option(
+        envvar=INSECURE_PLAINTEXT, help="No TLS: connections are readable, and callers do not prove who they are."
+    ),
 ]
 
 
@@ -57,7 +60,7 @@ def stamp(*, insecure_demo_keys: bool, allow_plain: bool = False, insecure_plain
 
 
 def help_of(doc: str | None) -> str:
-    """A program's docstring as help, in which the examples keep their lines (\\b is click's mark for that)."""
+    """Return a program's docstring as help, in which the examples keep their lines (\\b is click's mark for that)."""
     said, _, examples = (doc or "").strip().partition("\n\n")
     return f"{said}\n\n\b\n{examples}"
 
@@ -86,7 +89,7 @@ def configure_log(*, quiet: bool = False) -> None:
 
 
 class _StandardError:
-    """Writes lines to standard error. That nobody can write them down any more (full disk) ends no round."""
+    """A logger to standard error that ignores a full disk: a lost log line ends no round."""
 
     def __init__(self, *_: object) -> None:
         pass
@@ -111,7 +114,7 @@ def sentences() -> Iterator[None]:
         _say("stopped")
         sys.exit(128 + signal.SIGINT)
     except BrokenPipeError:
-        # Whoever read our output went away; there is nobody left to tell.
+        # The reader of our output is gone, so there is no one to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:

@@ -33,7 +33,7 @@ class Database:
             # For this user alone: it holds ciphertexts, opened sums, and who was chosen at random.
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = _lock(path.parent, owner)
-            path.touch(mode=0o600)  # the files that SQLite puts beside it take over its mode
+            path.touch(mode=0o600)  # the files that SQLite puts next to it take over its mode
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         except (OSError, sqlite3.Error) as error:
             raise StorageError(f"the state folder {path.parent} cannot be used: {error}") from error
@@ -55,7 +55,7 @@ class Database:
             self._db.execute(f"PRAGMA user_version = {version}")
 
     def spool(self) -> BinaryIO:
-        """Open a file without a name beside the database; closed, it is gone. Raises StorageError."""
+        """Open a nameless file in the database's folder; it is gone when closed. Raises StorageError."""
         try:
             return tempfile.TemporaryFile(dir=self.path.parent)
         except OSError as error:

@@ -32,12 +32,12 @@ VALUE_BITS = 16
 
 
 def initial_model(task: Task, seed: int) -> FloatArray:
-    """The model before round 1, shape (values,). Same seed, same bytes, on every machine."""
+    """Return the model before round 1, shape (values,). Same seed, same bytes, on every machine."""
     return to_vector(task.build(np.random.default_rng([seed, 0])))
 
 
 def client_rng(seed: int, round_number: int, number: int) -> np.random.Generator:
-    """The generator of one client's shuffling in one round, so that any round can be repeated exactly."""
+    """Return the generator of one client's shuffling in one round, so that any round can be repeated exactly."""
     return np.random.default_rng([seed, round_number, number])
 
 
@@ -53,7 +53,7 @@ def client_update(task: Task, model: FloatArray, data: Dataset, rng: np.random.G
 def encode_update(
     encoding: Encoding, update: Update, mechanism: Mechanism | None, random_bytes: RandomBytes = os.urandom
 ) -> list[int]:
-    """The plaintexts that a client encrypts, with a mechanism clipped and noisy.
+    """Return the plaintexts that a client encrypts, with a mechanism clipped and noisy.
 
     Then the sums over examples are 0: they would be exact, and tell of one client as much as the update may not.
     """
@@ -70,12 +70,12 @@ def evaluate_model(task: Task, model: FloatArray, data: Dataset) -> Sums:
 
 
 def next_model(model: FloatArray, cohort: CohortSum) -> FloatArray:
-    """The published rule: add the mean update; nothing if clients count by their examples and none had any."""
+    """Return the published rule: add the mean update; nothing if clients count by their examples and none had any."""
     return model + cohort.delta_sum / cohort.divisor if cohort.divisor else model
 
 
 def named_weights(task: Task, model: FloatArray) -> dict[str, npt.NDArray[Any]]:
-    """The flat model, shape (values,), as named arrays in the shapes of the task's layers."""
+    """Return the flat model, shape (values,), as named arrays in the shapes of the task's layers."""
     module = task.build(np.random.default_rng(0))
     from_vector(module, model)
     return {name: parameter.numpy() for name, parameter in module.named_parameters()}
@@ -108,7 +108,7 @@ def encoding_for(
     count_cap: int = 0,
     mechanism: Mechanism | None = None,
 ) -> Encoding:
-    """The encoding: the task's clip decides the one scale, or the mechanism, if there is one.
+    """Return the encoding: the task's clip decides the one scale, or the mechanism, if there is one.
 
     Raises SettingsError if a sum could overflow, or if clients with a mechanism are to count by their examples.
     """
@@ -121,6 +121,9 @@ def encoding_for(
 
 
 def task_digest(task: Task) -> bytes:
-    """SHA-256 of what two parties must agree on before their numbers can be added: weights, shapes and the clip."""
+    """Return SHA-256 of what two parties must agree on before their numbers can be added: weights.
+
+    Shapes and the clip.
+    """
     shapes = layout(task.build(np.random.default_rng(0)))
     return hashlib.sha256(repr((task.name, shapes, task.clip, VALUE_BITS)).encode()).digest()

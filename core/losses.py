@@ -22,12 +22,12 @@ Loss = Callable[[Tensor, Any], Tensor]
 
 
 def mse(outputs: Tensor, targets: npt.ArrayLike, reduction: Reduction = "mean") -> Tensor:
-    """Squared error (output - target)², over outputs and targets of one shape."""
+    """Return squared error (output - target)², over outputs and targets of one shape."""
     return _reduce(_difference(outputs, targets) ** 2, reduction)
 
 
 def delta_rule(outputs: Tensor, targets: npt.ArrayLike) -> Tensor:
-    """Half the summed squared error, whose gradient is just output - target.
+    """Return half the summed squared error, whose gradient is just output - target.
 
     The programs of chapters 4 to 8 move weights by `rate * input * (prediction - goal)`, half the true gradient
     of the squared error they print. Training on this loss at the book's rate reproduces them; training on
@@ -37,7 +37,7 @@ def delta_rule(outputs: Tensor, targets: npt.ArrayLike) -> Tensor:
 
 
 def l1(outputs: Tensor, targets: npt.ArrayLike, reduction: Reduction = "mean") -> Tensor:
-    """Absolute error |output - target|, over outputs and targets of one shape."""
+    """Return absolute error |output - target|, over outputs and targets of one shape."""
     return _reduce(abs(_difference(outputs, targets)), reduction)
 
 
@@ -69,7 +69,7 @@ def cross_entropy(logits: Tensor, targets: npt.ArrayLike, reduction: Reduction =
 def negative_sampling(
     positive: Tensor, negative: Tensor, valid: npt.ArrayLike | None = None, reduction: Reduction = "mean"
 ) -> Tensor:
-    """Binary cross entropy of one true answer and a few drawn wrong ones, in place of a softmax over all words.
+    """Return binary cross entropy of one true answer and a few drawn wrong ones, in place of a softmax over all words.
 
     Args:
         positive: logits of the true words, shape (n,).

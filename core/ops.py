@@ -120,7 +120,7 @@ def log_softmax(a: Array, *, axis: int = -1) -> Result:
 
 
 def softmax(a: Array, *, axis: int = -1) -> Result:
-    """Positive numbers that sum to 1 along the axis."""
+    """Return positive numbers that sum to 1 along the axis."""
     value = np.exp(stable_log_softmax(a, axis))
     return value, (lambda g: value * (g - (g * value).sum(axis=axis, keepdims=True)),)
 
@@ -138,7 +138,7 @@ def stable_softplus(a: Array) -> Array:
 
 
 def stable_log_softmax(a: Array, axis: int = -1) -> Array:
-    """Logarithm of the softmax; the largest entry is moved to 0 first, so that exp cannot overflow."""
+    """Return logarithm of the softmax; the largest entry is moved to 0 first, so that exp cannot overflow."""
     moved = a - a.max(axis=axis, keepdims=True)
     value: Array = moved - np.log(np.exp(moved).sum(axis=axis, keepdims=True))
     return value
@@ -193,7 +193,7 @@ def sum(a: Array, *, axis: Axis = None, keepdims: bool = False) -> Result:
 
 
 def max(a: Array, *, axis: Axis = None, keepdims: bool = False) -> Result:
-    """Largest entry; entries that share the maximum share its gradient equally."""
+    """Return largest entry; entries that share the maximum share its gradient equally."""
     top = a.max(axis=axis, keepdims=True)
     winners = a == top
     share = winners / winners.sum(axis=axis, keepdims=True)
@@ -244,7 +244,7 @@ def getitem(a: Array, *, index: Any) -> Result:
 
 
 def matmul(a: Array, b: Array) -> Result:
-    """Matrix product of (..., n, k) and (..., k, m); leading axes broadcast; a vector is one row or column."""
+    """Return matrix product of (..., n, k) and (..., k, m); leading axes broadcast; a vector is one row or column."""
     if not a.ndim or not b.ndim or a.shape[-1] != b.shape[-2 if b.ndim > 1 else -1]:
         raise ValueError(f"matrix product of shapes {a.shape} and {b.shape}: as many columns as rows must meet")
     left = a if a.ndim > 1 else a[None, :]
@@ -310,7 +310,7 @@ def patches(a: Array, *, size: tuple[int, int], stride: tuple[int, int]) -> Resu
 
 
 def embedding(table: Array, *, indices: Array) -> Result:
-    """Rows of a table.
+    """Return rows of a table.
 
     Args:
         table: shape (rows, ...).
@@ -346,7 +346,7 @@ def embedding_bag(table: Array, weights: Array | None = None, *, indices: Array,
 
 
 def bag_sizes(indices: Array, offsets: Array) -> Array:
-    """Number of entries of each bag; raise ValueError if the offsets do not cut `indices` into bags."""
+    """Return number of entries of each bag; raise ValueError if the offsets do not cut `indices` into bags."""
     if indices.ndim != 1 or offsets.ndim != 1:
         raise ValueError(f"indices of shape {indices.shape} and offsets of shape {offsets.shape} must both be flat")
     sizes = np.diff(offsets, append=len(indices))

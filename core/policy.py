@@ -66,7 +66,7 @@ class Policy:
 
 
 def read_policy(folder: Path, known: Collection[str]) -> dict[str, object]:
-    """What policy.toml in a party's folder says, by the names of its settings; nothing if there is no such file.
+    """Return what policy.toml in a party's folder says, by the names of its settings; nothing if there is no such file.
 
     `known` are the settings that this kind of party has. Raises SettingsError for a file that cannot be read, or that
     says something else: what it was meant to forbid would otherwise be allowed.

@@ -26,7 +26,7 @@ def _with_policy(context: typer.Context, folder: Path) -> Path:
 
 
 def _check(path: Path, name: str, value: object, option: Any, context: typer.Context) -> None:
-    """Refuse a value that the option would not take, and say where it stands: nobody typed it."""
+    """Refuse a value that the option would not take, naming the file, since it was not typed."""
     try:
         option.process_value(context, value)
     except typer.BadParameter as error:

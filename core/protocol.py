@@ -13,7 +13,7 @@ from core.secagg.scheme import PublicKey
 
 
 def digest(payload: bytes) -> bytes:
-    """SHA-256, the digest of everything in this protocol."""
+    """Return SHA-256, the digest of everything in this protocol."""
     return hashlib.sha256(payload).digest()
 
 

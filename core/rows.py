@@ -102,5 +102,5 @@ def add_bags_to_rows(table: Array, indices: Array, values: Array, bags: Array) -
 
 
 def _are_long(bags: int, entries: int, row: tuple[int, ...]) -> bool:
-    """Whether bags of wide rows are so long that matrix products are faster than work on each entry."""
+    """Return whether bags of wide rows are so long that matrix products are faster than work on each entry."""
     return len(row) == 1 and row[0] >= _LONG and entries >= _LONG * bags > 0

@@ -41,7 +41,7 @@ def run(options: Options) -> Iterator[Outcome]:
 
 
 def one_trial(parties: Parties, folder: Path, task: Task, share: float, seed: int) -> tuple[list[str], str]:
-    """What went wrong, and how the run ended."""
+    """Return what went wrong, and how the run ended."""
     rng = random.Random(seed)  # noqa: S311
     doomed = {name: rng.choice(MOMENTS) for name in rng.sample(parties.clients, round(share * CLIENTS))}
     end = ""

@@ -40,7 +40,7 @@ def run(options: Options) -> Iterator[Outcome]:
 
 
 def one_run(folder: Path, clients: int, share: float, seed: int) -> list[str]:
-    """What went wrong in one run."""
+    """Return what went wrong in one run."""
     rng = random.Random(seed)  # noqa: S311
     parties = Parties(folder, clients=clients)
     rules = RoundRules(

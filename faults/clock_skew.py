@@ -54,7 +54,7 @@ def run(options: Options) -> Iterator[Outcome]:
 
 
 def one_trial(parties: Parties, folder: Path, task: Task, seed: int) -> tuple[list[str], int]:
-    """What went wrong in one run, and how many old messages were sent again."""
+    """Return what went wrong in one run, and how many old messages were sent again."""
     rng = random.Random(seed)  # noqa: S311
     replays = 0
 
@@ -101,7 +101,7 @@ async def _replay(world: World, client: Client, round_number: int) -> tuple[list
 
 
 def _jumping(folder: Path, task: Task, outcome: Outcome) -> list[str]:
-    """A round with a client that never commits: it must close at its deadline, whatever the wall clock says."""
+    """Return a round with a client that never commits: it must close at its deadline, whatever the wall clock says."""
     parties = Parties(folder, clients=CLIENTS + 1)
     present = CLIENTS + 1
     rules = RoundRules(

@@ -33,7 +33,7 @@ class GoodCall:
 
 
 def good_calls(world: World) -> list[GoodCall]:
-    """One of each kind for every party that can make it, about the attempt that is going on (or waited for)."""
+    """Return one of each kind for every party that can make it, about the attempt that is going on (or waited for)."""
     phase = world.phase
     number, attempt = (phase.round, phase.attempt) if isinstance(phase, states.Attempted) else (1, 1)
     id = AttemptId(world.run, number, attempt)
@@ -76,6 +76,6 @@ def _of_holder(world: World, name: str, id: AttemptId) -> list[GoodCall]:
 
 
 def _partial_bytes(world: World, id: AttemptId) -> int:
-    """The length that a share of the opening has, if this sum is being opened."""
+    """Return the length that a share of the opening has, if this sum is being opened."""
     attempt = world.aggregator.run.attempt_in(states.Releasing, id)
     return 96 if attempt is None else attempt.partial_bytes

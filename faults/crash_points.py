@@ -51,7 +51,7 @@ def run(options: Options) -> Iterator[Outcome]:
 
 
 def points_of(parties: Parties, folder: Path, task: Task) -> Counter[str]:
-    """All points of a run without a fault, each with how often it is passed."""
+    """Return all points of a run without a fault, each with how often it is passed."""
     breaker = Breaker()
     found = broken_at(parties, folder, task, breaker, 0, "plain")
     assert not found, found
@@ -59,7 +59,7 @@ def points_of(parties: Parties, folder: Path, task: Task) -> Counter[str]:
 
 
 def broken_at(parties: Parties, folder: Path, task: Task, breaker: Breaker, seed: int, scheme: str) -> list[str]:
-    """One run whose aggregator dies where the breaker says. It must complete, exactly, and repeat no round."""
+    """Return one run whose aggregator dies where the breaker says. It must complete, exactly, and repeat no round."""
 
     async def story(world: World) -> list[str]:
         await world.play()

@@ -48,7 +48,7 @@ class Crowd:
 
 
 def run(options: Options) -> Iterator[Outcome]:
-    """One round with 1,000 clients; quick: with 50."""
+    """Yield one round with 1,000 clients; quick: with 50."""
     clients = options.count(long=1000, quick=50)
     what = f"{clients} clients at once in one round, each with its own mTLS connection"
     with timed("crowd", what) as outcome, scratch(on_disk=True) as folder, known(slot_task(clients)) as task:
@@ -88,7 +88,7 @@ def one_round(folder: Path, task: Task, clients: int, outcome: Outcome) -> list[
 
 
 def sessions_of(parties: Parties, task: Task) -> dict[str, ClientSession]:
-    """The product's client for every member, by name."""
+    """Return the product's client for every member, by name."""
 
     def load(seed: int, number: int) -> Dataset:
         return task.prepare(task.generate(seed, number))
@@ -132,7 +132,7 @@ class AsyncConnection:
         await self.channel.close()
 
     def subscribe(self, call: Ask) -> AsyncIterator[Any]:
-        """What the aggregator pushes."""
+        """Return what the aggregator pushes."""
         stream: AsyncIterator[Any] = self._methods[call.method](call.message, timeout=PATIENCE, wait_for_ready=True)
         return stream
 

@@ -38,7 +38,7 @@ AGGREGATOR_WRITES = (
 
 
 def run(options: Options) -> Iterator[Outcome]:
-    """Every write, with as many seeds as are asked for; then a real disk, if there can be one."""
+    """Yield every write, with as many seeds as are asked for; then a real disk, if there can be one."""
     seeds = options.count(long=20, quick=1)
     what = f"the disk is full at each of {len(AGGREGATOR_WRITES) + len(LEDGER_WRITES)} kinds of writes, 1 to 3 times"
     with timed("disk-full", what) as outcome, scratch() as folder, known(slot_task(CLIENTS)) as task:
@@ -53,7 +53,7 @@ def run(options: Options) -> Iterator[Outcome]:
 
 
 def one_trial(parties: Parties, folder: Path, task: Task, write: str, seed: int) -> list[str]:
-    """One run in which that write fails; it must complete, exactly."""
+    """Return one run in which that write fails; it must complete, exactly."""
     rng = random.Random(seed)  # noqa: S311
     breaker = Breaker()
     times = RULES.rounds if write not in ("begin_run", "enrol", "end_run") else 1
@@ -78,7 +78,7 @@ def one_trial(parties: Parties, folder: Path, task: Task, write: str, seed: int)
 
 
 def on_a_small_disk(options: Options) -> Outcome:
-    """A real aggregator on a real full disk. It may end in a sentence; started again when there is room, it goes on."""
+    """Return a real aggregator on a real full disk. It may end in a sentence; started again when there is room, it goes on."""
     what = f"a file system of {SMALL} under a real aggregator is filled to its last byte, and emptied again"
     with (
         timed("disk-full", what) as outcome,

@@ -53,7 +53,7 @@ class Reader:
 
 
 def readers(world: World) -> list[Reader]:
-    """All readers, with good input from a run that is just about to open its first sum (Releasing)."""
+    """Return all readers, with good input from a run that is just about to open its first sum (Releasing)."""
     attempt = world.aggregator.run.attempt
     assert attempt is not None
     order, closed = notices.open_sum(attempt, ()), notices.list_closed(attempt.closed_list()).list_closed

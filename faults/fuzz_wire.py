@@ -51,7 +51,7 @@ class Wire:
         return self._channels[caller]
 
     async def send(self, call: GoodCall, raw: list[bytes]) -> grpc.StatusCode:
-        """One call with these bytes as its messages, and how it ended."""
+        """Return one call with these bytes as its messages, and how it ended."""
         channel: Any = self.channel(call.caller)  # its types know of no calls with bytes
         path = METHODS[call.name]
         try:
@@ -79,7 +79,7 @@ async def _stream(messages: list[bytes]) -> AsyncIterator[bytes]:
 
 
 def malformed(message: Message, rng: random.Random) -> bytes:
-    """Bytes that are no message, or one that is not as it should be."""
+    """Return bytes that are no message, or one that is not as it should be."""
     if rng.random() < 0.5:
         return mutated_bytes(message.SerializeToString(), rng)
     changed = mutated(message, rng)

@@ -24,7 +24,7 @@ POINTS = [f"{when} {what}" for what in (*LEDGER_WRITES, "destroy", *ANSWERS) for
 
 
 def run(options: Options) -> Iterator[Outcome]:
-    """One trial: one key holder dies at one of the points, in one of two rounds, and is started again.
+    """Yield one trial: one key holder dies at one of the points, in one of two rounds, and is started again.
 
     A run in which its holder was not asked, and so did not come to the point, is none.
     """
@@ -47,7 +47,7 @@ def run(options: Options) -> Iterator[Outcome]:
 
 
 def one_trial(parties: Parties, folder: Path, task: Task, point: str, seed: int) -> tuple[list[str], bool]:
-    """What went wrong, and whether the holder died at all."""
+    """Return what went wrong, and whether the holder died at all."""
     died = False
 
     async def story(world: World) -> list[str]:

@@ -182,7 +182,7 @@ def start_workers(
 def judge(
     parties: Parties, server: Path, folders: dict[str, Path], rules: RoundRules, receipts: list[Noted]
 ) -> list[str]:
-    """What is wrong with a run that was played live; holders' folders by name."""
+    """Return what is wrong with a run that was played live; holders' folders by name."""
     ledgers = [folder / "state" / "keyholder.sqlite" for folder in folders.values()]
     numbers = parties.numbers()
     return violations(Evidence(server / FILE, ledgers, numbers, rules.threshold, rules.min_cohort, receipts))

@@ -75,7 +75,7 @@ class LossyNetwork(
         return self._breaking(continuation(client_call_details, request))
 
     def _breaking(self, call: Any) -> Iterator[Any]:
-        """The messages of a stream until it breaks: as one comes, which is then lost, or while none does."""
+        """Yield the messages of a stream until it breaks: as one comes, which is then lost, or while none does."""
         for message in call:
             if self._rng.random() < self._lost:
                 break

@@ -15,7 +15,7 @@ def resident_mb(process: int | None = None) -> float:
 
 
 def peak_mb(process: int) -> float:
-    """The most a process ever held, in megabytes."""
+    """Return the most a process ever held, in megabytes."""
     for line in Path(f"/proc/{process}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024 / 1e6

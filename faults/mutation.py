@@ -17,7 +17,7 @@ _SIZES = (0, 1, 15, 16, 31, 32, 33, 63, 64, 65, 1000)
 
 
 def mutated_bytes(raw: bytes, rng: random.Random) -> bytes:
-    """The same bytes with one to four changes: flipped, cut out, repeated, overwritten, cut off or added to."""
+    """Return the same bytes with one to four changes: flipped, cut out, repeated, overwritten, cut off or added to."""
     changed = bytearray(raw)
     for _ in range(rng.randint(1, 4)):
         start = rng.randrange(len(changed) + 1)
@@ -39,7 +39,7 @@ def mutated_bytes(raw: bytes, rng: random.Random) -> bytes:
 
 
 def mutated(message: M, rng: random.Random) -> M | None:
-    """A copy with changed bytes or fields; None if the bytes are not even a message any more."""
+    """Return a copy with changed bytes or fields; None if the bytes are not even a message any more."""
     copy = type(message)()
     if rng.random() < 0.4:
         try:

@@ -61,7 +61,7 @@ class Evidence:
 
 
 def violations(evidence: Evidence) -> list[str]:
-    """Every promise that was broken, a sentence each; none if all is well. Judges the newest run."""
+    """Return every promise that was broken, a sentence each; none if all is well. Judges the newest run."""
     with closing(sqlite3.connect(f"file:{evidence.server}?mode=ro", uri=True)) as db:
         run, status, settings = db.execute("SELECT run, status, settings FROM runs ORDER BY rowid DESC").fetchone()
         uploads = _uploads(db, run)
@@ -83,7 +83,7 @@ def violations(evidence: Evidence) -> list[str]:
 
 
 def mean_of(model: FloatArray, numbers: Iterable[int]) -> FloatArray:
-    """The model that must follow from `model`, shape (slots,), if exactly these clients contributed."""
+    """Return the model that must follow from `model`, shape (slots,), if exactly these clients contributed."""
     marks, contributors = np.zeros(len(model)), list(numbers)
     for number in contributors:
         marks[number - 1] += MARK

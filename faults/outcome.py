@@ -76,6 +76,6 @@ def write_csv(path: Path, outcomes: Sequence[Outcome]) -> None:
 
 
 def markdown(outcomes: Sequence[Outcome]) -> str:
-    """The same as a Markdown table."""
+    """Return the same as a Markdown table."""
     lines = [COLUMNS, ["---", "---", "--:", "--:", "--:", "---"], *(outcome.row() for outcome in outcomes)]
     return "".join(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |\n" for cells in lines)

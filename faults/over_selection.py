@@ -49,7 +49,7 @@ def run(options: Options) -> Iterator[Outcome]:
 
 
 def one_round(store: Store, cohort: int, number: int, rng: random.Random) -> int:
-    """How many contributors the sum of one round has, by the rules and the store alike."""
+    """Return how many contributors the sum of one round has, by the rules and the store alike."""
     rules = RoundRules(rounds=1_000_000, min_cohort=2, max_cohort=CLIENTS, cohort=cohort)
     present = frozenset(f"client-{client}" for client in range(1, CLIENTS + 1))
     run = states.RunState(states.Waiting(number, 1, since=0.0), present, HOLDERS, begun=True)

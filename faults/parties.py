@@ -41,7 +41,7 @@ def scratch(*, on_disk: bool = False) -> Iterator[Path]:
 
 
 def _client(folder: Path, member: Member, server: PartyIdentity) -> PartyIdentity:
-    """A client's identity that shares the server's copy of the roster: a thousand copies are too much for a crowd."""
+    """Return a client's identity that shares the server's copy of the roster: a thousand copies are too much for a crowd."""
     keys = read_private_keys(folder / KEYS, read_passphrase(None, folder, name=folder.name))
     return replace(
         server, role=Role.CLIENT, name=member.name, number=member.number, signing=keys.signing,
@@ -81,11 +81,11 @@ class Parties:
         return [member.name for member in self.roster.holders]
 
     def numbers(self) -> dict[str, int]:
-        """The number of each client, by its name."""
+        """Return the number of each client, by its name."""
         return {member.name: member.number for member in self.roster.clients}
 
     def dealt(self, count: int, scheme: str, bits: int = BITS) -> Path:
-        """A folder with a folder for each holder, each with its shares of the keys 1 to `count`."""
+        """Return a folder with a folder for each holder, each with its shares of the keys 1 to `count`."""
         folder = self.folder / f"dealt-{scheme}-{bits}-{count}"
         if not folder.exists():
             for name in self.holders:
@@ -96,5 +96,5 @@ class Parties:
         return folder
 
     def holder_in(self, folder: Path, name: str) -> PartyIdentity:
-        """A holder whose shares are those in `folder`."""
+        """Return a holder whose shares are those in `folder`."""
         return replace(self[name], folder=folder)

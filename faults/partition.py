@@ -40,7 +40,7 @@ def run(options: Options) -> Iterator[Outcome]:
 
 
 def one_run(folder: Path, task: Task, seconds: float, outcome: Outcome, *, silent: bool) -> list[str]:
-    """What went wrong."""
+    """Return what went wrong."""
     parties = Parties(folder, clients=CLIENTS)
     homes = homes_of(parties, folder, ROUNDS + 10)
     server = ServerProcess(parties, folder / "server", CLIENTS, RULES)

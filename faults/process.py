@@ -67,5 +67,5 @@ class ServerProcess:
         return peak_mb(self.running.process.pid)
 
     def words(self) -> str:
-        """What it logged last."""
+        """Return what it logged last."""
         return self._log.read_text(encoding="utf-8", errors="replace")[-2000:]

@@ -181,7 +181,7 @@ class FaultMachine(RuleBasedStateMachine):
                 )
 
     def tolerate(self, work: Coroutine[Any, Any, Any], also: frozenset[Reason] | set[Reason] = frozenset()) -> bool:
-        """Whether it was refused, for a reason that fits."""
+        """Return whether it was refused, for a reason that fits."""
         try:
             self.wait(work)
         except Refused as refusal:

@@ -76,7 +76,7 @@ def run(options: Options) -> Iterator[Outcome]:
 
 
 def one_run(folder: Path, task: Task, slow: int, deadline: float, outcome: Outcome, percentile: int) -> list[str]:
-    """What went wrong in one round. One more client joins, and never commits."""
+    """Return what went wrong in one round. One more client joins, and never commits."""
     parties = Parties(folder, clients=HONEST + slow + 1)
     count = len(parties.clients)
     rules = RoundRules(
@@ -168,7 +168,7 @@ async def _send_slowly(connection: AsyncConnection, session: ClientSession, meet
 
 
 async def _latencies(stub: rpc.FederationStub) -> list[float]:
-    """Seconds of each of some hundred small calls, one after the other, when the others have settled down."""
+    """Return seconds of each of some hundred small calls, one after the other, when the others have settled down."""
     await asyncio.sleep(1.0)
     found = []
     for _ in range(CALLS):

@@ -56,7 +56,7 @@ class OwnSlot:
 
 
 def slot_task(slots: int) -> Task:
-    """The task for up to `slots` clients, numbered from 1."""
+    """Return the task for up to `slots` clients, numbered from 1."""
     return Task(
         name=f"slots-{slots}",
         build=lambda _rng: Slots(slots),

@@ -140,7 +140,7 @@ class World(InProcessFederation):
         return session
 
     def ledger_of(self, name: str) -> Path:
-        """The file of a holder's ledger."""
+        """Return the file of a holder's ledger."""
         return self.folder / name / "keyholder.sqlite"
 
     def _watch(self, aggregator: DirectAggregator) -> None:
@@ -160,7 +160,7 @@ class World(InProcessFederation):
     # -------------------------------------------------------------------------------- the aggregator's lives
 
     def _left_behind(self, folder: Path) -> Path:
-        """A copy of the files as they lie there now, with nothing to break them any more."""
+        """Return a copy of the files as they lie there now, with nothing to break them any more."""
         self.breaker = Breaker()
         copy = self.folder / f"server-{self.lives + 1}"
         shutil.copytree(folder, copy)

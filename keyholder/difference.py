@@ -20,7 +20,9 @@ class DifferenceRule(StrEnum):
 def exposed_by(
     contributors: frozenset[str], earlier: Sequence[tuple[str, int, frozenset[str]]], min_cohort: int, run: str = ""
 ) -> str:
-    """What this sum and an earlier one tell together, in words; empty if every difference is none or large enough.
+    """Return what this sum and an earlier one tell together.
+
+    In words; empty if every difference is none or large enough.
 
     `earlier` gives run, round and contributors of other releases; `run` is that of this one. Two sums of the very same
     clients are allowed: their difference says how all of these moved, and nothing of one of them.

@@ -1,6 +1,6 @@
 """A key holder's decisions: which lists it signs, which sums it helps to open, which models it endorses. No sockets.
 
-It trusts nobody's arithmetic but its own: from the raw bytes it checks who signed what, fetches every contribution,
+It trusts no arithmetic but its own: from the raw bytes it checks who signed what, fetches every contribution,
 checks and adds them up again, and only then lends its share of the round's key, once. Alone (unless it is the only
 holder) it opens nothing.
 """
@@ -89,7 +89,7 @@ class KeyHolder:
     # -------------------------------------------------------------------------------- keys
 
     def unused_keys(self, scheme: str, bits: int, above: int = 0) -> list[Signed]:
-        """Keys of this kind, in date, that this holder has an unused share of, the lowest serial numbers first.
+        """Return keys of this kind, in date, that this holder has an unused share of, the lowest serial numbers first.
 
         Only those above a serial number: a holder that was away has shares of keys that others have used since, and
         must not offer these alone. Raises Refused(BAD_KEY) if its policy does not allow such keys.
@@ -102,7 +102,7 @@ class KeyHolder:
             if key.certificate.serial > above
             and key.certificate.serial not in used
             and key.certificate.key.is_of(scheme, bits)
-            and key.certificate.expires_day >= self._clock.today()  # else what nobody may use stands before newer keys
+            and key.certificate.expires_day >= self._clock.today()  # else expired keys would stand before newer ones
         ]
         return found[:MOST_OFFERED]
 
@@ -216,11 +216,11 @@ class KeyHolder:
         return verified
 
     def _needed(self, description: RoundDescription) -> int:
-        """The smallest cohort that this holder and this round agree to."""
+        """Return the smallest cohort that this holder and this round agree to."""
         return max(self._policy.min_cohort, description.min_cohort)
 
     def _check_difference(self, order: ReleaseOrder, id: AttemptId, needed: int) -> str:
-        """What the rule says to this sum. Raises Refused(TOO_SIMILAR) where it is enforced."""
+        """Return what the rule says to this sum. Raises Refused(TOO_SIMILAR) where it is enforced."""
         if self._rule is DifferenceRule.OFF:
             return ""
         earlier = self.ledger.latest_cohorts(WINDOW)

@@ -1,7 +1,7 @@
 """What a key holder must not forget: which lists it signed, which sums it helped to open, which models it endorsed.
 
 One SQLite file. Every entry is on the disk before an answer leaves, and each carries the hash of the one before it, so
-that nobody can take one out or change one later without the rest showing it. (Of what is cut off at the end, nothing is
+that none can be removed or changed later without the rest showing it. (Of what is cut off at the end, nothing is
 left to show it.) The tables that are asked must hold what the entries say. An attempt has one list, a round one release
 and one model, a key one attempt: the database's unique constraints say so, not the code above them.
 """
@@ -41,7 +41,7 @@ CREATE TABLE IF NOT EXISTS models (
 ) STRICT;
 """
 ANSWERS_KEPT = 2
-"""Answers of so many latest releases are kept for whoever asks again; older rounds are over."""
+"""Number of latest releases whose answers are kept for repeated requests; older rounds are over."""
 GENESIS = bytes(32)
 
 
@@ -71,7 +71,7 @@ class Ledger:
     # -------------------------------------------------------------------------------- lists
 
     def signed_list(self, id: AttemptId) -> tuple[bytes, bytes] | None:
-        """The statement this holder signed for an attempt's list, and the signature; None if it signed none."""
+        """Return the statement this holder signed for an attempt's list, and the signature, if any."""
         query = "SELECT statement, signature FROM lists WHERE run = ? AND round = ? AND attempt = ?"
         row = self._database.first(query, id.run, id.round, id.attempt)
         return (row[0], row[1]) if row else None
@@ -88,7 +88,7 @@ class Ledger:
     # -------------------------------------------------------------------------------- releases
 
     def earlier_answer(self, id: AttemptId, request_digest: bytes) -> Answer | None:
-        """The answer already given to this very request, or None if this round was never released.
+        """Return the answer already given to this very request, or None if this round was never released.
 
         Raises Refused(ALREADY_RELEASED) if it was released for another request, or too long ago.
         """
@@ -105,7 +105,7 @@ class Ledger:
         return Answer(row[1], row[2])
 
     def released_request(self, run: str, round_number: int) -> bytes | None:
-        """Digest of the request this holder answered for a round, if it did."""
+        """Return the digest of the request this holder answered for a round, if it did."""
         row = self._database.first("SELECT request_sha256 FROM releases WHERE run = ? AND round = ?", run, round_number)
         return row[0] if row else None
 
@@ -135,28 +135,28 @@ class Ledger:
             raise StorageError(f"the releases in {self._database.path} cannot be read: it is damaged") from error
 
     def used_keys(self) -> frozenset[int]:
-        """Serial numbers of keys that no other attempt may use: a list is bound to them, or a share was lent."""
+        """Return the serial numbers of keys that no other attempt may use: bound to a list, or a share was lent."""
         rows = self._database.all("SELECT key_serial FROM releases UNION SELECT key_serial FROM lists")
         return frozenset(row[0] for row in rows)
 
     def attempt_of_key(self, serial: int) -> AttemptId | None:
-        """The attempt whose list this holder signed for a key; None if it signed none."""
+        """Return the attempt whose list this holder signed for a key; None if it signed none."""
         row = self._database.first("SELECT run, round, attempt FROM lists WHERE key_serial = ?", serial)
         return AttemptId(*row) if row else None
 
     def bound_keys(self, but: int = 0) -> frozenset[int]:
-        """Serial numbers of the keys of all lists that were signed, but one."""
+        """Return the serial numbers of the keys of all lists that were signed, but one."""
         rows = self._database.all("SELECT key_serial FROM lists WHERE key_serial != ?", but)
         return frozenset(row[0] for row in rows)
 
     def spent_keys(self) -> frozenset[int]:
-        """Serial numbers of the keys whose share was used."""
+        """Return the serial numbers of the keys whose share was used."""
         return frozenset(row[0] for row in self._database.all("SELECT key_serial FROM releases"))
 
     # -------------------------------------------------------------------------------- models
 
     def endorsed_model(self, run: str, round_number: int) -> tuple[bytes, bytes] | None:
-        """Digest of the model this holder endorsed for a round, and its signature; None if it endorsed none."""
+        """Return the digest of the model this holder endorsed for a round, and its signature, if any."""
         query = "SELECT sha256, signature FROM models WHERE run = ? AND round = ?"
         row = self._database.first(query, run, round_number)
         return (row[0], row[1]) if row else None
@@ -172,7 +172,7 @@ class Ledger:
     # -------------------------------------------------------------------------------- the chain
 
     def entries(self) -> list[tuple[int, str, str]]:
-        """Number, kind and content of every entry, in order."""
+        """Return the number, kind and content of every entry, in order."""
         rows = self._database.all("SELECT number, kind, content FROM entries ORDER BY number")
         return [(row[0], row[1], row[2]) for row in rows]
 
@@ -197,7 +197,10 @@ class Ledger:
         self._last = (number + 1, chained)
 
     def _verified_chain(self) -> tuple[int, bytes]:
-        """The last entry's number and hash, after checking every one. Raises StorageError where the chain breaks."""
+        """Return the last entry's number and hash, after checking every one.
+
+        Raises StorageError where the chain breaks.
+        """
         expected = (0, GENESIS)
         rows = self._database.all("SELECT number, kind, content, previous, hash FROM entries ORDER BY number")
         for number, kind, content, previous, found in rows:
@@ -226,7 +229,7 @@ class Ledger:
             )
 
     def _told(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """What the tables say, in the words of the entries."""
+        """Yield what the tables say, in the words of the entries."""
         for row in self._database.all("SELECT run, round, attempt, key_serial, statement FROM lists"):
             yield "list", {**_named(row), "key": row[3], "statement": digest(row[4]).hex()}
         query = "SELECT run, round, attempt, key_serial, request_sha256, contributors FROM releases"

@@ -36,7 +36,7 @@ class ReleaseOrder:
 
     @property
     def digest(self) -> bytes:
-        """To know the same request again, whoever's signatures it comes with."""
+        """SHA-256 that is the same for the same request, whichever signatures it comes with."""
         parts = [self.list.round.body, *(commitment.body for commitment in self.list.commitments)]
         digests = b"".join(digest(part) for part in parts)
         return digest(digests + "\n".join(self.contributors).encode() + b"\0" + self.sum_digest)

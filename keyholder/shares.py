@@ -25,7 +25,7 @@ class Shares:
         self._seen: dict[str, ShareFile] = {}
 
     def dealt(self) -> list[ShareFile]:
-        """The keys of which there are shares, by serial number; new files are noticed."""
+        """Return the keys of which there are shares, by serial number; new files are noticed."""
         names = [path.name for path in share_paths(self._folder)]
         self._seen = {name: self._seen[name] for name in names if name in self._seen}
         for name in names:
@@ -37,7 +37,7 @@ class Shares:
         return [self._seen[name] for name in names if name in self._seen]
 
     def has(self, certificate: KeyCertificate) -> bool:
-        """Whether there is a share of exactly this key."""
+        """Return whether there is a share of exactly this key."""
         return any(key.certificate == certificate for key in self.dealt())
 
     def open(self, certificate: KeyCertificate) -> KeyShare:

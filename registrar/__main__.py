@@ -99,12 +99,12 @@ def add_client(
         )
         print(f"give {changed.party(name)} and {changed.passphrase_file(name)} to its operator, by two different ways")
         _say_hand_out(changed)
-        print("while a run goes on: to the key holders first, for they turn down a list with somebody they do not know")
+        print("during a run, give it to the key holders first: they decline a list with an unknown client")
 
 
 @app.command()
 def revoke(folder: Folder, name: Name, passphrase_file: PassphraseFile = None) -> None:
-    """Make a party's keys worthless, for ever. A client that is to go on gets a new name with add-client."""
+    """Revoke a party for good. A client that is to go on gets a new name with add-client."""
     with sentences():
         _say_hand_out(registry.revoke(folder, name, passphrase_file=passphrase_file))
 
@@ -117,9 +117,7 @@ def deal(
         str, typer.Option(help="paillier, damgard-jurik, or plain, which encrypts nothing.")
     ] = "paillier",
     key_bits: Annotated[int, typer.Option(help="Size of each key, in bits.")] = DEFAULT_KEY_BITS,
-    top_up: Annotated[
-        bool, typer.Option("--top-up", help="Deal only as many as are missing until so many are unused.")
-    ] = False,
+    top_up: Annotated[bool, typer.Option("--top-up", help="Deal only until this many keys are unused.")] = False,
     insecure_demo_keys: InsecureDemoKeys = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
@@ -149,7 +147,7 @@ def show(folder: Folder) -> None:
         Console(width=None if sys.stdout.isatty() else 100).print(_table(roster))
         for who, names in roster.operators().items():
             if len(names) > 1:
-                print(f"{who or 'somebody unnamed'} runs {', '.join(names)}; nothing is guaranteed between them")
+                print(f"{who or 'an unnamed operator'} runs {', '.join(names)}; nothing is guaranteed between them")
 
 
 def _operators(given: list[str]) -> dict[str, str]:

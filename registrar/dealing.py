@@ -14,15 +14,15 @@ Why t - 1 shares say nothing of D. Let S be any t - 1 holders, and D' any other 
     h(x) = (D' - D) Delta * product over i in S of (i - x) / i
 
 is 0 at every i in S and (D' - D) Delta at 0, so f + h deals the same shares to S, and D' to all. Its coefficients are
-whole, since Delta is a multiple of the product of the i; and beside the one at 0, taken without signs, they add up to
+whole, since Delta is a multiple of the product of the i; and apart from the one at 0, in absolute value, they add up to
 less than 2^bits Delta ((1 + 1/1)(1 + 1/2) ... (1 + 1/(t-1)) - 1) = 2^bits Delta (t - 1). If f has the a_k of D, f + h
 has those of D' moved by that little: of all choices of a_k, no more than a part (t - 1) Delta 2^bits / A leaves the
 range. With A = Delta 2^(bits + 128 + 4) and t <= 10 this is below 2^-128: so near are what S gets for D and for D'.
 
 A share that was dealt wrong cannot be told from another; but then no sum opens, and that shows (core.secagg.roots).
-Whoever deals could decrypt everything, so it must be somebody whom all trust to keep nothing.
+The dealer could decrypt everything, so all parties must trust it to keep nothing.
 
-Only a dealer (and whoever plays all parties) may import this module.
+Only the registrar may import this module.
 """
 
 from __future__ import annotations

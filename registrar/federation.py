@@ -47,11 +47,11 @@ class Federation:
     roster: Roster
 
     def party(self, name: str) -> Path:
-        """The folder of a party, as long as it is here."""
+        """Return the folder of a party, as long as it is here."""
         return self.folder / name
 
     def passphrase_file(self, name: str) -> Path:
-        """The file with a party's passphrase, as long as it is here."""
+        """Return the file with a party's passphrase, as long as it is here."""
         return self.folder / PASSPHRASES / name
 
     @property
@@ -76,8 +76,8 @@ def make_federation(
 ) -> Federation:
     """Make keys, certificates, roster, folders and passphrases of a new federation, all or nothing.
 
-    `address` is where the server will be, HOST:PORT. `operators` says who runs whom, by the parties' names; whoever is
-    not named is run by "this machine". Certificates are good for `years` from `now`.
+    `address` is where the server will be, HOST:PORT. `operators` gives each party's operator by its name; a party that
+    is not named is run by "this machine". Certificates are good for `years` from `now`.
 
     Raises SettingsError for a folder that is not empty, or numbers and names that cannot work; StorageError.
     """

@@ -66,7 +66,7 @@ def write_registrar(registrar: Registrar, passphrase: bytes) -> None:
 
 
 def load_registrar(folder: Path, passphrase_file: Path | None = None) -> Registrar:
-    """The registrar, from its folder or the federation's folder around it.
+    """Return the registrar, from its folder or the federation's folder around it.
 
     The passphrase comes from the file, or from where key_file.read_passphrase looks. Raises DataError for what is
     missing, damaged or does not fit together, SettingsError if there is no passphrase.
@@ -83,7 +83,10 @@ def load_registrar(folder: Path, passphrase_file: Path | None = None) -> Registr
 
 
 def read_own_roster(folder: Path) -> Roster:
-    """The newest roster in the registrar's folder, its signature checked. Needs no passphrase. Raises DataError."""
+    """Return the newest roster in the registrar's folder, its signature checked. Needs no passphrase.
+
+    Raises DataError.
+    """
     card = _read_card(folder)
     public = strict_json.from_hex(card["registrar"], f"the registrar's key in {folder / CARD}")
     roster = RosterFile(folder / ROSTER, public).current()

@@ -23,7 +23,7 @@ from registrar.folder import NAME as REGISTRAR
 def make_if_missing(
     folder: Path, clients: int, holders: int, threshold: int, make: Callable[[Path], Federation]
 ) -> tuple[Federation, bool]:
-    """The federation in `folder`, and whether it was made just now, by `make` in a place of its own.
+    """Return the federation in `folder`, and whether it was made just now, by `make` in a place of its own.
 
     FOLDER/NAME may be there, empty, for any party. Raises SettingsError if the federation that is there has another
     threshold, other key holders, or fewer clients than asked for; StorageError; what `make` raises.

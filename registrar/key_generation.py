@@ -1,4 +1,4 @@
-"""Making Paillier keys. Only the key holder (and whoever plays all parties) may import this module."""
+"""Generation of Paillier keys. Only the registrar may import this module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people are told on paper: READ-ME.txt in a party's folder, WHO-GETS-WHAT.txt beside all of them."""
+"""The texts for people: READ-ME.txt in a party's folder, WHO-GETS-WHAT.txt next to all of them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def read_me(card: Card) -> str:
     ) * (card.role is not Role.SERVER)
     shares = "shares/ is for this holder's shares of round keys.\n" * (card.role is Role.KEYHOLDER)
     return (
-        f"This folder makes whoever has it, and its passphrase, {card.name} of federation {card.federation}:\n"
+        f"Anyone with this folder and its passphrase can act as {card.name} of federation {card.federation}:\n"
         f"{_TASKS[card.role]}.\n\n"
         "keys.enc holds the private keys, under the passphrase. Give neither away; ask the registrar to revoke\n"
-        f"{card.name} if somebody else may have had both.\n"
+        f"{card.name} if another person may have had both.\n"
         f"{shares}{policy}"
         "roster.json is the list of members. When the registrar sends a new one, put it in the place of the old one;\n"
         "nothing needs to be started again. Do not put an older one back.\n"
@@ -46,8 +46,8 @@ HAND OVER, a folder and its passphrase by two different ways:
 
 {table}
 
-THEN DELETE here, in copies and backups too, every folder and passphrase that was handed over: whoever has both is
-that party. All keys were made here, so the parties trust whoever ran this to have kept none.
+THEN DELETE here, in copies and backups too, every folder and passphrase that was handed over: anyone with both is
+that party. All keys were made here, so the parties trust the person who ran this to have kept none.
 
 KEEP registrar/ and passphrases/registrar, apart from each other and on no machine with a network. Whoever has both
 can invent members and deal key shares.
@@ -57,10 +57,10 @@ ONE HAND SHOULD NOT HAVE
 {_second_sum(roster)}\
   {_count(roster.threshold, "key holder")} without the server: the same, of all updates they are shown;
   the registrar and the server: it could invent clients around a victim, or deal the key shares to itself.
-Everything on one machine shows how it works, and protects nobody from the owner of that machine.
+Everything on one machine shows how it works, and protects no one from the owner of that machine.
 {_shared(roster)}
 WHEN THE ROSTER CHANGES send registrar/roster.json, which is no secret, to every party: it takes the place of the
-roster.json in its folder. Until a party has the new one, it still believes whoever was revoked.
+roster.json in its folder. Until a party has the new one, it still trusts revoked members.
 """
 
 
@@ -72,9 +72,9 @@ def _row(member: Member) -> str:
 def _shared(roster: Roster) -> str:
     several = {who: names for who, names in roster.operators().items() if len(names) > 1}
     if not several:
-        return "As far as is written here, nobody runs two of them.\n"
+        return "According to the roster, no operator runs two of them.\n"
     return "".join(
-        f"As is written here, {who or 'somebody unnamed'} runs {', '.join(n)}.\n" for who, n in several.items()
+        f"According to the roster, {who or 'an unnamed operator'} runs {', '.join(n)}.\n" for who, n in several.items()
     )
 
 

@@ -121,7 +121,7 @@ def serve(
     epsilon_budget: EpsilonBudget = None,
     seed: Annotated[int, typer.Option(help="Of the starting model and all shuffling.")] = 0,
     test: Annotated[str | None, typer.Option(help="Mailbox to judge each model on, or `generated`.")] = None,
-    gather_seconds: Annotated[float, typer.Option(help="Begin when nobody new came for so many seconds.")] = 5.0,
+    gather_seconds: Annotated[float, typer.Option(help="Begin when no client has joined for this many seconds.")] = 5.0,
     round_seconds: Annotated[
         float, typer.Option(help="Seconds from the opening of a round to the last commitment.")
     ] = 120.0,
@@ -163,7 +163,7 @@ def serve(
             privacy_of(clip_norm, noise_multiplier, delta, max_colluders, epsilon_budget),
         )
         if settings.privacy is not None and test is None:
-            raise SettingsError("with privacy nobody's accuracy is sent; give --test to judge the models on")
+            raise SettingsError("with privacy no accuracy is sent; pass --test with data to judge the models on")
         if out is not None:
             make_results_folder(out)  # or say now why not
         places = Places(listen_at, state, out, keep_serving, insecure_plaintext)

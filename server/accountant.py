@@ -12,7 +12,7 @@ tau = 10 sum_{k<n} exp(-2 pi^2 sigma^2 k / (k+1)) (Kairouz, Liu and Steinke 2021
 because each share is at least 2 steps wide.
 
 **Those that see models only** do not know who took part. Where the clients of a round are chosen at random and in
-secret, that hides them once more ("amplification by sampling"). Chosen are exactly so many, without replacement; the
+secret, that hides them once more ("amplification by sampling"). A fixed number is chosen, without replacement; the
 bound for that (Wang, Balle and Kasiviswanathan, AISTATS 2019, theorem 27) is about replacing a client, so the noise
 counts half in it: z / 2. It is proved for the continuous Gaussian; from a sigma of 2 steps on the two differ by less
 than rounding errors do. Where it is no better than the first figure, both are the same.
@@ -93,14 +93,14 @@ class Spent:
 
 
 def tau(shares: int, variance: int) -> float:
-    """How far the sum of so many discrete Gaussians, each of this variance, is from being one."""
+    """Return how far the sum of `count` discrete Gaussians, each of this variance, is from being one."""
     first = [exp(-2 * pi**2 * variance * k / (k + 1)) for k in range(1, min(shares, TERMS + 1))]
     rest = max(0, shares - 1 - TERMS) * exp(-2 * pi**2 * variance * TERMS / (TERMS + 1))
     return 10 * (sum(first) + rest)
 
 
 def spent(events: Iterable[NoisySum], delta: float) -> Spent:
-    """The epsilons that the events have cost, for a probability `delta` of failing.
+    """Return the epsilons that the events have cost, for a probability `delta` of failing.
 
     Raises TypeError for an event of an unknown kind: what cannot be accounted for must not look free.
     """
@@ -113,7 +113,10 @@ def spent(events: Iterable[NoisySum], delta: float) -> Spent:
 
 
 def affordable(event: NoisySum, most: int, delta: float, budget: float) -> int:
-    """How many rounds like this one, up to `most`, cost no more epsilon than the budget (who takes part being seen)."""
+    """Return how many rounds like this one, up to `most`.
+
+    Cost no more epsilon than the budget (who takes part being seen).
+    """
     low, high = 0, most
     while low < high:
         middle = (low + high + 1) // 2
@@ -125,12 +128,12 @@ def affordable(event: NoisySum, most: int, delta: float, budget: float) -> int:
 
 
 def method() -> str:
-    """How epsilon is computed here, in words."""
+    """Return how epsilon is computed here, in words."""
     return "Rényi differential privacy, by dp-accounting" if _tight() else "rho + 2 sqrt(rho ln(1/delta))"
 
 
 def epsilon_of(rho: float, delta: float) -> float:
-    """The epsilon that `rho` of zero-concentrated differential privacy comes to."""
+    """Return the epsilon that `rho` of zero-concentrated differential privacy comes to."""
     if rho == 0:
         return 0.0
     simple = rho + 2 * sqrt(rho * log(1 / delta))

@@ -96,7 +96,7 @@ class Audience:
         return await self._unseat(self.clients, name, outbox)
 
     async def unseat_holder(self, name: str, outbox: Outbox[pb.HolderTask]) -> bool:
-        """The same for a key holder."""
+        """Return the same for a key holder."""
         return await self._unseat(self.holders, name, outbox)
 
     async def _unseat(self, seats: dict[str, Outbox[M]], name: str, outbox: Outbox[M]) -> bool:

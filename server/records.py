@@ -127,7 +127,7 @@ class Records:
         return StoredRun(row[0], json.loads(row[1])) if row else None
 
     def has_runs(self) -> bool:
-        """Whether there is any run, finished or not."""
+        """Return whether there is any run, finished or not."""
         return self._first("SELECT 1 FROM runs") is not None
 
     def selection_secret(self, run: str) -> str:

@@ -22,7 +22,7 @@ def report(
     refusals: Counter[str],
     failure: str = "",
 ) -> str:
-    """The report as Markdown; `failure` says why the run failed, if it did."""
+    """Return the report as Markdown; `failure` says why the run failed, if it did."""
     stamps = [f"**INSECURE: {sentence}.**" for sentence in settings.insecurities]
     parts = [
         f"# Run {run}: {settings.task}, {len(results)} of {settings.rules.rounds} rounds",
@@ -115,7 +115,7 @@ def _operators(roster: Roster) -> str:
     several = {who: names for who, names in roster.operators().items() if len(names) > 1}
     if not several:
         return "As far as the roster says, every party has an operator of its own."
-    lines = [f"- {who or 'somebody unnamed'}: {', '.join(names)}" for who, names in several.items()]
+    lines = [f"- {who or 'an unnamed operator'}: {', '.join(names)}" for who, names in several.items()]
     return "Roles in one hand, of which none protects anybody from that hand (as the roster says):\n\n" + "\n".join(
         lines
     )

@@ -173,7 +173,7 @@ class ActiveRun:
         return self._executor.results
 
     def is_in(self, phase: type[states.Attempted], id: AttemptId) -> bool:
-        """Whether this attempt is the current one and in this phase."""
+        """Return whether this attempt is the current one and in this phase."""
         now = self.state.phase
         current = isinstance(now, states.Attempted) and (now.round, now.attempt) == (id.round, id.attempt)
         return current and isinstance(now, phase) and id.run == self.context.id

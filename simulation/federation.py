@@ -233,7 +233,7 @@ async def _too_few(parties: list[Party], needed: int) -> str:
     finally:
         for task in deaths:
             task.cancel()
-    raise AssertionError("a round needs somebody")
+    raise AssertionError("a round needs at least one party")
 
 
 async def _last_words(party: Party) -> str:

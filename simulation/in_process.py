@@ -133,7 +133,7 @@ class InProcessFederation:
         return self.options.policy or Policy(rules.min_cohort, self.settings.insecure_demo_keys, plain)
 
     def clock_of(self, name: str) -> Clock:
-        """The clock of one party: everyone's seconds, and its own calendar."""
+        """Return the clock of one party: everyone's seconds, and its own calendar."""
         return Clock(lambda: today() + self.days.get(name, 0), lambda: self.now)
 
     @property
@@ -203,7 +203,7 @@ class InProcessFederation:
         return max(0.0, min(due) - self.now)
 
     def _waiting(self) -> list[Party[Any]]:
-        """The parties that have something to do and can reach the aggregator."""
+        """Return the parties that have something to do and can reach the aggregator."""
         return [party for party in self.parties if not party.idle and party.name not in self.network.cut_off]
 
     # -------------------------------------------------------------------------------- the network

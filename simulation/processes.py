@@ -36,7 +36,7 @@ class Party:
     log: Path
 
     def last_words(self) -> str:
-        """What the party said last about why it ended: its own error sentence, or how the system ended it."""
+        """Return what the party said last about why it ended: its own error sentence, or how the system ended it."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log.exists() else []
         for line in reversed(lines):
             if line.startswith("error: "):

@@ -214,7 +214,7 @@ def test_what_is_no_roster_is_one_sentence(raw: bytes, sentence: str) -> None:
 
 def test_more_members_than_anybody_reads_are_not_signed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LARGEST_ROSTER", 1000)
-    with pytest.raises(SettingsError, match="nobody reads more than 1000"):
+    with pytest.raises(SettingsError, match="the limit is 1000"):
         sign_roster(FIRST, REGISTRAR)
 
 

@@ -1,4 +1,4 @@
-"""bAbI task 1 (Weston et al., 2015): little stories of who went where, and questions of where somebody is.
+"""bAbI task 1 (Weston et al., 2015): short stories of who went where, and questions about where a person is.
 
     1 Mary moved to the bathroom.
     2 John went to the hallway.

@@ -98,7 +98,7 @@ def read_speeches(path: Path | str) -> list[Speech]:
     """Read a play: speeches set apart by empty lines, each beginning with a line `SPEAKER:`.
 
     Lines before the first speaker are left out; a part without a speaker belongs to the speech before it.
-    Raises DataError if the file cannot be read or nobody speaks.
+    Raises DataError if the file cannot be read or has no speaker.
     """
     speeches = split_speeches(read_text(path))
     if not speeches:

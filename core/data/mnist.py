@@ -53,7 +53,7 @@ class Images:
         return self.images[rows], self.labels[rows]
 
     def first(self, count: int) -> Images:
-        """Return the first so many, or all if there are fewer."""
+        """Return the first `count`, or all if there are fewer."""
         return Images(self.images[:count], self.labels[:count])
 
 

@@ -47,7 +47,7 @@ def split_held_out(mails: Iterable[T], fraction: float = 0.2, seed: int = 0) -> 
 
 
 def _place(text: str, seed: int) -> float:
-    """A number in [0, 1) that depends on the text and the seed only."""
+    """Return a number in [0, 1) that depends on the text and the seed only."""
     content = f"{seed}:{' '.join(text.split())}".encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.sha256(content).digest()[:6], "big") / 2**48
 

@@ -45,7 +45,7 @@ class Authority(NamedTuple):
 
 @dataclass(frozen=True)
 class PeerName:
-    """Who a certificate says that somebody is. Whether that party may act is for the roster to say."""
+    """The identity named in a certificate. Whether that party may act, the roster decides."""
 
     federation: str
     role: Role
@@ -61,16 +61,19 @@ class PeerName:
 
 
 def server_name(federation: str) -> str:
-    """The name in the server's certificate, whatever host it runs on.
+    """Return the name in the server's certificate, whatever host it runs on.
 
     Clients expect this name instead of the host's (grpc.ssl_target_name_override). So the server can move to any host
-    or address without a new certificate, and nobody can take its place with a certificate that is good for a host.
+    or address without a new certificate, and no certificate that is issued for a host can take its place.
     """
     return f"server.{federation}.grokfed"
 
 
 def make_authority(federation: str, years: int = YEARS, *, now: datetime) -> Authority:
-    """A new certificate authority, good for `years` from `now`. It can issue for parties, not for other authorities."""
+    """Return a new certificate authority, good for `years` from `now`.
+
+    It can issue for parties, not for other authorities.
+    """
     check_federation(federation)
     key = ec.generate_private_key(ec.SECP256R1())
     name = _distinguished(f"registrar of {federation}")
@@ -86,7 +89,7 @@ def make_authority(federation: str, years: int = YEARS, *, now: datetime) -> Aut
 def issue(
     authority: Authority, federation: str, role: Role, name: str, *, now: datetime, years: int = YEARS
 ) -> tuple[bytes, bytes]:
-    """A new private key and its certificate for one party, both PEM.
+    """Return a new private key and its certificate for one party, both PEM.
 
     The certificate is good for `years` from `now`, but not longer than the authority's. The key is not encrypted: it
     belongs into a key file.
@@ -115,7 +118,7 @@ def issue(
 
 
 def peer_from_certificate(pem: bytes) -> PeerName:
-    """The party that a certificate names. Whether anybody trustworthy issued it is not looked at.
+    """Return the party that a certificate names. Who issued it is not checked.
 
     Raises Refused(MALFORMED) for no certificate, Refused(NOT_IN_ROSTER) unless it names exactly one party.
     """
@@ -130,7 +133,7 @@ def peer_from_certificate(pem: bytes) -> PeerName:
 
 
 def peer_from_uris(uris: Iterable[str | bytes]) -> PeerName:
-    """The party named by a certificate's alternative names, as gRPC's auth_context gives them.
+    """Return the party named by a certificate's alternative names, as gRPC's auth_context gives them.
 
     Names that do not begin with grokfed:// are left alone. Raises Refused(NOT_IN_ROSTER) unless exactly one does and
     has the form grokfed://FEDERATION/ROLE/NAME.
@@ -150,7 +153,10 @@ def peer_from_uris(uris: Iterable[str | bytes]) -> PeerName:
 
 
 def check_issued(pem: bytes, authority_pem: bytes, now: datetime) -> PeerName:
-    """The party a certificate names, if the authority issued it and it is good now. Raises DataError or Refused."""
+    """Return the party a certificate names, if the authority issued it and it is good now.
+
+    Raises DataError or Refused.
+    """
     certificate, authority = from_pem(pem, "the certificate"), from_pem(authority_pem, "the authority's certificate")
     try:
         certificate.verify_directly_issued_by(authority)
@@ -166,7 +172,10 @@ def check_issued(pem: bytes, authority_pem: bytes, now: datetime) -> PeerName:
 
 
 def key_fits(key_pem: bytes, certificate_pem: bytes) -> bool:
-    """Whether the private key is the one whose public key the certificate has. Raises DataError if either is none."""
+    """Return whether the private key is the one whose public key the certificate has.
+
+    Raises DataError if either cannot be read.
+    """
     certificate = from_pem(certificate_pem, "the certificate")
     try:
         return key_from_pem(key_pem).public_key() == certificate.public_key()
@@ -179,7 +188,7 @@ def to_pem(certificate: x509.Certificate) -> bytes:
 
 
 def from_pem(pem: bytes, what: str) -> x509.Certificate:
-    """One certificate. Raises DataError."""
+    """Return one certificate. Raises DataError."""
     try:
         return x509.load_pem_x509_certificate(pem)
     except _DAMAGED:
@@ -187,14 +196,14 @@ def from_pem(pem: bytes, what: str) -> x509.Certificate:
 
 
 def key_to_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """The private key, not encrypted."""
+    """Return the private key, not encrypted."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
 
 
 def key_from_pem(pem: bytes) -> ec.EllipticCurvePrivateKey:
-    """A private ECDSA key. Raises DataError."""
+    """Return a private ECDSA key. Raises DataError."""
     try:
         key = serialization.load_pem_private_key(pem, password=None)
     except _DAMAGED:

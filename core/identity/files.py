@@ -1,4 +1,4 @@
-"""Small files, whole or not at all: written beside their place, made durable, then renamed into it."""
+"""Small files, whole or not at all: written next to their place, made durable, then renamed into it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ def write_file(path: Path, content: bytes, mode: int) -> None:
 
 
 def read_file(path: Path, largest: int) -> bytes:
-    """The content of a file of at most `largest` bytes. Raises DataError if it is missing, unreadable or longer."""
+    """Return the content of a file of at most `largest` bytes.
+
+    Raises DataError if it is missing, unreadable or longer.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(largest + 1)

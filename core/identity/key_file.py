@@ -97,7 +97,7 @@ def write_key_file(path: Path, content: bytes, passphrase: bytes, cost: int | No
 
 
 def read_key_file(path: Path, passphrase: bytes) -> bytes:
-    """The content of a key file.
+    """Return the content of a key file.
 
     Raises DataError if it is missing, open to others than its owner, not a key file, of another passphrase or changed.
     """
@@ -119,7 +119,7 @@ def write_keys(path: Path, keys: Mapping[str, bytes], passphrase: bytes) -> None
 
 
 def read_keys(path: Path, names: Collection[str], passphrase: bytes) -> dict[str, bytes]:
-    """The keys of a file that holds exactly these names. Raises DataError."""
+    """Return the keys of a file that holds exactly these names. Raises DataError."""
     content = strict_json.parse(read_key_file(path, passphrase), str(path))
     encoded = strict_json.fields(content, str(path), dict.fromkeys(names, str))
     try:
@@ -138,7 +138,7 @@ def check_private(path: Path) -> None:
 def read_passphrase(
     file: Path | None, beside: Path | None, *, name: str | None = None, mounted: Path = MOUNTED_SECRET
 ) -> bytes:
-    """The passphrase of a party, without the line's end.
+    """Return the passphrase of a party, without the line's end.
 
     From `file` if it is given. Else from the first of these that is there: `mounted`/NAME, `mounted` itself,
     FEDERATION/passphrases/NAME for a party's folder FEDERATION/NAME given as `beside`. Else the terminal is asked.

@@ -110,13 +110,13 @@ class Roster:
         return self._in_role(Role.CLIENT)
 
     def member(self, name: str) -> Member:
-        """The member of this name, revoked or not. Raises Refused(NOT_IN_ROSTER)."""
+        """Return the member of this name, revoked or not. Raises Refused(NOT_IN_ROSTER)."""
         if name not in self._by_name:
             raise Refused(Reason.NOT_IN_ROSTER, f"{name[:80]!r} is not in the roster of federation {self.federation}")
         return self._by_name[name]
 
     def active(self, role: Role, name: str) -> Member:
-        """The member of this name, if it may act in this role now.
+        """Return the member of this name, if it may act in this role now.
 
         Raises Refused(NOT_IN_ROSTER, WRONG_ROLE or REVOKED).
         """
@@ -137,7 +137,7 @@ class Roster:
         return max(0, 2 * self.threshold - len(self.holders) - 1)
 
     def operators(self) -> dict[str, tuple[str, ...]]:
-        """Names of the members that each operator runs. Two roles in one hand guarantee nothing against that hand."""
+        """Return the names of the members by operator; an operator with two roles can break what separates them."""
         found: dict[str, tuple[str, ...]] = {}
         for member in self.members:
             found[member.operator] = (*found.get(member.operator, ()), member.name)
@@ -167,10 +167,11 @@ def check_federation(federation: str) -> None:
 
 
 def check_threshold(threshold: int, holders: int) -> None:
-    """Raise SettingsError unless so many of so many key holders can open sums, and no two groups of them are strangers.
+    """Raise SettingsError unless `threshold` of `holders` can open sums and any two such groups share a holder.
 
-    If two openings can be made by groups that share no holder, nobody sees both: an aggregator alone could have a round
-    opened twice, with a client and without. With a threshold of more than half, any two groups share 2 t - n holders.
+    If two groups without a common holder can each open a sum, no holder sees both openings: an aggregator alone could
+    have a round opened twice, with a client and without. With a threshold of more than half, any two groups share
+    2 t - n holders.
     """
     if not 1 <= threshold <= holders <= MOST_HOLDERS:
         raise SettingsError(

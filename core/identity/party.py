@@ -102,7 +102,7 @@ class PartyIdentity:
 def load_identity(
     folder: Path, passphrase_file: Path | None = None, role: Role | None = None, *, now: datetime | None = None
 ) -> PartyIdentity:
-    """The party whose folder this is.
+    """Return the party whose folder this is.
 
     `role` is what the caller can be; `now` is when certificates must be good, the present if it is not given. The
     passphrase comes from the file, or from where key_file.read_passphrase looks.
@@ -159,7 +159,7 @@ def write_folder(
 
 
 def read_card(folder: Path) -> Card:
-    """What party.json in the folder says. Raises DataError if this is not a party's folder."""
+    """Return what party.json in the folder says. Raises DataError if this is not a party's folder."""
     path = folder / CARD
     if not folder.is_dir():
         raise DataError(
@@ -179,7 +179,7 @@ def read_card(folder: Path) -> Card:
 
 
 def read_private_keys(path: Path, passphrase: bytes) -> PrivateKeys:
-    """The private keys in a party's key file. Raises DataError."""
+    """Return the private keys in a party's key file. Raises DataError."""
     raw = read_keys(path, ("tls", "signing", "sealing"), passphrase)
     try:
         sealing = SealingKey.from_private_bytes(raw["sealing"]) if raw["sealing"] else None

@@ -1,6 +1,6 @@
 """The roster file: the list of members, signed by the registrar, of which every party has a copy.
 
-Every party pins the registrar's public key. To revoke somebody, the registrar signs the next version and each party
+Every party pins the registrar's public key. To revoke a member, the registrar signs the next version and each party
 replaces one file: nothing is started again. A party keeps the highest version it has seen while it runs; started anew
 it believes the file it is given, so an old file must not be put back.
 """
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 
 
 def sign_roster(roster: Roster, key: signing.SigningKey) -> bytes:
-    """The roster as a file: JSON for people, with the registrar's signature on the canonical form of the same.
+    """Return the roster as a file: JSON for people, with the registrar's signature on the canonical form of the same.
 
     Raises SettingsError if there are more members than fit.
     """
@@ -37,12 +37,12 @@ def sign_roster(roster: Roster, key: signing.SigningKey) -> bytes:
     signature = key.sign(signing.ROSTER, strict_json.canonical(content))
     raw = json.dumps({"roster": content, "signature": signature.hex()}, indent=2).encode() + b"\n"
     if len(raw) > LARGEST_ROSTER:
-        raise SettingsError(f"the roster would have {len(raw)} bytes; nobody reads more than {LARGEST_ROSTER}")
+        raise SettingsError(f"the roster would have {len(raw)} bytes; the limit is {LARGEST_ROSTER}")
     return raw
 
 
 def read_roster(raw: bytes, registrar: bytes) -> Roster:
-    """The roster in a file, if the holder of the key `registrar` (32 bytes) signed it.
+    """Return the roster in a file, if the holder of the key `registrar` (32 bytes) signed it.
 
     Raises DataError for a file too long, not exactly of the expected form, or of another signature, and for a roster
     that contradicts itself.
@@ -77,7 +77,7 @@ class RosterFile:
         self._roster = self._read()
 
     def current(self) -> Roster:
-        """The newest roster seen. Costs one look at the file's time and size unless it was replaced."""
+        """Return the newest roster seen. Costs one look at the file's time and size unless it was replaced."""
         with self._lock:
             # Before reading: what is written while we read changes it again, and is read the next time.
             state = _state_of(self._path)
@@ -118,7 +118,7 @@ def _check_follows(found: Roster, known: Roster) -> None:
 
 
 def _state_of(path: Path) -> tuple[int, int, int] | None:
-    """What changes when a file is replaced or written; None if it is not there."""
+    """Return what changes when a file is replaced or written; None if it is not there."""
     try:
         found = path.stat()
     except OSError:

@@ -35,16 +35,16 @@ class SealingKey:
 
     @classmethod
     def generate(cls) -> SealingKey:
-        """A new key, from the operating system's randomness."""
+        """Return a new key, from the operating system's randomness."""
         return cls(X25519PrivateKey.generate())
 
     @classmethod
     def from_private_bytes(cls, raw: bytes) -> SealingKey:
-        """The key whose private_bytes() these 32 bytes are. Raises ValueError for another length."""
+        """Return the key whose private_bytes() these 32 bytes are. Raises ValueError for another length."""
         return cls(X25519PrivateKey.from_private_bytes(raw))
 
     def private_bytes(self) -> bytes:
-        """The 32 secret bytes, for an encrypted key file and nothing else."""
+        """Return the 32 secret bytes, for an encrypted key file and nothing else."""
         return self._key.private_bytes_raw()
 
     @property
@@ -53,7 +53,10 @@ class SealingKey:
         return self._key.public_key().public_bytes_raw()
 
     def open(self, sealed: bytes, context: bytes) -> bytes:
-        """The plaintext of a blob that was sealed to this key in this context. Raises DataError for any other."""
+        """Return the plaintext of a blob that was sealed to this key in this context.
+
+        Raises DataError for any other.
+        """
         if len(sealed) < OVERHEAD_BYTES or sealed[:1] != VERSION:
             raise DataError(
                 f"a blob of {len(sealed)} bytes is no sealed one; expected version 1 and at least {OVERHEAD_BYTES}"

@@ -29,16 +29,16 @@ class SigningKey:
 
     @classmethod
     def generate(cls) -> SigningKey:
-        """A new key, from the operating system's randomness."""
+        """Return a new key, from the operating system's randomness."""
         return cls(Ed25519PrivateKey.generate())
 
     @classmethod
     def from_private_bytes(cls, raw: bytes) -> SigningKey:
-        """The key whose private_bytes() these 32 bytes are. Raises ValueError for another length."""
+        """Return the key whose private_bytes() these 32 bytes are. Raises ValueError for another length."""
         return cls(Ed25519PrivateKey.from_private_bytes(raw))
 
     def private_bytes(self) -> bytes:
-        """The 32 secret bytes, for an encrypted key file and nothing else."""
+        """Return the 32 secret bytes, for an encrypted key file and nothing else."""
         return self._key.private_bytes_raw()
 
     @property
@@ -47,7 +47,10 @@ class SigningKey:
         return self._key.public_key().public_bytes_raw()
 
     def sign(self, domain: str, body: bytes) -> bytes:
-        """The signature, 64 bytes, on `body` for the purpose `domain`. Raises ValueError for an unknown domain."""
+        """Return the signature, 64 bytes, on `body` for the purpose `domain`.
+
+        Raises ValueError for an unknown domain.
+        """
         return self._key.sign(_message(domain, body))
 
     def __repr__(self) -> str:
@@ -55,7 +58,7 @@ class SigningKey:
 
 
 def verify(public: bytes, domain: str, body: bytes, signature: bytes) -> bool:
-    """Whether `signature` is the holder of `public`'s on `body` for this very purpose.
+    """Return whether `signature` is the holder of `public`'s on `body` for this very purpose.
 
     False for anything malformed as well; never raises. `public` is to come from the signed roster: Ed25519 gives no
     promise about public keys that an attacker chose.

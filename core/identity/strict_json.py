@@ -13,7 +13,10 @@ _HEX = re.compile(r"(?:[0-9a-f]{2})*")
 
 
 def parse(raw: bytes, what: str) -> Any:
-    """The value of UTF-8 JSON text. Raises DataError, which names `what`, for anything else and for doubled fields."""
+    """Return the value of UTF-8 JSON text.
+
+    Raises DataError, which names `what`, for anything else and for doubled fields.
+    """
     try:
         return json.loads(
             raw.decode(), object_pairs_hook=_without_doubles, parse_float=_no_number, parse_constant=_no_number
@@ -25,12 +28,12 @@ def parse(raw: bytes, what: str) -> Any:
 
 
 def canonical(value: Any) -> bytes:
-    """The one form of a value that is signed: ASCII, sorted names, no spaces."""
+    """Return the one form of a value that is signed: ASCII, sorted names, no spaces."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
 
 
 def fields(value: Any, what: str, types: Mapping[str, type]) -> dict[str, Any]:
-    """The object `value`, if it has exactly these fields with exactly these types. Raises DataError."""
+    """Return the object `value`, if it has exactly these fields with exactly these types. Raises DataError."""
     if type(value) is not dict:
         raise DataError(f"{what} is not a JSON object")
     if odd := sorted(set(value) ^ set(types)):
@@ -42,7 +45,7 @@ def fields(value: Any, what: str, types: Mapping[str, type]) -> dict[str, Any]:
 
 
 def from_hex(text: str, what: str) -> bytes:
-    """The bytes that lower-case hexadecimal digits stand for. Raises DataError."""
+    """Return the bytes that lower-case hexadecimal digits stand for. Raises DataError."""
     if not _HEX.fullmatch(text):
         raise DataError(f"{what} is not written in lower-case hexadecimal digits")
     return bytes.fromhex(text)

@@ -172,7 +172,7 @@ def rnn_steps(moves: Array, start: Array, weight: Array, *, nonlinearity: str) -
         states[step + 1] = activation(move + states[step] @ weight)
 
     def through_time(g: Array) -> Array:
-        """Gradients of the moves, and before them, in the place of step -1, of the start."""
+        """Return gradients of the moves, and before them, in the place of step -1, of the start."""
         after = states[1:]
         slopes = 1 - after**2 if nonlinearity == "tanh" else after * (1 - after)
         gradients = np.empty_like(states)
@@ -225,7 +225,7 @@ def lstm_steps(moves: Array, h: Array, c: Array, weight: Array) -> Result:
     states[-1] = cells[-1]
 
     def through_time(g: Array) -> tuple[Array, Array, Array]:
-        """Gradients of the moves, of h and of c."""
+        """Return gradients of the moves, of h and of c."""
         input_gates, forget_gates, candidates, output_gates = np.moveaxis(gates, 2, 0)
         # What a move of each gate does to the cell (to h, for the output gate) is known for all steps beforehand.
         slopes = np.empty_like(gates)

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 RandomBytes = Callable[[int], bytes]
-"""Gives so many random bytes. The operating system's, except in experiments that are to be repeated."""
+"""Returns this many random bytes: the operating system's, except in experiments that are to be repeated."""
 LARGEST_VARIANCE = 1 << 24
 """Up to here no product below leaves 64 bits; the argument is at _accept()."""
 MOST_STEPS = 1 << 8
@@ -91,7 +91,7 @@ def _laplace(t: int, count: int, random_bytes: RandomBytes) -> IntArray:
 
 
 def _geometric(count: int, random_bytes: RandomBytes) -> Words:
-    """How often Bernoulli(exp(-1)) says yes before the first no, shape (count,)."""
+    """Return how often Bernoulli(exp(-1)) says yes before the first no, shape (count,)."""
     steps = np.zeros(count, dtype=np.uint64)
     going = np.arange(count)
     for step in range(1, MOST_STEPS):
@@ -183,7 +183,7 @@ def _bernoulli_exp_one(numerator: int, denominator: int, random_bytes: RandomByt
 
 
 def _below_one(limit: int, random_bytes: RandomBytes) -> int:
-    """A whole number from 0 to limit - 1, by drawing again whatever is not below it."""
+    """Return a whole number from 0 to limit - 1, by drawing again whatever is not below it."""
     bits = (limit - 1).bit_length()
     while True:
         number = int.from_bytes(random_bytes(-(-bits // 8)), "little") & ((1 << bits) - 1)

@@ -103,7 +103,7 @@ class Mechanism:
         return sqrt(self.variance)
 
     def protect(self, delta: FloatArray, random_bytes: RandomBytes = os.urandom) -> IntArray:
-        """The integers that a client encrypts instead of its update, both of shape (values,).
+        """Return the integers that a client encrypts instead of its update, both of shape (values,).
 
         Raises ValueError if the update has values that are not finite, GrokfedError for noise that does not fit.
         """
@@ -112,15 +112,16 @@ class Mechanism:
 
 
 def mechanism_for(privacy: Privacy, min_cohort: int, value_bits: int) -> Mechanism:
-    """The mechanism for sums of at least `min_cohort` clients in values of `value_bits` bits, on the finest scale that
-    fits.
+    """Return the mechanism for sums of at least `min_cohort` clients in values of `value_bits` bits.
+
+    It uses the finest scale that fits.
 
     Every party computes it from the round's description, in whole numbers, and so finds the same. Raises SettingsError.
     """
     honest = min_cohort - privacy.max_colluders
     if honest < 1:
         raise SettingsError(
-            f"of a minimum cohort of {min_cohort}, {privacy.max_colluders} may collude, so nobody's noise can be "
+            f"of a minimum cohort of {min_cohort}, {privacy.max_colluders} may collude, so no client's noise can be "
             "counted on; expected fewer colluders or a larger minimum cohort"
         )
     limit = (1 << (value_bits - 1)) - 1
@@ -168,7 +169,7 @@ def _does_not_fit(privacy: Privacy, honest: int, limit: int) -> str:
 
 
 def clip(delta: FloatArray, norm: float) -> FloatArray:
-    """The update, shortened to the L2 norm `norm` if it is longer (up to rounding errors of floats).
+    """Return the update, shortened to the L2 norm `norm` if it is longer (up to rounding errors of floats).
 
     Raises ValueError if it has values that are not finite.
     """
@@ -180,7 +181,9 @@ def clip(delta: FloatArray, norm: float) -> FloatArray:
 
 
 def to_integers(delta: FloatArray, fraction_bits: int, sensitivity: int) -> IntArray:
-    """The integers nearest to delta * 2^fraction_bits, shape (values,), of an L2 norm of exactly `sensitivity` at most.
+    """Return the integers nearest to delta * 2^fraction_bits.
+
+    Shape (values,), with an L2 norm of at most `sensitivity`.
 
     Rounding to the nearest may make them a little too long. Then the delta is shortened further and rounded again,
     until the integers, whose squares are added up exactly, are short enough.
@@ -195,7 +198,7 @@ def to_integers(delta: FloatArray, fraction_bits: int, sensitivity: int) -> IntA
 
 
 def add_noise(integers: IntArray, variance: int, limit: int, random_bytes: RandomBytes = os.urandom) -> IntArray:
-    """The integers with discrete Gaussian noise on each, shape (values,).
+    """Return the integers with discrete Gaussian noise on each, shape (values,).
 
     Raises GrokfedError if one does not fit its slot; see the head of this file for how unlikely that is.
     """
@@ -209,7 +212,9 @@ def add_noise(integers: IntArray, variance: int, limit: int, random_bytes: Rando
 
 
 def central_sum(integers: IntArray, privacy: Privacy, sensitivity: int, random_bytes: RandomBytes) -> IntArray:
-    """What a trusted party would do: add up clipped integers, shape (clients, values), and put noise on the sum, once.
+    """Return what a trusted party would do: add up clipped integers, and put noise on the sum, once.
+
+    The integers have shape (clients, values).
 
     For experiments only: no party of this protocol is trusted so. The noise is that of the promise, z D, to the next
     whole number; distributed noise is at least as strong. Raises ValueError for noise that cannot be drawn.

@@ -37,7 +37,7 @@ def privacy_of(
     max_colluders: int,
     epsilon_budget: float | None,
 ) -> Privacy | None:
-    """The settings that the options amount to; None if no privacy is asked for.
+    """Return the settings that the options amount to; None if no privacy is asked for.
 
     Raises SettingsError if only a part of what it takes is given, or it cannot work.
     """

@@ -7,7 +7,7 @@ One plaintext is a row of slots of equal width, first slot in the lowest bits:
 Adding plaintexts adds slot by slot, because no slot can overflow: each has room for `max_cohort` times the largest
 value and two guard bits besides. The counter of a sum says how many updates are really in it, in every plaintext
 separately, so that a ciphertext left out or added twice shows. Before the weights come three slots of sums over the
-client's examples, which the cohort's accuracy is made of; nobody sees one client's.
+client's examples, which the cohort's accuracy is made of; no one sees a single client's.
 
 Clients count alike, unless `count_cap` is set: then a client with c examples counts min(c, count_cap) / count_cap. Its
 clipped change is multiplied by that before it is rounded, and min(c, count_cap) has a slot of its own, so that the sum
@@ -164,7 +164,7 @@ class Encoding:
         return self.pack(np.concatenate([np.zeros(self.leading_slots, dtype=np.int64), integers + self.offset]))
 
     def quantise(self, delta: FloatArray) -> IntArray:
-        """The integers nearest to delta * 2^fraction_bits, shape (values,), each in [-offset, offset - 1]."""
+        """Return the integers nearest to delta * 2^fraction_bits, shape (values,), each in [-offset, offset - 1]."""
         if delta.shape != (self.values,):
             raise ValueError(f"the delta has shape {delta.shape}; expected ({self.values},)")
         if not np.isfinite(delta).all():
@@ -247,7 +247,7 @@ class Encoding:
         return slots
 
     def _metrics(self, update: Update) -> IntArray:
-        """The three metric slots, each clipped to what a slot can hold; a huge mailbox keeps its accuracy."""
+        """Return the three metric slots, each clipped to what a slot can hold; a huge mailbox keeps its accuracy."""
         examples, correct = update.examples, update.correct
         if not 0 <= correct <= examples or not np.isfinite(update.loss) or update.loss < 0:
             raise ValueError(f"impossible training sums: {examples} examples, {correct} correct, loss {update.loss}")

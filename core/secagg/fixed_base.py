@@ -33,7 +33,7 @@ class FixedBase(Protocol):
 
 
 def make_fixed_base(base: mpz, modulus: mpz, degree: int, exponent_bits: int, expected: int) -> FixedBase:
-    """Prepare the base for about so many powers, with the kernel where there is one.
+    """Prepare the base for about `expected` powers, with the kernel where there is one.
 
     Args:
         base: a unit mod n², or mod n³ if the degree is 2.

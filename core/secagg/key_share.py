@@ -11,10 +11,10 @@ Damgård and Jurik, PKC 2001, section 4.1. That the noise itself can be taken ou
 Howgrave-Graham's, EUROCRYPT 2001; Paillier, EUROCRYPT 1999, section 5, builds a trapdoor permutation on it.)
 
 Why Delta once more in the exponent (Shoup, EUROCRYPT 2000, section 3): Delta f(i) is a sum of whole multiples of f(0)
-and of any t - 1 shares. So whoever has t - 1 shares and r can compute the other holders' answers, and learns nothing by
+and of any t - 1 shares. So with t - 1 shares and r one can compute the other holders' answers, and learns nothing by
 hearing them.
 
-Only a key holder (and whoever plays all parties) may import this module.
+Only a key holder (and code that plays all parties) may import this module.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class KeyShare:
 
     Attributes:
         holder: its number, 1 to `holders`.
-        threshold: so many holders together open a sum.
+        threshold: number of holders that together open a sum.
         exponent: f(holder), the secret; 0 with the scheme that encrypts nothing.
 
     Raises SettingsError when made with numbers that contradict each other.
@@ -116,7 +116,7 @@ class KeyShare:
 
 
 def _lengths(scheme: str, bits: int, threshold: int, holders: int) -> tuple[int, int]:
-    """Bytes of the modulus and of the exponent."""
+    """Return bytes of the modulus and of the exponent."""
     return (0, 0) if scheme == PLAIN else (bits // 8, -(-share_bits(bits, threshold, holders) // 8))
 
 

@@ -1,6 +1,6 @@
 """Where the noise of a ciphertext comes from: n-th powers mod n², each used once.
 
-A Paillier ciphertext is c = (1 + m n) s mod n², where the noise s is the n-th power of a number nobody knows. Making s
+A Paillier ciphertext is c = (1 + m n) s mod n², where the noise s is the n-th power of an unknown number. Making s
 is nearly all the work of encrypting, and does not depend on the message. There are two ways to make it:
 
     TextbookNoise        s = r^n with r uniform below n: the definition (Paillier, EUROCRYPT 1999)
@@ -60,7 +60,7 @@ class ShortExponentNoise:
 
     Args:
         key: its modulus must be 1 modulo 4, as every product of two primes that are 3 modulo 4 is.
-        expected: about how many powers will be drawn; the tables are made as large as pays for so many.
+        expected: about how many powers will be drawn; the tables are sized for that.
         exponent_bits: half the bits of the modulus if left out. A shorter one is faster and needs an assumption of
             its own: that discrete logarithms so short are hard to find mod n².
     """
@@ -87,7 +87,7 @@ class NoiseKind(StrEnum):
 
 
 def noise_for(key: PublicKey, expected: int, kind: NoiseKind = NoiseKind.SHORT) -> Noise:
-    """Return a source of about so many powers for one key.
+    """Return a source of about `expected` powers for one key.
 
     Short exponents are used only with a modulus that is 1 modulo 4, as those of this project are.
     """

@@ -38,7 +38,7 @@ class NoisePool:
         self._thread.start()
 
     def draw(self, count: int) -> list[mpz]:
-        """Return so many pieces: those at hand, and freshly made ones for the rest.
+        """Return `count` pieces: those at hand, and freshly made ones for the rest.
 
         Raises RuntimeError in another process than the one that made the pool.
         """
@@ -70,7 +70,7 @@ class NoisePool:
             self._ready.extend(source.draw(share))
 
     def _claim(self, most: int) -> int:
-        """Take on some of what is still to be made, so that nobody else makes it too; return how much."""
+        """Reserve some of what is still to be made, so that no other thread makes it too; return how much."""
         with self._lock:
             share = min(most, self._to_make)
             self._to_make -= share

@@ -112,7 +112,7 @@ def wrong_holders(
     """Return the holders whose answers fit the opened sum in the company of no others.
 
     A holder who is alone in answering wrong is named, unless the sum opens with that answer too. As long as `threshold`
-    of the answers are right, nobody who answered right is named, whatever the others agreed on: they may hide each
+    of the answers are right, no holder that answered right is named, whatever the others agreed on: they may hide each
     other, but cannot have changed the sum.
 
     Args: as of combine.

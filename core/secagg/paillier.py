@@ -1,6 +1,6 @@
 """What a Paillier public key allows: encrypt, check, add (Paillier, EUROCRYPT 1999; generator n + 1).
 
-    encrypt   c = (1 + m n) s  mod n^2    s an n-th power that nobody can tell from a random one (core.secagg.noise)
+    encrypt   c = (1 + m n) s  mod n^2    s an n-th power, indistinguishable from a random one (core.secagg.noise)
     add       c1 c2            mod n^2    decrypts to m1 + m2 mod n
 
 Damgård and Jurik (PKC 2001) take one more power of n: plaintexts twice as long in ciphertexts half as long again, on
@@ -29,7 +29,7 @@ _SMALL_PRIMES_PRODUCT = gmpy2.primorial(SMALL_FACTOR_LIMIT)
 
 
 def ciphertext_bytes(key: PublicKey) -> int:
-    """Length of one ciphertext: a number below n^2, or n^3."""
+    """Return length of one ciphertext: a number below n^2, or n^3."""
     return (key.degree + 1) * key.bits // 8
 
 

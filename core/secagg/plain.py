@@ -12,7 +12,7 @@ from core.secagg.scheme import PublicKey, join_payload, split_payload
 
 
 def plain_bytes(key: PublicKey) -> int:
-    """Length of one "ciphertext"."""
+    """Return length of one "ciphertext"."""
     return key.bits // 8
 
 

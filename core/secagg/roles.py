@@ -11,7 +11,7 @@ from core.secagg.scheme import PLAIN, SCHEMES, Adder, Encryptor, PublicKey
 
 
 def encryptor_for(key: PublicKey, count: int, kind: NoiseKind = NoiseKind.SHORT) -> Encryptor:
-    """A client's object for one key and about `count` ciphertexts, which begins to prepare them in the background.
+    """Return a client's object for one key and about `count` ciphertexts, which it begins to prepare at once.
 
     Raises Refused(BAD_KEY).
     """
@@ -22,7 +22,7 @@ def encryptor_for(key: PublicKey, count: int, kind: NoiseKind = NoiseKind.SHORT)
 
 
 def adder_for(key: PublicKey, count: int) -> Adder:
-    """An aggregator's (or a re-computing key holder's) object for updates of `count` ciphertexts."""
+    """Return an aggregator's (or a re-computing key holder's) object for updates of `count` ciphertexts."""
     return PlainAdder(key, count) if _scheme(key) == PLAIN else PaillierAdder(key, count)
 
 
@@ -33,7 +33,7 @@ def check_key(key: PublicKey) -> None:
 
 
 def payload_bytes(key: PublicKey, count: int) -> int:
-    """Length of an update of `count` ciphertexts."""
+    """Return the length of an update of `count` ciphertexts."""
     return count * (plain_bytes(key) if _scheme(key) == PLAIN else ciphertext_bytes(key))
 
 

@@ -42,7 +42,7 @@ class PublicKey:
         return f"PublicKey({self.scheme}, {self.bits} bits)"
 
     def is_of(self, scheme: str, bits: int) -> bool:
-        """Whether the key is of this scheme and size."""
+        """Return whether the key is of this scheme and size."""
         return (self.scheme, self.bits) == (scheme, bits)
 
     @property
@@ -81,7 +81,7 @@ class Adder(Protocol):
         """Add one checked payload to the sum."""
 
     def payload(self) -> bytes:
-        """The sum so far."""
+        """Return the sum so far."""
 
 
 class Decryptor(Protocol):
@@ -122,7 +122,7 @@ def split_payload(payload: bytes, count: int, size: int) -> list[int]:
 
 
 def join_payload(numbers: Iterable[SupportsBytes], size: int) -> bytes:
-    """The numbers as big-endian integers of `size` bytes, one after the other."""
+    """Return the numbers as big-endian integers of `size` bytes, one after the other."""
     return b"".join(number.to_bytes(size, "big") for number in numbers)
 
 

@@ -6,7 +6,7 @@ any t places (Lagrange):
     f(0) = sum over i in S of  l_i f(i),    l_i = product over the other j in S of  j / (j - i)
 
 The l_i are fractions, but whatever can stand below the line divides Delta = 1 * 2 * ... * holders: Delta l_i is a whole
-number. That is all that is needed where f(i) stands in an exponent and nobody can divide (Shoup, EUROCRYPT 2000).
+number. That is all that is needed where f(i) stands in an exponent and division is impossible (Shoup, EUROCRYPT 2000).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def coefficients(chosen: Iterable[int], holders: int) -> dict[int, int]:
 
 
 def mask_limit(bits: int, holders: int) -> int:
-    """Return what the masks of a key of so many bits are below (registrar/dealing.py)."""
+    """Return the limit of the masks of a key of `bits` bits (registrar/dealing.py)."""
     return delta(holders) << (bits + STATISTICAL_BITS + MASK_MARGIN_BITS)
 
 

@@ -75,7 +75,7 @@ def build(rng: np.random.Generator) -> BlankModel:
 
 
 def loss(logits: Tensor, _targets: npt.NDArray[np.int64]) -> Tensor:
-    """The negative-sampling loss; the true word is the first choice."""
+    """Return the negative-sampling loss; the true word is the first choice."""
     return negative_sampling(logits[:, 0], logits[:, 1:])
 
 

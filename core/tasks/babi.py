@@ -1,4 +1,4 @@
-"""Answer where somebody is from a story of who went where: attention over the story's sentences.
+"""Answer where a person is from a story of who went where: attention over the story's sentences.
 
 Sentences and question become sums of word vectors; the question is compared with every sentence, and the answer is read
 from the mean of the sentences, weighted by the softmax of how well they match (an end-to-end memory network with one
@@ -148,7 +148,7 @@ def write(path: Path, examples: Sequence[Asked]) -> None:
 
 
 def _story(asked: Asked) -> Story:
-    """Number the lines anew: questions between the statements are left out."""
+    """Return number the lines anew: questions between the statements are left out."""
     numbers = {statement.number: number for number, statement in enumerate(asked.statements, start=1)}
     lines = [Statement(numbers[statement.number], statement.text) for statement in asked.statements]
     question = asked.question

@@ -93,7 +93,7 @@ def prepare(speeches: Sequence[Speech]) -> Characters:
 
 
 def sequences_of(data: Dataset) -> Dataset:
-    """The data as training shuffles it: sequence by sequence."""
+    """Return the data as training shuffles it: sequence by sequence."""
     if not isinstance(data, Characters):
         raise TypeError(f"data of type {type(data).__name__} has no sequences of characters")
     return data.sequences

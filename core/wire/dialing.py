@@ -1,6 +1,6 @@
 """Reach the aggregator: one channel, a deadline on every call, and the one place where calls are repeated.
 
-Clients and the key holder only dial out. A call that finds nobody, or gets no answer in time, is repeated after a
+Clients and the key holder only dial out. A call that reaches no server, or gets no answer in time, is repeated after a
 random and growing pause until the party's patience is over; then it gives up with a sentence. Refusals are final.
 """
 
@@ -52,7 +52,7 @@ class AggregatorConnection:
     Args:
         patience: how many seconds an outage may last before ConnectionLostError.
         identity: who calls; the aggregator must prove that it is the one of the same federation.
-        plaintext: no TLS; nobody proves anything. For demonstrations.
+        plaintext: no TLS, and no proof of identity. For demonstrations.
     """
 
     def __init__(self, address: str, patience: float, identity: PartyIdentity, *, plaintext: bool = False) -> None:
@@ -130,10 +130,10 @@ def methods_of(channel: grpc.Channel) -> dict[str, Callable[..., Any]]:
 
 
 class _Outage:
-    """Whether an outage has lasted longer than somebody's patience.
+    """A stop condition: the outage has lasted longer than the party's patience.
 
     It begins with the first attempt that failed; or, where that one was a long transfer or a stream, so long before it
-    broke as keepalive takes to notice that nobody is there. What went well before is no part of it.
+    broke as keepalive takes to notice that the other side is gone. What went well before is no part of it.
     """
 
     def __init__(self, patience: float) -> None:
@@ -148,7 +148,7 @@ class _Outage:
 
 
 def channel_options(identity: PartyIdentity) -> tuple[tuple[str, str | int], ...]:
-    """Options of every channel to this federation's aggregator, wherever it runs."""
+    """Return options of every channel to this federation's aggregator, wherever it runs."""
     return (*_OPTIONS, ("grpc.ssl_target_name_override", server_name(identity.federation)))
 
 
@@ -158,7 +158,7 @@ def channel_credentials(identity: PartyIdentity) -> grpc.ChannelCredentials:
 
 
 def plaintext_metadata(identity: PartyIdentity) -> tuple[tuple[str, str], ...]:
-    """Who calls, where nobody can prove it."""
+    """Return the caller's name for calls without certificates."""
     return ((PARTY_KEY, f"{identity.role.value}/{identity.name}"),)
 
 
@@ -210,7 +210,7 @@ def check_address(address: str) -> None:
 
 
 def _begun(stream: Iterable[T]) -> Iterator[T]:
-    """The same stream after its first message has come, so that a failure to connect shows here."""
+    """Return the same stream after its first message has come, so that a failure to connect shows here."""
     messages = iter(stream)
     try:
         first = next(messages)

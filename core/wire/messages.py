@@ -44,14 +44,14 @@ def _malformed(sentence: str) -> Refused:
 
 
 def checked_digest(raw: bytes, what: str) -> bytes:
-    """The digest, if it has the length of one."""
+    """Return the digest, if it has the length of one."""
     if len(raw) != DIGEST_BYTES:
         raise _malformed(f"{what} has {len(raw)} bytes; a SHA-256 digest has {DIGEST_BYTES}")
     return raw
 
 
 def checked_seconds(value: float, what: str) -> float:
-    """The duration, if it is one."""
+    """Return the duration, if it is one."""
     if not 0 <= value <= LONGEST_SECONDS:
         raise _malformed(f"{what} is {value}; expected seconds, 0 to {LONGEST_SECONDS:g}")
     return value
@@ -66,7 +66,7 @@ def _parsed(message: M, raw: bytes, what: str) -> M:
 
 
 def _canonical(raw: bytes, again: bytes, what: str) -> None:
-    """Refuse bytes that say more, or say it otherwise, than what was read of them: fields that nobody knows, say."""
+    """Refuse bytes that are not the one encoding of what was read from them, such as those with unknown fields."""
     if raw != again:
         raise _malformed(f"{what} is not written as it should be, in {len(again)} bytes")
 
@@ -283,7 +283,7 @@ def holder_signatures_from_wire(messages: Iterable[pb.HolderSignature]) -> tuple
 
 
 def list_statement(description_digest: bytes, commitment_digests: Sequence[bytes]) -> bytes:
-    """What a key holder signs under a closed list it has checked."""
+    """Return what a key holder signs under a closed list it has checked."""
     return pb.ListStatement(
         description_digest=description_digest,
         list_digest=digest(b"".join(commitment_digests)),
@@ -292,7 +292,7 @@ def list_statement(description_digest: bytes, commitment_digests: Sequence[bytes
 
 
 def model_statement(federation: str, run: str, round_number: int, model_digest: bytes) -> bytes:
-    """What a key holder signs under a model it has recomputed."""
+    """Return what a key holder signs under a model it has recomputed."""
     return pb.ModelStatement(
         federation=federation, run=run, round=round_number, model_digest=model_digest
     ).SerializeToString(deterministic=True)

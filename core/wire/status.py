@@ -53,13 +53,13 @@ STATUS = {
     Reason.WRONG_OPENING: grpc.StatusCode.DATA_LOSS,
     Reason.MALFORMED: grpc.StatusCode.INVALID_ARGUMENT,
     Reason.NO_MODEL: grpc.StatusCode.NOT_FOUND,
-    # Not UNAVAILABLE, which means that nobody answers: the sender should try again, and is told why.
+    # Not UNAVAILABLE, which means that there is no answer: the sender should try again, and is told why.
     Reason.STORAGE: grpc.StatusCode.ABORTED,
 }
 
 
 def refusal_of(error: grpc.RpcError) -> Refused | None:
-    """The refusal that a failed call carries, or None if it failed for another cause."""
+    """Return the refusal that a failed call carries, or None if it failed for another cause."""
     call = cast("grpc.Call", error)  # what stubs raise is both
     metadata = dict(call.trailing_metadata() or ())
     name = metadata.get(REASON_KEY)

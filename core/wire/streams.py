@@ -94,7 +94,7 @@ def _kept() -> Iterator[None]:
 
 
 def payload_chunks(payload: bytes, header: pb.PayloadHeader | None = None) -> Iterator[pb.Chunk]:
-    """A payload as the Chunk messages that carry it."""
+    """Yield a payload as the Chunk messages that carry it."""
     header = header or pb.PayloadHeader()
     header.length = len(payload)
     header.sha256 = digest(payload)
@@ -143,7 +143,7 @@ class Model:
 def model_chunks(
     payload: bytes, run: str, round_number: int, endorsements: Iterable[HolderSignature]
 ) -> Iterator[pb.Chunk]:
-    """A model, as model_bytes() gives it, as Chunk messages."""
+    """Return a model, as model_bytes() gives it, as Chunk messages."""
     header = pb.PayloadHeader(
         dtype=MODEL_DTYPE,
         shape=[len(payload) // 8],
@@ -170,12 +170,12 @@ def model_of(header: pb.PayloadHeader, payload: bytes, values: int) -> Model:
 
 
 def model_bytes(vector: FloatArray) -> bytes:
-    """The bytes that a model's digest covers."""
+    """Return the bytes that a model's digest covers."""
     return np.ascontiguousarray(vector, dtype=MODEL_DTYPE).tobytes()
 
 
 def model_from_bytes(payload: bytes, values: int) -> FloatArray:
-    """The vector in `payload`, copied, checked for length and finiteness."""
+    """Return the vector in `payload`, copied, checked for length and finiteness."""
     if len(payload) != values * 8:
         raise Refused(Reason.WRONG_LENGTH, f"the model has {len(payload)} bytes; expected {values * 8}")
     vector = np.frombuffer(payload, dtype=MODEL_DTYPE).astype(np.float64, copy=True)

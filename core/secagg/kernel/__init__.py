@@ -147,7 +147,7 @@ class Montgomery:
 
 
 def _limbs(bits: int) -> int:
-    """How many limbs a modulus takes: two are taken at a time, and R must be above 4 n."""
+    """Return how many limbs a modulus takes: two are taken at a time, and R must be above 4 n."""
     return -(-(bits + 2) // (2 * LIMB_BITS)) * 2
 
 
