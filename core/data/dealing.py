@@ -11,23 +11,25 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 from core.errors import DataError, SettingsError
+from core.randomness import Rng, generator
 
 Parts = list[list[int]]
 
 
-def deal_evenly(examples: int, clients: int, rng: np.random.Generator) -> Parts:
+def deal_evenly(examples: int, clients: int, rng: Rng) -> Parts:
     """Deal at random, to each client as many as to the others or one more."""
     _check_enough(examples, "examples", clients)
-    return [sorted(part.tolist()) for part in np.array_split(rng.permutation(examples), clients)]
+    return [sorted(part.tolist()) for part in np.array_split(generator(rng).permutation(examples), clients)]
 
 
-def deal_by_dirichlet(labels: Sequence[Hashable], clients: int, alpha: float, rng: np.random.Generator) -> Parts:
+def deal_by_dirichlet(labels: Sequence[Hashable], clients: int, alpha: float, rng: Rng) -> Parts:
     """Deal unevenly: of each label a client gets a share drawn from Dirichlet(alpha, ..., alpha).
 
     A small alpha makes unlike clients. A client that would get nothing gets one example of the largest.
     """
     _check_enough(len(labels), "examples", clients)
     parts: Parts = [[] for _ in range(clients)]
+    rng = generator(rng)
     for rows in _groups(labels):
         cuts = np.cumsum(rng.dirichlet(np.full(clients, alpha)))[:-1]
         pieces = np.split(rng.permutation(rows), np.rint(cuts * len(rows)).astype(int))

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from core.data.message import Mail
 from core.errors import DataError, SettingsError
+from core.randomness import Rng, generator
 
 
 class Text(Protocol):
@@ -52,7 +53,7 @@ def _place(text: str, seed: int) -> float:
     return int.from_bytes(hashlib.sha256(content).digest()[:6], "big") / 2**48
 
 
-def partition_iid(mails: Sequence[Mail], clients: int, rng: np.random.Generator) -> list[list[Mail]]:
+def partition_iid(mails: Sequence[Mail], clients: int, rng: Rng) -> list[list[Mail]]:
     """Share the mails out at random, each client as many as the others or one more.
 
     Raises:
@@ -60,13 +61,11 @@ def partition_iid(mails: Sequence[Mail], clients: int, rng: np.random.Generator)
         DataError: fewer mails than clients.
     """
     _check_enough(mails, clients)
-    shares = np.array_split(rng.permutation(len(mails)), clients)
+    shares = np.array_split(generator(rng).permutation(len(mails)), clients)
     return [_take(mails, share) for share in shares]
 
 
-def partition_dirichlet(
-    mails: Sequence[Mail], clients: int, alpha: float, rng: np.random.Generator
-) -> list[list[Mail]]:
+def partition_dirichlet(mails: Sequence[Mail], clients: int, alpha: float, rng: Rng) -> list[list[Mail]]:
     """Share the mails out unevenly: of each class a client gets a share drawn from Dirichlet(alpha, ..., alpha).
 
     A small alpha makes unlike clients (at 0.1 most hold mainly one class), a large one makes them alike. A client
@@ -81,6 +80,7 @@ def partition_dirichlet(
         raise SettingsError(f"alpha is {alpha}; it must be a positive number")
     spam = np.array([mail.spam for mail in mails])
     shares: list[list[int]] = [[] for _ in range(clients)]
+    rng = generator(rng)
     for label in (False, True):
         rows = rng.permutation(np.flatnonzero(spam == label))
         cuts = np.cumsum(rng.dirichlet(np.full(clients, alpha)))[:-1]
