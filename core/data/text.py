@@ -82,6 +82,8 @@ class WordList:
     """
 
     def __init__(self, known: Iterable[str]) -> None:
+        if isinstance(known, str):
+            raise TypeError(f"a word list is several words, not the one string {known[:40]!r}: put them into a list")
         self.words = tuple(known)
         self._numbers = {word: number for number, word in enumerate(self.words)}
         if len(self._numbers) != len(self.words):
@@ -154,6 +156,7 @@ class Bags:
 
     def batch(self, rows: IntArray) -> tuple[tuple[IntArray, IntArray], IntArray]:
         """Return ((indices, offsets), labels) of the bags `rows`, in that order."""
+        rows = np.asarray(rows, np.int64)  # row 255 + 1 does not fit a uint8
         ends = np.append(self.offsets, len(self.indices))
         starts, sizes = ends[rows], ends[rows + 1] - ends[rows]
         offsets = np.cumsum(sizes) - sizes
@@ -164,6 +167,8 @@ class Bags:
 
 def make_bags(texts: Iterable[str], labels: Sequence[bool], vocabulary: Vocabulary) -> Bags:
     """Make a data set of texts; `labels` says of each whether it is spam. A text without words is an empty bag."""
+    if isinstance(texts, str):
+        raise TypeError(f"texts are several, not the one string {texts[:40]!r}: put it into a list")
     bags = [bag(text, vocabulary) for text in texts]
     if len(bags) != len(labels):
         raise ValueError(f"there are {len(bags)} texts and {len(labels)} labels")
