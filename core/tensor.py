@@ -364,7 +364,7 @@ def _operand(operand: Operand, other: Operand) -> Tensor:
 
 def _in_its_type(tensor: Tensor, other: Tensor) -> Tensor:
     """Give whole numbers, and a single number, the float type of what they meet; NumPy would widen both."""
-    yields = tensor.dtype.kind != "f" or (not tensor.ndim and other.ndim)
+    yields = tensor.dtype.kind in "biu" or (not tensor.ndim and other.ndim)
     return tensor.astype(other.dtype) if yields and other.dtype.kind == "f" else tensor
 
 
