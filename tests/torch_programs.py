@@ -358,8 +358,11 @@ def confirm(
     play(wide, operations)
     place = next(place for place, each in enumerate(program.compared) if each is suspect)
     right = wide.compared[place]
-    if program.narrow and close(right) and np.isfinite(right.theirs).all():
-        mine, yours = (float(np.abs(side - right.theirs).max()) for side in (suspect.ours, suspect.theirs))
-        if mine <= 100 * (yours + 1e-7 * max(1.0, float(np.abs(right.theirs).max()))):
+    finite = np.isfinite(right.theirs)
+    alike_elsewhere = np.array_equal(suspect.ours[~finite], suspect.theirs[~finite], equal_nan=True)
+    if program.narrow and close(right) and alike_elsewhere:
+        exact = right.theirs[finite]
+        mine, yours = (np.abs(side[finite] - exact).max(initial=0) for side in (suspect.ours, suspect.theirs))
+        if mine <= 100 * (yours + 1e-7 * max(1.0, float(np.abs(exact).max(initial=0)))):
             return
     raise DifferenceError(f"{suspect.what}:\nours   {suspect.ours.tolist()}\ntheirs {suspect.theirs.tolist()}")
