@@ -7,7 +7,7 @@ PEERS   := .venv/peers
 DATA    ?=
 ARGS    ?=
 
-.PHONY: simulate test experiments faults notebooks test-torch bench bench-encryption setup-torch kernel check lint types imports stubs lock setup setup-dev containers clean help
+.PHONY: simulate test experiments faults notebooks test-torch fuzz-torch bench bench-encryption setup-torch kernel check lint types imports stubs lock setup setup-dev containers clean help
 
 help:            ## say what can be done here
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -24,8 +24,11 @@ faults: setup-dev ## break things for about half an hour and write the table of 
 containers: setup-dev ## run `docker compose up` and its failure tests for real
 	@$(PY) -m pytest -m containers tests/test_compose.py
 
-test-torch: setup-torch ## compare values and gradients with PyTorch (installs it once, apart, in .venv/torch)
-	@$(TORCH)/bin/python -m pytest tests/test_against_pytorch.py $(ARGS)
+test-torch: setup-torch ## compare values, gradients and steps with PyTorch, 2,000 random programs among them (installs it once, apart)
+	@$(TORCH)/bin/python -m pytest tests/test_against_pytorch.py tests/test_torch_fuzz.py $(ARGS)
+
+fuzz-torch: setup-torch ## compare 200,000 random programs with PyTorch, in about half an hour   (ARGS="--programs 5000 --seed 3")
+	@OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 PYTHONPATH=.:tests $(TORCH)/bin/python tests/test_torch_fuzz.py $(ARGS)
 
 bench: setup-torch ## time the library beside PyTorch   (ARGS="lstm-512 --repeats 9"; ARGS=--list)
 	@$(TORCH)/bin/python -m benchmarks $(ARGS)

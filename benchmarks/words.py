@@ -102,7 +102,7 @@ def word_vectors(rng: np.random.Generator, small: bool) -> Mapping[str, Work]:
             rows = slice(start, start + batch)
             means = inner(context[rows]).mean(axis=1)
             words = np.concatenate([centres[rows, None], drawn[rows]], axis=1)
-            logits = (outer(words) * means.expand(1, 6)).sum(axis=2)
+            logits = (outer(words) * means.stack_copies(1, 6)).sum(axis=2)
             loss = negative_sampling(logits[:, 0], logits[:, 1:], drawn[rows] != centres[rows, None])
             optimiser.zero_grad()
             loss.backward()

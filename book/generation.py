@@ -17,6 +17,7 @@ from typing import TypeVar
 import numpy as np
 
 from core.ops import Array
+from core.randomness import Rng, generator
 
 State = TypeVar("State")
 Choose = Callable[[Array], int]
@@ -29,7 +30,7 @@ def greedy(logits: Array) -> int:
     return int(logits.argmax())
 
 
-def sampler(rng: np.random.Generator, temperature: float = 1.0) -> Choose:
+def sampler(rng: Rng, temperature: float = 1.0) -> Choose:
     """Return a choice at random, each number with its probability softmax(logits / temperature).
 
     Args:
@@ -42,10 +43,12 @@ def sampler(rng: np.random.Generator, temperature: float = 1.0) -> Choose:
     if not (np.isfinite(temperature) and temperature > 0):
         raise ValueError(f"temperature must be a positive number, not {temperature}")
 
+    drawn_from = generator(rng)
+
     def choose(logits: Array) -> int:
         # The largest of logits / temperature + Gumbel noise is number k with just the probability that softmax gives
         # k. Nothing overflows, however low the temperature, and no sum of probabilities can miss 1.
-        return int((logits.astype(np.float64) / temperature + rng.gumbel(size=logits.shape)).argmax())
+        return int((logits.astype(np.float64) / temperature + drawn_from.gumbel(size=logits.shape)).argmax())
 
     return choose
 

@@ -17,25 +17,30 @@ import numpy as np
 import numpy.typing as npt
 
 from core.ops import Array
+from core.randomness import Rng, generator
 
 IntArray = npt.NDArray[np.int64]
 
 
-def share_of_yes(inputs: npt.ArrayLike, answers: npt.ArrayLike) -> Array:
+def share_of_yes(inputs: npt.ArrayLike, answers: npt.ArrayLike, *, smoothing: float = 0.0) -> Array:
     """Count how often the answer is yes among the rows where each input is on.
 
     Args:
         inputs: 0 or 1, shape (rows, inputs).
         answers: 0 or 1, shape (rows,).
+        smoothing: added to the count of yes and to that of no. With 1, add-one smoothing, what was seen only once is
+            not taken for certain, and an input that is never on has the share one half.
 
     Returns:
-        One share an input, shape (inputs,); NaN for an input that is never on.
+        One share an input, shape (inputs,); NaN, without smoothing, for an input that is never on.
     """
+    if not smoothing >= 0:
+        raise ValueError(f"smoothing must be at least 0, not {smoothing}")
     on, yes = np.asarray(inputs, float), np.asarray(answers, float)
     if on.ndim != 2 or yes.shape != on.shape[:1]:
         raise ValueError(f"answers of shape {yes.shape} do not fit inputs of shape {on.shape}")
-    times_on = on.sum(axis=0)
-    shares: Array = np.divide(yes @ on, times_on, out=np.full(len(times_on), np.nan), where=times_on > 0)
+    times_on = on.sum(axis=0) + 2 * smoothing
+    shares: Array = np.divide(yes @ on + smoothing, times_on, out=np.full(len(times_on), np.nan), where=times_on > 0)
     return shares
 
 
@@ -63,7 +68,7 @@ class Groups:
     members: IntArray
 
 
-def k_means(points: npt.ArrayLike, groups: int, rng: np.random.Generator, steps: int = 100) -> Groups:
+def k_means(points: npt.ArrayLike, groups: int, rng: Rng, steps: int = 100) -> Groups:
     """Find groups: put each point with the nearest centre, move each centre to the middle of its points, repeat.
 
     Centres start at points far from each other (k-means++; Arthur and Vassilvitskii, 2007). A group that loses all
@@ -76,7 +81,7 @@ def k_means(points: npt.ArrayLike, groups: int, rng: np.random.Generator, steps:
         ValueError: there are fewer distinct points than groups.
     """
     points = _checked(points, groups)
-    centres = _spread_out(points, groups, rng)
+    centres = _spread_out(points, groups, generator(rng))
     for _ in range(steps):
         distances = _squared_distances(points, centres)
         members = distances.argmin(axis=1)
@@ -101,7 +106,7 @@ class SoftGroups:
     shares: Array
 
 
-def soft_groups(points: npt.ArrayLike, groups: int, rng: np.random.Generator, steps: int = 100) -> SoftGroups:
+def soft_groups(points: npt.ArrayLike, groups: int, rng: Rng, steps: int = 100) -> SoftGroups:
     """Fit a mixture of round Gaussians of one width by expectation and maximisation, started from `k_means`.
 
     Args:

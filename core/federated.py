@@ -23,6 +23,7 @@ from core.errors import DataError, SettingsError
 from core.parameters import from_vector, layout, load_npz, save_npz, to_vector
 from core.privacy.discrete_gaussian import RandomBytes
 from core.privacy.mechanism import Mechanism
+from core.randomness import Rng
 from core.secagg.encoding import CohortSum, Encoding, Update
 from core.tasks.task import Task, local_training
 from core.training import Dataset, Sums, evaluate
@@ -41,7 +42,7 @@ def client_rng(seed: int, round_number: int, number: int) -> np.random.Generator
     return np.random.default_rng([seed, round_number, number])
 
 
-def client_update(task: Task, model: FloatArray, data: Dataset, rng: np.random.Generator) -> Update:
+def client_update(task: Task, model: FloatArray, data: Dataset, rng: Rng) -> Update:
     """Train a copy of `model`, shape (values,), on one client's data and give the change."""
     module = task.build(np.random.default_rng(0))
     from_vector(module, model)
@@ -70,8 +71,11 @@ def evaluate_model(task: Task, model: FloatArray, data: Dataset) -> Sums:
 
 
 def next_model(model: FloatArray, cohort: CohortSum) -> FloatArray:
-    """Return the published rule: add the mean update; nothing if clients count by their examples and none had any."""
-    return model + cohort.delta_sum / cohort.divisor if cohort.divisor else model
+    """Return the published rule: add the mean update.
+
+    Raises Refused(BAD_SUM) if clients count by their examples and none had any: a sum of nothing has no mean.
+    """
+    return model + cohort.delta_sum / cohort.divisor
 
 
 def named_weights(task: Task, model: FloatArray) -> dict[str, npt.NDArray[Any]]:

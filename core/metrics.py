@@ -1,27 +1,33 @@
-"""What people want to know of a model besides its loss. Outputs and targets are arrays, not tensors."""
+"""What people want to know of a model besides its loss, from outputs and targets."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from core.ops import Array
+from core.tensor import Tensor
+
+Numbers = Tensor | npt.ArrayLike
 
 
-def correct_classes(logits: Array, targets: Array) -> int:
+def correct_classes(logits: Numbers, targets: Numbers) -> int:
     """Count the rows whose largest logit is the target's.
 
     Args:
         logits: shape (..., classes).
         targets: class numbers, shape (...).
     """
+    logits, targets = _array(logits), _array(targets)
     _same_shape(logits.shape[:-1], targets.shape)
     return int((logits.argmax(axis=-1) == targets).sum())
 
 
-def correct_answers(logits: Array, targets: Array) -> int:
+def correct_answers(logits: Numbers, targets: Numbers) -> int:
     """Count the yes/no answers that are right: a positive logit means yes, targets are 1 for yes and 0 for no."""
+    logits, targets = _array(logits), _array(targets)
     _same_shape(logits.shape, targets.shape)
     return int(((logits > 0) == (targets == 1)).sum())
 
@@ -67,8 +73,9 @@ class Confusion:
         )
 
 
-def confusion(logits: Array, targets: Array) -> Confusion:
+def confusion(logits: Numbers, targets: Numbers) -> Confusion:
     """Count right and wrong yes/no answers: a positive logit means yes, targets are 1 for yes and 0 for no."""
+    logits, targets = _array(logits), _array(targets)
     _same_shape(logits.shape, targets.shape)
     called, actual = logits > 0, targets == 1
     return Confusion(
@@ -77,6 +84,10 @@ def confusion(logits: Array, targets: Array) -> Confusion:
         false_negatives=int((~called & actual).sum()),
         true_negatives=int((~called & ~actual).sum()),
     )
+
+
+def _array(numbers: Numbers) -> Array:
+    return numbers.data if isinstance(numbers, Tensor) else np.asarray(numbers)
 
 
 def _share(part: int, whole: int) -> float:

@@ -15,19 +15,19 @@ Shapes that do not fit raise ValueError with both shapes in the message (NumPy's
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
+from core.indices import Axis, bag_sizes, check_indices, numpy_axis, place
 from core.rows import RowGradient, sum_bags, sum_runs
 
 Array = npt.NDArray[Any]
 Derivative = Callable[[Array], Array | RowGradient]
 Result = tuple[Array, tuple[Derivative, ...]]
-Axis = int | tuple[int, ...] | None
 
 
 def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
@@ -66,6 +66,26 @@ def power(a: Array, *, exponent: float) -> Result:
     return a**exponent, (lambda g: g * exponent * a ** (exponent - 1) if exponent else np.zeros_like(g),)
 
 
+def power_of(a: Array, b: Array) -> Result:
+    """a ** b of two arrays; 0 ** b has slope 0 in b, though log(0) is infinite."""
+    value = a**b
+
+    def to_base(g: Array) -> Array:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(b == 0, 0, g * b * a ** (b - 1))
+
+    def to_exponent(g: Array) -> Array:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where((a == 0) & (b >= 0), 0, g * value * np.log(a))
+
+    return value, (to_base, to_exponent)
+
+
+def cast(a: Array, *, dtype: npt.DTypeLike) -> Result:
+    """Return the same numbers in another type; `backward` gives the gradient the type of the argument."""
+    return a.astype(dtype), (lambda g: g,)
+
+
 def absolute(a: Array) -> Result:
     """|a|; the slope at exactly 0 is 0."""
     return np.abs(a), (lambda g: g * np.sign(a),)
@@ -94,9 +114,18 @@ def leaky_relu(a: Array, *, negative_slope: float) -> Result:
     return a * slope, (lambda g: g * slope,)
 
 
-def clip(a: Array, *, low: float, high: float) -> Result:
-    """Limit to low ... high; the slope is 1 strictly between and 0 elsewhere."""
-    return np.clip(a, low, high), (lambda g: g * ((a > low) & (a < high)),)
+def clip(a: Array, *, low: float | None, high: float | None) -> Result:
+    """Limit to low ... high, or on one side if the other is None; the slope is 1 between, bounds included."""
+    if low is None and high is None:
+        raise ValueError("clip needs a lowest or a highest number")
+    limited = np.clip(a, low, high)
+    # A number that is kept has slope 1, also on a bound; where the bounds cross, nothing is kept.
+    return limited, (lambda g: g * ((low is None or a >= low) & (high is None or a <= high)),)
+
+
+def hardtanh(a: Array) -> Result:
+    """Limit to -1 ... 1; the slope is 1 strictly between and 0 elsewhere, the bounds included."""
+    return np.clip(a, -1, 1), (lambda g: g * ((a > -1) & (a < 1)),)
 
 
 def sigmoid(a: Array) -> Result:
@@ -139,6 +168,9 @@ def stable_softplus(a: Array) -> Array:
 
 def stable_log_softmax(a: Array, axis: int = -1) -> Array:
     """Return logarithm of the softmax; the largest entry is moved to 0 first, so that exp cannot overflow."""
+    if not a.size:  # there is no largest entry
+        place(axis, a.ndim)
+        return a
     moved = a - a.max(axis=axis, keepdims=True)
     value: Array = moved - np.log(np.exp(moved).sum(axis=axis, keepdims=True))
     return value
@@ -166,9 +198,8 @@ def cross_entropy(logits: Array, *, targets: Array) -> Result:
         raise ValueError(
             f"logits of shape {logits.shape} need targets of shape {logits.shape[:-1]}, not {targets.shape}"
         )
-    check_indices(targets, logits.shape[-1], "targets")
+    chosen = check_indices(targets, logits.shape[-1], "targets")[..., None]
     log_probabilities = stable_log_softmax(logits)
-    chosen = targets[..., None]
 
     def derivative(g: Array) -> Array:
         slope: Array = np.exp(log_probabilities)
@@ -182,22 +213,45 @@ def cross_entropy(logits: Array, *, targets: Array) -> Result:
 
 
 def sum(a: Array, *, axis: Axis = None, keepdims: bool = False) -> Result:
-    total = a.sum(axis=axis, keepdims=True)
+    along = numpy_axis(axis)
+    total = a.sum(axis=along, keepdims=True)
 
     def derivative(g: Array) -> Array:
         gradient = np.empty(a.shape, g.dtype)  # np.broadcast_to takes as long as a small network's whole step
         gradient[...] = g.reshape(total.shape)
         return gradient
 
-    return total if keepdims else total.squeeze(axis), (derivative,)
+    return total if keepdims else total.squeeze(along), (derivative,)
 
 
 def max(a: Array, *, axis: Axis = None, keepdims: bool = False) -> Result:
     """Return largest entry; entries that share the maximum share its gradient equally."""
-    top = a.max(axis=axis, keepdims=True)
-    winners = a == top
-    share = winners / winners.sum(axis=axis, keepdims=True)
-    return top if keepdims else top.squeeze(axis), (lambda g: g.reshape(top.shape) * share,)
+    along = numpy_axis(axis)
+    top = a.max(axis=along, keepdims=True)
+
+    def derivative(g: Array) -> Array:
+        winners = a == top
+        share: Array = winners / winners.sum(axis=along, keepdims=True)
+        return g.reshape(top.shape) * share
+
+    return top if keepdims else top.squeeze(along), (derivative,)
+
+
+def max_of_windows(a: Array) -> Result:
+    """Return largest entry of each window, (n, channels, *size, rows, columns) -> (n, channels, rows, columns).
+
+    Of entries that share the maximum the first receives the gradient.
+    """
+    n, channels, height, width, *grid = a.shape
+    entries = a.reshape(n, channels, height * width, *grid)
+    winner = entries.argmax(axis=2, keepdims=True)
+
+    def derivative(g: Array) -> Array:
+        gradient = np.zeros(entries.shape, g.dtype)
+        np.put_along_axis(gradient, winner, g[:, :, None], 2)
+        return gradient.reshape(a.shape)
+
+    return np.take_along_axis(entries, winner, 2)[:, :, 0], (derivative,)
 
 
 # --- Shapes ---
@@ -316,9 +370,9 @@ def embedding(table: Array, *, indices: Array) -> Result:
         table: shape (rows, ...).
         indices: row numbers of any shape; the result has shape (*indices.shape, ...).
     """
-    check_indices(indices, len(table))
-    row = table.shape[1:]
-    return table.take(indices, axis=0), (lambda g: RowGradient(table.shape, indices.reshape(-1), g.reshape(-1, *row)),)
+    rows = check_indices(indices, len(table))
+    values = (rows.size, *table.shape[1:])
+    return table.take(rows, axis=0), (lambda g: RowGradient(table.shape, rows.reshape(-1), g.reshape(values)),)
 
 
 def embedding_bag(table: Array, weights: Array | None = None, *, indices: Array, offsets: Array) -> Result:
@@ -331,7 +385,7 @@ def embedding_bag(table: Array, weights: Array | None = None, *, indices: Array,
         offsets: where each bag starts in `indices`, shape (bags,); an empty bag sums to 0.
     """
     sizes = bag_sizes(indices, offsets)
-    check_indices(indices, len(table))
+    indices = check_indices(indices, len(table))
     bags = np.repeat(np.arange(len(offsets)), sizes)
     if weights is None:
         sums = sum_bags(table, indices, offsets, sizes)
@@ -343,28 +397,3 @@ def embedding_bag(table: Array, weights: Array | None = None, *, indices: Array,
         lambda g: RowGradient(table.shape, indices, g.take(bags, axis=0) * column),
         lambda g: (g.take(bags, axis=0) * rows).sum(axis=1),
     )
-
-
-def bag_sizes(indices: Array, offsets: Array) -> Array:
-    """Return number of entries of each bag; raise ValueError if the offsets do not cut `indices` into bags."""
-    if indices.ndim != 1 or offsets.ndim != 1:
-        raise ValueError(f"indices of shape {indices.shape} and offsets of shape {offsets.shape} must both be flat")
-    sizes = np.diff(offsets, append=len(indices))
-    starts_right = offsets[0] == 0 if len(offsets) else len(indices) == 0
-    if not starts_right or (sizes < 0).any():
-        raise ValueError(f"offsets must rise from 0 to at most {len(indices)}, the number of indices")
-    return sizes
-
-
-def check_indices(indices: Array, size: int, name: str = "indices") -> None:
-    """Raise TypeError unless all are integers and IndexError unless all lie in 0 ... size - 1."""
-    if indices.dtype.kind not in "iu":
-        raise TypeError(f"{name} must be integers, not {indices.dtype}")
-    if indices.size and (indices.min() < 0 or indices.max() >= size):
-        raise IndexError(f"{name} from {indices.min()} to {indices.max()} are not all in 0 ... {size - 1}")
-
-
-def as_indices(numbers: npt.ArrayLike | Sequence[int]) -> Array:
-    """Return row or class numbers as an integer array; an empty list counts as integers."""
-    array = np.asarray(numbers)
-    return array.astype(np.int64) if array.size == 0 else array

@@ -12,11 +12,12 @@ Parameters without a gradient and frozen parameters stay where they are, and so 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from core.errors import GrokfedError
 from core.ops import Array
@@ -32,12 +33,16 @@ class Optimiser(ABC):
 
     Attributes:
         lr: the learning rate; schedules change it.
+        remembered: names of the arrays that are kept of each parameter from step to step.
     """
 
+    remembered: tuple[str, ...] = ()
+
     def __init__(self, parameters: Iterable[Tensor], lr: float) -> None:
-        self.parameters = list(parameters)
-        self.lr = _positive("lr", lr)
+        self.parameters = _trainable(parameters)
+        self.lr = float(_positive("lr", lr))
         self._frozen: dict[int, Any] = {}
+        self._memories: dict[int, dict[str, Array]] = {}
 
     def freeze(self, parameter: Tensor, entries: Any) -> None:
         """Keep single entries of a parameter where they are, whatever their gradient, until `unfreeze` (chapter 5).
@@ -74,17 +79,47 @@ class Optimiser(ABC):
     def step(self) -> None:
         """Move every parameter that has a gradient, but not its frozen entries."""
         for position, parameter in enumerate(self.parameters):
-            if not parameter.requires_grad:
+            if not parameter.requires_grad or (not parameter.row_gradients and parameter.grad is None):
                 continue
             entries = self._frozen.get(position)
             kept = None if entries is None else parameter.data[entries].copy()
             self._update(position, parameter)
             if kept is not None:
                 parameter.data[entries] = kept  # neither momentum nor decay may move them
+            parameter.mark_changed()
+
+    def state_dict(self) -> dict[str, Array]:
+        """Return a copy of the learning rate and of what is remembered, "0.velocity" of the first parameter say.
+
+        Settings that do not change in training, momentum for example, are not among it.
+        """
+        state = {"lr": np.asarray(self.lr)}
+        for position, memory in sorted(self._memories.items()):
+            state |= {f"{position}.{name}": array.copy() for name, array in memory.items()}
+        return state
+
+    def load_state_dict(self, state: Mapping[str, npt.ArrayLike]) -> None:
+        """Take up where another optimiser of such parameters was.
+
+        Raises ValueError, and changes nothing, unless names and shapes are those that `state_dict` gives.
+        """
+        arrays = {name: np.array(array) for name, array in state.items()}
+        rate = arrays.pop("lr", None)
+        if rate is None or rate.shape:
+            raise ValueError('the state of an optimiser has a single number "lr"')
+        memories: dict[int, dict[str, Array]] = {}
+        for position, parameter in enumerate(self.parameters):
+            memory = {name: arrays.pop(f"{position}.{name}", None) for name in self.remembered}
+            if any(array is not None for array in memory.values()):
+                memories[position] = {name: _remembered(name, array, parameter) for name, array in memory.items()}
+        if arrays:
+            raise ValueError(f"the state has {sorted(arrays)}, which this optimiser does not know")
+        self.lr, self._memories = float(_positive("lr", float(rate))), memories
 
     def _update(self, position: int, parameter: Tensor) -> None:
-        if parameter.grad is not None:
-            self._move(position, parameter.data, parameter.grad)
+        gradient = parameter.grad
+        assert gradient is not None  # or `step` would have left the parameter out
+        self._move(position, parameter.data, gradient)
 
     @abstractmethod
     def _move(self, position: int, data: Array, gradient: Array) -> None:
@@ -99,13 +134,14 @@ class SGD(Optimiser):
         weight_decay: adds weight_decay * data to the gradient.
     """
 
+    remembered = ("velocity",)
+
     def __init__(
         self, parameters: Iterable[Tensor], lr: float, *, momentum: float = 0.0, weight_decay: float = 0.0
     ) -> None:
         super().__init__(parameters, lr)
         self.momentum = _share("momentum", momentum)
         self.weight_decay = _not_negative("weight_decay", weight_decay)
-        self._velocities: dict[int, Array] = {}
 
     def _update(self, position: int, parameter: Tensor) -> None:
         """Without momentum and decay only looked-up rows move: a large vocabulary costs no more than a small."""
@@ -119,8 +155,9 @@ class SGD(Optimiser):
         if self.weight_decay:
             gradient = gradient + self.weight_decay * data
         if self.momentum:
-            gradient = self.momentum * self._velocities.get(position, 0.0) + gradient
-            self._velocities[position] = gradient
+            before = self._memories.get(position)
+            gradient = gradient.copy() if before is None else self.momentum * before["velocity"] + gradient
+            self._memories[position] = {"velocity": gradient}
         data -= self.lr * gradient
 
 
@@ -132,6 +169,8 @@ class Adam(Optimiser):
         eps: added to the root of the square, so that it never divides by 0.
         weight_decay: adds weight_decay * data to the gradient.
     """
+
+    remembered = ("steps", "mean", "square")
 
     def __init__(
         self,
@@ -146,19 +185,19 @@ class Adam(Optimiser):
         self.betas = (_share("betas[0]", betas[0]), _share("betas[1]", betas[1]))
         self.eps = _positive("eps", eps)
         self.weight_decay = _not_negative("weight_decay", weight_decay)
-        self._states: dict[int, tuple[int, Array, Array]] = {}
 
     def _move(self, position: int, data: Array, gradient: Array) -> None:
         if self.weight_decay:
             gradient = gradient + self.weight_decay * data
-        step, mean, square = self._states.get(position, (0, np.zeros_like(data), np.zeros_like(data)))
-        step += 1
+        nothing = {"steps": np.zeros((), np.int64), "mean": np.zeros_like(data), "square": np.zeros_like(data)}
+        before = self._memories.get(position, nothing)
         beta1, beta2 = self.betas
-        mean = beta1 * mean + (1 - beta1) * gradient
-        square = beta2 * square + (1 - beta2) * gradient**2
-        self._states[position] = (step, mean, square)
-        # Both averages start at 0; dividing by 1 - beta^step takes that bias out.
-        unbiased_mean, unbiased_square = mean / (1 - beta1**step), square / (1 - beta2**step)
+        steps = int(before["steps"]) + 1
+        mean = beta1 * before["mean"] + (1 - beta1) * gradient
+        square = beta2 * before["square"] + (1 - beta2) * gradient**2
+        self._memories[position] = {"steps": np.asarray(steps), "mean": mean, "square": square}
+        # Both averages start at 0; dividing by 1 - beta^steps takes that bias out.
+        unbiased_mean, unbiased_square = mean / (1 - beta1**steps), square / (1 - beta2**steps)
         data -= self.lr * unbiased_mean / (np.sqrt(unbiased_square) + self.eps)
 
 
@@ -224,12 +263,13 @@ def hot_and_cold(
 # --- Gradients and losses out of bounds ---
 
 
-def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float) -> float:
+def clip_grad_norm_(parameters: Iterable[Tensor] | Tensor, max_norm: float) -> float:
     """Scale all gradients together so that their global norm is at most `max_norm`; return the norm before.
 
     Raises DivergedError if a gradient is not finite: no factor would bring it back.
     """
     _positive("max_norm", max_norm)
+    parameters = [parameters] if isinstance(parameters, Tensor) else parameters
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     norm = float(np.sqrt(sum(float(np.vdot(gradient, gradient)) for gradient in gradients)))
     if not np.isfinite(norm):
@@ -267,6 +307,36 @@ class DivergenceCheck:
                 f"training diverged: the loss of step {self.steps} is {loss:.6g}, that of step 1 was "
                 f"{self.first:.6g}; a smaller learning rate usually helps"
             )
+
+
+def _trainable(parameters: Iterable[Tensor]) -> list[Tensor]:
+    """Return what an optimiser moves; TypeError or ValueError for what would train nothing, or something twice."""
+    if isinstance(parameters, Tensor):
+        raise TypeError(f"parameters are several tensors, not one of shape {parameters.shape}: put it into a list")
+    if hasattr(parameters, "parameters"):
+        raise TypeError(f"parameters are tensors, not a {type(parameters).__name__}: pass its parameters()")
+    found = list(parameters)
+    for parameter in found:
+        if not isinstance(parameter, Tensor):
+            raise TypeError(f"parameters are tensors, not {type(parameter).__name__}")
+        if parameter.is_computed:
+            raise ValueError(f"a tensor of shape {parameter.shape} is a result: only what it was computed from learns")
+    if not found:
+        raise ValueError("there are no parameters to train; a generator of them can be used only once")
+    if len(set(map(id, found))) < len(found):
+        raise ValueError("a parameter is there twice, and would move twice a step")
+    return found
+
+
+def _remembered(name: str, array: Array | None, parameter: Tensor) -> Array:
+    """Check what an optimiser is to remember of a parameter; return it in the parameter's type."""
+    shape = () if name == "steps" else parameter.shape
+    if array is None or array.shape != shape:
+        found = "missing" if array is None else f"of shape {array.shape}"
+        raise ValueError(f"{name} of a parameter of shape {parameter.shape} is {found}; {shape} is needed")
+    if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+        raise ValueError(f"{name} of a parameter of shape {parameter.shape} holds what is no finite number")
+    return array if name == "steps" else array.astype(parameter.dtype)
 
 
 def _positive(name: str, value: float) -> float:

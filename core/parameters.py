@@ -52,6 +52,7 @@ def from_vector(module: Module, vector: npt.ArrayLike) -> None:
             raise ValueError(f"{name} would hold a number that is not finite in {array.dtype}")
     for parameter, array in zip(parameters, arrays, strict=True):
         parameter.data[...] = array.reshape(parameter.shape)
+        parameter.mark_changed()
 
 
 def save_npz(path: Path, arrays: Mapping[str, npt.ArrayLike]) -> None:

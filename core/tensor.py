@@ -9,36 +9,29 @@
 
 The graph is dynamic: every operation on a tensor with `requires_grad` records its inputs and derivatives, and
 `backward` walks that record once, from the result to the leaves, and frees it.
+
+Names and meanings are NumPy's and PyTorch's where these have the thing: `dim` and `keepdim` are other names of `axis`
+and `keepdims`. As in PyTorch, whole numbers and single numbers take the float type of what they meet.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from core import ops
-from core.ops import Array, Axis, Derivative, Result
-from core.rows import RowGradient
-
-_recording: ContextVar[bool] = ContextVar("recording", default=True)
-
-
-@contextmanager
-def no_grad() -> Iterator[None]:
-    """Compute without recording a graph: for evaluation and for changing parameters."""
-    token = _recording.set(False)
-    try:
-        yield
-    finally:
-        _recording.reset(token)
+from core.graph import Node, is_recording
+from core.graph import no_grad as no_grad
+from core.indices import Array, Axis, as_indices, axes_of, check_indices, count_along, place, takes_dim
+from core.ops import Result
+from core.readable import Readable, StandIn
 
 
-class Tensor:
+class Tensor(Readable, Node):
     """An array with, where asked for, a gradient.
 
     Args:
@@ -47,186 +40,87 @@ class Tensor:
         requires_grad: whether `backward` shall leave this tensor's gradient in `.grad`. Floats only.
     """
 
-    __slots__ = ("__weakref__", "_edges", "_grad", "_keeps_grad", "_rows", "_spent", "data", "requires_grad")
+    __slots__ = ()
     __array_ufunc__ = None  # so that `array * tensor` is a tensor, not an array of tensors
+    __hash__ = object.__hash__  # by identity, though == compares numbers
 
-    def __init__(self, data: npt.ArrayLike, requires_grad: bool = False) -> None:
-        array = np.array(data) if requires_grad else np.asarray(data)
+    def __init__(self, data: npt.ArrayLike | Tensor, requires_grad: bool = False) -> None:
+        array = np.array(data, order="C") if requires_grad else np.asarray(data)
+        if array.dtype.kind not in "biuf" and not StandIn.fill(array):
+            raise TypeError(f"a tensor holds real numbers, not {array.dtype}")
         if requires_grad and array.dtype.kind != "f":
             raise TypeError(f"only floats can have a gradient, not {array.dtype}")
-        self.data: Array = array
-        self._grad: Array | None = None
-        self._rows: list[RowGradient] = []
-        self.requires_grad = requires_grad
-        self._edges: tuple[tuple[Tensor, Derivative], ...] = ()
-        self._spent = False
-        self._keeps_grad = False
-
-    # --- What it holds ---
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.data.shape
-
-    @property
-    def ndim(self) -> int:
-        return self.data.ndim
-
-    @property
-    def size(self) -> int:
-        return self.data.size
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.data.dtype
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def __repr__(self) -> str:
-        return f"Tensor({self.data}{', requires_grad=True' if self.requires_grad else ''})"
-
-    def numpy(self) -> Array:
-        """Return the array itself, not a copy."""
-        return self.data
-
-    def item(self) -> float:
-        """Return the only entry as a Python number."""
-        return self.data.item()  # type: ignore[no-any-return]
+        super().__init__(array, requires_grad)
 
     def detach(self) -> Tensor:
         """Return a tensor of the same data through which no gradient flows."""
-        return Tensor(self.data)
-
-    # --- Gradients ---
-
-    @property
-    def grad(self) -> Array | None:
-        """None, or an array of the tensor's shape and dtype to which every `backward` adds."""
-        rows, self._rows = self._rows, []
-        for part in rows:
-            self._deposit(np.asarray(part.dense(), self.dtype))
-        return self._grad
-
-    @grad.setter
-    def grad(self, gradient: Array | None) -> None:
-        self._grad = gradient
-        self._rows = []
-
-    @property
-    def row_gradients(self) -> list[RowGradient]:
-        """The gradient as the sum of these, if only a few rows of this table were looked up; else empty.
-
-        Reading `.grad` gives the same as one array, and empties this list.
-        """
-        return self._rows
-
-    def backward(self, gradient: npt.ArrayLike | None = None) -> None:
-        """Add the derivative of this tensor with respect to every leaf to the leaf's `.grad`; free the graph.
-
-        Args:
-            gradient: what the entries of this tensor weigh, in its shape; 1 for a scalar if left out.
-
-        Raises:
-            RuntimeError: nothing here requires a gradient, or the graph was already used by a backward pass.
-            ValueError: the gradient's shape is not the tensor's, or is left out though this is no scalar.
-        """
-        if not self.requires_grad:
-            raise RuntimeError("this tensor has no gradient: nothing it was computed from requires one")
-        order = _consumers_first(self)
-        waiting = {self: self._seed(gradient)}
-        for tensor in order:
-            incoming = waiting.pop(tensor)
-            if tensor._keeps_grad or not tensor._edges:
-                tensor._deposit(incoming.copy())
-            for source, derivative in tensor._edges:
-                outgoing = derivative(incoming)
-                if isinstance(outgoing, RowGradient):
-                    if source._takes_rows(outgoing):
-                        continue
-                    outgoing = outgoing.dense()
-                outgoing = ops.unbroadcast(np.asarray(outgoing, source.dtype), source.shape)
-                if source._edges:
-                    waiting[source] = waiting[source] + outgoing if source in waiting else outgoing
-                else:  # a leaf owns its gradient: what derivatives hand on unchanged is copied
-                    source._deposit(outgoing.copy() if np.may_share_memory(outgoing, incoming) else outgoing)
-            tensor._spent, tensor._edges = bool(tensor._edges), ()
-
-    def retain_grad(self) -> None:
-        """Keep the gradient of this intermediate result in `.grad` too, to look at it."""
-        self._keeps_grad = True
-
-    def _seed(self, gradient: npt.ArrayLike | None) -> Array:
-        if gradient is None:
-            if self.size != 1:
-                raise ValueError(f"backward of a tensor of shape {self.shape} needs a gradient of that shape")
-            return np.ones(self.shape, self.dtype)
-        seed = np.array(gradient, self.dtype)
-        if seed.shape != self.shape:
-            raise ValueError(f"a gradient of shape {seed.shape} does not fit a tensor of shape {self.shape}")
-        return seed
-
-    def _deposit(self, gradient: Array) -> None:
-        if self._grad is None:
-            self._grad = gradient
-        else:
-            self._grad += gradient
-
-    def _takes_rows(self, gradient: RowGradient) -> bool:
-        """Keep the gradient as rows, if this is a leaf and they are fewer than the table has."""
-        if self._edges or self._grad is not None:
-            return False
-        if len(gradient.indices) + sum(len(rows.indices) for rows in self._rows) >= len(self):
-            return False
-        self._rows.append(gradient)
-        return True
+        return unchecked(self.data)
 
     # --- Arithmetic: with tensors, arrays and numbers ---
 
     def __add__(self, other: Operand) -> Tensor:
-        return apply(ops.add, self, self._operand(other))
+        return _combine(ops.add, self, other)
 
     def __sub__(self, other: Operand) -> Tensor:
-        return apply(ops.subtract, self, self._operand(other))
+        return _combine(ops.subtract, self, other)
 
     def __mul__(self, other: Operand) -> Tensor:
-        return apply(ops.multiply, self, self._operand(other))
+        return _combine(ops.multiply, self, other)
 
     def __truediv__(self, other: Operand) -> Tensor:
-        return apply(ops.divide, self, self._operand(other))
+        return _combine(ops.divide, self, other)
 
     def __matmul__(self, other: Operand) -> Tensor:
-        return apply(ops.matmul, self, self._operand(other))
+        return _combine(ops.matmul, self, other)
 
     def __radd__(self, other: Operand) -> Tensor:
-        return self._operand(other) + self
+        return _combine(ops.add, other, self)
 
     def __rsub__(self, other: Operand) -> Tensor:
-        return self._operand(other) - self
+        return _combine(ops.subtract, other, self)
 
     def __rmul__(self, other: Operand) -> Tensor:
-        return self._operand(other) * self
+        return _combine(ops.multiply, other, self)
 
     def __rtruediv__(self, other: Operand) -> Tensor:
-        return self._operand(other) / self
+        return _combine(ops.divide, other, self)
 
     def __rmatmul__(self, other: Operand) -> Tensor:
-        return self._operand(other) @ self
+        return _combine(ops.matmul, other, self)
 
     def __neg__(self) -> Tensor:
         return apply(ops.negate, self)
 
-    def __pow__(self, exponent: float) -> Tensor:
-        return apply(ops.power, self, exponent=exponent)
+    def __pow__(self, exponent: Operand) -> Tensor:
+        if isinstance(exponent, int | float):
+            return apply(ops.power, self, exponent=exponent if isinstance(exponent, int) else float(exponent))
+        return _combine(ops.power_of, self, exponent)
+
+    def __rpow__(self, base: Operand) -> Tensor:
+        return _combine(ops.power_of, base, self)
 
     def __abs__(self) -> Tensor:
         return apply(ops.absolute, self)
 
-    def _operand(self, other: Operand) -> Tensor:
-        """Make a tensor of the other side; a plain number takes this tensor's float type."""
-        if isinstance(other, int | float) and self.dtype.kind == "f":
-            return Tensor(np.asarray(other, self.dtype))
-        return as_tensor(other)
+    # --- Comparisons: entry by entry, without gradient ---
+
+    def __lt__(self, other: Any) -> Tensor:
+        return unchecked(self.data < _array(other))
+
+    def __le__(self, other: Any) -> Tensor:
+        return unchecked(self.data <= _array(other))
+
+    def __gt__(self, other: Any) -> Tensor:
+        return unchecked(self.data > _array(other))
+
+    def __ge__(self, other: Any) -> Tensor:
+        return unchecked(self.data >= _array(other))
+
+    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
+        return unchecked(np.equal(self.data, _array(other))) if isinstance(other, _OPERANDS) else NotImplemented
+
+    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
+        return unchecked(np.not_equal(self.data, _array(other))) if isinstance(other, _OPERANDS) else NotImplemented
 
     # --- Functions of each entry ---
 
@@ -248,7 +142,7 @@ class Tensor:
     def leaky_relu(self, negative_slope: float = 0.01) -> Tensor:
         return apply(ops.leaky_relu, self, negative_slope=negative_slope)
 
-    def clip(self, low: float, high: float) -> Tensor:
+    def clip(self, low: float | None = None, high: float | None = None) -> Tensor:
         return apply(ops.clip, self, low=low, high=high)
 
     def sigmoid(self) -> Tensor:
@@ -260,63 +154,141 @@ class Tensor:
     def softplus(self) -> Tensor:
         return apply(ops.softplus, self)
 
+    def astype(self, dtype: npt.DTypeLike) -> Tensor:
+        return apply(ops.cast, self, dtype=dtype)
+
     # --- Along an axis ---
 
+    @takes_dim
     def softmax(self, axis: int = -1) -> Tensor:
         return apply(ops.softmax, self, axis=axis)
 
+    @takes_dim
     def log_softmax(self, axis: int = -1) -> Tensor:
         return apply(ops.log_softmax, self, axis=axis)
 
+    @takes_dim
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         return apply(ops.sum, self, axis=axis, keepdims=keepdims)
 
+    @takes_dim
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        total = self.sum(axis, keepdims)
-        if not self.size:
+        total, count = self.sum(axis, keepdims), count_along(self.shape, axis)
+        if not count and total.size:
             raise ValueError(f"a tensor of shape {self.shape} has no mean: it holds no numbers")
-        return total / (self.size // total.size)
+        return total / max(count, 1)
 
+    @takes_dim
+    def var(self, axis: Axis = None, correction: int = 1, keepdims: bool = False) -> Tensor:
+        """Variance: squared distances from the mean, summed and divided by their number less `correction`.
+
+        As in PyTorch the correction is 1, for numbers that are a sample; NumPy's default is 0.
+        """
+        squares = ((self - self.mean(axis, keepdims=True)) ** 2).sum(axis, keepdims)
+        count = count_along(self.shape, axis) - correction
+        if count <= 0 and squares.size:
+            raise ValueError(
+                f"a tensor of shape {self.shape} has too few numbers along axis {axis} for a variance with correction "
+                f"{correction}"
+            )
+        return squares / max(count, 1)
+
+    @takes_dim
     def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Return largest entries, without their places; entries that share the maximum share its gradient."""
         return apply(ops.max, self, axis=axis, keepdims=keepdims)
+
+    @takes_dim
+    def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Smallest entries, without their places; entries that share the minimum share its gradient."""
+        return -(-self).max(axis, keepdims)
+
+    @takes_dim
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+        """Place of the largest entry, the first if there are several: in the flat tensor, or along an axis."""
+        return unchecked(np.asarray(np.argmax(self.data, axis, keepdims=keepdims)))
+
+    @takes_dim
+    def argmin(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+        return unchecked(np.asarray(np.argmin(self.data, axis, keepdims=keepdims)))
 
     # --- Shapes and rows ---
 
-    def reshape(self, *shape: int) -> Tensor:
-        return apply(ops.reshape, self, shape=shape)
+    def reshape(self, *shape: int | Sequence[int]) -> Tensor:
+        return apply(ops.reshape, self, shape=_sizes(shape))
 
-    def permute(self, *axes: int) -> Tensor:
+    view = reshape
+
+    def permute(self, *axes: int | Sequence[int]) -> Tensor:
         """Put the axes into this order."""
-        return apply(ops.permute, self, axes=axes)
+        return apply(ops.permute, self, axes=_sizes(axes))
 
     def transpose(self, first: int = 0, second: int = 1) -> Tensor:
         """Swap two axes, as PyTorch's `transpose` does; left out, the rows and columns of a matrix."""
+        first, second = place(first, max(self.ndim, 1)), place(second, max(self.ndim, 1))
         axes = list(range(self.ndim))
-        axes[first], axes[second] = axes[second], axes[first]
-        return self.permute(*axes)
+        axes[first : first + 1], axes[second : second + 1] = axes[second : second + 1], axes[first : first + 1]
+        return self.permute(axes)
 
     @property
     def T(self) -> Tensor:  # noqa: N802  the name mathematics, NumPy and PyTorch use
         return self.permute(*reversed(range(self.ndim)))
 
-    def broadcast_to(self, *shape: int) -> Tensor:
-        return apply(ops.broadcast_to, self, shape=shape)
+    @takes_dim
+    def squeeze(self, axis: Axis = None) -> Tensor:
+        """Leave out axes of size 1: all of them, or those given as far as they have size 1."""
+        chosen = range(self.ndim) if axis is None else [place(each, max(self.ndim, 1)) for each in axes_of(axis)]
+        return self.reshape([size for number, size in enumerate(self.shape) if size != 1 or number not in chosen])
 
-    def expand(self, axis: int, copies: int) -> Tensor:
-        """Insert an axis along which the tensor is repeated: (2, 3).expand(2, 4) has shape (2, 3, 4)."""
-        axis = axis % (self.ndim + 1)
-        before, after = self.shape[:axis], self.shape[axis:]
-        return self.reshape(*before, 1, *after).broadcast_to(*before, copies, *after)
+    @takes_dim
+    def unsqueeze(self, axis: int) -> Tensor:
+        """Insert an axis of size 1."""
+        before = place(axis, self.ndim + 1)
+        return self.reshape(*self.shape[:before], 1, *self.shape[before:])
 
-    def index_select(self, indices: npt.ArrayLike | Tensor) -> Tensor:
-        """Look up rows by number; `indices` of any shape, the result has shape (*indices.shape, ...)."""
-        return apply(ops.embedding, self, indices=_indices(indices))
+    def broadcast_to(self, *shape: int | Sequence[int]) -> Tensor:
+        return apply(ops.broadcast_to, self, shape=_sizes(shape))
+
+    def expand(self, *sizes: int | Sequence[int]) -> Tensor:
+        """Repeat axes of size 1, as PyTorch's `expand` does: -1 keeps a size. The book's is `stack_copies`."""
+        wanted = _sizes(sizes)
+        kept = (0,) * (len(wanted) - self.ndim) + self.shape
+        return self.broadcast_to([own if size == -1 else size for size, own in zip(wanted, kept, strict=True)])
+
+    @takes_dim
+    def stack_copies(self, axis: int, copies: int) -> Tensor:
+        """Insert an axis along which the tensor is repeated: (2, 3).stack_copies(2, 4) has shape (2, 3, 4)."""
+        inserted = self.unsqueeze(axis)
+        before = place(axis, inserted.ndim)
+        return inserted.broadcast_to(*self.shape[:before], copies, *self.shape[before:])
+
+    def index_select(self, *where: npt.ArrayLike | Tensor) -> Tensor:
+        """Look up rows by number; indices of any shape, the result has shape (*indices.shape, ...).
+
+        Called with an axis before the indices, as in PyTorch, choose along that axis.
+        """
+        *axes, indices = where
+        if not axes:
+            return apply(ops.embedding, self, indices=_indices(indices))
+        axis = place(operator.index(*axes), self.ndim)  # type: ignore[arg-type]
+        return self[(slice(None),) * axis + (check_indices(_indices(indices), self.shape[axis]),)]
 
     def __getitem__(self, index: Any) -> Tensor:
-        return apply(ops.getitem, self, index=index.data if isinstance(index, Tensor) else index)
+        return apply(ops.getitem, self, index=_plain(index))
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[row] for row in range(len(self)))
 
 
 Operand = Tensor | Array | float
+_OPERANDS = (Tensor, np.ndarray, np.generic, int, float)
+
+
+def unchecked(array: Array) -> Tensor:
+    """Return a tensor of an array that is known to hold numbers, as results do."""
+    tensor = Tensor.__new__(Tensor)
+    Node.__init__(tensor, array)
+    return tensor
 
 
 def as_tensor(data: Tensor | npt.ArrayLike) -> Tensor:
@@ -327,22 +299,36 @@ def as_tensor(data: Tensor | npt.ArrayLike) -> Tensor:
 def apply(operation: Callable[..., Result], *inputs: Tensor, **settings: Any) -> Tensor:
     """Compute a primitive of `core.ops`; record how gradients flow back where an input requires them."""
     value, derivatives = operation(*[tensor.data for tensor in inputs], **settings)
-    result = Tensor(value)
-    edges = [edge for edge in zip(inputs, derivatives, strict=True) if edge[0].requires_grad]
-    if edges and _recording.get():
-        result.requires_grad = True
-        result._edges = tuple(edges)
+    result = unchecked(np.asarray(value))
+    if is_recording():
+        edges = [
+            (tensor, derivative, tensor._version)
+            for tensor, derivative in zip(inputs, derivatives, strict=True)
+            if tensor.requires_grad
+        ]
+        if edges:
+            result.requires_grad = True
+            result._edges = tuple(edges)
     return result
 
 
+@takes_dim
 def concatenate(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     """Join tensors along an axis they have."""
-    return apply(ops.concatenate, *tensors, axis=axis)
+    return apply(ops.concatenate, *several(tensors), axis=axis)
 
 
+@takes_dim
 def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     """Join tensors of one shape along a new axis."""
-    return concatenate([tensor.expand(axis, 1) for tensor in tensors], axis)
+    return concatenate([as_tensor(tensor).unsqueeze(axis) for tensor in several(tensors)], axis)
+
+
+def several(tensors: Sequence[Tensor] | Any) -> list[Tensor]:
+    """Return tensors as a list; raise TypeError for a single one, whose rows they would be."""
+    if isinstance(tensors, Tensor):
+        raise TypeError(f"several tensors are needed, not one of shape {tensors.shape}: put it into a list")
+    return [as_tensor(tensor) for tensor in tensors]
 
 
 def embedding_bag(
@@ -356,35 +342,47 @@ def embedding_bag(
     return apply(ops.embedding_bag, *inputs, indices=_indices(indices), offsets=_indices(offsets))
 
 
+# --- What arithmetic and look-ups take: brought into one form ---
+
+
+def _combine(operation: Callable[..., Result], left: Operand, right: Operand) -> Tensor:
+    """Apply an operation to a tensor and another operand, in one type of numbers."""
+    first, second = _operand(left, right), _operand(right, left)
+    if first.dtype != second.dtype:
+        first, second = _in_its_type(first, second), _in_its_type(second, first)
+    return apply(operation, first, second)
+
+
+def _operand(operand: Operand, other: Operand) -> Tensor:
+    """Make a tensor of one side; a plain number takes the float type of the other."""
+    if isinstance(operand, Tensor):
+        return operand
+    if isinstance(operand, int | float) and isinstance(other, Tensor) and other.dtype.kind == "f":
+        return unchecked(np.asarray(operand, other.dtype))
+    return Tensor(operand)
+
+
+def _in_its_type(tensor: Tensor, other: Tensor) -> Tensor:
+    """Give whole numbers, and a single number, the float type of what they meet; NumPy would widen both."""
+    yields = tensor.dtype.kind in "biu" or (not tensor.ndim and other.ndim)
+    return tensor.astype(other.dtype) if yields and other.dtype.kind == "f" else tensor
+
+
+def _array(operand: Any) -> Any:
+    return operand.data if isinstance(operand, Tensor) else operand
+
+
+def _plain(index: Any) -> Any:
+    """Take the arrays out of an index, which may be a tensor or a tuple with tensors in it."""
+    if isinstance(index, tuple):
+        return tuple(map(_plain, index))
+    return index.data if isinstance(index, Tensor) else index
+
+
+def _sizes(sizes: tuple[Any, ...]) -> tuple[int, ...]:
+    """Return sizes or axes given one by one, or as one tuple or list."""
+    return tuple(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], tuple | list) else sizes
+
+
 def _indices(numbers: npt.ArrayLike | Tensor) -> Array:
-    return ops.as_indices(numbers.data if isinstance(numbers, Tensor) else numbers)
-
-
-def _consumers_first(result: Tensor) -> list[Tensor]:
-    """Order a graph so that each tensor comes after everything computed from it; leaves are left out.
-
-    No recursion: an unrolled recurrent network is deeper than Python's stack.
-    """
-    open_uses = {result: 0}
-    unseen = [result]
-    while unseen:
-        tensor = unseen.pop()
-        if tensor._spent:
-            raise RuntimeError(
-                "this graph was already used by backward() and is freed: compute the forward pass again, "
-                "or detach() a result whose value is to be carried on"
-            )
-        for source, _ in tensor._edges:
-            if source not in open_uses:
-                unseen.append(source)
-            open_uses[source] = open_uses.get(source, 0) + 1
-    order = []
-    ready = [result]
-    while ready:
-        tensor = ready.pop()
-        order.append(tensor)
-        for source, _ in tensor._edges:
-            open_uses[source] -= 1
-            if source._edges and not open_uses[source]:
-                ready.append(source)
-    return order
+    return as_indices(numbers.data if isinstance(numbers, Tensor) else numbers)

@@ -15,8 +15,9 @@ import numpy.typing as npt
 from core.losses import Loss
 from core.nn import Module
 from core.ops import Array
-from core.optim import DivergenceCheck, Optimiser
-from core.tensor import no_grad
+from core.optim import DivergenceCheck, Optimiser, clip_grad_norm_
+from core.randomness import Rng, generator
+from core.tensor import Tensor, no_grad
 
 Rows = npt.NDArray[np.int64]
 Correct = Callable[[Array, Array], int]
@@ -30,6 +31,13 @@ class Dataset(Protocol):
 
     def batch(self, rows: Rows) -> tuple[Any, Array]:
         """Return the inputs, as the model takes them, and the targets of these examples."""
+
+
+class Schedule(Protocol):
+    """Something that changes the learning rate after each pass, `core.optim.StepDecay` for example."""
+
+    def step(self) -> None:
+        """Take note of one more pass."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +65,12 @@ class Sums:
         return Sums(self.examples + other.examples, self.loss + other.loss, self.correct + other.correct)
 
 
-def minibatches(n: int, size: int, rng: np.random.Generator) -> Iterator[Rows]:
+NOTHING = Sums(0, 0.0, 0)
+
+
+def minibatches(n: int, size: int, rng: Rng) -> Iterator[Rows]:
     """Yield each of 0 ... n - 1 once, in random order, `size` at a time; the last batch may be short."""
-    yield from _slices(rng.permutation(n), size)
+    yield from _slices(generator(rng).permutation(n), size)
 
 
 def train_epoch(
@@ -68,7 +79,7 @@ def train_epoch(
     loss: Loss,
     optimiser: Optimiser,
     batch_size: int,
-    rng: np.random.Generator,
+    rng: Rng,
     check: DivergenceCheck | None = None,
 ) -> float:
     """Train one pass over the data: one forward, one backward, one step for each batch.
@@ -83,19 +94,51 @@ def train_epoch(
     Raises:
         DivergedError: the loss is not finite or grows without bound.
     """
+    steps = _steps(model, data, loss, _none, optimiser, batch_size, rng, check or DivergenceCheck(), None)
+    sums = sum(steps, NOTHING)
+    return sums.mean_loss if sums.examples else 0.0
+
+
+def _steps(
+    model: Module,
+    data: Dataset,
+    loss: Loss,
+    correct: Callable[[Any, Array], int],
+    optimiser: Optimiser,
+    batch_size: int,
+    rng: Rng,
+    check: DivergenceCheck,
+    max_norm: float | None,
+) -> Iterator[Sums]:
+    """Take one step after the other through the data; yield the sums over each batch as they were before its step."""
     model.train()
-    check = check or DivergenceCheck()
-    total = 0.0
-    with np.errstate(over="ignore", invalid="ignore"):  # the check reports what overflowed, as an error
-        for rows in minibatches(len(data), batch_size, rng):
+    for rows in minibatches(len(checked(data)), batch_size, rng):
+        with np.errstate(over="ignore", invalid="ignore"):  # the check reports what overflowed, as an error
             inputs, targets = data.batch(rows)
-            batch_loss = loss(model(inputs), targets)
+            outputs = model(inputs)
+            batch_loss = loss(outputs, targets)
             check(batch_loss.item())
+            right = correct(outputs, targets)  # before the step, which outputs may be a view of
             optimiser.zero_grad()
             batch_loss.backward()
+            if max_norm is not None:
+                clip_grad_norm_(optimiser.parameters, max_norm)
             optimiser.step()
-            total += batch_loss.item() * len(rows)
-    return total / len(data) if len(data) else 0.0
+        yield Sums(len(rows), batch_loss.item() * len(rows), right)
+
+
+def _none(_outputs: Any, _targets: Array) -> int:
+    """Count nothing."""
+    return 0
+
+
+def checked(data: Dataset) -> Dataset:
+    """Return a dataset as it is; raise TypeError for what is none, a pair of arrays for example."""
+    if not callable(getattr(data, "batch", None)):
+        raise TypeError(
+            f"a dataset is needed, not a {type(data).__name__}: ArrayDataset(inputs, targets) makes one of arrays"
+        )
+    return data
 
 
 def evaluate(model: Module, data: Dataset, loss: Loss, correct: Correct, batch_size: int = 1024) -> Sums:
@@ -105,11 +148,11 @@ def evaluate(model: Module, data: Dataset, loss: Loss, correct: Correct, batch_s
         loss: the mean loss of a batch.
         correct: how many of a batch's outputs are right, given outputs and targets as arrays.
     """
-    sums = Sums(0, 0.0, 0)
+    sums = NOTHING
     was_training = model.training
     model.eval()
     with no_grad():
-        for rows in _slices(np.arange(len(data)), batch_size):
+        for rows in _slices(np.arange(len(checked(data))), batch_size):
             inputs, targets = data.batch(rows)
             outputs = model(inputs)
             batch_loss = loss(outputs, targets).item() * len(rows)
@@ -153,10 +196,23 @@ class EarlyStopping:
 
 @dataclass(frozen=True)
 class Pass:
-    """What one pass of `train` came to: a point of the learning curve."""
+    """What one pass of `train` came to: a point of the learning curve.
 
-    training_loss: float
+    Attributes:
+        training: over the examples trained on, each measured in training mode before its step.
+        validation: after the pass.
+    """
+
+    training: Sums
     validation: Sums
+
+    @property
+    def training_loss(self) -> float:
+        return self.training.mean_loss
+
+    @property
+    def training_accuracy(self) -> float:
+        return self.training.accuracy
 
 
 def train(
@@ -170,19 +226,31 @@ def train(
     passes: int,
     batch_size: int,
     patience: int,
-    rng: np.random.Generator,
+    rng: Rng,
+    schedule: Schedule | None = None,
+    max_norm: float | None = None,
 ) -> list[Pass]:
     """Train until the validation loss has not fallen for `patience` passes; leave the model at its best.
+
+    Args:
+        schedule: of the learning rate; its `step` is called after each pass.
+        max_norm: the largest global norm of the gradients of a step; longer ones are scaled down to it.
 
     Returns:
         The learning curve, one point a pass.
     """
-    stopping = EarlyStopping(model, patience)
-    check = DivergenceCheck()
+    stopping, check, rng = EarlyStopping(model, patience), DivergenceCheck(), generator(rng)
+    checked(validation)
     curve: list[Pass] = []
+
+    def right(outputs: Tensor, targets: Array) -> int:
+        return correct(outputs.numpy(), targets)
+
     for _ in range(passes):
-        training_loss = train_epoch(model, training, loss, optimiser, batch_size, rng, check)
-        curve.append(Pass(training_loss, evaluate(model, validation, loss, correct)))
+        steps = _steps(model, training, loss, right, optimiser, batch_size, rng, check, max_norm)
+        curve.append(Pass(sum(steps, NOTHING), evaluate(model, validation, loss, correct)))
+        if schedule is not None:
+            schedule.step()
         if stopping.should_stop(curve[-1].validation.mean_loss):
             break
     stopping.restore()

@@ -177,7 +177,7 @@ class Attempt:
         if wrong := wrong_holders(key, threshold, holders, total, self._partials, opened):
             log.error("wrong share", round=self.id.round, holders=sorted(wrong))
         self.open_seconds += time.perf_counter() - started
-        self.cohort(opened)
+        _ = self.cohort(opened).divisor  # a sum without a mean is refused now, not when the model is made
         self._store.keep_opened(self.id, opened.to_bytes(key))
         self.opened = opened
         return True

@@ -33,14 +33,15 @@ def plain_models(cohorts: Sequence[Sequence[int]], seed: int = 0, count_cap: int
     encoding = encoding_for(SPAM, VALUES, plaintext_bits=224, max_cohort=64)
     models = [initial_model(SPAM, seed)]
     for number, cohort in enumerate(cohorts, start=1):
-        total, count = np.zeros(VALUES), 0.0
+        total, count, most = np.zeros(VALUES, np.int64), 0, max(count_cap, 1)
         for client in cohort:
             data = spam_of(seed, client)
             update = client_update(SPAM, models[-1], data, client_rng(seed, number, client))
-            share = min(len(data), count_cap) / count_cap if count_cap else 1.0
-            total += np.ldexp(encoding.quantise(update.delta * share).astype(float), -encoding.fraction_bits)
-            count += share
-        models.append(next_model(models[-1], CohortSum(len(cohort), total, 0, 0.0, 0, count)))
+            examples = min(len(data), most) if count_cap else 1
+            total += encoding.quantise(update.delta) * examples
+            count += examples
+        delta_sum = np.ldexp(total.astype(float), -encoding.fraction_bits) / most
+        models.append(next_model(models[-1], CohortSum(len(cohort), delta_sum, 0, 0.0, 0, count / most)))
     return models[1:]
 
 

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from core.errors import Reason, Refused, StorageError
 from core.federated import initial_model
 from core.protocol import SubmissionHeader, Timings, digest
+from core.secagg.encoding import CohortSum
 from core.secagg.scheme import join_payload, split_payload
 from core.wire.streams import model_bytes
 from server.attempt import Attempt, names_of, signatures_of
@@ -361,6 +362,18 @@ def test_a_scaled_update_is_noticed_when_the_sum_is_opened_and_nothing_is_kept(
     assert caught.value.reason is Reason.BAD_SUM
     assert attempt.opened is None
     assert store.last_attempt(RUN).opened is None  # type: ignore[union-attr]
+
+
+def test_a_sum_without_a_mean_is_refused_when_it_is_opened_and_not_when_the_model_is_made(
+    complete: Attempt, honest: HonestAttempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody_counts = CohortSum(3, np.zeros(5), examples=0, mean_loss=0.0, correct=0, count=0.0)
+    monkeypatch.setattr(Attempt, "cohort", lambda *_: nobody_counts)
+    take(complete, 1, honest.partial(1))
+    with pytest.raises(Refused, match="none of its 3 clients has an example to count by") as caught:
+        take(complete, 2, honest.partial(2))
+    assert caught.value.reason is Reason.BAD_SUM
+    assert complete.opened is None
 
 
 def test_a_full_disk_keeps_the_shares_for_the_next_try(

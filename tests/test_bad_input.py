@@ -20,6 +20,7 @@ from core.data.reviews import Reviews
 from core.data.text import Bags, HashingVocabulary, make_bags
 from core.errors import DataError
 from core.federated import initial_model, load_model, save_model
+from core.metrics import correct_answers, correct_classes
 from core.nn import (
     LSTM,
     RNN,
@@ -31,6 +32,7 @@ from core.nn import (
     Flatten,
     KernelPool,
     Linear,
+    LinearRecurrentCell,
     LSTMCell,
     MaxPool2d,
     Module,
@@ -411,3 +413,51 @@ def test_a_weight_too_large_for_the_model_is_refused(tmp_path: Path) -> None:
         model.load_state_dict({"weight": [[1e300]], "bias": [0]})
     model.load_state_dict({"weight": [[2]], "bias": [0.5]})
     assert model([[3.0]]).item() == 6.5
+
+
+# --- Tensors, arrays and plain numbers, each where another is due ---
+
+
+def test_targets_may_be_tensors_and_outputs_arrays() -> None:
+    logits, classes, values = np.array([[2.0, 0.0]]), Tensor([0]), Tensor([[1.0, 0.0]])
+    assert losses.cross_entropy(logits, classes).item() == losses.cross_entropy(Tensor(logits), [0]).item()
+    assert losses.mse(logits, values).item() == 0.5
+    assert losses.l1(logits, values).item() == 0.5
+    assert losses.binary_cross_entropy(logits, values).item() == losses.binary_cross_entropy(logits, values.data).item()
+    assert (
+        losses.negative_sampling([1.0], [[0.0]]).item() == losses.negative_sampling(Tensor([1.0]), zeros(1, 1)).item()
+    )
+    assert correct_classes(Tensor(logits), classes) == 1
+    assert correct_answers([2.0, -1.0], [1, 1]) == 1
+
+
+def test_a_target_that_requires_a_gradient_gets_one_or_is_refused() -> None:
+    target = Tensor([1.0], requires_grad=True)
+    losses.mse(Tensor([3.0]), target).backward()
+    assert target.grad == [-4]
+    with pytest.raises(TypeError, match="would be cut off from its graph"):
+        losses.binary_cross_entropy(Tensor([3.0]), target)
+
+
+def test_outputs_that_are_whole_numbers_are_not_rounded_to_and_neither_are_their_targets() -> None:
+    assert losses.mse([1, 2], [0.5, 1.5]).item() == 0.25
+    assert losses.binary_cross_entropy([0], [0.5]).item() == pytest.approx(np.log(2))
+
+
+def test_states_may_be_arrays() -> None:
+    inputs, state = np.ones((2, 3)), np.ones((2, 4))
+    for layer in (RNNCell(3, 4, rng=0), LinearRecurrentCell(4)):
+        given = inputs if isinstance(layer, RNNCell) else state
+        assert (layer(given, state).data == layer(given, Tensor(state)).data).all()
+    assert (LSTMCell(3, 4, rng=0)(inputs, (state, state))[0].data).shape == (2, 4)
+    assert RNN(3, 4, rng=0)(inputs[None], state)[1].shape == (2, 4)
+    assert LSTM(3, 4, rng=0)(inputs[None], (state, state))[1][0].shape == (2, 4)
+
+
+def test_a_single_state_is_none_of_an_lstm() -> None:
+    for call in (
+        lambda: LSTMCell(3, 4, rng=0)(np.ones((2, 3)), untyped(zeros(2, 4))),
+        lambda: LSTM(3, 4, rng=0)(np.ones((1, 2, 3)), untyped(zeros(2, 4))),
+    ):
+        with pytest.raises(TypeError, match=r"^LSTM.*: the state of an LSTM is a pair \(h, c\), not Tensor"):
+            call()

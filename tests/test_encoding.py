@@ -200,9 +200,31 @@ class TestCountingByExamples:
         found = self.sum_of([self.update([8, 8], 0), self.update([1, 2], 4)])
         assert next_model(np.zeros(2), found).tolist() == [1, 2]
 
-    def test_a_cohort_without_examples_leaves_the_model_as_it_was(self):
+    def test_a_cohort_without_examples_has_no_mean_and_gives_no_model(self):
         found = self.sum_of([self.update([8, 8], 0)] * 2)
-        assert next_model(np.array([5.0, 6.0]), found).tolist() == [5, 6]
+        with pytest.raises(Refused, match="none of its 2 clients has an example to count by"):
+            next_model(np.array([5.0, 6.0]), found)
+
+    def test_a_client_with_one_example_of_a_thousand_loses_nothing_to_rounding(self):
+        """0.01 / 1000 is a twelfth of the step of a 16-bit value, and would vanish."""
+        encoding = Encoding(values=2, plaintext_bits=200, max_cohort=4, count_cap=1000)
+        one = encoding.decode(encoding.encode(self.update([0.01, -0.01], 1)), 1)
+        full = encoding.decode(encoding.encode(self.update([0.01, -0.01], 1000)), 1)
+        assert next_model(np.zeros(2), one).tolist() == pytest.approx([0.01, -0.01], abs=2.0**-14)
+        assert next_model(np.zeros(2), one) == pytest.approx(next_model(np.zeros(2), full), rel=1e-12)
+
+    @pytest.mark.parametrize("extreme", [1e9, -1e9])
+    def test_the_largest_cohort_of_full_counts_does_not_overflow(self, extreme):
+        encoding = Encoding(values=2, plaintext_bits=200, max_cohort=64, count_cap=1000)
+        row = encoding.encode(Update(np.array([extreme] * 2), 10**9, loss=1e12, correct=10**9))
+        found = encoding.decode([64 * plaintext for plaintext in row], 64)
+        clipped = encoding.clip - 2.0**-encoding.fraction_bits / 1000 if extreme > 0 else -encoding.clip
+        assert next_model(np.zeros(2), found).tolist() == [clipped] * 2
+
+    def test_a_change_that_is_not_finite_is_refused_however_clients_count(self):
+        for bad in (np.inf, -np.inf, np.nan):
+            with pytest.raises(ValueError, match="not finite"):
+                self.ENCODING.encode(self.update([bad, 0], 4))
 
     def test_a_change_is_clipped_before_it_is_counted(self):
         found = self.sum_of([self.update([1e6, -1e6], 1), self.update([0, 0], 3)])

@@ -25,6 +25,11 @@ class TestCounting:
     def test_an_input_that_is_never_on_has_no_share(self):
         assert np.isnan(share_of_yes([[1, 0]], [1])[1])
 
+    def test_add_one_smoothing_takes_nothing_for_certain(self):
+        lamps, walk = streetlights()  # on 3 times with 1 yes, 3 times with 3, 2 times with 1
+        np.testing.assert_allclose(share_of_yes(lamps, walk[:, 0], smoothing=1), [2 / 5, 4 / 5, 2 / 4])
+        assert share_of_yes([[1, 0]], [1], smoothing=1).tolist() == [2 / 3, 1 / 2]
+
     def test_answers_must_be_as_many_as_rows(self):
         with pytest.raises(ValueError, match=r"answers of shape \(2,\) do not fit inputs of shape \(1, 2\)"):
             share_of_yes([[1, 0]], [1, 0])

@@ -89,11 +89,6 @@ def test_noise_is_measured_by_the_clip() -> None:
     assert noisy.std() == pytest.approx(1.5, rel=0.03)
 
 
-@pytest.mark.parametrize(("said", "true"), [(0.25, 0), (0.6, 0.7), (0.75, 1)])
-def test_the_truth_is_got_back_from_the_answers(said: float, true: float) -> None:
-    assert leakage.truth_behind(said) == pytest.approx(true)
-
-
 def test_randomised_response_finds_the_seventy_percent(run: Run) -> None:
     assert leakage.randomised_response(run).value == pytest.approx(0.7, abs=0.03)
 

@@ -7,6 +7,7 @@ import pytest
 from gradients import PAIRS, check_operation, numbers
 
 from core import ops
+from core.nn import Hardtanh
 from core.tensor import Tensor, apply, concatenate, embedding_bag, stack
 
 SHAPES = [(), (3,), (2, 3), (2, 1, 3)]
@@ -95,8 +96,8 @@ class TestOneAxis:
     def test_stack(self, axis):
         check_operation(lambda a, b: stack([a, b], axis), (2, 3), (2, 3))
 
-    def test_expand(self, axis):
-        check_operation(lambda a: a.expand(axis, 4), (2, 3))
+    def test_copies_along_a_new_axis(self, axis):
+        check_operation(lambda a: a.stack_copies(axis, 4), (2, 3))
 
 
 def test_joining_works_on_the_first_axis_unless_told():
@@ -210,9 +211,15 @@ def test_relu_and_absolute_are_flat_at_exactly_zero():
         assert derivative(np.ones(3))[1] == 0
 
 
-def test_clip_is_flat_at_exactly_its_ends():
+def test_clip_has_slope_1_at_exactly_its_ends_where_nothing_is_cut_off():
     a = Tensor([-1.5, -1, -0.5, 1, 1.5], requires_grad=True)
     a.clip(-1, 1).sum().backward()
+    np.testing.assert_array_equal(a.grad, [0, 1, 1, 1, 0])
+
+
+def test_hardtanh_is_flat_at_exactly_its_ends():
+    a = Tensor([-1.5, -1, -0.5, 1, 1.5], requires_grad=True)
+    Hardtanh()(a).sum().backward()
     np.testing.assert_array_equal(a.grad, [0, 0, 1, 0, 0])
 
 
@@ -231,8 +238,8 @@ def test_sum_over_each_axis_of_two_rows():
     np.testing.assert_array_equal(rows.sum(-1).data, [6, 15])
 
 
-def test_expanding_axis_two_by_four_copies_each_entry_four_times():
-    expanded = Tensor([[1.0, 2, 3], [4, 5, 6]]).expand(2, 4)
+def test_stacking_four_copies_along_axis_two_copies_each_entry_four_times():
+    expanded = Tensor([[1.0, 2, 3], [4, 5, 6]]).stack_copies(2, 4)
     np.testing.assert_array_equal(expanded.data, np.repeat([[1, 2, 3], [4, 5, 6]], 4).reshape(2, 3, 4))
 
 

@@ -110,3 +110,25 @@ def test_made_up_reviews_repeat_with_their_seed_and_mix_praise_and_blame() -> No
     hinted = ["wonderful" in text for text in reviews.texts]
     agreement = sum(hint == positive for hint, positive in zip(hinted, reviews.positive, strict=True)) / 400
     assert 0.55 < agreement < 0.9
+
+
+# --- Words, not letters and not spaces ---
+
+
+def test_white_space_is_no_word() -> None:
+    known = FrequentWords([["good", "\n", " ", "", "\t \u00a0", "film"], ["good", "\n"]])
+    assert known.words == ("<padding>", "<unknown>", "good", "film")
+
+
+@pytest.mark.parametrize("texts", ["good film", ["good film", "bad film"], [["good"], "film"], [b"good film"]])
+def test_a_sentence_is_not_taken_for_a_list_of_letters(texts: object) -> None:
+    with pytest.raises(
+        TypeError, match=r"must be cut into a list of words, not b?'.*': core.data.text.words\(\) does it"
+    ):
+        FrequentWords(texts)
+
+
+def test_a_sentence_is_not_encoded_letter_by_letter_unless_letters_are_known() -> None:
+    assert FrequentWords([["a", "b"]]).encode("ab").tolist() == [2, 3]
+    with pytest.raises(TypeError, match="must be cut into a list of words, not 'good film'"):
+        FrequentWords([["good", "film"]]).encode("good film")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from core import tensor
 from core.nn import nearest_rows
 from core.ops import embedding_bag
+from core.optim import SGD
 from core.rows import RowGradient, add_to_rows
+from core.tensor import Tensor
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
@@ -129,3 +132,71 @@ def test_a_vector_of_zeros_is_as_near_to_all():
 def test_a_vector_of_another_width_is_refused_with_both_shapes():
     with pytest.raises(ValueError, match=r"\(3,\) does not fit a table of shape \(6, 2\)"):
         nearest_rows(COMPASS, [1.0, 2, 3], 2)
+
+
+# --- Row numbers of any integer type, tables in any order of memory ---
+
+INTEGERS = [np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64]
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_the_gradient_of_a_look_up_goes_to_its_rows_whatever_type_their_numbers_have(dtype):
+    """Row 100 of vectors of 20 begins at the 2,000th number, which neither int8 nor uint8 can count."""
+    table = Tensor(np.zeros((128, 20)), requires_grad=True)
+    table.index_select(np.array([100, 3, 100], dtype)).sum().backward()
+    expected = np.zeros(128)
+    expected[[3, 100]] = 1, 2
+    np.testing.assert_array_equal(table.grad, np.repeat(expected[:, None], 20, axis=1))
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+@pytest.mark.parametrize("width", [1, 3, 16])
+def test_bags_may_be_numbered_in_any_integer_type(dtype, width):
+    """As many entries as make products of counts (width 16) and offsets in small types go wrong, if they can."""
+    rows, offsets = np.tile(np.arange(0, 120, 5), 5), np.array([0, 40, 100])
+    sums, gradients = [], []
+    for numbers, starts in ((rows, offsets), (rows.astype(dtype), offsets.astype(dtype))):
+        table = Tensor(np.random.default_rng(1).normal(size=(128, width)), requires_grad=True)
+        bags = tensor.embedding_bag(table, numbers, starts)
+        (bags * np.array([[1.0], [2.0], [3.0]])).sum().backward()
+        sums.append(bags.data)
+        gradients.append(table.grad)
+    np.testing.assert_array_equal(*sums)
+    np.testing.assert_array_equal(*gradients)
+
+
+@pytest.mark.parametrize("number", [np.uint64(2**64 - 1), np.uint64(2**63), np.int64(-1), np.uint8(4)])
+def test_a_row_number_out_of_range_is_refused_and_never_wraps_around(number):
+    with pytest.raises(IndexError, match=r"not all in 0 \.\.\. 3"):
+        Tensor(np.zeros((4, 2))).index_select(np.array([number]))
+
+
+LAYOUTS = {
+    "columns first": np.asfortranarray,
+    "transposed": lambda array: np.ascontiguousarray(array.T).T,
+    "every second column": lambda array: np.repeat(array, 2, axis=1)[:, ::2],
+    "upside down": lambda array: array[::-1].copy()[::-1],
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dim", [1, 2, 3, 16])
+def test_a_table_in_any_order_of_memory_learns_by_look_up(layout, dim):
+    table = Tensor(np.zeros((40, dim)), requires_grad=True)
+    table.data = LAYOUTS[layout](table.data)
+    tensor.embedding_bag(table, [3, 7, 3], [0, 2]).sum().backward()
+    table.index_select([7]).sum().backward()
+    SGD([table], lr=1.0).step()
+    expected = np.zeros((40, dim))
+    expected[[3, 7]] = -2
+    np.testing.assert_array_equal(table.data, expected)
+
+
+def test_a_tensor_that_learns_lies_in_memory_row_by_row():
+    assert Tensor(np.asfortranarray(np.ones((3, 4))), requires_grad=True).data.flags.c_contiguous
+
+
+def test_a_table_of_vectors_without_numbers_has_a_gradient():
+    table = Tensor(np.zeros((5, 0)), requires_grad=True)
+    table.index_select([1, 2]).sum().backward()
+    assert table.grad.shape == (5, 0)

@@ -131,3 +131,16 @@ def test_no_texts_make_an_empty_data_set() -> None:
 def test_a_label_missing_is_a_mistake_of_the_caller() -> None:
     with pytest.raises(ValueError, match="2 texts and 1 labels"):
         make_bags(["a", "b"], [True], HashingVocabulary(8))
+
+
+def test_one_string_is_not_taken_for_several_texts_or_words() -> None:
+    with pytest.raises(TypeError, match="not the one string 'win': put it into a list"):
+        make_bags("win", [True] * 3, HashingVocabulary(8))
+    with pytest.raises(TypeError, match="not the one string 'win': put them into a list"):
+        WordList("win")
+
+
+def test_bags_may_be_asked_for_in_any_integer_type() -> None:
+    bags = make_bags(["win"] * 256, [True] * 256, HashingVocabulary(8))
+    (indices, offsets), labels = bags.batch(np.array([255, 0], np.uint8))
+    assert (len(indices), offsets.tolist(), labels.tolist()) == (2, [0, 1], [1, 1])

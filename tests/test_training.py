@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from core.losses import binary_cross_entropy, mse
 from core.nn import Dropout, Linear, Module, Parameter, Sequential
 from core.ops import Array
-from core.optim import SGD, DivergedError
+from core.optim import SGD, DivergedError, ExponentialDecay
 from core.tensor import Tensor
-from core.training import EarlyStopping, Sums, evaluate, minibatches, train, train_epoch
+from core.training import EarlyStopping, Pass, Sums, evaluate, minibatches, train, train_epoch
 
 
 class Pairs:
@@ -261,3 +263,53 @@ def test_training_works_on_logits_and_classes():
         train_epoch(model, data, binary_cross_entropy, optimiser, 10, rng(2))
     sums = evaluate(model, data, binary_cross_entropy, lambda out, y: int(((out > 0) == (y > 0.5)).sum()))
     assert sums.accuracy > 0.97
+
+
+# --- Schedules, clipping, training accuracy ---
+
+
+def trained(**options: Any) -> tuple[Guess, list[Pass]]:
+    """Two passes over two examples that want 1, at a rate of 0.25: the guess goes from 0 to 3/4 to 15/16."""
+    model = Guess()
+    data = Pairs(np.zeros(2), np.ones(2))
+    optimiser = SGD(model.parameters(), lr=0.25)
+    if decay := options.pop("decay", None):
+        options["schedule"] = ExponentialDecay(optimiser, decay)
+    curve = train(model, data, data, mse, close, optimiser, passes=2, batch_size=1, patience=5, rng=0, **options)
+    return model, curve
+
+
+def test_the_learning_curve_says_how_often_training_was_right():
+    """Guesses 0, 1/2, 3/4 and 7/8 before the four steps: within 1/2 of 1 from the third on."""
+    _, curve = trained()
+    assert [point.training_accuracy for point in curve] == [0, 1]
+    assert curve[0].training_loss == pytest.approx((1 + 1 / 4) / 2)
+    assert curve[0].validation.accuracy == 1
+
+
+def test_the_schedule_takes_a_step_after_each_pass():
+    """At half the rate in the second pass the guess goes on from 3/4 by a quarter of what is missing, twice."""
+    model, _ = trained(decay=0.5)
+    assert model.number.item() == pytest.approx(1 - 1 / 4 * (3 / 4) ** 2)
+
+
+def test_gradients_are_clipped_before_each_step():
+    """The gradients -2 and -3/2 ... are cut to -1 until the guess is within 1/2."""
+    model, _ = trained(max_norm=1.0)
+    assert model.number.item() == pytest.approx(1 - 1 / 4 * 1 / 2)
+
+
+@pytest.mark.parametrize("bad", [None, "0", 1.5, True, np.random.RandomState(0)])
+def test_what_is_no_source_of_randomness_is_refused_and_the_error_says_what_is(bad):
+    for use in (
+        lambda: list(minibatches(3, 1, bad)),
+        lambda: Linear(2, 2, rng=bad),
+        lambda: Dropout(rng=bad),
+    ):
+        with pytest.raises(TypeError, match=r"rng is a seed such as 0, or np.random.default_rng\(0\), not"):
+            use()
+
+
+def test_a_seed_does_for_a_generator():
+    seeded = [rows.tolist() for rows in minibatches(9, 2, 3)]
+    assert seeded == [rows.tolist() for rows in minibatches(9, 2, rng(3))]

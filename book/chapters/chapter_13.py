@@ -55,7 +55,7 @@ def gradients_add_up() -> Iterator[Finding]:
     grid = Tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
     yield from exact_all("[[1, 2, 3], [4, 5, 6]] summed over rows", grid.sum(axis=0).data, [5, 7, 9])
     yield from exact_all("over columns", grid.sum(axis=1).data, [6, 15])
-    copies = float(np.abs(grid.expand(2, 4).data - grid.data[:, :, None]).max())
+    copies = float(np.abs(grid.stack_copies(2, 4).data - grid.data[:, :, None]).max())
     yield exact("each entry copied four times along a new axis: largest difference", copies, 0)
 
 

@@ -10,15 +10,16 @@ import numpy.typing as npt
 
 from core.data.characters import IntArray, bptt_chunks
 from core.losses import cross_entropy
-from core.metrics import perplexity
 from core.nn import LSTM, RNN, Embedding, Linear, Module
 from core.ops import Array
 from core.optim import SGD, DivergenceCheck, ExponentialDecay, clip_grad_norm_
+from core.sequences import bigram_perplexity, text_perplexity, unigram_perplexity
 from core.tensor import Tensor, no_grad
+
+__all__ = ["NextCharacter", "Recipe", "bigram_perplexity", "text_perplexity", "train_passes", "unigram_perplexity"]
 
 State = Tensor | tuple[Tensor, Tensor]
 Layer = Callable[..., RNN | LSTM]
-MEASURED_STEPS = 99  # cuts 10,000 characters into whole chunks: all 9,999 that can be foretold are
 
 
 class NextCharacter(Module):
@@ -110,35 +111,3 @@ def train_passes(model: NextCharacter, numbers: IntArray, recipe: Recipe, passes
 def detached(state: State) -> State:
     """Keep a state's value and cut its gradient."""
     return state.detach() if isinstance(state, Tensor) else (state[0].detach(), state[1].detach())
-
-
-def text_perplexity(model: NextCharacter, numbers: IntArray, streams: int = 1) -> float:
-    """Measure a model, as it stands, over a text: all positions, the state carried on through each stream."""
-    state: State | None = None
-    losses = []
-    with no_grad():
-        for read, following in zip(*bptt_chunks(numbers, streams, MEASURED_STEPS), strict=True):
-            logits, state = model(read.T, state)
-            losses.append(cross_entropy(logits, following.T).item())
-    return perplexity(float(np.mean(losses)))
-
-
-# --- What a table of counts can do ---
-
-
-def unigram_perplexity(numbers: IntArray) -> float:
-    """Perplexity of a text for whoever knows only how often each character occurs in it."""
-    return _perplexity_of_counts(np.bincount(numbers)[None])
-
-
-def bigram_perplexity(numbers: IntArray) -> float:
-    """Perplexity of a text for whoever knows only how often each character follows each other in it."""
-    size = int(numbers.max()) + 1
-    return _perplexity_of_counts(np.bincount(numbers[:-1] * size + numbers[1:], minlength=size**2).reshape(size, size))
-
-
-def _perplexity_of_counts(counts: Array) -> float:
-    """Counts of what follows, one row for each thing known before."""
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    seen = counts > 0
-    return perplexity(-float((counts[seen] * np.log(shares[seen])).sum() / counts.sum()))

@@ -18,6 +18,7 @@ from core.losses import binary_cross_entropy
 from core.nn import Linear
 from core.optim import SGD
 from core.parameters import to_vector
+from core.privacy.randomised_response import estimate, respond
 from core.tasks.spam import SPAM, VOCABULARY, prepare
 
 SECRET = Mail("my computer password is pizza", spam=False)
@@ -175,15 +176,9 @@ def randomised_response(run: Run) -> Finding:
     """
     rng, people = run.rng(7), run.pick(100_000, 10_000)
     truth = rng.random(people) < 0.7
-    says_yes = np.where(rng.random(people) < 0.5, truth, rng.random(people) < 0.5)
-    said = float(says_yes.mean())
-    what = f"coin-flip answers: {said:.1%} said yes, so yes is true of about"
-    return shown(what, truth_behind(said), ".1%", "60% mean about 70%")
-
-
-def truth_behind(said: float) -> float:
-    """Return the share of whom yes is true, for the share of those who say it."""
-    return 2 * said - 0.5
+    found = estimate(respond(truth, rng))
+    what = f"coin-flip answers: {found.said_yes:.1%} said yes, so yes is true of about"
+    return shown(what, found.share, ".1%", "60% mean about 70%")
 
 
 def draw(run: Run) -> None:

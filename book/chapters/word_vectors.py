@@ -18,6 +18,7 @@ from core.losses import negative_sampling
 from core.nn import nearest_rows
 from core.ops import Array
 from core.optim import SGD
+from core.sequences import neighbours
 from core.tasks.analogies import BlankModel
 from core.tensor import Tensor
 from core.training import train_epoch
@@ -112,8 +113,8 @@ class Blanks:
         places = self.places[rows, None]
         true = self.stream[places]
         drawn = self.stream[self.places[self.rng.integers(0, len(self), (len(rows), NEGATIVES))]]
-        around = [shift for shift in range(-WINDOW, WINDOW + 1) if shift]
-        return (self.stream[places + around], np.hstack([true, drawn])), drawn != true
+        around = neighbours(self.stream, self.places[rows], WINDOW)
+        return (around, np.hstack([true, drawn])), drawn != true
 
 
 def make_blanks(texts: Sequence[IntArray], rng: np.random.Generator) -> Blanks:

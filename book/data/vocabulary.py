@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from core.errors import DataError
-from core.ops import Array, as_indices, check_indices
+from core.indices import Array, as_indices, check_indices
 
 PADDING = "<padding>"
 UNKNOWN = "<unknown>"
@@ -19,13 +20,15 @@ class FrequentWords:
     """A vocabulary in order of frequency: number 0 is padding, number 1 every unknown word, then the most frequent.
 
     Args:
-        texts: the words of each training text. Never count test texts: their words would become known.
+        texts: the words of each training text, cut by `core.data.text.words` say; words of nothing but white space
+            do not count. Never count test texts: their words would become known.
         largest: how many words at most to know, padding and unknown not counted; None knows all.
         least: how often a word must occur to be known.
 
     Raises:
         DataError: no word is left to be known.
         ValueError: no word at all may be known.
+        TypeError: a text is a sentence that nobody has cut into words.
 
     Attributes:
         no_words: the numbers that stand for no certain word: padding and unknown.
@@ -38,7 +41,7 @@ class FrequentWords:
     def __init__(self, texts: Iterable[Iterable[str]], largest: int | None = None, least: int = 1) -> None:
         if largest is not None and largest < 1:
             raise ValueError(f"the largest number of words to know must be at least 1, not {largest}")
-        counts = Counter(word for text in texts for word in text if word)
+        counts = Counter(word for text in map(cut, cut(texts, "texts")) for word in text if word.strip())
         # Of equally frequent words the alphabet decides, so that the order depends on the texts only.
         ranked = sorted(counts, key=lambda word: (-counts[word], word))
         known = [word for word in ranked if counts[word] >= least][:largest]
@@ -59,7 +62,12 @@ class FrequentWords:
         return self._numbers.get(word, self.unknown)
 
     def encode(self, words: Iterable[str]) -> npt.NDArray[np.int64]:
-        """Return the numbers of words, shape (words,)."""
+        """Return the numbers of words, shape (words,).
+
+        A string is taken letter by letter where its letters are known words, and else refused with TypeError.
+        """
+        if isinstance(words, str) and not all(letter in self for letter in words):
+            cut(words)
         return np.fromiter(map(self.index, words), np.int64)
 
     def decode(self, numbers: Iterable[int]) -> list[str]:
@@ -75,6 +83,16 @@ class FrequentWords:
                 f"the number {number} is not among the {self.size} of this vocabulary, 0 ... {self.size - 1}"
             )
         return number
+
+
+Part = TypeVar("Part")
+
+
+def cut(text: Iterable[Part], name: str = "a text") -> Iterable[Part]:
+    """Return words as they are; raise TypeError for a sentence, whose letters they would be taken for."""
+    if isinstance(text, str | bytes):
+        raise TypeError(f"{name} must be cut into a list of words, not {text[:40]!r}: core.data.text.words() does it")
+    return text
 
 
 def one_hot(numbers: npt.ArrayLike, size: int, dtype: npt.DTypeLike = np.float64) -> Array:

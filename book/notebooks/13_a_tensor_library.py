@@ -87,8 +87,8 @@ print("fifty doublings, 2 to the power 50 paths, walked once:", steps.grad[0] ==
 
 # %%
 table = Tensor([[1.0, 2, 3], [4, 5, 6]], requires_grad=True)
-print(table.sum(axis=0).data, table.sum(axis=1).data, table.expand(2, 4).shape)
-table.expand(2, 4).sum().backward()
+print(table.sum(axis=0).data, table.sum(axis=1).data, table.stack_copies(2, 4).shape)
+table.stack_copies(2, 4).sum().backward()
 print("each number was copied four times:", table.grad.tolist())
 
 # %% [markdown]

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from core.errors import DataError, SettingsError
+from core.randomness import Rng, generator
 
 
 class Text(Protocol):
@@ -52,7 +53,7 @@ def _place(text: str, seed: int) -> float:
     return int.from_bytes(hashlib.sha256(content).digest()[:6], "big") / 2**48
 
 
-def partition_iid(examples: int, clients: int, rng: np.random.Generator) -> Parts:
+def partition_iid(examples: int, clients: int, rng: Rng) -> Parts:
     """Share examples out at random, to each client as many as to the others or one more.
 
     Raises:
@@ -60,10 +61,10 @@ def partition_iid(examples: int, clients: int, rng: np.random.Generator) -> Part
         DataError: fewer examples than clients.
     """
     _check_enough(examples, "examples", clients)
-    return [sorted(part.tolist()) for part in np.array_split(rng.permutation(examples), clients)]
+    return [sorted(part.tolist()) for part in np.array_split(generator(rng).permutation(examples), clients)]
 
 
-def partition_dirichlet(labels: Sequence[Hashable], clients: int, alpha: float, rng: np.random.Generator) -> Parts:
+def partition_dirichlet(labels: Sequence[Hashable], clients: int, alpha: float, rng: Rng) -> Parts:
     """Share examples out unevenly: of each label a client gets a share drawn from Dirichlet(alpha, ..., alpha).
 
     A small alpha makes unlike clients (at 0.1 most hold mainly one label), a large one makes them alike. A client
@@ -77,6 +78,7 @@ def partition_dirichlet(labels: Sequence[Hashable], clients: int, alpha: float, 
     if not (np.isfinite(alpha) and alpha > 0):
         raise SettingsError(f"alpha is {alpha}; it must be a positive number")
     parts: Parts = [[] for _ in range(clients)]
+    rng = generator(rng)
     for rows in _groups(labels):
         cuts = np.cumsum(rng.dirichlet(np.full(clients, alpha)))[:-1]
         pieces = np.split(rng.permutation(rows), np.rint(cuts * len(rows)).astype(int))

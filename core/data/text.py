@@ -114,6 +114,7 @@ class Bags:
 
     def batch(self, rows: IntArray) -> tuple[tuple[IntArray, IntArray], IntArray]:
         """Return ((indices, offsets), labels) of the bags `rows`, in that order."""
+        rows = np.asarray(rows, np.int64)  # row 255 + 1 does not fit a uint8
         ends = np.append(self.offsets, len(self.indices))
         starts, sizes = ends[rows], ends[rows + 1] - ends[rows]
         offsets = np.cumsum(sizes) - sizes
@@ -124,6 +125,8 @@ class Bags:
 
 def make_bags(texts: Iterable[str], labels: Sequence[bool], vocabulary: Vocabulary) -> Bags:
     """Make a data set of texts; `labels` says of each whether it is spam. A text without words is an empty bag."""
+    if isinstance(texts, str):
+        raise TypeError(f"texts are several, not the one string {texts[:40]!r}: put it into a list")
     bags = [bag(text, vocabulary) for text in texts]
     if len(bags) != len(labels):
         raise ValueError(f"there are {len(bags)} texts and {len(labels)} labels")

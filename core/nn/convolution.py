@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from core import ops
 from core.nn.module import Input, Module, Parameter, at_least
+from core.randomness import Rng, generator
 from core.tensor import Tensor, apply, as_tensor
 
 Size = int | tuple[int, int]
@@ -40,7 +41,7 @@ class Conv2d(Module):
         stride: Size = 1,
         padding: int = 0,
         bias: bool = True,
-        rng: np.random.Generator,
+        rng: Rng,
         dtype: npt.DTypeLike = np.float64,
     ) -> None:
         channels = (at_least("out_channels", out_channels, 1), at_least("in_channels", in_channels, 1))
@@ -48,8 +49,15 @@ class Conv2d(Module):
         spread = np.sqrt(2 / np.prod(shape[1:]))
         self.stride = _pair("stride", stride)
         self.padding = at_least("padding", padding, 0)
-        self.weight = Parameter((rng.standard_normal(shape) * spread).astype(dtype))
+        self.weight = Parameter((generator(rng).standard_normal(shape) * spread).astype(dtype))
         self.bias = Parameter(np.zeros(out_channels, dtype)) if bias else None
+
+    def settings(self) -> str:
+        out_channels, in_channels, *size = self.weight.shape
+        return (
+            f"{in_channels}, {out_channels}, kernel_size={tuple(size)}, stride={self.stride}, padding={self.padding}, "
+            f"bias={self.bias is not None}"
+        )
 
     def forward(self, images: Input) -> Tensor:
         images = as_tensor(images)
@@ -77,16 +85,19 @@ class _SpatialPool(Module):
         self.kernel_size = _pair("kernel_size", kernel_size)
         self.stride = self.kernel_size if stride is None else _pair("stride", stride)
 
+    def settings(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}"
+
     def windows(self, images: Input) -> Tensor:
         """Return (n, channels, *kernel_size, rows, columns)."""
         return apply(ops.patches, as_tensor(images), size=self.kernel_size, stride=self.stride)
 
 
 class MaxPool2d(_SpatialPool):
-    """Largest entry of each window: (n, channels, h, w) -> (n, channels, rows, columns)."""
+    """Largest entry of each window, the first of equal ones: (n, channels, h, w) -> (n, channels, rows, columns)."""
 
     def forward(self, images: Input) -> Tensor:
-        return self.windows(images).max(axis=(2, 3))
+        return apply(ops.max_of_windows, self.windows(images))
 
 
 class AvgPool2d(_SpatialPool):
@@ -110,6 +121,9 @@ class KernelPool(Module):
         if mode not in ("sum", "mean", "max"):
             raise ValueError(f'mode is "sum", "mean" or "max", not {mode!r}')
         self.mode = mode
+
+    def settings(self) -> str:
+        return repr(self.mode)
 
     def forward(self, maps: Input) -> Tensor:
         maps = as_tensor(maps)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Self, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from core.nn.module import Input, Module, Parameter, at_least
+from core.randomness import Rng, generator
 from core.tensor import Tensor, as_tensor
 
 
@@ -17,7 +18,24 @@ class Sequential(Module):
     """Apply layers (or plain functions of tensors) one after the other."""
 
     def __init__(self, *layers: Callable[[Any], Tensor]) -> None:
+        for place, layer in enumerate(layers):
+            if not callable(layer):
+                raise TypeError(f"layer {place} cannot be called with inputs: {layer!r}")
         self.layers = layers
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Callable[[Any], Tensor]]:
+        return iter(self.layers)
+
+    @overload
+    def __getitem__(self, place: int) -> Callable[[Any], Tensor]: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequential: ...
+    def __getitem__(self, place: int | slice) -> Callable[[Any], Tensor]:
+        """Return a layer, or a part of the chain that shares its layers with this one."""
+        return Sequential(*self.layers[place]) if isinstance(place, slice) else self.layers[place]
 
     def forward(self, inputs: Any) -> Tensor:
         for layer in self.layers:
@@ -40,13 +58,32 @@ class Linear(Module):
         out_features: int,
         *,
         bias: bool = True,
-        rng: np.random.Generator,
+        rng: Rng,
         dtype: npt.DTypeLike = np.float64,
     ) -> None:
         at_least("out_features", out_features, 1)
         spread = np.sqrt(2 / at_least("in_features", in_features, 1))
-        self.weight = Parameter((rng.standard_normal((in_features, out_features)) * spread).astype(dtype))
+        start = generator(rng).standard_normal((in_features, out_features)) * spread
+        self.weight = Parameter(start.astype(dtype))
         self.bias = Parameter(np.zeros(out_features, dtype)) if bias else None
+
+    @classmethod
+    def from_weights(cls, weight: Input, bias: Input | None = None) -> Self:
+        """Make a layer of given numbers, copied: weight (in_features, out_features), bias (out_features,) or None."""
+        layer = cls.__new__(cls)
+        layer.weight = _of_floats(weight)
+        layer.bias = None if bias is None else _of_floats(bias)
+        if layer.weight.ndim != 2 or (layer.bias is not None and layer.bias.shape != layer.weight.shape[1:]):
+            given = "no bias" if layer.bias is None else f"a bias of shape {layer.bias.shape}"
+            raise ValueError(
+                f"a weight of shape {layer.weight.shape} and {given} make no layer: "
+                "(in_features, out_features) and (out_features,) are needed"
+            )
+        return layer
+
+    def settings(self) -> str:
+        sizes = "in_features={}, out_features={}".format(*self.weight.shape)
+        return f"{sizes}, bias={self.bias is not None}"
 
     def forward(self, inputs: Input) -> Tensor:
         product = as_tensor(inputs) @ self.weight
@@ -56,11 +93,14 @@ class Linear(Module):
 class Dropout(Module):
     """Set each entry to 0 with probability `p` and scale the others by 1 / (1 - p); in evaluation do nothing."""
 
-    def __init__(self, p: float = 0.5, *, rng: np.random.Generator) -> None:
+    def __init__(self, p: float = 0.5, *, rng: Rng) -> None:
         if not 0 <= p < 1:
             raise ValueError(f"the probability of dropping an entry must be in [0, 1), not {p}")
         self.p = p
-        self.rng = rng
+        self.rng = generator(rng)
+
+    def settings(self) -> str:
+        return f"p={self.p}"
 
     def forward(self, inputs: Input) -> Tensor:
         inputs = as_tensor(inputs)
@@ -80,3 +120,9 @@ class Flatten(Module):
         if not inputs.ndim:
             raise ValueError("inputs of shape () have no axis of examples: (n, ...) is needed")
         return inputs.reshape(len(inputs), math.prod(inputs.shape[1:]))
+
+
+def _of_floats(numbers: Input) -> Parameter:
+    """Copy given numbers into a parameter; whole ones become float64."""
+    array = numbers.data if isinstance(numbers, Tensor) else np.asarray(numbers)
+    return Parameter(array if array.dtype.kind == "f" else array.astype(np.float64))

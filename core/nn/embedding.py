@@ -8,8 +8,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from core.indices import Array, as_indices, bag_sizes, check_indices
 from core.nn.module import Input, Module, Parameter, at_least
-from core.ops import Array, as_indices, bag_sizes, check_indices
+from core.randomness import Rng, generator
 from core.tensor import Tensor, as_tensor, embedding_bag
 
 
@@ -29,11 +30,14 @@ class Embedding(Module):
         embedding_dim: int,
         *,
         padding_idx: int | None = None,
-        rng: np.random.Generator,
+        rng: Rng,
         dtype: npt.DTypeLike = np.float64,
     ) -> None:
         self.padding_idx = padding_idx
         self.weight = _table(num_embeddings, embedding_dim, padding_idx, rng, dtype)
+
+    def settings(self) -> str:
+        return _sizes(self.weight, self.padding_idx)
 
     def forward(self, indices: Input) -> Tensor:
         rows = as_indices(as_tensor(indices).data)
@@ -67,7 +71,7 @@ class EmbeddingBag(Module):
         mode: Literal["sum", "mean"] = "sum",
         padding_idx: int | None = None,
         deduplicate: bool = False,
-        rng: np.random.Generator,
+        rng: Rng,
         dtype: npt.DTypeLike = np.float64,
     ) -> None:
         if mode not in ("sum", "mean"):
@@ -76,6 +80,10 @@ class EmbeddingBag(Module):
         self.padding_idx = padding_idx
         self.deduplicate = deduplicate
         self.weight = _table(num_embeddings, embedding_dim, padding_idx, rng, dtype)
+
+    def settings(self) -> str:
+        repeats = ", deduplicate=True" * self.deduplicate
+        return f"{_sizes(self.weight, self.padding_idx)}, mode={self.mode!r}{repeats}"
 
     def forward(self, indices: Input, offsets: Input, per_sample_weights: Input | None = None) -> Tensor:
         """Return (bags, embedding_dim).
@@ -180,10 +188,15 @@ def other_vocabulary(error: IndexError, table: Tensor) -> IndexError:
     return IndexError(f"{error}; the vocabulary does not fit a table of shape {table.shape}")
 
 
-def _table(rows: int, dim: int, padding_idx: int | None, rng: np.random.Generator, dtype: npt.DTypeLike) -> Parameter:
+def _sizes(table: Tensor, padding_idx: int | None) -> str:
+    rows, dim = table.shape
+    return f"{rows}, {dim}" + ("" if padding_idx is None else f", padding_idx={padding_idx}")
+
+
+def _table(rows: int, dim: int, padding_idx: int | None, rng: Rng, dtype: npt.DTypeLike) -> Parameter:
     at_least("num_embeddings", rows, 1)
     at_least("embedding_dim", dim, 1)
-    table = (rng.uniform(-0.5, 0.5, (rows, dim)) / dim).astype(dtype)
+    table = (generator(rng).uniform(-0.5, 0.5, (rows, dim)) / dim).astype(dtype)
     if padding_idx is not None:
         if not 0 <= padding_idx < rows:
             raise ValueError(f"padding_idx must be a row number in 0 ... {rows - 1}, not {padding_idx}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from textwrap import indent
 from typing import Any, Self
 
 import numpy as np
@@ -40,6 +41,18 @@ class Module:
             _name(error, type(self).__name__)
             raise
         return output
+
+    def settings(self) -> str:
+        """Return what `repr` writes of this layer besides the modules inside it."""
+        return ""
+
+    def __repr__(self) -> str:
+        """Return the layers as PyTorch prints them: one a line, those inside another indented."""
+        inside = [f"({name}): {module!r}" for name, module in _inside(vars(self))]
+        if not inside:
+            return f"{type(self).__name__}({self.settings()})"
+        lines = "\n".join([*filter(None, [self.settings()]), *inside])
+        return f"{type(self).__name__}(\n{indent(lines, '  ')}\n)"
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield dotted names and parameters in the order the attributes were set; a shared one comes once."""
@@ -99,6 +112,7 @@ class Module:
             arrays[name] = _finite(name, arrays[name], parameter.dtype)
         for name, parameter in parameters.items():
             parameter.data[...] = arrays[name]
+            parameter.mark_changed()
 
 
 def at_least(name: str, value: int, least: int) -> int:
@@ -123,6 +137,20 @@ def _finite(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
     if not np.isfinite(numbers).all():
         raise ValueError(f"{name} holds a number that is not finite in {dtype}")
     return numbers
+
+
+def _inside(parts: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """Yield the modules and functions that a module's attributes hold, each with its name; tensors are left out.
+
+    What is in a list has its number for a name, after the list's own name unless the list is all there is.
+    """
+    for name, part in parts.items():
+        if isinstance(part, Module):
+            yield name, part
+        elif isinstance(part, list | tuple | Mapping):
+            numbered = part.items() if isinstance(part, Mapping) else enumerate(part)
+            alone = len(parts) == 1
+            yield from ((str(key) if alone else f"{name}.{key}", each) for key, each in numbered if callable(each))
 
 
 def _walk(part: object, name: str, seen: set[int]) -> Iterator[tuple[str, object]]:

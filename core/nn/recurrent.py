@@ -14,9 +14,17 @@ import numpy.typing as npt
 
 from core.nn.dense import Linear
 from core.nn.module import Input, Module, Parameter
+from core.randomness import Rng, generator
 from core.tensor import Tensor, as_tensor
 
 LSTMState = tuple[Tensor, Tensor]
+
+
+def pair_of_states(state: LSTMState) -> LSTMState:
+    """Return h and c; raise TypeError for a state that is no pair of them."""
+    if not isinstance(state, tuple | list) or len(state) != 2:
+        raise TypeError(f"the state of an LSTM is a pair (h, c), not {type(state).__name__}")
+    return state[0], state[1]
 
 
 class LinearRecurrentCell(Module):
@@ -37,7 +45,7 @@ class LinearRecurrentCell(Module):
 
     def forward(self, inputs: Input, state: Tensor) -> Tensor:
         """Return the next state; inputs and state have shape (batch, size)."""
-        return state @ self.transition + as_tensor(inputs)
+        return as_tensor(state) @ self.transition + as_tensor(inputs)
 
 
 class RNNCell(Module):
@@ -53,12 +61,13 @@ class RNNCell(Module):
         hidden_size: int,
         *,
         nonlinearity: Literal["tanh", "sigmoid"] = "tanh",
-        rng: np.random.Generator,
+        rng: Rng,
         dtype: npt.DTypeLike = np.float64,
     ) -> None:
         if nonlinearity not in ("tanh", "sigmoid"):
             raise ValueError(f'nonlinearity is "tanh" or "sigmoid", not {nonlinearity!r}')
         self.nonlinearity = nonlinearity
+        rng = generator(rng)  # one for both maps: of a seed each would make the same numbers
         self.input_map = Linear(input_size, hidden_size, rng=rng, dtype=dtype)
         self.hidden_map = Linear(hidden_size, hidden_size, rng=rng, dtype=dtype)
 
@@ -93,10 +102,11 @@ class LSTMCell(Module):
         hidden_size: int,
         *,
         hidden_bias: bool = False,
-        rng: np.random.Generator,
+        rng: Rng,
         dtype: npt.DTypeLike = np.float64,
     ) -> None:
         self.hidden_size = hidden_size
+        rng = generator(rng)
         self.input_map = Linear(input_size, 4 * hidden_size, rng=rng, dtype=dtype)
         self.hidden_map = Linear(hidden_size, 4 * hidden_size, bias=hidden_bias, rng=rng, dtype=dtype)
 
@@ -111,7 +121,7 @@ class LSTMCell(Module):
 
     def forward(self, inputs: Input, state: LSTMState) -> LSTMState:
         """Return the next h and c, each (batch, hidden_size), for inputs (batch, input_size)."""
-        h, c = state
+        h, c = map(as_tensor, pair_of_states(state))
         gates = self.input_map(inputs) + self.hidden_map(h)
         size = self.hidden_size
         input_gate, forget_gate = gates[:, :size].sigmoid(), gates[:, size : 2 * size].sigmoid()

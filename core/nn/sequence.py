@@ -18,8 +18,9 @@ import numpy.typing as npt
 from core.nn.dense import Linear
 from core.nn.embedding import other_vocabulary
 from core.nn.module import Input, Module
-from core.nn.recurrent import LSTMCell, LSTMState, RNNCell
+from core.nn.recurrent import LSTMCell, LSTMState, RNNCell, pair_of_states
 from core.ops import Array, Result, stable_sigmoid
+from core.randomness import Rng
 from core.tensor import Tensor, apply, as_tensor
 
 T = TypeVar("T")
@@ -38,7 +39,7 @@ class RNN(Module):
         hidden_size: int,
         *,
         nonlinearity: Literal["tanh", "sigmoid"] = "tanh",
-        rng: np.random.Generator,
+        rng: Rng,
         dtype: npt.DTypeLike = np.float64,
     ) -> None:
         self.cell = RNNCell(input_size, hidden_size, nonlinearity=nonlinearity, rng=rng, dtype=dtype)
@@ -65,7 +66,7 @@ class RNN(Module):
         return self._steps(_looked_up(self.cell.input_map(table), indices), state)
 
     def _steps(self, moves: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-        start = self.cell.initial_state(moves.shape[1]) if state is None else state
+        start = as_tensor(self.cell.initial_state(moves.shape[1]) if state is None else state)
         _check_state(start, moves, self.cell.hidden_map)
         moves = _with_bias(moves, self.cell.hidden_map)
         states = apply(rnn_steps, moves, start, self.cell.hidden_map.weight, nonlinearity=self.cell.nonlinearity)
@@ -89,7 +90,7 @@ class LSTM(Module):
         hidden_size: int,
         *,
         hidden_bias: bool = False,
-        rng: np.random.Generator,
+        rng: Rng,
         dtype: npt.DTypeLike = np.float64,
     ) -> None:
         self.cell = LSTMCell(input_size, hidden_size, hidden_bias=hidden_bias, rng=rng, dtype=dtype)
@@ -110,7 +111,7 @@ class LSTM(Module):
         return self._steps(_looked_up(self.cell.input_map(table), indices), state)
 
     def _steps(self, moves: Tensor, state: LSTMState | None) -> tuple[Tensor, LSTMState]:
-        h, c = self.cell.initial_state(moves.shape[1]) if state is None else state
+        h, c = map(as_tensor, pair_of_states(self.cell.initial_state(moves.shape[1]) if state is None else state))
         for part in (h, c):
             _check_state(part, moves, self.cell.hidden_map)
         states = apply(lstm_steps, _with_bias(moves, self.cell.hidden_map), h, c, self.cell.hidden_map.weight)

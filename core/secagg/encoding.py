@@ -9,12 +9,14 @@ value and two guard bits besides. The counter of a sum says how many updates are
 separately, so that a ciphertext left out or added twice shows. Before the weights come three slots of sums over the
 client's examples, which the cohort's accuracy is made of; no one sees a single client's.
 
-Clients count alike, unless `count_cap` is set: then a client with c examples counts min(c, count_cap) / count_cap. Its
-clipped change is multiplied by that before it is rounded, and min(c, count_cap) has a slot of its own, so that the sum
-of the changes can be divided by the sum of the counts though nobody learns one client's.
+Clients count alike, unless `count_cap` is set: then a client with c examples counts n = min(c, count_cap). Its change
+is clipped and rounded as anybody's, and the integer is multiplied by n, so that a client with one example loses no more
+to rounding than one with many. Slots are wider by the bits of count_cap for that. n has a slot of its own, so that the
+sum of the changes can be divided by the sum of the counts though nobody learns one client's.
 
 A change x of a weight is clipped to [-clip, clip], where clip = 2^(value_bits - 1 - fraction_bits), rounded to the
-nearest multiple of 2^-fraction_bits, and stored as that integer plus 2^(value_bits - 1), so that it is never negative.
+nearest multiple of 2^-fraction_bits, and stored as that integer plus 2^(value_bits - 1), so that it is never negative
+(with a count cap, n times that integer plus count_cap times that offset).
 The scale is one and the same for all weights of a task: a scale per number would travel in clear and say which weights
 did not change, and so which words a mailbox has (THREAT: "ciphertext exponents").
 """
@@ -65,8 +67,14 @@ class CohortSum:
 
     @property
     def divisor(self) -> float:
-        """What makes a mean of the sum."""
-        return self.contributors if self.count is None else self.count
+        """What makes a mean of the sum.
+
+        Raises Refused(BAD_SUM) if clients count by their examples and none had any: a sum of nothing has no mean.
+        """
+        divisor = self.contributors if self.count is None else self.count
+        if not divisor:
+            raise _bad_sum(f"none of its {self.contributors} clients has an example to count by, so it has no mean")
+        return divisor
 
     @property
     def accuracy(self) -> float:
@@ -98,11 +106,12 @@ class Encoding:
             raise SettingsError(f"value_bits is {self.value_bits}; 2 to 24 are supported")
         if not 0 <= self.fraction_bits < 64:
             raise SettingsError(f"fraction_bits is {self.fraction_bits}; 0 to 63 are supported")
-        if not 0 <= self.count_cap <= self.largest_value:
-            raise SettingsError(f"count_cap is {self.count_cap}; it must be 0 to {self.largest_value}")
+        if not 0 <= self.count_cap < 1 << self.value_bits:
+            raise SettingsError(f"count_cap is {self.count_cap}; it must be 0 to {(1 << self.value_bits) - 1}")
         if self.slot_bits > 52:
+            counted = f", each times a count of up to {self.count_cap}," if self.count_cap else ""
             raise SettingsError(
-                f"{self.value_bits}-bit values of up to {self.max_cohort} clients need slots of "
+                f"{self.value_bits}-bit values of up to {self.max_cohort} clients{counted} need slots of "
                 f"{self.slot_bits} bits; at most 52 are supported"
             )
         if self.slots_per_plaintext < 2:
@@ -117,13 +126,19 @@ class Encoding:
         return (self.max_cohort * self.largest_value).bit_length() + GUARD_BITS
 
     @property
+    def largest_count(self) -> int:
+        """What a client's integers are multiplied by at most."""
+        return max(self.count_cap, 1)
+
+    @property
     def largest_value(self) -> int:
-        return (1 << self.value_bits) - 1
+        """The largest number that one client can put into a slot."""
+        return (1 << self.value_bits) * self.largest_count - 1
 
     @property
     def offset(self) -> int:
         """What is added to a signed integer so that it is never negative."""
-        return 1 << (self.value_bits - 1)
+        return (1 << (self.value_bits - 1)) * self.largest_count
 
     @property
     def clip(self) -> float:
@@ -149,12 +164,12 @@ class Encoding:
 
         Raises ValueError if the delta has another shape, a value that is not finite, or an impossible metric.
         """
-        leading, delta = self._metrics(update), update.delta
+        leading, count = self._metrics(update), 1
         if self.count_cap:
             count = min(update.examples, self.count_cap)
-            delta = np.clip(delta, -self.clip, self.clip) * (count / self.count_cap)
             leading = np.append(leading, count)
-        return self.pack(np.concatenate([leading, self.quantise(delta) + self.offset]))
+        integers = np.minimum(self._rounded(update.delta) * count, self.offset - 1)
+        return self.pack(np.concatenate([leading, integers + self.offset]))
 
     def encode_integers(self, integers: IntArray) -> list[int]:
         """Pack integers, shape (values,), that are scaled (and made noisy) already; the sums over examples are 0.
@@ -164,13 +179,19 @@ class Encoding:
         return self.pack(np.concatenate([np.zeros(self.leading_slots, dtype=np.int64), integers + self.offset]))
 
     def quantise(self, delta: FloatArray) -> IntArray:
-        """Return the integers nearest to delta * 2^fraction_bits, shape (values,), each in [-offset, offset - 1]."""
+        """Return the integers nearest to delta * 2^fraction_bits.
+
+        Shape (values,), as signed integers of value_bits bits.
+        """
+        return np.minimum(self._rounded(delta), (1 << (self.value_bits - 1)) - 1)
+
+    def _rounded(self, delta: FloatArray) -> IntArray:
+        """As `quantise`, but a change of exactly `clip` is one more than the largest signed integer."""
         if delta.shape != (self.values,):
             raise ValueError(f"the delta has shape {delta.shape}; expected ({self.values},)")
         if not np.isfinite(delta).all():
             raise ValueError("the delta has values that are not finite; the training diverged")
-        scaled = np.rint(np.clip(delta, -self.clip, self.clip) * 2.0**self.fraction_bits).astype(np.int64)
-        return np.minimum(scaled, self.offset - 1)
+        return np.rint(np.clip(delta, -self.clip, self.clip) * 2.0**self.fraction_bits).astype(np.int64)
 
     def decode(self, plaintext_sums: Sequence[int], contributors: int) -> CohortSum:
         """Unpack the sum of `contributors` updates.
@@ -182,7 +203,7 @@ class Encoding:
         signed = slots[self.leading_slots :] - contributors * self.offset
         return CohortSum(
             contributors=contributors,
-            delta_sum=np.ldexp(signed.astype(np.float64), -self.fraction_bits),
+            delta_sum=np.ldexp(signed.astype(np.float64), -self.fraction_bits) / self.largest_count,
             examples=examples,
             mean_loss=loss * LOSS_UNIT / contributors,
             correct=correct,

@@ -18,6 +18,8 @@ from core.errors import DataError
 from core.losses import negative_sampling
 from core.metrics import correct_classes
 from core.nn import Embedding, EmbeddingBag, Module
+from core.randomness import Rng, generator
+from core.sequences import sliding_window
 from core.tasks import reviews
 from core.tasks.reviews import Review
 from core.tasks.task import Corpus, LocalTraining, Task
@@ -58,7 +60,8 @@ class BlankModel(Module):
         padding: the number for "no word there".
     """
 
-    def __init__(self, words: int, answers: int, width: int, *, padding: int, rng: np.random.Generator) -> None:
+    def __init__(self, words: int, answers: int, width: int, *, padding: int, rng: Rng) -> None:
+        rng = generator(rng)
         self.words = EmbeddingBag(words, width, mode="mean", padding_idx=padding, rng=rng, dtype=np.float32)
         self.answers = Embedding(answers, width, rng=rng, dtype=np.float32)
 
@@ -70,7 +73,7 @@ class BlankModel(Module):
         return (self.answers(choices) @ around.reshape(*around.shape, 1)).reshape(*choices.shape)
 
 
-def build(rng: np.random.Generator) -> BlankModel:
+def build(rng: Rng) -> BlankModel:
     return BlankModel(PADDING + 1, PADDING, WIDTH, padding=PADDING, rng=rng)
 
 
@@ -85,7 +88,7 @@ def prepare(texts: Sequence[Review]) -> Blanks:
     Raises DataError if there is none.
     """
     numbers = [[VOCABULARY.index(stem(word)) for word in words(text.text)[:LONGEST]] for text in texts]
-    contexts = [_contexts(row) for row in numbers if len(row) > 1]
+    contexts = [sliding_window(row, WINDOW, PADDING) for row in numbers if len(row) > 1]
     if not contexts:
         raise DataError("no text has two words; a blank needs a neighbour")
     targets = np.concatenate([np.array(row, np.int64) for row in numbers if len(row) > 1])
@@ -93,13 +96,6 @@ def prepare(texts: Sequence[Review]) -> Blanks:
     steps = np.random.default_rng(0).integers(1, VOCABULARY.size, (len(targets), NEGATIVES))
     drawn = (targets[:, None] + steps) % VOCABULARY.size
     return Blanks(np.concatenate(contexts), np.hstack([targets[:, None], drawn]))
-
-
-def _contexts(row: list[int]) -> IntArray:
-    """Return the two numbers before and the two after each place, shape (words, 4)."""
-    padded = np.pad(np.array(row, np.int64), WINDOW, constant_values=PADDING)
-    shifts = [shift for shift in range(2 * WINDOW + 1) if shift != WINDOW]
-    return np.stack([padded[shift : shift + len(row)] for shift in shifts], axis=1)
 
 
 ANALOGIES = Task(

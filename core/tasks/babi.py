@@ -20,6 +20,7 @@ from core.errors import DataError, StorageError
 from core.losses import cross_entropy
 from core.metrics import correct_classes
 from core.nn import Embedding, Linear, Module
+from core.randomness import Rng, generator
 from core.tasks.task import Corpus, LocalTraining, Reading, Task
 from core.tensor import Tensor
 
@@ -65,7 +66,9 @@ class Questions:
 class MemoryModel(Module):
     """Matches a question with the sentences of a story and reads the answer from those that match."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    def __init__(self, rng: Rng) -> None:
+        rng = generator(rng)
+
         def table() -> Embedding:
             return Embedding(UNKNOWN + 1, WIDTH, padding_idx=0, rng=rng, dtype=np.float32)
 

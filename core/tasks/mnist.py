@@ -16,6 +16,7 @@ from core.losses import cross_entropy
 from core.metrics import correct_classes
 from core.nn import Conv2d, Flatten, Linear, Module, ReLU, Sequential
 from core.parameters import load_npz, save_npz
+from core.randomness import Rng, generator
 from core.tasks.task import Corpus, LocalTraining, Reading, Task
 
 Digit = tuple[npt.NDArray[np.float32], int]
@@ -29,8 +30,9 @@ def as_channel(images: Any) -> npt.NDArray[np.float32]:
     return np.asarray(images)[:, None]
 
 
-def build_mlp(rng: np.random.Generator) -> Module:
+def build_mlp(rng: Rng) -> Module:
     """784 - 32 - 10 with relu."""
+    rng = generator(rng)
     layers = (
         Linear(SIDE * SIDE, HIDDEN, rng=rng, dtype=np.float32),
         Linear(HIDDEN, 10, rng=rng, dtype=np.float32),
@@ -41,7 +43,8 @@ def build_mlp(rng: np.random.Generator) -> Module:
 class ConvolutionalModel(Module):
     """8 kernels 5x5, then 16 kernels 3x3, each two pixels apart, then one linear layer: 28 -> 12 -> 5 -> 10."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    def __init__(self, rng: Rng) -> None:
+        rng = generator(rng)
         self.layers = Sequential(
             Conv2d(1, 8, 5, stride=2, rng=rng, dtype=np.float32),
             ReLU(),

@@ -17,6 +17,7 @@ from core.errors import DataError, StorageError
 from core.losses import binary_cross_entropy
 from core.metrics import correct_answers
 from core.nn import EmbeddingBag, Linear, Module
+from core.randomness import Rng, generator
 from core.tasks.task import Corpus, LocalTraining, Reading, Task
 from core.tensor import Tensor
 
@@ -36,7 +37,8 @@ class Review:
 class ReviewModel(Module):
     """The mean of the vectors of a review's distinct words, and one linear layer to the logit of "positive"."""
 
-    def __init__(self, words: int, width: int, *, rng: np.random.Generator) -> None:
+    def __init__(self, words: int, width: int, *, rng: Rng) -> None:
+        rng = generator(rng)
         self.words = EmbeddingBag(words, width, mode="mean", rng=rng, dtype=np.float32)
         self.output = Linear(width, 1, rng=rng, dtype=np.float32)
 

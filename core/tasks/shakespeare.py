@@ -19,6 +19,7 @@ from core.errors import DataError, StorageError
 from core.losses import cross_entropy
 from core.metrics import correct_classes
 from core.nn import LSTM, RNN, Embedding, Linear, Module
+from core.randomness import Rng, generator
 from core.tasks.task import Corpus, LocalTraining, Reading, Task
 from core.tensor import Tensor
 from core.training import Dataset
@@ -36,7 +37,8 @@ GENERATED_SPEECHES, GENERATED_TEST_SPEECHES = 60, 60
 class CharacterModel(Module):
     """Embedding, a recurrent layer over the steps, and one linear layer to the logits of the next character."""
 
-    def __init__(self, layer: Callable[..., RNN | LSTM], rng: np.random.Generator) -> None:
+    def __init__(self, layer: Callable[..., RNN | LSTM], rng: Rng) -> None:
+        rng = generator(rng)
         self.embedding = Embedding(len(ALPHABET) + 1, EMBEDDING, rng=rng, dtype=np.float32)
         self.recurrent = layer(EMBEDDING, HIDDEN, rng=rng, dtype=np.float32)
         self.output = Linear(HIDDEN, len(ALPHABET) + 1, rng=rng, dtype=np.float32)

@@ -19,6 +19,7 @@ from core.data.text import Bags, HashingVocabulary, IntArray, make_bags
 from core.losses import binary_cross_entropy
 from core.nn import EmbeddingBag, Module, Parameter
 from core.ops import Array
+from core.randomness import Rng
 from core.tasks.task import LocalTraining, Reading, Task
 from core.tensor import Tensor
 
@@ -36,7 +37,7 @@ class SpamModel(Module):
         bias: shape (1,), starts at 0.
     """
 
-    def __init__(self, size: int, rng: np.random.Generator) -> None:
+    def __init__(self, size: int, rng: Rng) -> None:
         self.words = EmbeddingBag(size, 1, rng=rng)
         self.words.weight.data[...] = 0.0
         self.bias = Parameter(np.zeros(1))

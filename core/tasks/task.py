@@ -14,6 +14,7 @@ from core.errors import SettingsError
 from core.losses import Loss
 from core.nn import Module
 from core.optim import Adam, Optimiser
+from core.randomness import Rng, generator
 from core.tensor import Tensor
 from core.training import Correct, Dataset, Sums, evaluate, train_epoch
 
@@ -141,7 +142,7 @@ class Task:
         return self.prepare(self.read(Path(source)).examples)
 
 
-def local_training(task: Task, model: Module, data: Dataset, rng: np.random.Generator) -> Sums:
+def local_training(task: Task, model: Module, data: Dataset, rng: Rng) -> Sums:
     """Train a model in place for one round of one client.
 
     Returns:
@@ -153,7 +154,7 @@ def local_training(task: Task, model: Module, data: Dataset, rng: np.random.Gene
     """
     sums = evaluate(model, data, task.loss, task.correct)
     optimiser = task.local.optimiser(model.parameters(), task.local.learning_rate)
-    shuffled = task.shuffled(data)
+    shuffled, rng = task.shuffled(data), generator(rng)
     for _ in range(task.local.epochs):
         train_epoch(model, shuffled, task.loss, optimiser, task.local.batch_size, rng)
     return sums

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import log
 
 import numpy as np
 
 from book.pictures.style import BLUE, VERMILLION, new_figure, style
 from book.run import Run
+from core.privacy.randomised_response import EPSILON, respond, standard_error, true_share
 from experiments.intervals import over_seeds
 from experiments.study import Row, Study
 
 TRUE_SHARE = 0.70
 """The book's example: where 60 % say yes, about 70 % mean it."""
 PEOPLE = (10, 30, 100, 300, 1_000, 3_000, 10_000, 100_000)
-
-
-def answers(truth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Each person's answer, shape (people,): the truth if a first coin shows heads, else what a second coin shows."""
-    honest, coin = rng.random((2, len(truth))) < 0.5
-    return np.where(honest, truth, coin)
-
-
-def estimate(said_yes: float) -> float:
-    """The true share behind a share of yes: half tell the truth, a quarter say yes by chance."""
-    return 2 * said_yes - 0.5
 
 
 def study(run: Run) -> Iterator[Row]:
@@ -40,8 +29,8 @@ def _row(run: Run, people: int, seeds: int) -> Row:
     for seed in range(seeds):
         rng = run.rng(people, seed)
         truth = np.arange(people) < round(TRUE_SHARE * people)
-        said.append(answers(truth, rng).mean())
-        guessed.append(estimate(said[-1]))
+        said.append(respond(truth, rng).mean())
+        guessed.append(true_share(said[-1]))  # not cut, or the mean of few people's would be off
     found = over_seeds(guessed)
     return {
         "people": people,
@@ -49,7 +38,7 @@ def _row(run: Run, people: int, seeds: int) -> Row:
         "estimated share": found.mean,
         "± (95 %)": found.half,
         "typical error": float(np.std(guessed)),
-        "epsilon": log(3),
+        "epsilon": EPSILON,
     }
 
 
@@ -60,8 +49,7 @@ def draw(run: Run, rows: Sequence[Row]) -> None:
     axes = figure.subplots()
     people = [float(row["people"]) for row in rows]
     axes.loglog(people, [float(row["typical error"]) for row in rows], "o-", color=BLUE, label="measured")
-    # The variance of one answer is s (1 - s), and the estimate doubles it: 2 sqrt(s (1 - s) / people).
-    axes.loglog(people, [2 * np.sqrt(0.6 * 0.4 / count) for count in people], "--", color=VERMILLION, label="computed")
+    axes.loglog(people, [standard_error(0.6, int(count)) for count in people], "--", color=VERMILLION, label="computed")
     axes.set(xlabel="people asked", ylabel="typical error of the share (1 = everyone)")
     axes.legend()
     run.save("error", figure)
@@ -73,7 +61,7 @@ def conclude(rows: Sequence[Row]) -> str:
     return (
         f"Of {last['people']:,} people {said:.1%} say yes, from which {guessed:.1%} follows; "
         f"the truth is {TRUE_SHARE:.0%}. With {rows[0]['people']} people the estimate is typically off by "
-        f"{float(rows[0]['typical error']):.0%}. Each answer has epsilon ln 3 = {log(3):.2f}, however many are asked."
+        f"{float(rows[0]['typical error']):.0%}. Each answer has epsilon ln 3 = {EPSILON:.2f}, however many are asked."
     )
 
 
