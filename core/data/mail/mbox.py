@@ -43,8 +43,8 @@ YEAR = rb"\d{4}"
 DATE = rb"(?:%b)" % rb"|".join(
     (
         rb"(?:%b\s+)?%b\s+\d{1,2},?\s+%b(?:\s+%b)?\s+%b(?:\s+%b)?" % (DAY, MONTH, TIME, ZONE, YEAR, ZONE),
-        rb"(?:%b\s+)?%b\s+\d{1,2},?\s+%b\s+%b(?:\s+%b)?" % (DAY, MONTH, YEAR, TIME, ZONE),
-        rb"(?:%b\s+)?\d{1,2}[\s-]%b[\s-]%b,?\s+%b(?:\s+%b)?" % (DAY, MONTH, YEAR, TIME, ZONE),
+        rb"(?:%b\s+)?%b\s+\d{1,2},?\s+%b\s+%b(?:\s+%b){0,2}" % (DAY, MONTH, YEAR, TIME, ZONE),
+        rb"(?:%b\s+)?\d{1,2}[\s-]%b[\s-]%b,?\s+%b(?:\s+%b){0,2}" % (DAY, MONTH, YEAR, TIME, ZONE),
         rb"%b-\d\d-\d\d[T ]%b\s?(?:z|%b)?" % (YEAR, TIME, ZONE),
     )
 )

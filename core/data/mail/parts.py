@@ -67,6 +67,7 @@ class _Parser:
     end: int
     guesses: int = MOST_GUESSES
     groups: int = 0
+    begun: int = 0
     found: list[Part] = field(default_factory=list)
     stack: list[_Multipart] = field(default_factory=list)
     depths: dict[bytes, list[int]] = field(default_factory=dict)
@@ -79,9 +80,11 @@ class _Parser:
         place, end = max(headers.body - 1, 0), self.end
         while self.stack and (line := DELIMITER_LINE.search(self.source, place, self.end)) is not None:
             place = self.delimit(line.start(), line.end(), line[1])
-            if len(self.found) > MOST_PARTS:
+            if self.begun > MOST_PARTS:
                 end = place
                 break
+        if headers.body < place and not self.stack:
+            self.found.append(Part(Kind.OUTSIDE, place, end))
         self.close(0, end)
         return self.found
 
@@ -97,8 +100,9 @@ class _Parser:
         if closing:
             return end
         if not multipart.parts and multipart.start < start:
-            self.found.append(Part(Kind.OUTSIDE, multipart.start, start, transfer=""))
+            self.found.append(Part(Kind.OUTSIDE, multipart.start, start))
         multipart.parts += 1
+        self.begun += 1
         headers = read_headers(self.source, min(end + 1, self.end), self.end, self.depths)
         self.begin(headers, headers.body, multipart.group)
         return headers.body - 1

@@ -6,6 +6,7 @@ import gzip
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from core.data.mail.files import TSV, foreign, format_of
 from core.data.mail.folders import has_both_parts, is_mailbox, is_mailbox_folder, is_package, read_folder
@@ -26,9 +27,16 @@ FOLDER = "folder of mail"
 SMS_FILE = "SMSSpamCollection"
 ONE_LABEL = (
     "In mbox and Maildir, spam is known by the headers X-Gmail-Labels, X-Spam-Flag or X-Spam-Status, or by the "
-    "name spam or junk of the file or folder; --spam-label NAME names a label or folder of your own, "
-    "--allow-one-class trains all the same"
+    "name spam or junk of the file or folder; --spam-label NAME names a label or folder of your own"
 )
+ALL_THE_SAME = "; --allow-one-class trains all the same"
+
+
+class Labelled(Protocol):
+    """Anything that is spam or is not."""
+
+    @property
+    def spam(self) -> bool: ...
 
 
 @dataclass
@@ -167,13 +175,18 @@ def _folder_format(path: Path, own: str | None) -> str:
     return "folder with a part for each class" if has_both_parts(path, own) else FOLDER
 
 
-def require_both_classes(mails: Iterable[Mail], where: Path | str) -> None:
-    """Raise DataError unless there is spam and ham: from one class alone nothing can be told apart."""
+def require_both_classes(mails: Iterable[Labelled], where: Path | str, otherwise: str = ALL_THE_SAME) -> None:
+    """Raise DataError unless there is spam and ham: from one class alone nothing can be told apart.
+
+    Args:
+        where: what the user gave.
+        otherwise: what the user can do besides, to end the sentence.
+    """
     classes = {mail.spam for mail in mails}
     missing = [name for name, spam in (("ham", False), ("spam", True)) if spam not in classes]
     if missing:
         raise DataError(
-            f"{where} holds no {' and no '.join(missing)}; a mailbox to learn from needs both. {ONE_LABEL}"
+            f"{where} holds no {' and no '.join(missing)}; a mailbox to learn from needs both. {ONE_LABEL}{otherwise}"
         )
 
 

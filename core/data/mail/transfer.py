@@ -83,7 +83,7 @@ def _decode_piece(piece: bytes) -> bytes:
 def _is_plain_line(line: bytes) -> bool:
     line = line.strip(WHITE)
     others = len(line.translate(None, BASE64))
-    return others > max(2, len(line) // 20) or (others > 0 and b" " in line)
+    return others > max(2, len(line) // 20) or 2 * others >= max(len(line), 1) or (others > 0 and b" " in line)
 
 
 def _base64_or_plain(content: bytes) -> bytes:
@@ -140,9 +140,10 @@ def decode_undeclared(content: bytes) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        # Cut at a limit within a letter, it is UTF-8 all the same.
-        if error.reason == "unexpected end of data" and len(content) - error.start < 4:
-            return content[: error.start].decode("utf-8-sig")
+        whole = content[: error.start]
+        # Cut within a letter, it is UTF-8 all the same, if other letters say so.
+        if len(content) - error.start < 4 and not whole.isascii():
+            return whole.decode("utf-8-sig")
         return content.decode("cp1252", "replace")
 
 
@@ -155,7 +156,7 @@ def known_charset(name: str) -> str | None:
         found = codecs.lookup(SPELT.get(name, name))
     except (LookupError, ValueError):
         return None
-    return None if found.name in NO_CHARSETS or not found._is_text_encoding else found.name
+    return None if found.name.replace("-", "_") in NO_CHARSETS or not found._is_text_encoding else found.name
 
 
 def without_byte_order_mark(content: bytes) -> bytes:
