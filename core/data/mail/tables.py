@@ -187,7 +187,7 @@ def _columns(sample: list[str], delimiter: str, own: str | None) -> Columns | No
     for classes in (CLASSES, NUMBERS):
         for column in range(width):
             fields = [row[column] if column < len(row) else "" for row in rows]
-            header = _class_of(fields[0], own, classes) is None
+            header = _class_of(fields[0], own, classes) is None or (own is not None and _names_columns(rows[0]))
             data = fields[header:]
             known = sum(_class_of(field, own, classes) is not None for field in data)
             if own is not None and not any(same_name(field, own) for field in data):
@@ -198,6 +198,10 @@ def _columns(sample: list[str], delimiter: str, own: str | None) -> Columns | No
             if data and known >= ENOUGH * len(data):
                 return _with_texts(Columns(delimiter, column, (), None, header, classes), rows, width)
     return None
+
+
+def _names_columns(row: list[str]) -> bool:
+    return any(TEXT_NAMES.fullmatch(field.strip()) for field in row)
 
 
 def _with_texts(columns: Columns, rows: list[list[str]], width: int) -> Columns | None:
