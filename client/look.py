@@ -15,11 +15,12 @@ from core.data.mail.kinds import Deleted, PassedOver
 from core.data.mail.progress import Progress
 from core.data.mail.reading import ONE_LABEL
 from core.data.mail.sources import NOTHING
-from core.data.text import distinct_words
+from core.data.text import STEM_LETTERS, distinct_words
 
 MOST_COUNTED = 200_000
 """Words that are counted at a time; beyond, those that were seen once are dropped."""
 STRONGEST = 10
+LEAST_WEIGHT = 0.1
 LONGEST_SHOWN = 300
 
 
@@ -47,11 +48,16 @@ class WordCounts:
         Args:
             spam: how many mails are spam.
             ham: how many are not.
+
+        Returns:
+            The best of each class, the best first.
         """
         if not spam or not ham:
             return []
         weights = {word: _weight(self.spam[word], spam, self.ham[word], ham) for word in {**self.spam, **self.ham}}
-        return sorted(weights.items(), key=lambda pair: (-abs(pair[1]), pair[0]))[: 2 * STRONGEST]
+        ranked = sorted(weights.items(), key=lambda pair: (-abs(pair[1]), pair[0]))
+        sides = ([pair for pair in ranked if sign * pair[1] > LEAST_WEIGHT][:STRONGEST] for sign in (1, -1))
+        return [pair for side in sides for pair in side]
 
 
 def _weight(in_spam: int, spam: int, in_ham: int, ham: int) -> float:
@@ -115,12 +121,17 @@ class Findings:
             missing = "spam" if not self.spam else "ham"
             return [f"there is no {missing} in it, and a mailbox to learn from needs both. {ONE_LABEL}"]
         words = self.words.strongest(self.spam, self.ham)
-        spam, ham = ([word for word, weight in words if (weight > 0) == side] for side in (True, False))
+        spam, ham = ([_begun(word) for word, weight in words if (weight > 0) == side] for side in (True, False))
         return [
             "words that would weigh most:",
-            f"  for spam: {' '.join(spam[:STRONGEST]) or '(none)'}",
-            f"  for ham: {' '.join(ham[:STRONGEST]) or '(none)'}",
+            f"  for spam: {' '.join(spam) or '(none)'}",
+            f"  for ham: {' '.join(ham) or '(none)'}",
         ]
+
+
+def _begun(stem: str) -> str:
+    """Show that of a longer word only the first letters count."""
+    return f"{stem}..." if len(stem) == STEM_LETTERS and stem.isalpha() else stem
 
 
 def _count(number: int, thing: str) -> str:

@@ -42,7 +42,8 @@ def read_data(task: Task, source: str, *, one_class: bool, spam_label: str | Non
     if reading.skipped:
         print(f"{reading.skipped} of {source} could not be read and are left out; the first: {reading.first_skipped}")
     if reading.deleted:
-        print(f"{reading.deleted} mails of {source} are deleted but still there, and are left out")
+        mails = f"{reading.deleted} mail{'s' * (reading.deleted != 1)}"
+        print(f"{mails} of {source} that its owner has deleted, still there, are left out")
     if not one_class:
         task.require(reading.examples, source)
     return task.prepare(reading.examples)

@@ -98,9 +98,8 @@ def test_words_weigh_by_how_often_and_how_unevenly_they_occur() -> None:
     for spam, text in ((True, "win now"), (True, "win it"), (True, "win"), (False, "lunch now"), (False, "it"), (False, "lunch")):
         counts.add(Mail(text, spam))
     weights = dict(counts.strongest(3, 3))
-    assert list(weights)[:2] == ["win", "lunch"]
+    assert list(weights) == ["win", "lunch"]
     assert weights["win"] > 0 > weights["lunch"]
-    assert weights["now"] == weights["it"] == 0
     assert counts.strongest(3, 0) == []
 
 
@@ -147,7 +146,7 @@ def test_a_large_mailbox_is_read_when_the_first_round_needs_it(
 
 def test_what_is_left_out_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     loader(SPAM, str(mailbox(tmp_path)))
-    assert "1 mails of" in capsys.readouterr().out
+    assert "1 mail of" in capsys.readouterr().out
 
 
 def test_one_class_is_refused_naming_the_path_unless_it_is_allowed(tmp_path: Path) -> None:

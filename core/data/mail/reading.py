@@ -94,7 +94,7 @@ class Opened:
                 f"{self.path} holds no mail that can be read; the first of {self.skipped} skipped: {self.first_skipped}"
             )
         if self.deleted:
-            return f"{self.path} holds {self.deleted} mails, and its owner has deleted all of them; none is left to learn from"
+            return f"{self.path} holds only mail that its owner has deleted ({self.deleted}); none is left to learn from"
         if self.passed_over or self.format == FOLDER:
             return f"{self.path} is not a mailbox in a format known here: {KNOWN_FORMATS}"
         return f"{self.path} is empty; expected mails in {KNOWN_FORMATS}"
