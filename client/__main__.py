@@ -7,6 +7,7 @@ python -m client classify --identity runs/federation/client-1 message.eml
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -66,7 +67,7 @@ def take_part(
     mail: Annotated[
         str | None,
         typer.Option(
-            help="An mbox file, a Maildir, a folder of mail, a CSV or TSV file, or `generated`; `look` says what is in it."
+            help="An mbox file, a Maildir, a folder of mail, CSV, TSV, or `generated`; `look` says what is in it."
         ),
     ] = None,
     spam_label: SpamLabel = None,
@@ -147,6 +148,8 @@ def look(
 ) -> None:
     """Say what is in a mailbox and how it would be read. Nothing is sent."""
     with sentences():
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # a mail has characters that a console has not
         found = look_at(path, spam_label, texts)
         print(found.as_json() if as_json else found.as_text())
 

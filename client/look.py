@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from math import log, sqrt
 
 from core.data.mail import Mail, Opened, open_mailbox
-from core.data.mail.kinds import Deleted, PassedOver
+from core.data.mail.kinds import NOTHING, Deleted, PassedOver
 from core.data.mail.progress import Progress
 from core.data.mail.reading import ONE_LABEL
-from core.data.mail.sources import NOTHING
 from core.data.text import STEM_LETTERS, distinct_words
 
 MOST_COUNTED = 200_000
@@ -95,7 +94,9 @@ class Findings:
             "skipped": opened.skipped,
             "first_skipped": opened.first_skipped,
             "passed_over": opened.passed_over,
-            "evidence": {name: {"spam": counts["spam"], "ham": counts["ham"]} for name, counts in self.evidence.items()},
+            "evidence": {
+                name: {"spam": counts["spam"], "ham": counts["ham"]} for name, counts in self.evidence.items()
+            },
             "words": {word: round(weight, 2) for word, weight in self.words.strongest(self.spam, self.ham)},
         }
         if self.texts:

@@ -1,4 +1,4 @@
-"""What a client trains on: read before it connects, or, if that takes long, once the aggregator knows that it is there."""
+"""What a client trains on: read before it connects, or, if that takes long, when the first round opens."""
 
 from __future__ import annotations
 

@@ -85,9 +85,7 @@ def _not_dealt_out(partition: str | None, why: str) -> None:
         raise SettingsError(f"--partition deals out one file; {why}")
 
 
-def _one_mailbox_each(
-    data: Path, paths: list[Path], clients: int | None, folder: Path, spam_label: str | None
-) -> Plan:
+def _one_mailbox_each(data: Path, paths: list[Path], clients: int | None, folder: Path, spam_label: str | None) -> Plan:
     if clients is not None and clients > len(paths):
         raise SettingsError(f"{clients} clients need {clients} mailboxes; there are {len(paths)}")
     chosen = paths[:clients]
@@ -97,16 +95,14 @@ def _one_mailbox_each(
     return _write(data, mailboxes, folder, sentence)
 
 
-def _dealt_out(
-    path: Path, clients: int, partition: str, seed: int, folder: Path, spam_label: str | None
-) -> Plan:
+def _dealt_out(path: Path, clients: int, partition: str, seed: int, folder: Path, spam_label: str | None) -> Plan:
     mails = read_mailbox(path, spam_label).mails
     require_both_classes(mails, path, otherwise="")
     train, held_out = split_held_out(mails, HELD_OUT)
     if len(train) < clients:
         raise DataError(
-            f"{path} holds {len(mails)} mails, of which {len(held_out)} are kept for the test; the other {len(train)} are "
-            f"too few for {clients} clients; give more mail, or fewer --clients"
+            f"{path} holds {len(mails)} mails, of which {len(held_out)} are kept for the test; the other "
+            f"{len(train)} are too few for {clients} clients; give more mail, or fewer --clients"
         )
     rng = np.random.default_rng([seed, clients])
     name, _, alpha = partition.partition(":")

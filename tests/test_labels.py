@@ -24,20 +24,114 @@ def verdict(tmp_path: Path, headers: str, name: str = "inbox.mbox", own: str | N
 # --- Names ---
 
 SPAM_NAMES = [
-    *("spam", "Spam.mbox", "SPAM", "Junk", "junk.mbox.gz", "Junk E-mail", "Junk-E-Mail.mbox", "Junk Email", "spam_2", "spam-2013"),
-    *("my-spam.mbox", "bob-spam", "Gmail Spam", "[Gmail].Spam", "INBOX.Junk", "spam-archive", "Spam (1).mbox", "20030228_spam"),
-    *("Bulk Mail", "Spamverdacht", "Unerwünscht", "Courrier indésirable", "Indésirables", "Pourriel", "Correo no deseado"),
-    *("Posta indesiderata", "Lixo Eletrônico", "Ongewenste e-mail", "Uønsket e-post", "Søppelpost", "Skräppost", "Roskaposti"),
-    *("Niechciane", "Nevyžádaná pošta", "Levélszemét", "Önemsiz E-posta", "İstenmeyen", "Спам", "Нежелательная почта", "Спам.mbox"),
-    *("Ανεπιθύμητα", "דואר זבל", "البريد العشوائي", "هرزنامه", "स्पैम", "จดหมายขยะ", "Thư rác", "迷惑メール", "垃圾邮件", "垃圾郵件", "스팸함"),
+    *(
+        "spam",
+        "Spam.mbox",
+        "SPAM",
+        "Junk",
+        "junk.mbox.gz",
+        "Junk E-mail",
+        "Junk-E-Mail.mbox",
+        "Junk Email",
+        "spam_2",
+        "spam-2013",
+    ),
+    *(
+        "my-spam.mbox",
+        "bob-spam",
+        "Gmail Spam",
+        "[Gmail].Spam",
+        "INBOX.Junk",
+        "spam-archive",
+        "Spam (1).mbox",
+        "20030228_spam",
+    ),
+    *(
+        "Bulk Mail",
+        "Spamverdacht",
+        "Unerwünscht",
+        "Courrier indésirable",
+        "Indésirables",
+        "Pourriel",
+        "Correo no deseado",
+    ),
+    *(
+        "Posta indesiderata",
+        "Lixo Eletrônico",
+        "Ongewenste e-mail",
+        "Uønsket e-post",
+        "Søppelpost",
+        "Skräppost",
+        "Roskaposti",
+    ),
+    *(
+        "Niechciane",
+        "Nevyžádaná pošta",
+        "Levélszemét",
+        "Önemsiz E-posta",
+        "İstenmeyen",
+        "Спам",
+        "Нежелательная почта",
+        "Спам.mbox",
+    ),
+    *(
+        "Ανεπιθύμητα",
+        "דואר זבל",
+        "البريد العشوائي",
+        "هرزنامه",
+        "स्पैम",
+        "จดหมายขยะ",
+        "Thư rác",
+        "迷惑メール",
+        "垃圾邮件",
+        "垃圾郵件",
+        "스팸함",
+    ),
     "SKRA\u0308PPOST",
 ]
 NO_OPINION = [
-    *("All mail Including Spam and Trash.mbox", "Not Spam.mbox", "ham-not-spam.mbox", "not-junk", "no-spam", "nospam", "Non-Spam"),
-    *("Kein Spam", "anti-spam", "Antispam", "spam-ham", "ham and spam", "Spam & ham", "Spam oder Ham", "Spam or not", "No more spam"),
-    *("Recipes, spam", "Spam recipes", "Spam filter", "Spam reports", "spamassassin-talk", "Junk drawer", "Hamburg", "Birmingham", "inbox"),
-    *("Alle E-Mails einschließlich Spam und Papierkorb.mbox", "Tous les messages, y compris ceux du dossier Spam et de la corbeille.mbox"),
-    *("Todo el correo, incluido Spam y Papelera.mbox", "Вся почта, включая Спам и Корзину.mbox", "without spam", "About spam", "Spamalot"),
+    *(
+        "All mail Including Spam and Trash.mbox",
+        "Not Spam.mbox",
+        "ham-not-spam.mbox",
+        "not-junk",
+        "no-spam",
+        "nospam",
+        "Non-Spam",
+    ),
+    *(
+        "Kein Spam",
+        "anti-spam",
+        "Antispam",
+        "spam-ham",
+        "ham and spam",
+        "Spam & ham",
+        "Spam oder Ham",
+        "Spam or not",
+        "No more spam",
+    ),
+    *(
+        "Recipes, spam",
+        "Spam recipes",
+        "Spam filter",
+        "Spam reports",
+        "spamassassin-talk",
+        "Junk drawer",
+        "Hamburg",
+        "Birmingham",
+        "inbox",
+    ),
+    *(
+        "Alle E-Mails einschließlich Spam und Papierkorb.mbox",
+        "Tous les messages, y compris ceux du dossier Spam et de la corbeille.mbox",
+    ),
+    *(
+        "Todo el correo, incluido Spam y Papelera.mbox",
+        "Вся почта, включая Спам и Корзину.mbox",
+        "without spam",
+        "About spam",
+        "Spamalot",
+    ),
     "すべてのメール（迷惑メールとゴミ箱のメールを含む）.mbox",
 ]
 
@@ -62,7 +156,9 @@ def test_a_name_of_ones_own_is_spam_in_its_spelling_and_no_other() -> None:
     assert class_in_name("Reklame und Rest", "reklame") is None
 
 
-@pytest.mark.parametrize("name", ["Trash", "Papierkorb", "Corbeille", "Deleted Items", "Корзина", "ゴミ箱", "Trash.mbox"])
+@pytest.mark.parametrize(
+    "name", ["Trash", "Papierkorb", "Corbeille", "Deleted Items", "Корзина", "ゴミ箱", "Trash.mbox"]
+)
 def test_folders_of_deleted_mail_are_known(name: str) -> None:
     assert names_trash(name)
     assert class_in_name(name) is None
@@ -70,7 +166,9 @@ def test_folders_of_deleted_mail_are_known(name: str) -> None:
 
 @pytest.mark.parametrize("name", NO_OPINION[:3])
 def test_under_a_name_without_opinion_labels_and_filters_decide(name: str, tmp_path: Path) -> None:
-    path = write_mbox(tmp_path / name, mail(), mail(headers="X-Gmail-Labels: Spam\n"), mail(headers="X-Spam-Flag: YES\n"))
+    path = write_mbox(
+        tmp_path / name, mail(), mail(headers="X-Gmail-Labels: Spam\n"), mail(headers="X-Spam-Flag: YES\n")
+    )
     assert verdicts(path) == [False, True, True]
 
 
@@ -94,7 +192,7 @@ def test_under_a_name_without_opinion_labels_and_filters_decide(name: str, tmp_p
         ("=?UTF-8?B?0KHQv9Cw0Lw=?=", True),
         ("=?UTF-8?Q?=D0=A1=D0=BF=D0?= =?UTF-8?Q?=B0=D0=BC?=", True),
         ("=?UTF-8?B?6L+35oOR44Oh44O844Or?=,=?UTF-8?B?5pyq6Kqt?=", True),
-        ("=?UTF-8?Q?\"Rezepte,_Spam\"?=", False),
+        ('=?UTF-8?Q?"Rezepte,_Spam"?=', False),
         ("Skräppost", True),
         ("Archive/Spam", True),
         ("Important,Opened", False),
@@ -113,7 +211,9 @@ def test_labels_are_split_at_commas_outside_quotes() -> None:
 
 
 def test_an_own_label_is_spam_and_is_never_a_word(tmp_path: Path) -> None:
-    path = write_mbox(tmp_path / "all.mbox", mail(headers="X-Gmail-Labels: Reklame,Inbox\n"), mail(headers="X-Gmail-Labels: Inbox\n"))
+    path = write_mbox(
+        tmp_path / "all.mbox", mail(headers="X-Gmail-Labels: Reklame,Inbox\n"), mail(headers="X-Gmail-Labels: Inbox\n")
+    )
     assert verdicts(path) == [False, False]
     assert verdicts(path, "reklame") == [True, False]
     assert all(found.text == "Subject: Lunch\nAt noon?\n" for found in read_mailbox(path, "reklame").mails)

@@ -95,7 +95,14 @@ def test_look_at_nothing_is_one_sentence(tmp_path: Path) -> None:
 
 def test_words_weigh_by_how_often_and_how_unevenly_they_occur() -> None:
     counts = WordCounts()
-    for spam, text in ((True, "win now"), (True, "win it"), (True, "win"), (False, "lunch now"), (False, "it"), (False, "lunch")):
+    for spam, text in (
+        (True, "win now"),
+        (True, "win it"),
+        (True, "win"),
+        (False, "lunch now"),
+        (False, "it"),
+        (False, "lunch"),
+    ):
         counts.add(Mail(text, spam))
     weights = dict(counts.strongest(3, 3))
     assert list(weights) == ["win", "lunch"]

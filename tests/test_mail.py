@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.data.mail import Mail, mailboxes_in, read_mailbox, require_both_classes, text_of_message, write_tsv
-from core.data.mail import sources
+from core.data.mail import Mail, mailboxes_in, read_mailbox, require_both_classes, sources, text_of_message, write_tsv
 from core.data.mail.html import html_to_text
 from core.data.mail.message import Message, text_of
 from core.data.text import words

@@ -44,7 +44,9 @@ def counts(path: Path) -> tuple[int, int, int, int]:
     ],
 )
 @pytest.mark.parametrize("place", ["cur", "new"])
-def test_a_file_in_a_maildir_that_is_no_mail_is_passed_over(place: str, name: str, content: bytes, tmp_path: Path) -> None:
+def test_a_file_in_a_maildir_that_is_no_mail_is_passed_over(
+    place: str, name: str, content: bytes, tmp_path: Path
+) -> None:
     path = make_maildir(tmp_path / "box", **{"cur_1:2,S": mail()})
     write_file(path / place / name, content)
     assert counts(path) == (1, 0, 0, 1)
@@ -62,7 +64,10 @@ def test_what_is_being_delivered_is_not_read(tmp_path: Path) -> None:
     assert counts(path) == (1, 0, 0, 1)
 
 
-@pytest.mark.parametrize("name", [".Spam", ".Junk", ".INBOX.Spam", ".Archive.Spam.2013", ".&BCEEPwQwBDw-", ".Skr&AOQ-ppost", "Spam", "old/Spam"])
+@pytest.mark.parametrize(
+    "name",
+    [".Spam", ".Junk", ".INBOX.Spam", ".Archive.Spam.2013", ".&BCEEPwQwBDw-", ".Skr&AOQ-ppost", "Spam", "old/Spam"],
+)
 def test_folders_in_a_maildir_are_read_and_named_spam_in_any_encoding(name: str, tmp_path: Path) -> None:
     path = make_maildir(tmp_path / "Maildir", **{"cur_1:2,S": mail()})
     make_maildir(path / name, **{"cur_2:2,S": mail()})
@@ -77,13 +82,17 @@ def test_the_trash_of_a_maildir_counts_as_deleted(tmp_path: Path) -> None:
 
 
 def test_small_letters_among_the_flags_are_keywords_of_dovecot(tmp_path: Path) -> None:
-    path = make_maildir(tmp_path / "box", **{"cur_1:2,Sa": mail(), "cur_2:2,b": mail(headers="X-Spam-Flag: YES\n"), "cur_3:2,S": mail()})
+    path = make_maildir(
+        tmp_path / "box", **{"cur_1:2,Sa": mail(), "cur_2:2,b": mail(headers="X-Spam-Flag: YES\n"), "cur_3:2,S": mail()}
+    )
     write_file(path / "dovecot-keywords", b"0 $Junk\n1 NonJunk\n")
     assert verdicts(path) == [True, False, False]
 
 
 def test_mails_of_a_maildir_may_be_packed(tmp_path: Path) -> None:
-    path = make_maildir(tmp_path / "box", **{"cur_1:2,S": gzip.compress(mail()), "cur_2:2,S": gzip.compress(mail() * 50)[:-9]})
+    path = make_maildir(
+        tmp_path / "box", **{"cur_1:2,S": gzip.compress(mail()), "cur_2:2,S": gzip.compress(mail() * 50)[:-9]}
+    )
     assert counts(path) == (1, 1, 0, 0)
 
 
@@ -145,7 +154,9 @@ def test_a_folder_of_thunderbird_is_one_mailbox_with_junk_and_trash(tmp_path: Pa
 
 
 def test_the_notes_of_a_mail_program_in_an_mbox_are_no_mail(tmp_path: Path) -> None:
-    notes = mail("This text is part of the internal format", "X-IMAP: 1 2\n", "DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA")
+    notes = mail(
+        "This text is part of the internal format", "X-IMAP: 1 2\n", "DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA"
+    )
     assert counts(write_mbox(tmp_path / "inbox", notes, mail())) == (1, 0, 0, 1)
 
 
@@ -154,7 +165,9 @@ def test_the_notes_of_a_mail_program_in_an_mbox_are_no_mail(tmp_path: Path) -> N
 
 def test_the_layout_of_spamassassins_collection(tmp_path: Path) -> None:
     digest = "7c53336b37003a9286aba55d2945844c"
-    sources = b"From ann@example.org Thu Aug 22 12:36:23 2002\n" + mail("one\n\nFrom x Thu Aug 22 12:36:23 2002\nSubject: quoted\n\ntwo")
+    sources = b"From ann@example.org Thu Aug 22 12:36:23 2002\n" + mail(
+        "one\n\nFrom x Thu Aug 22 12:36:23 2002\nSubject: quoted\n\ntwo"
+    )
     for number, name in enumerate(("easy_ham", "easy_ham_2", "hard_ham", "spam", "spam_2")):
         write_file(tmp_path / name / f"0000{number}.{digest}", sources)
         write_file(tmp_path / name / "cmds", b"mv 1 00001.7c53336b37003a9286aba55d2945844c\n")

@@ -25,7 +25,9 @@ def repeated(start: bytes, unit: bytes) -> Callable[[int], bytes]:
 
 
 def nested(size: int) -> bytes:
-    levels = (b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (number, number) for number in range(size // 60))
+    levels = (
+        b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (number, number) for number in range(size // 60)
+    )
     return HEAD + b"".join(levels) + b"Content-Type: text/plain\n\nhello\n"
 
 

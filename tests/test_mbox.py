@@ -145,7 +145,9 @@ def test_one_mark_of_quoting_is_taken_away_and_what_people_quote_stays(tmp_path:
 def test_separators_are_found_wherever_pieces_of_the_file_end() -> None:
     for size in (CHUNK - LOOK_AHEAD - 40, CHUNK - 40, CHUNK - 3, CHUNK, CHUNK + 1, 3 * CHUNK):
         first = mail("x" * 70 + "\n" + "y" * (size - 200))
-        mails = list(split_mbox(io.BytesIO(SEPARATOR + first + b"\n" + SEPARATOR + mail() + b"\n" + SEPARATOR + mail())))
+        mails = list(
+            split_mbox(io.BytesIO(SEPARATOR + first + b"\n" + SEPARATOR + mail() + b"\n" + SEPARATOR + mail()))
+        )
         assert [bytes(source) for source in mails] == [first, mail(), mail()]
 
 

@@ -43,7 +43,7 @@ BROKEN = "no colon here at all"
         "SUBJECT: hi\nx-spam-flag: YES",
         "Subject: hi\nCc: x@y.example,\nMessage-ID: <[b378...@h]>\nContent-Type: text/plain; name*",
         "Subject: hi\nX-Spam-Flag: YES\nContent-Type: ;;;===",
-        "Subject: hi\nX-Spam-Flag: YES\nContent-Type: text/plain; charset=\"unclosed",
+        'Subject: hi\nX-Spam-Flag: YES\nContent-Type: text/plain; charset="unclosed',
         "Subject: hi\nX-Spam-Flag: YES\nContent-Transfer-Encoding: 8-bit",
     ],
 )
@@ -54,7 +54,9 @@ def test_no_header_is_a_word_of_the_text_but_the_subject(head: str) -> None:
 
 
 def test_text_right_below_the_headers_without_an_empty_line_is_the_body() -> None:
-    assert words(text_of_message(b"From: a@b.example\nSubject: hi\nbuy this\nand that\n")) == words("Subject: hi buy this and that")
+    assert words(text_of_message(b"From: a@b.example\nSubject: hi\nbuy this\nand that\n")) == words(
+        "Subject: hi buy this and that"
+    )
     assert words(text_of_message(b"From: a@b.example\nSubject: hi\nbuy\n")) == words("Subject: hi buy")
     two = b"From: a@b.example\nSubject: hi\nDear all,\nhow are you\n\nAnn\n"
     assert words(text_of_message(two)) == words("Subject: hi Dear all, how are you Ann")
@@ -86,7 +88,9 @@ def test_raw_bytes_in_a_subject_are_utf8_or_else_windows_1252() -> None:
         assert text_of_message(mail().replace(b"Lunch", raw)) == "Subject: café\nAt noon?\n"
 
 
-@pytest.mark.parametrize("start", [b"\xef\xbb\xbf", b"\n", b"\r\n\r\n", b"From x Thu Jan  1 00:00:00 2026\n", b">From x\n"])
+@pytest.mark.parametrize(
+    "start", [b"\xef\xbb\xbf", b"\n", b"\r\n\r\n", b"From x Thu Jan  1 00:00:00 2026\n", b">From x\n"]
+)
 def test_what_stands_before_the_headers_does_not_hide_them(start: bytes) -> None:
     assert text_of_message(start + mail()) == "Subject: Lunch\nAt noon?\n"
 
@@ -99,7 +103,14 @@ def test_a_mail_saved_as_utf16_or_utf32_is_read_by_its_mark(encoding: str) -> No
 
 @pytest.mark.parametrize(
     "text",
-    ["Subject: farm\nhello: there", "From: me, I think\nhello", "Date: 5 May\nhello", "To: all\n\nhello", "http://x: y", "From Monday on\nhello"],
+    [
+        "Subject: farm\nhello: there",
+        "From: me, I think\nhello",
+        "Date: 5 May\nhello",
+        "To: all\n\nhello",
+        "http://x: y",
+        "From Monday on\nhello",
+    ],
 )
 def test_text_that_only_looks_a_little_like_headers_is_text(text: str) -> None:
     assert text_of_message(text) == text
@@ -116,12 +127,23 @@ TEXT = "Größe und mehr"
 
 
 def encoded(transfer: str, content: bytes, charset: str = "utf-8") -> bytes:
-    head = mail("", f"Content-Type: text/plain; charset={charset}\nContent-Transfer-Encoding: {transfer}\n").rstrip(b"\n")
+    head = mail("", f"Content-Type: text/plain; charset={charset}\nContent-Transfer-Encoding: {transfer}\n").rstrip(
+        b"\n"
+    )
     return head + b"\n\n" + content
 
 
 @pytest.mark.parametrize("transfer", ["base64", "BASE64", " base64 ", "base-64", "base64;", '"base64"', "B"])
-@pytest.mark.parametrize("cut", [lambda b: b, lambda b: b.rstrip(b"="), lambda b: b[:6] + b"\n" + b[6:], lambda b: b[:8] + b" " + b[8:], lambda b: b[:8] + b"!" + b[8:]])
+@pytest.mark.parametrize(
+    "cut",
+    [
+        lambda b: b,
+        lambda b: b.rstrip(b"="),
+        lambda b: b[:6] + b"\n" + b[6:],
+        lambda b: b[:8] + b" " + b[8:],
+        lambda b: b[:8] + b"!" + b[8:],
+    ],
+)
 def test_base64_is_decoded_however_it_is_named_and_broken(transfer: str, cut: object) -> None:
     assert body_words(encoded(transfer, cut(base64.b64encode(TEXT.encode())))) == words(TEXT)  # type: ignore[operator]
 
@@ -133,7 +155,9 @@ def test_quoted_printable_is_decoded_however_it_is_named(transfer: str) -> None:
 
 @pytest.mark.parametrize("transfer", ["base64", "7bit", "8-bit", "none", "utf-8", "x-uuencode", ""])
 def test_plain_text_that_is_declared_as_encoded_stays_as_it_is(transfer: str) -> None:
-    assert body_words(encoded(transfer, b"plain words here, and more of them")) == words("plain words here, and more of them")
+    assert body_words(encoded(transfer, b"plain words here, and more of them")) == words(
+        "plain words here, and more of them"
+    )
     assert body_words(encoded(transfer, b"plain words here")) == words("plain words here")
 
 
@@ -187,7 +211,11 @@ def test_character_sets_declared_rightly_wrongly_or_not_at_all(charset: str, con
     ],
 )
 def test_a_multipart_without_parts_is_text(content_type: str) -> None:
-    assert body_words(mail("plain words here", f"MIME-Version: 1.0\nContent-Type: {content_type}\n")) == ["plain", "words", "here"]
+    assert body_words(mail("plain words here", f"MIME-Version: 1.0\nContent-Type: {content_type}\n")) == [
+        "plain",
+        "words",
+        "here",
+    ]
 
 
 def test_a_multipart_without_parts_is_decoded_as_it_says() -> None:
@@ -198,17 +226,32 @@ def test_a_multipart_without_parts_is_decoded_as_it_says() -> None:
 
 @pytest.mark.parametrize("declared", ["boundary=other", "", "boundary=X"])
 def test_parts_are_found_where_the_boundary_declared_is_not_theirs(declared: str) -> None:
-    raw = multipart("alternative", PLAIN + "plain words", HTML + "<p>plain <b>words</b></p>").replace(b'boundary="x"', declared.encode())
+    raw = multipart("alternative", PLAIN + "plain words", HTML + "<p>plain <b>words</b></p>").replace(
+        b'boundary="x"', declared.encode()
+    )
     found = body_words(raw)
     assert found[:2] == ["plain", "words"]
     assert not {"content", "html", "x", "<"} & set(found)
 
 
 def test_parts_without_headers_are_found_by_the_line_that_closes_them() -> None:
-    assert body_words(mail("--y\n\nplain words\n--y--", "Content-Type: multipart/mixed; boundary=x\n")) == ["plain", "words"]
+    assert body_words(mail("--y\n\nplain words\n--y--", "Content-Type: multipart/mixed; boundary=x\n")) == [
+        "plain",
+        "words",
+    ]
 
 
-@pytest.mark.parametrize("body", ["--x\nplain words", "--x\nplain words\n--x--", "--x\n\nplain words", "--x--\nplain words", "plain words\n--x--", "plain words\n--x\n\n--x--"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "--x\nplain words",
+        "--x\nplain words\n--x--",
+        "--x\n\nplain words",
+        "--x--\nplain words",
+        "plain words\n--x--",
+        "plain words\n--x\n\n--x--",
+    ],
+)
 def test_text_is_found_between_before_and_without_boundaries(body: str) -> None:
     found = body_words(mail(body, "Content-Type: multipart/mixed; boundary=x\n"))
     assert [word for word in found if word.isalpha() and word != "x"] == ["plain", "words"]
@@ -225,25 +268,49 @@ def test_an_attachment_that_is_the_only_text_is_read(kind: str) -> None:
     disposition = "Content-Disposition: attachment\n"
     assert body_words(mail("free casino", f"Content-Type: {kind}\n{disposition}")) == ["free", "casino"]
     picture = "Content-Type: image/png\n\nxxxx"
-    assert body_words(multipart("mixed", picture, f"Content-Type: {kind}\n{disposition}\nfree casino")) == ["free", "casino"]
-    assert body_words(multipart("mixed", PLAIN + "\u200b \n", f"Content-Type: {kind}\n{disposition}\nfree casino")) == ["free", "casino"]
+    assert body_words(multipart("mixed", picture, f"Content-Type: {kind}\n{disposition}\nfree casino")) == [
+        "free",
+        "casino",
+    ]
+    assert body_words(multipart("mixed", PLAIN + "\u200b \n", f"Content-Type: {kind}\n{disposition}\nfree casino")) == [
+        "free",
+        "casino",
+    ]
 
 
 @pytest.mark.parametrize(
     "plain",
-    ["", " \n", "\u200b", "\u00a0", "Your client cannot show HTML", "Dieses Programm kann kein HTML anzeigen", "See http://example.org/?id=1", "-"],
+    [
+        "",
+        " \n",
+        "\u200b",
+        "\u00a0",
+        "Your client cannot show HTML",
+        "Dieses Programm kann kein HTML anzeigen",
+        "See http://example.org/?id=1",
+        "-",
+    ],
 )
 @pytest.mark.parametrize("kind", ["alternative", "mixed", "related"])
 def test_the_html_counts_where_the_plain_part_says_nothing_of_it(plain: str, kind: str) -> None:
-    assert {"free", "casino", "money"} <= set(body_words(multipart(kind, PLAIN + plain, HTML + "<p>free casino money</p>")))
+    assert {"free", "casino", "money"} <= set(
+        body_words(multipart(kind, PLAIN + plain, HTML + "<p>free casino money</p>"))
+    )
 
 
 def test_a_plain_part_that_says_what_the_html_says_is_enough() -> None:
-    assert body_words(multipart("alternative", PLAIN + "plain words", HTML + "<p>plain <i>words</i></p>")) == ["plain", "words"]
+    assert body_words(multipart("alternative", PLAIN + "plain words", HTML + "<p>plain <i>words</i></p>")) == [
+        "plain",
+        "words",
+    ]
 
 
 def test_html_in_related_parts_and_alternatives_within_mixed_are_read_once() -> None:
-    inner = 'Content-Type: multipart/related; boundary="z"\n\n--z\n' + HTML + "<p>plain words\n--z\nContent-Type: image/png\n\nabc\n--z--"
+    inner = (
+        'Content-Type: multipart/related; boundary="z"\n\n--z\n'
+        + HTML
+        + "<p>plain words\n--z\nContent-Type: image/png\n\nabc\n--z--"
+    )
     both = f'Content-Type: multipart/alternative; boundary="y"\n\n--y\n{PLAIN}plain words\n--y\n{inner}\n--y--'
     assert body_words(multipart("mixed", both, PLAIN + "footer")) == ["plain", "words", "footer"]
 
@@ -257,7 +324,9 @@ def test_a_forwarded_mail_is_read_with_its_subject_and_without_its_headers() -> 
 
 def test_a_forwarded_mail_in_base64_is_decoded() -> None:
     inner = base64.encodebytes(mail("inner words", subject="Inside")).decode()
-    raw = multipart("mixed", PLAIN + "see below", f"Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\n{inner}")
+    raw = multipart(
+        "mixed", PLAIN + "see below", f"Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\n{inner}"
+    )
     assert body_words(raw) == words("see below Subject: Inside inner words")
 
 
@@ -274,7 +343,12 @@ def test_parts_as_deep_as_they_come_are_read() -> None:
 
 @pytest.mark.parametrize(
     "head",
-    ["Content-Type: text/calendar\n\n", "Content-Type: text/rfc822-headers\n\n", "Content-Type: application/pdf\n\n", "Content-Type: message/delivery-status\n\n"],
+    [
+        "Content-Type: text/calendar\n\n",
+        "Content-Type: text/rfc822-headers\n\n",
+        "Content-Type: application/pdf\n\n",
+        "Content-Type: message/delivery-status\n\n",
+    ],
 )
 def test_what_is_no_text_for_people_is_left_out(head: str) -> None:
     assert body_words(multipart("mixed", PLAIN + "hello", head + "BEGIN:VCALENDAR")) == ["hello"]

@@ -34,7 +34,8 @@ def test_the_strongest_words_come_first_as_they_are_spelt() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "word"), [(b"\x89PNG\0\1", "not text"), (2 * b"From - Sat Apr  6 20:13:31 2013\nSubject: a\n\nhello\n\n", "2 messages")]
+    ("content", "word"),
+    [(b"\x89PNG\0\1", "not text"), (2 * b"From - Sat Apr  6 20:13:31 2013\nSubject: a\n\nhello\n\n", "2 messages")],
 )
 def test_what_is_not_one_text_message_is_one_sentence(content: bytes, word: str) -> None:
     with pytest.raises(DataError, match=word):

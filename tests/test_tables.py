@@ -54,7 +54,10 @@ def test_a_subject_and_what_goes_on_in_columns_without_a_name_belong_to_the_text
         Mail("Subject: lunch\nnoon?", False),
     ]
     table = "v1,v2,,,\nham,one,two,,\nspam,three,,,\n"
-    assert [found.text for found in read_mailbox(write_file(tmp_path / "sms.csv", table.encode())).mails] == ["one two", "three"]
+    assert [found.text for found in read_mailbox(write_file(tmp_path / "sms.csv", table.encode())).mails] == [
+        "one two",
+        "three",
+    ]
 
 
 def test_a_text_of_several_lines_and_a_label_in_it_are_one_text(tmp_path: Path) -> None:
@@ -90,4 +93,7 @@ def test_an_own_label_is_spam_in_a_column_and_in_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 def test_lines_of_label_and_text_are_read_by_their_mark(encoding: str, tmp_path: Path) -> None:
     content = "ham\tcafé at 5\nspam\tWIN a prize\n".encode(encoding)
-    assert read_mailbox(write_file(tmp_path / "box", content)).mails == [Mail("café at 5", False), Mail("WIN a prize", True)]
+    assert read_mailbox(write_file(tmp_path / "box", content)).mails == [
+        Mail("café at 5", False),
+        Mail("WIN a prize", True),
+    ]

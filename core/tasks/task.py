@@ -141,9 +141,7 @@ class Task:
             raise SettingsError(f"--spam-label is {spam_label!r}, and the task {self.name} has no spam; leave it out")
         return self.read(Path(source), spam_label)
 
-    def load_test(
-        self, source: str, seed: int, clients: int | None, spam_label: str | None = None
-    ) -> Dataset:
+    def load_test(self, source: str, seed: int, clients: int | None, spam_label: str | None = None) -> Dataset:
         """Prepare examples to judge a model by: read from the path `source`, or made up where it is `generated`.
 
         Args:

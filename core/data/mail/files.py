@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.data.mail.kinds import Found, Mail, PassedOver, Skipped
+from core.data.mail.kinds import NAME_OF_FILE, Found, Mail, PassedOver, Skipped
 from core.data.mail.labels import Opinion
+from core.data.mail.lines import read_tsv, starts_as_tsv
 from core.data.mail.mbox import read_mbox_file, starts_as_mbox
-from core.data.mail.message import is_message, parse
+from core.data.mail.message import is_message
 from core.data.mail.packed import TROUBLE, open_unpacked, plain_name, read_start
 from core.data.mail.sources import Context, entry_of, entry_of_file
-from core.data.mail.tables import NAME_OF_FILE, csv_columns, read_csv, read_tsv, starts_as_tsv
+from core.data.mail.tables import csv_columns, read_csv
 from core.data.mail.transfer import without_byte_order_mark
 
 SNIFFED = 1 << 16
@@ -64,7 +65,7 @@ def format_of(path: Path, own_label: str | None = None) -> Format | None:
         return Format(EMLX, read_emlx)
     if suffix in MAIL_ENDINGS and is_message(plain, least=1):
         return Format(EML, read_single)
-    if is_mbox(plain) or (suffix in MBOX_ENDINGS and (not start or is_message(plain, least=1))):
+    if is_mbox(plain) or (suffix in MBOX_ENDINGS and (starts_as_mbox(plain) or is_message(plain, least=1))):
         return Format(EML, read_single) if ONE_MAIL.search(name) else Format(MBOX, read_mbox)
     if is_message(plain):
         return Format(EML, read_single)
@@ -153,7 +154,7 @@ def _counted(entries: Found, context: Context) -> Found:
 
 
 def read_text(path: Path, where: str, context: Context, spam: bool) -> Found:
-    """Read a file of a collection that is one mail: a text, or a mail with its headers; anything else is passed over."""
+    """Read a file of a collection that is one mail, with headers or as text only; anything else is passed over."""
     try:
         with open_unpacked(path) as file:
             content = without_byte_order_mark(file.read())
@@ -170,8 +171,3 @@ def read_text(path: Path, where: str, context: Context, spam: bool) -> Found:
         yield Mail(content.decode("utf-8", "replace"), spam, NAME_OF_FILE)
     else:
         yield PassedOver(f"{where}: empty")
-
-
-def starts_as_headers(content: bytes) -> bool:
-    """Tell whether a content begins with any header at all."""
-    return parse(content).headers.lines > 0

@@ -1,4 +1,4 @@
-"""Folders of mail: with a part for each class, with mailboxes of a mail program, with single mails, and all of them mixed."""
+"""Folders of mail: with a part for each class, with mailboxes of a program, with single mails, and all that mixed."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 from core.data.mail.files import EML, EMLX, MBOX, ONE_MAIL, Format, format_of, read_text
 from core.data.mail.kinds import Deleted, Found, Mail, PassedOver, Skipped
+from core.data.mail.lines import read_lines
 from core.data.mail.maildir import BESIDE, class_of_folder, folder_name, is_maildir, read_maildir
 from core.data.mail.names import class_in_name, names_trash, negates
 from core.data.mail.packed import TROUBLE, plain_name
 from core.data.mail.sources import Context
-from core.data.mail.tables import read_lines
 
 # What programs and people leave in folders of mail that is no example of it.
 NO_EXAMPLE = re.compile(
@@ -45,7 +45,7 @@ def _may_be_part(part: Path) -> bool:
 
 
 def has_both_parts(path: Path, own_label: str | None = None) -> bool:
-    """Tell whether a folder is one mailbox because it has parts of both classes, or parts of classes and nothing else."""
+    """Tell whether a folder is one mailbox: with parts of both classes, or with such parts and no other mailbox."""
     parts = class_parts(path, own_label)
     if not parts:
         return False

@@ -10,7 +10,7 @@ import re
 from collections.abc import Container
 from dataclasses import dataclass, field
 
-from core.data.mail.transfer import decode_base64, decode_charset, decode_undeclared, known_charset
+from core.data.mail.transfer import decode_base64, decode_charset, decode_undeclared
 
 NAME = re.compile(rb"([!-9;-~]{1,200})[ \t]*:")
 # Letters of one word of a text can be cut apart between two encoded words, so neighbours are decoded together.
@@ -175,15 +175,10 @@ def _parameter_value(rest: str) -> tuple[str, str]:
     if not rest.startswith('"'):
         text, _, after = rest.partition(";")
         return text.strip(), after
-    text, place = [], 1
+    letters: list[str] = []
+    place = 1
     while place < len(rest) and rest[place] != '"':
         place += rest[place] == "\\"
-        text.append(rest[place : place + 1])
+        letters.append(rest[place : place + 1])
         place += 1
-    return "".join(text), rest[place + 1 :]
-
-
-def charset_of(parameters: dict[str, str]) -> str | None:
-    """Return the character set among the parameters of a Content-Type, if it is one that is known."""
-    charset = parameters.get("charset")
-    return None if charset is None else known_charset(charset)
+    return "".join(letters), rest[place + 1 :]

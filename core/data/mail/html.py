@@ -25,7 +25,9 @@ TAG_STEP = re.compile(r""">|=\s*(["'])""")
 END_OF_HIDDEN = {tag: re.compile(rf"</{tag}(?=[\s/>])", re.IGNORECASE) for tag in HIDDEN}
 # A number of more digits is no character, and `html.unescape` refuses thousands of them.
 ENTITY = re.compile(r"&(?:#[0-9]{1,8}(?![0-9])|#[xX][0-9a-fA-F]{1,8}(?![0-9a-fA-F])|[a-zA-Z][a-zA-Z0-9]{1,31});?")
-LOOKS_LIKE_HTML = re.compile(r"\s*(?:<!--.{0,200}?-->\s*)?<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
+LOOKS_LIKE_HTML = re.compile(
+    r"\s*(?:<!--.{0,200}?-->\s*)?<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL
+)
 
 
 def html_to_text(source: str) -> str:

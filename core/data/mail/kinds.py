@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+# What can say that a mail is spam, besides headers.
+LABEL_IN_LINE = "the label in its line"
+LABEL_IN_COLUMN = "the label in its row"
+NAME_OF_FILE = "the name of its folder or file"
+NOTHING = "nothing says so (taken for ham)"
+
 
 @dataclass(frozen=True, slots=True)
 class Mail:

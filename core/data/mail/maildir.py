@@ -116,4 +116,8 @@ def _keywords_of(path: Path) -> dict[str, str]:
     except OSError:
         return {}
     pairs = (line.split(maxsplit=1) for line in lines[:26])
-    return {chr(ord("a") + int(pair[0])): pair[1] for pair in pairs if len(pair) == 2 and re.fullmatch("[0-9]|1[0-9]|2[0-5]", pair[0])}
+    return {
+        chr(ord("a") + int(pair[0])): pair[1]
+        for pair in pairs
+        if len(pair) == 2 and re.fullmatch("[0-9]|1[0-9]|2[0-5]", pair[0])
+    }

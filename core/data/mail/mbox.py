@@ -22,14 +22,23 @@ Lines may end in LF, CR LF, or CR alone.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Protocol
 
 from core.data.mail.headers import NAME
 from core.data.mail.message import POSSIBLE_HEADERS, SURE_HEADERS
-from core.data.mail.packed import open_unpacked
+from core.data.mail.packed import open_unpacked, read_start
+from core.data.mail.transfer import encoding_by_mark
+
+
+class Readable(Protocol):
+    """A file to read bytes from."""
+
+    def read(self, size: int, /) -> bytes: ...
+
 
 CHUNK = 1 << 20
 LOOK_AHEAD = 8192
@@ -102,7 +111,7 @@ def _headers_of_mail(text: bytes) -> int:
     return known
 
 
-def split_mbox(file: BinaryIO, progress: Callable[[int], None] = lambda _: None) -> Iterator[bytearray]:
+def split_mbox(file: Readable, progress: Callable[[int], None] = lambda _: None) -> Iterator[bytearray]:
     """Yield the source of each mail of an mbox file, without the separator; no more than one of them is held.
 
     Args:
@@ -117,12 +126,14 @@ def split_mbox(file: BinaryIO, progress: Callable[[int], None] = lambda _: None)
 
 
 def read_mbox_file(path: Path, progress: Callable[[int], None] = lambda _: None) -> Iterator[bytearray]:
-    """Yield the source of each mail of an mbox file, packed or not."""
+    """Yield the source of each mail of an mbox file, packed or not, in UTF-16 if its byte-order mark says so."""
+    encoding = encoding_by_mark(read_start(path, 4))
     with open_unpacked(path) as file:
-        yield from split_mbox(file, progress)
+        recoded = file if encoding is None else codecs.EncodedFile(file, "utf-8", encoding, "replace")
+        yield from split_mbox(recoded, progress)
 
 
-def _unix_lines(file: BinaryIO) -> Iterator[bytes]:
+def _unix_lines(file: Readable) -> Iterator[bytes]:
     """Yield a file by chunks, with LF for whatever ends its lines; CR alone does where there is no LF at all."""
     held, only_cr = b"", None
     while chunk := file.read(CHUNK):
@@ -166,11 +177,13 @@ class _Splitter:
         return self._held.find(b"\nFrom", max(self._looked - 1, 0)) + 1 or -1
 
     def _separates(self, start: int) -> bool:
-        if self._held[start + 4 : start + 5] not in (b" ", b"\r", b"\n"):
+        if bytes(self._held[start + 4 : start + 5]) not in (b" ", b"\r", b"\n"):
             return False
         if not self._begun and not self._held[:start].strip():
             return True
-        return is_separator(self._held, start, after_empty=start == 0 or self._held[max(0, start - 2) : start] == b"\n\n")
+        return is_separator(
+            self._held, start, after_empty=start == 0 or self._held[max(0, start - 2) : start] == b"\n\n"
+        )
 
     def _cut(self, start: int) -> Iterator[bytearray]:
         end = self._held.find(b"\n", start) + 1 or len(self._held)

@@ -119,8 +119,10 @@ def text_of(message: Message, nested: int = 0) -> str:
 
 def _body(message: Message, nested: int) -> str:
     parts = parts_of(message.source, message.headers)
-    shown = [part for part in parts if not part.attached and part.kind is not Kind.OUTSIDE]
-    attached = [part for part in parts if part.attached]
+    # One of the forms of a text is no attachment, whatever it is marked as.
+    inside = [part for part in parts if part.kind is not Kind.OUTSIDE]
+    attached = [part for part in inside if part.attached and not part.group]
+    shown = [part for part in inside if not part.attached or part.group]
     outside = [part for part in parts if part.kind is Kind.OUTSIDE]
     # A mail whose only text is an attachment, or stands before the first part, is read there.
     for chosen in (shown, attached, outside):

@@ -6,10 +6,15 @@ import bz2
 import gzip
 import lzma
 import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, Literal, cast
 
-PACKED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+PACKED: dict[bytes, Callable[[Path, Literal["rb"]], object]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+}
 PACKED_ENDINGS = (".gz", ".bz2", ".xz")
 TROUBLE = (OSError, EOFError, zlib.error, lzma.LZMAError)
 """What reading a file can raise: that it cannot be read, is damaged, or is cut short."""

@@ -17,7 +17,9 @@ DELIMITER_LINE = re.compile(rb"\n--([^\n]{0,1000})")
 FIRST_PART = re.compile(rb"\n--([^\n]{1,1000})\n(?=Content-[\w-]+:)", re.IGNORECASE)
 CLOSED_PART = re.compile(rb"\n--([^\s-][^\n]{0,1000})\n")
 HTML_TYPES = frozenset(("html", "x-html", "xhtml", "enriched", "richtext", "htm"))
-NO_TEXT = frozenset(("calendar", "vcard", "x-vcard", "directory", "css", "xml", "rfc822-headers", "x-amp-html", "javascript"))
+NO_TEXT = frozenset(
+    ("calendar", "vcard", "x-vcard", "directory", "css", "xml", "rfc822-headers", "x-amp-html", "javascript")
+)
 MOST_PARTS = 10_000
 MOST_GUESSES = 3
 

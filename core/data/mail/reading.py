@@ -86,7 +86,8 @@ class Opened:
         self.deleted += isinstance(entry, Deleted)
         self.passed_over += isinstance(entry, PassedOver)
         if not isinstance(entry, Mail):
-            self.first.setdefault(type(entry), entry.reason)
+            # The name of a file can have bytes that are no character, which nothing can print.
+            self.first.setdefault(type(entry), entry.reason.encode("utf-8", "backslashreplace").decode())
 
     def _nothing(self) -> str:
         if self.skipped:
@@ -94,7 +95,9 @@ class Opened:
                 f"{self.path} holds no mail that can be read; the first of {self.skipped} skipped: {self.first_skipped}"
             )
         if self.deleted:
-            return f"{self.path} holds only mail that its owner has deleted ({self.deleted}); none is left to learn from"
+            return (
+                f"{self.path} holds only mail that its owner has deleted ({self.deleted}); none is left to learn from"
+            )
         if self.passed_over or self.format == FOLDER:
             return f"{self.path} is not a mailbox in a format known here: {KNOWN_FORMATS}"
         return f"{self.path} is empty; expected mails in {KNOWN_FORMATS}"

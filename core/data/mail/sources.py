@@ -6,14 +6,12 @@ import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from core.data.mail.kinds import Deleted, Entry, Mail, PassedOver, Skipped
+from core.data.mail.kinds import NAME_OF_FILE, NOTHING, Deleted, Entry, Mail, PassedOver, Skipped
 from core.data.mail.labels import Opinion, deletion, opinion_of_filter, opinion_of_labels
 from core.data.mail.message import Message, parse, text_of
 from core.data.mail.packed import TROUBLE, open_unpacked
 from core.data.mail.progress import Progress, Silence
-from core.data.mail.tables import NAME_OF_FILE
 
-NOTHING = "nothing says so (taken for ham)"
 # Whatever the reading of one mail trips over is that mail's fault, and ends the reading of no other.
 FAULTS = (LookupError, ValueError, TypeError, AttributeError, AssertionError, OverflowError, RecursionError)
 # The first "mail" of an mbox of pine or dovecot, which keeps the numbers of the folder.

@@ -1,134 +1,21 @@
-"""Files with a mail a line or a row: `label<TAB>text`, CSV in the forms that collections are published in, and texts."""
+"""CSV files with a mail a row, in the forms that collections are published in and spreadsheets write."""
 
 from __future__ import annotations
 
 import codecs
 import csv
-import io
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
-from core.data.mail.kinds import Found, Mail, Skipped
+from core.data.mail.kinds import LABEL_IN_COLUMN, Found, Mail, Skipped
+from core.data.mail.lines import CLASSES, class_of, decoded_lines, encoding_of
 from core.data.mail.names import same_name
 from core.data.mail.packed import open_unpacked, read_start
-from core.data.mail.transfer import BYTE_ORDER_MARKS
 from core.errors import DataError
 
-LABEL_IN_LINE = "the label in its line"
-LABEL_IN_COLUMN = "the label in its row"
-NAME_OF_FILE = "the name of its folder or file"
-
-CLASSES = {
-    "ham": False,
-    "spam": True,
-    "junk": True,
-    "not spam": False,
-    "notspam": False,
-    "not-spam": False,
-    "not_spam": False,
-    "non-spam": False,
-    "nonspam": False,
-    "no spam": False,
-    "legitimate": False,
-    "legit": False,
-}
-ONE_WORD = re.compile(r"[^\W\d][\w-]{0,39}")
 NUMBERS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True, "no": False, "yes": True}
-
-
-def _class_of(field: str, own: str | None, names: dict[str, bool] = CLASSES) -> bool | None:
-    """Return what a label says. Where spam has a label of its owner's own, every other word is that of ham."""
-    if own is not None and same_name(field, own):
-        return True
-    spam = names.get(field.strip().lower())
-    return False if spam is None and own is not None and ONE_WORD.fullmatch(field.strip()) else spam
-
-
-# --- Text of any encoding ---
-
-
-def encoding_of(start: bytes) -> str | None:
-    """Return the encoding that a byte-order mark or the NUL bytes of UTF-16 give away; None if nothing does."""
-    for mark, name in BYTE_ORDER_MARKS:
-        if start.startswith(mark):
-            return "utf-8-sig" if name == "utf-8" else name.rsplit("-", 1)[0]
-    even, odd = start[::2].count(0), start[1::2].count(0)
-    if 4 * odd > len(start[1::2]) and even * 10 < odd:
-        return "utf-16-le"
-    if 4 * even > len(start[::2]) and odd * 10 < even:
-        return "utf-16-be"
-    return None
-
-
-def _lines(path: Path, encoding: str, errors: str = "replace") -> Iterator[str]:
-    with open_unpacked(path) as file, io.TextIOWrapper(file, encoding, errors, newline="") as text:
-        yield from text
-
-
-def _unless_utf8(path: Path, otherwise: str) -> str:
-    """Return UTF-8, or another encoding if the file is not UTF-8 throughout."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    with open_unpacked(path) as file:
-        try:
-            while piece := file.read(1 << 20):
-                decoder.decode(piece)
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError:
-            return otherwise
-    return "utf-8-sig"
-
-
-# --- Lines of label, tab, text ---
-
-
-def starts_as_tsv(start: bytes, own: str | None = None) -> bool:
-    """Tell by a first line that opens with a label and a tab."""
-    text = start[:400].decode(encoding_of(start[:400]) or "utf-8-sig", "replace")
-    label, tab, _ = text.partition("\n")[0].partition("\t")
-    return bool(tab) and _class_of(label, own) is not None
-
-
-def read_tsv(path: Path, own: str | None = None) -> Found:
-    """Read a file of lines `ham<TAB>text` or `spam<TAB>text`, packed or not."""
-    encoding = encoding_of(read_start(path, 400))
-    for number, line in enumerate(_line_feeds(path, encoding), start=1):
-        text = line.rstrip("\r\n")
-        if text:
-            yield _mail_of_line(text, number, own)
-
-
-def _line_feeds(path: Path, encoding: str | None) -> Iterator[str]:
-    """Yield lines that only line feeds end."""
-    if encoding is not None and not encoding.startswith("utf-8"):
-        for line in "".join(_lines(path, encoding)).split("\n"):
-            yield line
-        return
-    with open_unpacked(path) as file:
-        for number, line in enumerate(file):
-            yield line.decode("utf-8" if number else "utf-8-sig", "replace")
-
-
-def _mail_of_line(line: str, number: int, own: str | None) -> Mail | Skipped:
-    label, tab, text = line.partition("\t")
-    spam = _class_of(label, own)
-    if spam is None or not tab:
-        return Skipped(f"line {number} does not open with ham or spam and a tab")
-    return Mail(text, spam, LABEL_IN_LINE)
-
-
-def read_lines(path: Path, spam: bool) -> Found:
-    """Read a file of one mail a line, all of one class, packed or not; empty lines are no mails."""
-    for line in _line_feeds(path, encoding_of(read_start(path, 400))):
-        text = line.removeprefix("\ufeff").strip()
-        if text:
-            yield Mail(text, spam, NAME_OF_FILE)
-
-
-# --- CSV ---
-
 LABEL_NAMES = re.compile(
     r"v1|labels?|class|category|categories|type|target|spam|is_?spam|spam/ham|ham/spam|spam_ham|label_num|y|spam_?label|"
     r"result|prediction|output|kategorie|klasse|etiqueta|étiquette|etichetta|метка",
@@ -162,7 +49,7 @@ class Columns:
         if not any(field.strip() for field in row):
             return None
         label = row[self.label] if self.label < len(row) else ""
-        spam = _class_of(label, own, self.classes)
+        spam = class_of(label, own, self.classes)
         if spam is None:
             return Skipped(f"row {number} has {label[:20]!r} where the label ham or spam is due")
         text = " ".join(field for place in self.text if place < len(row) and (field := row[place]).strip())
@@ -187,9 +74,9 @@ def _columns(sample: list[str], delimiter: str, own: str | None) -> Columns | No
     for classes in (CLASSES, NUMBERS):
         for column in range(width):
             fields = [row[column] if column < len(row) else "" for row in rows]
-            header = _class_of(fields[0], own, classes) is None or (own is not None and _names_columns(rows[0]))
+            header = class_of(fields[0], own, classes) is None or (own is not None and _names_columns(rows[0]))
             data = fields[header:]
-            known = sum(_class_of(field, own, classes) is not None for field in data)
+            known = sum(class_of(field, own, classes) is not None for field in data)
             if own is not None and not any(same_name(field, own) for field in data):
                 continue
             named = LABEL_NAMES.fullmatch(fields[0].strip()) is not None
@@ -260,10 +147,23 @@ def read_csv(path: Path, own: str | None = None) -> Found:
             f"{path} is read as CSV, and no column of it has the labels ham and spam; give it one, and one of texts, "
             "such as rows of `ham,the text` or a first row `label,text`"
         )
-    rows = _rows(_lines(path, csv_encoding(path)), columns.delimiter)
+    rows = _rows(decoded_lines(path, csv_encoding(path)), columns.delimiter)
     for number, row in enumerate(rows, start=1):
         if number == 1 and columns.header:
             continue
         entry = columns.mail_of(row, number, own)
         if entry is not None:
             yield entry
+
+
+def _unless_utf8(path: Path, otherwise: str) -> str:
+    """Return UTF-8, or another encoding if the file is not UTF-8 throughout."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with open_unpacked(path) as file:
+        try:
+            while piece := file.read(1 << 20):
+                decoder.decode(piece)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return otherwise
+    return "utf-8-sig"

@@ -91,7 +91,7 @@ def _base64_or_plain(content: bytes) -> bytes:
     if not decoded or not _is_text(content):
         return decoded
     # "plain words here" is base64, too, by its letters: it decodes to what nobody could have written.
-    return decoded if _is_text(decoded) or b" " not in content.strip(WHITE) and len(content) > 200 else content
+    return decoded if _is_text(decoded) or (b" " not in content.strip(WHITE) and len(content) > 200) else content
 
 
 def _is_text(content: bytes) -> bool:
@@ -157,6 +157,14 @@ def known_charset(name: str) -> str | None:
     except (LookupError, ValueError):
         return None
     return None if found.name.replace("-", "_") in NO_CHARSETS or not found._is_text_encoding else found.name
+
+
+def encoding_by_mark(start: bytes) -> str | None:
+    """Return UTF-16 or UTF-32 if a file begins with the mark of it; None for anything else, which is bytes of text."""
+    for mark, name in BYTE_ORDER_MARKS:
+        if start.startswith(mark):
+            return None if name == "utf-8" else name.rsplit("-", 1)[0]
+    return None
 
 
 def without_byte_order_mark(content: bytes) -> bytes:
