@@ -36,6 +36,7 @@ def test_a_csv_file_may_be_packed_and_have_any_name(name: str, tmp_path: Path) -
         "label;text\nham;Go until, crazy..\nspam;Free entry £1000\n",
         "label\ttext\nham\tGo until, crazy..\nspam\tFree entry £1000\n",
         "label|text\nham|Go until, crazy..\nspam|Free entry £1000\n",
+        '0,"Go until, crazy.."\n1,Free entry £1000\n',
         'text,spam\n"Go until, crazy..",0\nFree entry £1000,1\n',
         ',label,text,label_num\n605,ham,"Go until, crazy..",0\n2349,spam,Free entry £1000,1\n',
         'id,is_spam,body\n1,false,"Go until, crazy.."\n2,true,Free entry £1000\n',
@@ -76,7 +77,7 @@ def test_rows_without_a_label_are_counted_and_named(tmp_path: Path) -> None:
 
 
 def test_a_csv_file_without_labels_says_what_to_give(tmp_path: Path) -> None:
-    for table in ("a,b\n1,2\n", "one column\n", "name,text\nann,hello\n"):
+    for table in ("a,b\n1,2\n", "1,0\n0,1\n", "one column\n", "name,text\nann,hello\n"):
         with pytest.raises(DataError, match=r"mails\.csv is read as CSV, and no column of it has the labels"):
             read_mailbox(write_file(tmp_path / "mails.csv", table.encode()))
 

@@ -27,6 +27,7 @@ TEXT_NAMES = re.compile(
     re.IGNORECASE,
 )
 SUBJECT_NAMES = re.compile(r"subject|betreff|asunto|assunto|objet|oggetto|title|тема", re.IGNORECASE)
+LETTER = re.compile(r"[^\W\d_]")
 DELIMITERS = ",;\t|"
 SAMPLED_ROWS = 50
 LONGEST_FIELD = 1 << 24
@@ -80,7 +81,7 @@ def _columns(sample: list[str], delimiter: str, own: str | None) -> Columns | No
             if own is not None and not any(same_name(field, own) for field in data):
                 continue
             named = LABEL_NAMES.fullmatch(fields[0].strip()) is not None
-            if classes is NUMBERS and not (header and named):
+            if classes is NUMBERS and not (named if header else column in (0, width - 1)):
                 continue
             if data and known >= ENOUGH * len(data):
                 return _with_texts(Columns(delimiter, column, (), None, header, classes), rows, width)
@@ -102,7 +103,7 @@ def _with_texts(columns: Columns, rows: list[list[str]], width: int) -> Columns 
         return sum(len(row[place]) for row in data if place < len(row))
 
     text = named[0] if named else max((place for place in others if place not in subjects), key=letters, default=None)
-    if text is None:
+    if text is None or not any(LETTER.search(row[text]) for row in data if text < len(row)):
         return None
     unnamed = [
         place for place in others if place > text and columns.header and (place >= len(names) or not names[place])
