@@ -42,6 +42,11 @@ def test_what_is_not_one_text_message_is_one_sentence(content: bytes, word: str)
         score_message(model({}), content)
 
 
+def test_a_message_as_an_mbox_holds_it_is_one_message_whatever_its_lines_begin_with() -> None:
+    content = b"From - Sat Apr  6 20:13:31 2013\nSubject: prize\n\nDear all\n\nFrom Monday on we are closed\n"
+    assert score_message(model({"prize": 4.0}), content).strongest[0][0] == "prize"
+
+
 def test_a_message_without_words_is_one_sentence() -> None:
     with pytest.raises(DataError, match="no words"):
         score_message(model({}), b" \n ")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from core.data.mail.kinds import Mail
@@ -17,11 +17,17 @@ def write_tsv(path: Path | str, mails: Iterable[Mail]) -> None:
     Raises StorageError if the file cannot be written.
     """
     path = Path(path)
-    lines = (f"{'spam' if mail.spam else 'ham'}\t{' '.join(mail.text.split())}\n" for mail in mails)
-    content = "".join(lines).encode("utf-8", "replace")
-    if path.suffix == ".gz":
-        content = gzip.compress(content, mtime=0)
     try:
-        path.write_bytes(content)
+        with path.open("wb") as file:
+            if path.suffix != ".gz":
+                file.writelines(_lines(mails))
+                return
+            with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
+                packed.writelines(_lines(mails))
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error}") from error
+
+
+def _lines(mails: Iterable[Mail]) -> Iterator[bytes]:
+    for mail in mails:
+        yield f"{'spam' if mail.spam else 'ham'}\t{' '.join(mail.text.split())}\n".encode("utf-8", "replace")
