@@ -63,7 +63,7 @@ WORST = {
     "deep parts": nested,
     "deep parts without boundaries": nested_without_boundaries,
     "base64": repeated(HEAD + b"Content-Transfer-Encoding: base64\n\n", b"a="),
-    "punycode": repeated(HEAD + b"Content-Type: text/plain; charset=punycode\n\n", b"abc-def"),
+    "punycode": repeated(HEAD + b"Content-Type: text/plain; charset=punycode\n\n-", b"a"),
     "separators": repeated(b"", b"From x\n"),
 }
 

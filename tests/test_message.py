@@ -315,6 +315,16 @@ def test_html_in_related_parts_and_alternatives_within_mixed_are_read_once() -> 
     assert body_words(multipart("mixed", both, PLAIN + "footer")) == ["plain", "words", "footer"]
 
 
+def test_parts_that_declare_the_boundary_around_them_are_parts_of_the_inner() -> None:
+    inner = f"Content-Type: multipart/alternative; boundary=x\n\n--x\n{PLAIN}one\n--x\n{HTML}<p>one\n--x--"
+    assert body_words(multipart("mixed", inner, PLAIN + "two")) == ["one", "two"]
+
+
+def test_one_form_of_a_text_counts_even_if_it_is_marked_as_an_attachment() -> None:
+    page = "Content-Type: text/html\nContent-Disposition: attachment\n\n<p>free casino money"
+    assert {"casino", "money"} <= set(body_words(multipart("alternative", PLAIN + "cannot show HTML", page)))
+
+
 def test_a_forwarded_mail_is_read_with_its_subject_and_without_its_headers() -> None:
     inner = mail("inner words", "X-Spam-Flag: YES\n", subject="Inside").decode()
     for head in ("", "Content-Disposition: attachment; filename=a.eml\n", "Content-Disposition: inline\n"):
