@@ -73,7 +73,13 @@ def bagged(mail: Mail | BaggedMail) -> BaggedMail:
 
 
 def read(path: Path, spam_label: str | None = None) -> Reading:
-    """Read a mailbox in any format known to core.data.mail, mail by mail."""
+    """Read a mailbox in any format known to core.data.mail, with the texts of its mails."""
+    opened = open_mailbox(path, spam_label, Progress(str(path)))
+    return Reading(list(opened), opened.skipped, opened.first_skipped, opened.deleted)
+
+
+def read_numbers(path: Path, spam_label: str | None = None) -> Reading:
+    """Read a mailbox mail by mail, and keep the numbers of its words instead of its texts."""
     opened = open_mailbox(path, spam_label, Progress(str(path)))
     examples = [bagged(mail) for mail in opened]
     return Reading(examples, opened.skipped, opened.first_skipped, opened.deleted)
@@ -95,7 +101,7 @@ SPAM = Task(
     build=lambda rng: SpamModel(VOCABULARY.size, rng),
     loss=binary_cross_entropy,
     correct=correct,
-    read=read,
+    read=read_numbers,
     generate=lambda seed, number: generate_mailbox(seed, number, GENERATED_MAILS),
     generate_test=lambda seed, clients: generate_test_mails(seed, clients, GENERATED_TEST_MAILS),
     prepare=prepare,
