@@ -1,5 +1,6 @@
-"""Take part in a federation with one's own data, or score a message with its model.
+"""Look at your own mail, take part in a federation with it, or score a message with the model.
 
+python -m client look ~/Mail/archive.mbox
 python -m client --identity runs/federation/client-1 --mail ~/Mail/archive.mbox
 python -m client classify --identity runs/federation/client-1 message.eml
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import core.one_thread  # isort: skip  # noqa: F401
 
+import io
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +19,9 @@ import numpy.typing as npt
 import typer
 
 from client.connection import run_session
-from client.participant import Load, Participant
+from client.look import look_at
+from client.participant import Participant
+from client.reading import loader
 from client.scoring import score_message
 from client.session import ClientSession, fetch_endorsed_model
 from core.checks import Verifier
@@ -43,13 +47,16 @@ from core.privacy.options import MaxDelta, MinNoise
 from core.secagg.noise import NoiseKind
 from core.secagg.scheme import SAFE_KEY_BITS
 from core.tasks import get_task
-from core.tasks.task import GENERATED, Task
+from core.tasks.task import Task
 from core.wire.calls import converse
 from core.wire.dialing import AggregatorConnection
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=help_of(__doc__))
 DEFAULT_IDENTITY = Path("runs/federation/client-1")
 Server = Annotated[str | None, typer.Option(help="HOST:PORT; if none is given, as in the party's folder.")]
+SpamLabel = Annotated[
+    str | None, typer.Option(help="Your own name for spam: a label, a folder, or a value in a column of labels.")
+]
 Patience = Annotated[float, typer.Option(min=1, help="Seconds to wait for an aggregator that is away.")]
 
 
@@ -61,8 +68,11 @@ def take_part(
     server: Server = None,
     mail: Annotated[
         str | None,
-        typer.Option(help="An mbox file, a Maildir, a folder with ham/ and spam/, a TSV file, or `generated`."),
+        typer.Option(
+            help="An mbox file, a Maildir, a folder of mail, CSV, TSV, or `generated`; `look` says what is in it."
+        ),
     ] = None,
+    spam_label: SpamLabel = None,
     task: Annotated[str, typer.Option(help="What to learn; must be the federation's.")] = "spam",
     allow_one_class: Annotated[bool, typer.Option(help="Train even if all mail is spam, or none is.")] = False,
     keep_model: Annotated[Path | None, typer.Option(help="Write the last global model to this file (.npz).")] = None,
@@ -90,7 +100,7 @@ def take_part(
             raise SettingsError("--mail PATH is needed: what to train on; see python -m client --help")
         policy = Policy(min_cohort, insecure_demo_keys, allow_plain, min_noise, max_delta, min_key_bits)
         the_task = get_task(task)
-        load = _loader(the_task, mail, one_class=allow_one_class)
+        load = loader(the_task, mail, one_class=allow_one_class, spam_label=spam_label)
         party = load_identity(identity, passphrase_file, Role.CLIENT)
         stamp(
             insecure_demo_keys=insecure_demo_keys,
@@ -131,16 +141,19 @@ def classify(
             print(f"  {weight:+.2f}  {word}")
 
 
-def _loader(task: Task, source: str, *, one_class: bool) -> Load:
-    if source == GENERATED:
-        return lambda seed, number: task.prepare(task.generate(seed, number))
-    reading = task.read(Path(source))  # before connecting: what is wrong with it shows at once
-    if reading.skipped:
-        print(f"{reading.skipped} of {source} could not be read and are left out; the first: {reading.first_skipped}")
-    if not one_class:
-        task.require(reading.examples, source)
-    data = task.prepare(reading.examples)
-    return lambda _seed, _number: data
+@app.command()
+def look(
+    path: Annotated[str, typer.Argument(help="A mailbox: a file or a folder.")],
+    spam_label: SpamLabel = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    texts: Annotated[int, typer.Option(min=0, help="Show the first so many mails as the model sees them.")] = 0,
+) -> None:
+    """Say what is in a mailbox and how it would be read. Nothing is sent."""
+    with sentences():
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # a mail has characters that a console has not
+        found = look_at(path, spam_label, texts)
+        print(found.as_json() if as_json else found.as_text())
 
 
 def _fetched(

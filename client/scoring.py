@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import re
+import io
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from core.data.message import Mail, text_of_message
+from core.data.mail import text_of_message
+from core.data.mail.mbox import split_mbox, starts_as_mbox
+from core.data.mail.transfer import without_byte_order_mark
 from core.data.text import distinct_words, stem, words
 from core.errors import DataError
 from core.parameters import from_vector
-from core.tasks.spam import SPAM, VOCABULARY, SpamModel
+from core.tasks.spam import VOCABULARY, SpamModel
 from core.tensor import no_grad
 
 STRONGEST = 5
@@ -40,9 +42,10 @@ def score_message(model: npt.NDArray[np.float64], content: bytes) -> Score:
 
     Raises DataError if it is not one text message, or has no words to go by.
     """
+    content = without_byte_order_mark(content)
     if b"\0" in content:
         raise DataError("the message is not text")
-    if content.startswith(b"From ") and (count := len(re.findall(rb"^From ", content, re.MULTILINE))) > 1:
+    if starts_as_mbox(content) and (count := sum(1 for _ in split_mbox(io.BytesIO(content)))) > 1:
         raise DataError(f"this is a mailbox of {count} messages; give one message")
     text = text_of_message(content)
     spelt = {stem(word): word for word in reversed(words(text))}
@@ -51,10 +54,9 @@ def score_message(model: npt.NDArray[np.float64], content: bytes) -> Score:
         raise DataError("the message has no words to go by")
     module = SpamModel(VOCABULARY.size, np.random.default_rng(0))
     from_vector(module, model)
-    inputs, _ = SPAM.prepare([Mail(text, spam=False)]).batch(np.array([0]))
-    with no_grad():
-        logit = module(inputs).item()
     numbers = [VOCABULARY.index(word) for word in stems]
+    with no_grad():
+        logit = module((np.array(sorted(set(numbers))), np.array([0]))).item()
     weights = module.words.weight.numpy()[numbers, 0] / np.sqrt(len(set(numbers)))
     order = np.argsort(-np.abs(weights), kind="stable")[:STRONGEST]
     probability = float(1 / (1 + np.exp(-np.clip(logit, -700, 700))))

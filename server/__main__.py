@@ -121,6 +121,9 @@ def serve(
     epsilon_budget: EpsilonBudget = None,
     seed: Annotated[int, typer.Option(help="Of the starting model and all shuffling.")] = 0,
     test: Annotated[str | None, typer.Option(help="Mailbox to judge each model on, or `generated`.")] = None,
+    spam_label: Annotated[
+        str | None, typer.Option(help="A name for spam of your own in the mailbox of --test: a label or a folder.")
+    ] = None,
     gather_seconds: Annotated[float, typer.Option(help="Begin when no client has joined for this many seconds.")] = 5.0,
     round_seconds: Annotated[
         float, typer.Option(help="Seconds from the opening of a round to the last commitment.")
@@ -172,7 +175,7 @@ def serve(
         values = len(initial_model(the_task, seed))
         encoding_for(the_task, values, plaintext_bits, max_cohort, count_cap, settings.mechanism)  # or say now why not
         settings = within_budget(settings, values)
-        test_data = the_task.load_test(test, seed, clients) if test is not None else None
+        test_data = the_task.load_test(test, seed, clients, spam_label) if test is not None else None
         stamp(insecure_demo_keys=insecure_demo_keys, insecure_plaintext=insecure_plaintext)
         if settings.weaker_key:
             log.warning("key size", advice=settings.weaker_key.strip())

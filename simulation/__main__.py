@@ -61,6 +61,9 @@ def main(
     data: Annotated[
         Path | None, typer.Option(help="A folder of mailboxes (one client each) or one file, dealt out.")
     ] = None,
+    spam_label: Annotated[
+        str | None, typer.Option(help="Your own name for spam in --data: a label, a folder, a value in a column.")
+    ] = None,
     partition: Annotated[
         str | None, typer.Option(help="How data is dealt out: iid, dirichlet:ALPHA, or grouped (by speaker).")
     ] = None,
@@ -101,7 +104,7 @@ def main(
     console = Console(width=None if sys.stdout.isatty() else 80)
     with sentences(), tempfile.TemporaryDirectory(prefix="grokfed-") as scratch:
         the_task = get_task(task)
-        plan = make_plan(the_task, data, clients, partition, seed, Path(scratch))
+        plan = make_plan(the_task, data, clients, partition, seed, Path(scratch), spam_label)
         count = plan.clients
         if count < 2 and scheme is not Scheme.plain and not insecure_demo_keys:
             raise SettingsError(

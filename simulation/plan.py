@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from core.data.mail import mailboxes_in, read_mailbox, write_tsv
-from core.data.message import Mail
+from core.data.mail import Mail, mailboxes_in, read_mailbox, require_both_classes, write_tsv
 from core.data.partition import partition_dirichlet, partition_groups, partition_iid, split_held_out
 from core.errors import DataError, SettingsError
 from core.tasks.task import Corpus, Task
@@ -32,7 +31,13 @@ class Plan:
 
 
 def make_plan(
-    task: Task, data: Path | None, clients: int | None, partition: str | None, seed: int, folder: Path
+    task: Task,
+    data: Path | None,
+    clients: int | None,
+    partition: str | None,
+    seed: int,
+    folder: Path,
+    spam_label: str | None = None,
 ) -> Plan:
     """Decide what everyone gets; parts of real data are written as files to `folder`.
 
@@ -40,6 +45,8 @@ def make_plan(
     `partition` is iid, dirichlet:ALPHA for unlike class balances, or (not for mail) grouped, which gives all examples
     of one label, such as a speaker, to one client; None is the task's own. A fifth of all mails, chosen by the digests
     of their texts, is kept for the test; other data comes with its test part.
+
+    `spam_label` is a name for spam of its owner's own.
 
     Raises DataError or SettingsError.
     """
@@ -53,12 +60,14 @@ def make_plan(
         what, theirs = ("mail", "mailboxes") if task.corpus is None else (f"data for {task.name}", "data")
         return Plan(("generated",) * count, "generated", f"generated {what}, {count} owners with unlike {theirs}")
     if task.corpus is not None:
+        if spam_label is not None:
+            raise SettingsError(f"--spam-label is {spam_label!r}, and the task {task.name} has no spam; leave it out")
         return _corpus_dealt_out(task.corpus, data, clients or DEFAULT_CLIENTS, partition, seed, folder)
-    paths = mailboxes_in(data) if data.is_dir() else [data]
+    paths = mailboxes_in(data, spam_label) if data.is_dir() else [data]
     if len(paths) > 1:
         _not_dealt_out(partition, f"{data} is a folder of {len(paths)} mailboxes, one for each client")
-        return _one_mailbox_each(paths, clients, folder)
-    return _dealt_out(paths[0], clients or DEFAULT_CLIENTS, partition or "iid", seed, folder)
+        return _one_mailbox_each(data, paths, clients, folder, spam_label)
+    return _dealt_out(paths[0], clients or DEFAULT_CLIENTS, partition or "iid", seed, folder, spam_label)
 
 
 def check_partition(partition: str) -> None:
@@ -75,25 +84,32 @@ def _not_dealt_out(partition: str | None, why: str) -> None:
         raise SettingsError(f"--partition deals out one file; {why}")
 
 
-def _one_mailbox_each(paths: list[Path], clients: int | None, folder: Path) -> Plan:
+def _one_mailbox_each(data: Path, paths: list[Path], clients: int | None, folder: Path, spam_label: str | None) -> Plan:
     if clients is not None and clients > len(paths):
         raise SettingsError(f"{clients} clients need {clients} mailboxes; there are {len(paths)}")
     chosen = paths[:clients]
     share = f"{len(chosen)} of {len(paths)}" if len(chosen) < len(paths) else f"{len(paths)}"
     sentence = f"{share} mailboxes, one client each: {', '.join(path.name for path in chosen)}"
-    return _write([list(read_mailbox(path).mails) for path in chosen], folder, sentence)
+    mailboxes = {path: read_mailbox(path, spam_label).mails for path in chosen}
+    return _write(data, mailboxes, folder, sentence)
 
 
-def _dealt_out(path: Path, clients: int, partition: str, seed: int, folder: Path) -> Plan:
-    mails = list(read_mailbox(path).mails)
+def _dealt_out(path: Path, clients: int, partition: str, seed: int, folder: Path, spam_label: str | None) -> Plan:
+    mails = read_mailbox(path, spam_label).mails
+    require_both_classes(mails, path, otherwise="")
     train, held_out = split_held_out(mails, HELD_OUT)
     if partition == "grouped":
         raise SettingsError(
             "the partition is 'grouped'; for mail expected iid or dirichlet:ALPHA, such as dirichlet:0.5"
         )
+    if len(train) < clients:
+        raise DataError(
+            f"{path} holds {len(mails)} mails, of which {len(held_out)} are kept for the test; the other "
+            f"{len(train)} are too few for {clients} clients; give more mail, or fewer --clients"
+        )
     shares = _partition([mail.spam for mail in train], clients, partition, np.random.default_rng([seed, clients]))
     parts = [[train[row] for row in rows] for rows in shares]
-    return _write_parts(parts, held_out, folder, f"{path.name}, dealt out among {clients} clients ({partition})")
+    return _write_parts(path, parts, held_out, folder, f"{path.name}, dealt out among {clients} clients ({partition})")
 
 
 def _corpus_dealt_out(corpus: Corpus, data: Path, clients: int, partition: str | None, seed: int, folder: Path) -> Plan:
@@ -135,18 +151,22 @@ def _alpha(text: str) -> float:
     return alpha
 
 
-def _write(mailboxes: list[list[Mail]], folder: Path, sentence: str) -> Plan:
+def _write(data: Path, mailboxes: dict[Path, list[Mail]], folder: Path, sentence: str) -> Plan:
     parts, held_out = [], []
-    for mails in mailboxes:
+    require_both_classes((mail for mails in mailboxes.values() for mail in mails), data, otherwise="")
+    for path, mails in mailboxes.items():
         train, test = split_held_out(mails, HELD_OUT)
+        if not train:
+            raise DataError(f"{path} holds {len(mails)} mails, too few to train on and to keep a fifth; give more mail")
         parts.append(train)
         held_out += test
-    return _write_parts(parts, held_out, folder, sentence)
+    return _write_parts(data, parts, held_out, folder, sentence)
 
 
-def _write_parts(parts: list[list[Mail]], held_out: list[Mail], folder: Path, sentence: str) -> Plan:
+def _write_parts(data: Path, parts: list[list[Mail]], held_out: list[Mail], folder: Path, sentence: str) -> Plan:
     if not held_out:
-        raise DataError("there is too little mail to keep a fifth of it for the test")
+        count = sum(map(len, parts))
+        raise DataError(f"{data} holds {count} mails, too few to keep a fifth of them for the test; give more mail")
     sources = []
     for number, mails in enumerate(parts, start=1):
         path = folder / f"client-{number}.tsv"

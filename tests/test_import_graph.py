@@ -15,6 +15,9 @@ LEARNING = (
 BUILD_STEPS = {"core.secagg.kernel.build"}
 """Run by make and by hatch_build.py; nothing imports them."""
 
+FOR_READERS = {"core.data.arrays", "core.privacy.randomised_response"}
+"""What readers of the book use from a notebook or a script of their own, and no party needs."""
+
 Imports = Mapping[str, Collection[str]]
 """What each module imports itself."""
 
@@ -48,7 +51,7 @@ def misplaced(imports: Imports) -> dict[str, list[str]]:
     for module in sorted(module for module in imports if within(module, "core")):
         learning = any(within(module, package) for package in LEARNING)
         users = [user for user in ((*PARTIES, "book") if learning else PARTIES) if module in reach[user]]
-        if len(users) < 2 and module not in BUILD_STEPS:
+        if len(users) < 2 and module not in BUILD_STEPS | FOR_READERS:
             found[module] = users
     return found
 

@@ -34,11 +34,17 @@ def test_the_strongest_words_come_first_as_they_are_spelt() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "word"), [(b"\x89PNG\0\1", "not text"), (b"From a\n\nhello\n\nFrom b\n\nhello\n", "2 messages")]
+    ("content", "word"),
+    [(b"\x89PNG\0\1", "not text"), (2 * b"From - Sat Apr  6 20:13:31 2013\nSubject: a\n\nhello\n\n", "2 messages")],
 )
 def test_what_is_not_one_text_message_is_one_sentence(content: bytes, word: str) -> None:
     with pytest.raises(DataError, match=word):
         score_message(model({}), content)
+
+
+def test_a_message_as_an_mbox_holds_it_is_one_message_whatever_its_lines_begin_with() -> None:
+    content = b"From - Sat Apr  6 20:13:31 2013\nSubject: prize\n\nDear all\n\nFrom Monday on we are closed\n"
+    assert score_message(model({"prize": 4.0}), content).strongest[0][0] == "prize"
 
 
 def test_a_message_without_words_is_one_sentence() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import unicodedata
 
 import numpy as np
 import pytest
@@ -33,6 +34,43 @@ def test_text_set_apart_by_spaces_reads_like_text_as_it_was_written() -> None:
 
 def test_words_of_other_alphabets_stay_whole() -> None:
     assert words("Größe ПРИВЕТ") == ["größe", "привет"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "f\u200bree mo\u00adney",
+        "fr\u200c\u200dee m\u2060on\ufeffey",
+        "fr\x00ee mon\x08ey",
+        "\u202efree\u202c mone\ufe0fy",
+        "\uff46\uff52\uff45\uff45 \uff4d\uff4f\uff4e\uff45\uff59",
+        "\U0001d41f\U0001d42b\U0001d41e\U0001d41e money",
+        "\u24d5\u24e1\u24d4\u24d4 money",
+        "f\u0336r\u0336e\u0336e\u0336 m\u0489oney".replace("\u0489", "\u0335"),
+        "FREE\u00a0MONEY",
+        "free\u2003money",
+        "f\U000e0067ree money",
+    ],
+)
+def test_what_nobody_sees_and_how_letters_are_drawn_make_no_other_word(text: str) -> None:
+    assert words(text) == distinct_words(text) == ["free", "money"]
+
+
+@pytest.mark.parametrize("word", ["café", "größe", "việt", "한국어", "й", "ﬁnden", "İstanbul", "हिन्दी", "ไทยนี้", "ガ"])
+def test_a_word_is_one_word_however_it_is_composed(word: str) -> None:
+    forms = {form: words(unicodedata.normalize(form, word)) for form in ("NFC", "NFD", "NFKC", "NFKD")}
+    assert len({tuple(found) for found in forms.values()}) == 1
+    assert len(forms["NFC"]) == 1
+
+
+@given(st.text())
+def test_words_of_words_are_the_same_words(text: str) -> None:
+    assert words(" ".join(words(text))) == words(text)
+
+
+def test_a_text_of_many_pieces_has_the_same_words_as_one() -> None:
+    text = "one, two; three\n" * 20_000
+    assert words(text) == words("one, two; three\n") * 20_000
 
 
 def test_a_text_of_spaces_and_line_ends_has_no_words() -> None:
@@ -136,8 +174,6 @@ def test_a_label_missing_is_a_mistake_of_the_caller() -> None:
 def test_one_string_is_not_taken_for_several_texts_or_words() -> None:
     with pytest.raises(TypeError, match="not the one string 'win': put it into a list"):
         make_bags("win", [True] * 3, HashingVocabulary(8))
-    with pytest.raises(TypeError, match="not the one string 'win': put them into a list"):
-        WordList("win")
 
 
 def test_bags_may_be_asked_for_in_any_integer_type() -> None:

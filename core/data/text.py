@@ -14,27 +14,48 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from core.data.characters_seen import as_seen, word_pattern
 from core.errors import DataError, SettingsError
 
 IntArray = npt.NDArray[np.int64]
 
-WORD = re.compile(r"[^\W_]+|[^\w\s]|_")
+ASCII_WORD = re.compile(r"[a-z0-9]+|[^\w\s]|_")
+CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")
+SPACE = re.compile(r"\s")
+PIECE = 1 << 16
 STEM_LETTERS = 6
 LONGEST_NUMBER = 4
 LONGEST_MAIL = 500
 
 
 def words(text: str) -> list[str]:
-    """Cut a text into lower-case words and numbers, and single signs such as $, % or !, in reading order."""
-    return WORD.findall(text.lower())
+    """Cut a text into lower-case words and numbers, and single signs such as $, % or !, in reading order.
+
+    Letters count as their reader sees them: full-width, composed or not, with invisible characters between or without.
+    """
+    return [word for piece in _words_by_piece(text) for word in piece]
+
+
+def _words_by_piece(text: str) -> Iterator[list[str]]:
+    """Yield the words of some 64 kB of text at a time: a long mail is not all words at once."""
+    if text.isascii():
+        pattern, seen = ASCII_WORD, CONTROL.sub("", text.lower())
+    else:
+        pattern, seen = word_pattern(), as_seen(text)
+    start = 0
+    while start < len(seen):
+        space = SPACE.search(seen, start + PIECE)
+        end = len(seen) if space is None else space.end()
+        yield pattern.findall(seen, start, end)
+        start = end
 
 
 def stem(word: str) -> str:
@@ -79,7 +100,12 @@ def distinct_words(text: str, longest: int = LONGEST_MAIL) -> list[str]:
     Args:
         longest: a text with more distinct words than this counts by the first so many of them.
     """
-    return list(islice(dict.fromkeys(map(stem, dict.fromkeys(words(text)))), longest))
+    found: dict[str, None] = {}
+    for piece in _words_by_piece(text):
+        found.update(dict.fromkeys(map(stem, dict.fromkeys(piece))))
+        if len(found) >= longest:
+            break
+    return list(islice(found, longest))
 
 
 def bag(text: str, vocabulary: Vocabulary) -> list[int]:
@@ -89,7 +115,7 @@ def bag(text: str, vocabulary: Vocabulary) -> list[int]:
 
 @dataclass(frozen=True)
 class Bags:
-    """Labelled texts as a data set: bags of word numbers, end to end, without padding.
+    """Labelled texts as a data set: bags of word numbers of any integer type, end to end, without padding.
 
     Raises DataError for labels of another number than there are bags, or other than 0 and 1.
 
@@ -99,7 +125,7 @@ class Bags:
         labels: 1 for spam, 0 for ham, shape (bags,).
     """
 
-    indices: IntArray
+    indices: npt.NDArray[np.integer[Any]]
     offsets: IntArray
     labels: IntArray
 
@@ -120,7 +146,7 @@ class Bags:
         offsets = np.cumsum(sizes) - sizes
         # Entry k of the batch lies as far from its bag's start here as there: source = k - offset + start.
         source = np.arange(sizes.sum()) + np.repeat(starts - offsets, sizes)
-        return (self.indices[source], offsets), self.labels[rows]
+        return (self.indices[source].astype(np.int64, copy=False), offsets), self.labels[rows]
 
 
 def make_bags(texts: Iterable[str], labels: Sequence[bool], vocabulary: Vocabulary) -> Bags:

@@ -7,15 +7,16 @@ One weight a word, so that the model is as small as a spam filter can be and eve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from core.data.generated import generate_mailbox, generate_test_mails
-from core.data.mail import read_mailbox, require_both_classes
-from core.data.message import Mail
-from core.data.text import Bags, HashingVocabulary, IntArray, make_bags
+from core.data.mail import Mail, open_mailbox, require_both_classes
+from core.data.mail.progress import Progress
+from core.data.text import Bags, HashingVocabulary, IntArray, bag
 from core.losses import binary_cross_entropy
 from core.nn import EmbeddingBag, Module, Parameter
 from core.ops import Array
@@ -57,15 +58,43 @@ def correct(logits: Array, labels: Array) -> int:
     return int(((logits > 0) == (labels == 1)).sum())
 
 
-def read(path: Path) -> Reading:
-    """Read a mailbox in any format known to core.data.mail."""
-    mailbox = read_mailbox(path)
-    return Reading(mailbox.mails, mailbox.skipped, mailbox.first_skipped)
+@dataclass(frozen=True, slots=True)
+class BaggedMail:
+    """A mail as the model sees it: the numbers of its words, two bytes each. Texts of a large mailbox are not kept."""
+
+    numbers: bytes
+    spam: bool
 
 
-def prepare(mails: Sequence[Mail]) -> Bags:
-    """Make a data set of mails."""
-    return make_bags([mail.text for mail in mails], [mail.spam for mail in mails], VOCABULARY)
+def bagged(mail: Mail | BaggedMail) -> BaggedMail:
+    """Return the numbers of the words of a mail."""
+    if isinstance(mail, BaggedMail):
+        return mail
+    return BaggedMail(np.array(bag(mail.text, VOCABULARY), np.uint16).tobytes(), mail.spam)
+
+
+def read(path: Path, spam_label: str | None = None) -> Reading:
+    """Read a mailbox in any format known to core.data.mail, with the texts of its mails."""
+    opened = open_mailbox(path, spam_label, Progress(str(path)))
+    return Reading(list(opened), opened.skipped, opened.first_skipped, opened.deleted)
+
+
+def read_numbers(path: Path, spam_label: str | None = None) -> Reading:
+    """Read a mailbox mail by mail, and keep the numbers of its words instead of its texts."""
+    opened = open_mailbox(path, spam_label, Progress(str(path)))
+    examples = [bagged(mail) for mail in opened]
+    return Reading(examples, opened.skipped, opened.first_skipped, opened.deleted)
+
+
+def prepare(mails: Iterable[Mail | BaggedMail]) -> Bags:
+    """Make a data set of mails, texts or bagged."""
+    examples = [bagged(mail) for mail in mails]
+    sizes = np.array([len(mail.numbers) // 2 for mail in examples], np.int64)
+    return Bags(
+        indices=np.frombuffer(b"".join(mail.numbers for mail in examples), np.uint16),
+        offsets=np.cumsum(sizes) - sizes,
+        labels=np.array([mail.spam for mail in examples], np.int64),
+    )
 
 
 SPAM = Task(
@@ -73,7 +102,7 @@ SPAM = Task(
     build=lambda rng: SpamModel(VOCABULARY.size, rng),
     loss=binary_cross_entropy,
     correct=correct,
-    read=read,
+    read=read_numbers,
     generate=lambda seed, number: generate_mailbox(seed, number, GENERATED_MAILS),
     generate_test=lambda seed, clients: generate_test_mails(seed, clients, GENERATED_TEST_MAILS),
     prepare=prepare,

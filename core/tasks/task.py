@@ -55,11 +55,13 @@ class Reading:
         examples: in their order there.
         skipped: how many more there are that could not be read.
         first_skipped: which the first of those is and what is wrong with it; empty if there is none.
+        deleted: how many more there are that their owner has deleted, and that are left out.
     """
 
     examples: Sequence[Any]
     skipped: int = 0
     first_skipped: str = ""
+    deleted: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ class Task:
         build: makes the untrained model.
         loss: the mean loss of a batch, from outputs and targets.
         correct: how many of a batch's outputs are right.
-        read: reads examples from a file or folder; what an example is, the task decides.
+        read: reads examples from a file or folder; what an example is, the task decides. Where it is mail (there is
+            no corpus), it takes the owner's own name for spam besides.
         generate: makes up the examples of one client, from a seed and the client's number.
         generate_test: makes up examples to judge a model by, from a seed and the number of clients.
         prepare: makes a data set of examples.
@@ -112,7 +115,7 @@ class Task:
     build: Callable[[np.random.Generator], Module]
     loss: Loss
     correct: Correct
-    read: Callable[[Path], Reading]
+    read: Callable[..., Reading]
     generate: Callable[[int, int], Sequence[Any]]
     generate_test: Callable[[int, int], Sequence[Any]]
     prepare: Callable[[Sequence[Any]], Dataset]
@@ -126,7 +129,20 @@ class Task:
         if not (np.isfinite(self.clip) and self.clip > 0 and frexp(self.clip)[0] == 0.5):
             raise SettingsError(f"clip of task {self.name} is {self.clip}; it must be a power of two")
 
-    def load_test(self, source: str, seed: int, clients: int | None) -> Dataset:
+    def read_labelled(self, source: str, spam_label: str | None = None) -> Reading:
+        """Read examples from the path `source`, where spam may have a name of its owner's own.
+
+        Raises:
+            DataError: they cannot be read.
+            SettingsError: a name for spam is given, and the task is not about mail.
+        """
+        if spam_label is None:
+            return self.read(Path(source))
+        if self.corpus is not None:
+            raise SettingsError(f"--spam-label is {spam_label!r}, and the task {self.name} has no spam; leave it out")
+        return self.read(Path(source), spam_label)
+
+    def load_test(self, source: str, seed: int, clients: int | None, spam_label: str | None = None) -> Dataset:
         """Prepare examples to judge a model by: read from the path `source`, or made up where it is `generated`.
 
         Args:
@@ -139,7 +155,7 @@ class Task:
             return self.prepare(self.generate_test(seed, clients or A_FEW_CLIENTS))
         if self.corpus is not None and Path(source).is_dir():
             return self.prepare(self.corpus.read(Path(source))[1])
-        return self.prepare(self.read(Path(source)).examples)
+        return self.prepare(self.read_labelled(source, spam_label).examples)
 
 
 def local_training(task: Task, model: Module, data: Dataset, rng: Rng) -> Sums:
