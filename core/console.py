@@ -88,6 +88,17 @@ def configure_log(*, quiet: bool = False) -> None:
     )
 
 
+@contextmanager
+def quiet_log(least: int = logging.WARNING) -> Iterator[None]:
+    """Log nothing below a level for a while."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(least))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+
+
 class _StandardError:
     """A logger to standard error that ignores a full disk: a lost log line ends no round."""
 

@@ -3,6 +3,13 @@
     a client     update = train(model) - model, clipped and quantised by the encoding
     the server   model  = model + (sum of the updates) / (number of updates)
 
+The parties call the pieces; `fed_avg` puts them together as the paper's Algorithm 1 does, without keys and messages:
+
+    clients = {1: task.prepare(...), 2: task.prepare(...)}
+    encoding = encoding_for(task, len(start), plaintext_bits=2016, max_cohort=2)
+    for model in fed_avg(task, start, [clients] * rounds, partial(client_rng, seed), partial(add_updates, encoding)):
+        print(evaluate_model(task, model, test).accuracy)
+
 With privacy, the client's update is clipped as a whole instead and made noisy: see core/privacy/mechanism.py.
 
 Every client counts the same, or, if a run says so, by its number of examples up to a cap. That number stays the
@@ -13,6 +20,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +39,11 @@ from core.training import Dataset, Sums, evaluate
 
 FloatArray = npt.NDArray[np.float64]
 VALUE_BITS = 16
+
+Cohort = Mapping[int, Dataset]
+"""The data of a round's clients, by the client's number."""
+AddUp = Callable[[Sequence[Update]], CohortSum]
+"""Makes the sum that is opened of the updates of a cohort, which come in the cohort's order."""
 
 
 def initial_model(task: Task, seed: int) -> FloatArray:
@@ -76,6 +90,59 @@ def next_model(model: FloatArray, cohort: CohortSum) -> FloatArray:
     Raises Refused(BAD_SUM) if clients count by their examples and none had any: a sum of nothing has no mean.
     """
     return model + cohort.delta_sum / cohort.divisor
+
+
+# ------------------------------------------------------------------------------------------------ the algorithm
+
+
+def fed_avg(
+    task: Task,
+    model: FloatArray,
+    cohorts: Iterable[Cohort],
+    rng_of: Callable[[int, int], np.random.Generator],
+    add_up: AddUp,
+) -> Iterator[FloatArray]:
+    """Yield the model after each round, shape (values,): FederatedAveraging, Algorithm 1 of McMahan et al. (2017).
+
+    With `client_rng` and `add_updates` these are, to the bit, the models of encrypted and of plain runs.
+
+    Args:
+        model: before the first round, shape (values,).
+        cohorts: the clients of each round; how they are selected is the caller's choice.
+        rng_of: makes the generator of a client's shuffling, given the number of the round, from 1, and the client's.
+        add_up: what is between the clients and the sum: the encoding, a privacy mechanism, an attack.
+    """
+    for number, cohort in enumerate(cohorts, start=1):
+        model = federated_round(task, model, cohort, partial(rng_of, number), add_up)
+        yield model
+
+
+def federated_round(
+    task: Task,
+    model: FloatArray,
+    cohort: Cohort,
+    rng_of: Callable[[int], np.random.Generator],
+    add_up: AddUp,
+) -> FloatArray:
+    """Play one round: every client updates the model on its own data, and the mean update makes the next model."""
+    updates = [client_update(task, model, data, rng_of(client)) for client, data in cohort.items()]
+    return next_model(model, add_up(updates))
+
+
+def add_updates(encoding: Encoding, updates: Sequence[Update]) -> CohortSum:
+    """Add up updates in the whole numbers of the protocol: clip, round to the one scale, weigh, add."""
+    return add_plaintexts(encoding, [encoding.encode(update) for update in updates])
+
+
+def add_plaintexts(encoding: Encoding, sent: Sequence[Sequence[int]]) -> CohortSum:
+    """Add the clients' plaintexts as ciphertexts are added, and decode the sum.
+
+    Raises Refused(BAD_SUM), as for a sum that was opened.
+    """
+    return encoding.decode([sum(column) for column in zip(*sent, strict=True)], len(sent))
+
+
+# ------------------------------------------------------------------------------------------------ models and settings
 
 
 def named_weights(task: Task, model: FloatArray) -> dict[str, npt.NDArray[Any]]:

@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,13 +29,14 @@ import numpy.typing as npt
 from client.participant import Load, Participant
 from client.session import ClientSession
 from core.clock import Clock, today
+from core.console import quiet_log
 from core.errors import Refused
 from core.identity.members import Role
 from core.identity.party import PartyIdentity
 from core.policy import Policy
 from core.protocol import RoundResult
 from core.secagg.scheme import PLAIN, SAFE_KEY_BITS
-from core.tasks.task import Task
+from core.tasks.task import GENERATED, Task
 from core.training import Dataset
 from core.wire.calls import Ask, Call, Conversation
 from core.wire.streams import model_from_bytes
@@ -47,7 +48,7 @@ from server import rounds, states
 from server.rules import RoundRules
 from server.settings import RunSettings
 from simulation.direct import DirectAggregator, DirectStream, UnavailableError
-from simulation.network import Network
+from simulation.network import Network, between
 from simulation.party import Party
 from simulation.registered import registered
 from simulation.traffic import Traffic
@@ -92,6 +93,7 @@ class InProcessFederation:
         self.messages: list[Traffic] = []
         self.results: list[RoundResult] = []
         self.model: FloatArray | None = None
+        self._ticked_at = 0.0
         self._late: list[tuple[float, Party[Any], Call]] = []
         self.aggregator = self.new_aggregator(folder / "server")
         self.clients = {
@@ -187,11 +189,20 @@ class InProcessFederation:
         for _, party, call in late:
             with suppress(Refused, UnavailableError):
                 await self.deliver(party, call)
-        await self.tick()
+        if self.now >= self._tick_due():
+            self._ticked_at = self.now
+            await self.tick()
 
     async def tick(self) -> None:
         """Tell the aggregator that time has passed."""
         await self.aggregator.run.tick()
+
+    def _tick_due(self) -> float:
+        """When the aggregator's own timer goes off: not each time that a message takes a moment."""
+        state = self.aggregator.run.state
+        regular = self._ticked_at + rounds.longest_pause(state)
+        wakeup = rounds.next_wakeup(state, self.settings.rules)
+        return regular if wakeup is None else min(wakeup, regular)
 
     def _pause(self) -> float:
         state, rules = self.aggregator.run.state, self.settings.rules
@@ -296,22 +307,34 @@ def play(
     rounds: int = 1,
     scheme: str = "paillier",
     key_bits: int = 2048,
+    seed: int = 0,
     options: Options | None = None,
     network: Network | None = None,
 ) -> InProcessFederation:
     """Play a whole run in a folder that is removed afterwards, and return it with its messages, results and model.
 
-    Three key holders, of whom two open a sum. Keys below 2048 bits protect nothing, and are for looking on. Works in a
-    notebook too, where an event loop is running. Raises RunFailedError if the run fails.
+    Three key holders, of whom two open a sum. Keys below 2048 bits protect nothing, and are for looking on. Only
+    warnings are logged. Works in a notebook too, where an event loop is running.
+
+    Args:
+        seed: of the first model, the shuffling, and what the task makes up: the clients' data and the test data.
+        options: what else is to be set; messages are recorded in any case.
+        network: by default each message takes 10 to 50 ms of the federation's clock, and none is lost.
+
+    Raises:
+        RunFailedError: the run fails.
     """
     rules = RoundRules(rounds=rounds, min_cohort=2, max_cohort=clients, target=clients)
-    settings = RunSettings(task.name, scheme, key_bits, 0, rules, insecure_demo_keys=key_bits < SAFE_KEY_BITS)
+    settings = RunSettings(task.name, scheme, key_bits, seed, rules, insecure_demo_keys=key_bits < SAFE_KEY_BITS)
+    options = replace(options or Options(), record=True)
+    if options.test_data is None:
+        options = replace(options, test_data=task.load_test(GENERATED, seed, clients))
 
     async def played() -> InProcessFederation:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, quiet_log():
             identities = registered(Path(folder, "federation"), settings, clients)
             federation = InProcessFederation(
-                Path(folder), identities, settings, task, options or Options(record=True), network
+                Path(folder), identities, settings, task, options, network or Network(delay=between(0.01, 0.05))
             )
             await federation.start()
             try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from client.session import ClientSession
 from core.errors import GrokfedError, StorageError
@@ -12,11 +12,25 @@ from core.identity.party import PartyIdentity
 from core.wire.calls import Conversation
 from keyholder.session import HolderSession
 from simulation.direct import DirectStream, UnavailableError
-
-if TYPE_CHECKING:
-    from simulation.in_process import InProcessFederation
+from simulation.network import Network
 
 S = TypeVar("S", ClientSession, HolderSession)
+
+
+class Federation(Protocol):
+    """What a party needs of the federation that it belongs to: its network, its clock, and the calls they carry."""
+
+    network: Network
+    now: float
+
+    async def subscribe(self, party: Party[Any]) -> DirectStream:
+        """Open a party's stream."""
+
+    async def answered(self, party: Party[Any], conversation: Conversation[None]) -> Callable[[], None]:
+        """Carry the call that a conversation waits for; the result hands in its reply or refusal."""
+
+    def sent(self, sender: str, receiver: str, content: Any) -> None:
+        """Note a message."""
 
 
 class Party(Generic[S]):
@@ -29,7 +43,7 @@ class Party(Generic[S]):
         stopped: whether it was killed and not started again.
     """
 
-    def __init__(self, federation: InProcessFederation, identity: PartyIdentity, start: Callable[[], S]) -> None:
+    def __init__(self, federation: Federation, identity: PartyIdentity, start: Callable[[], S]) -> None:
         self.identity = identity
         self.name = identity.name
         self.member = identity.roster.current().member(identity.name)

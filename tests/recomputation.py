@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import sqlite3
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from core.federated import client_rng, client_update, encoding_for, initial_model, next_model
+from core.federated import add_updates, client_rng, encoding_for, fed_avg, initial_model
 from core.protocol import digest
-from core.secagg.encoding import CohortSum
 from core.tasks import get_task
 from core.training import Dataset
 from core.wire.streams import model_bytes
@@ -30,19 +30,11 @@ def spam_of(seed: int, number: int) -> Dataset:
 
 def plain_models(cohorts: Sequence[Sequence[int]], seed: int = 0, count_cap: int = 0) -> list[FloatArray]:
     """The spam model after each round, given the numbers of the clients whose updates are in each round's sum."""
-    encoding = encoding_for(SPAM, VALUES, plaintext_bits=224, max_cohort=64)
-    models = [initial_model(SPAM, seed)]
-    for number, cohort in enumerate(cohorts, start=1):
-        total, count, most = np.zeros(VALUES, np.int64), 0, max(count_cap, 1)
-        for client in cohort:
-            data = spam_of(seed, client)
-            update = client_update(SPAM, models[-1], data, client_rng(seed, number, client))
-            examples = min(len(data), most) if count_cap else 1
-            total += encoding.quantise(update.delta) * examples
-            count += examples
-        delta_sum = np.ldexp(total.astype(float), -encoding.fraction_bits) / most
-        models.append(next_model(models[-1], CohortSum(len(cohort), delta_sum, 0, 0.0, 0, count / most)))
-    return models[1:]
+    encoding = encoding_for(SPAM, VALUES, plaintext_bits=224, max_cohort=64, count_cap=count_cap)
+    data = [{client: spam_of(seed, client) for client in cohort} for cohort in cohorts]
+    return list(
+        fed_avg(SPAM, initial_model(SPAM, seed), data, partial(client_rng, seed), partial(add_updates, encoding))
+    )
 
 
 def contributors(database: Path) -> list[list[int]]:

@@ -7,6 +7,7 @@ control says it switches off.
 from __future__ import annotations
 
 import csv
+import logging
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import pytest
 from gmpy2 import is_prime
 from typer.testing import CliRunner
 
+from core.console import quiet_log
 from core.errors import Reason, Refused, SettingsError
 from core.identity.members import Role, check_threshold
 from core.secagg.encoding import Encoding
@@ -41,7 +43,7 @@ from registrar.key_generation import generate_private_key
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     """One federation for each way of sharing keys, for all tests."""
-    with command.quiet_parties():
+    with quiet_log(logging.CRITICAL):
         yield Suite(tmp_path_factory.mktemp("cheating"), seed=1)
 
 

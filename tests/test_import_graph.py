@@ -1,4 +1,7 @@
-"""Core is core: each of its modules is needed by at least two parties, or is learning that a party and the book share."""
+"""Core is core: each of its modules is needed by at least two parties, or is learning that a party and the book share.
+
+And nowhere do modules import each other in a circle.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ LEARNING = (
     "core.tensor", "core.ops", "core.rows", "core.nn", "core.losses", "core.optim", "core.metrics", "core.parameters",
     "core.training", "core.data", "core.tasks",
 )  # fmt: skip
+OTHERS = ("book", "experiments", "faults", "benchmarks")
 BUILD_STEPS = {"core.secagg.kernel.build"}
 """Run by make and by hatch_build.py; nothing imports them."""
 
@@ -56,9 +60,20 @@ def misplaced(imports: Imports) -> dict[str, list[str]]:
     return found
 
 
+def in_circles(imports: Imports) -> set[str]:
+    """The modules that import each other, directly or through others, also where only a type checker sees it."""
+    left = {module: set(targets) & imports.keys() for module, targets in imports.items()}
+    while free := {module for module, targets in left.items() if not targets}:
+        left = {module: targets - free for module, targets in left.items() if module not in free}
+    # What is left leads to a circle; what nothing left leads to is in none.
+    while free := left.keys() - set().union(*left.values()):
+        left = {module: targets for module, targets in left.items() if module not in free}
+    return set(left)
+
+
 @pytest.fixture(scope="module")
 def imports() -> dict[str, set[str]]:
-    graph = grimp.build_graph("core", "book", *PARTIES, cache_dir=None)
+    graph = grimp.build_graph("core", *PARTIES, *OTHERS, cache_dir=None)
     return {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
 
 
@@ -101,3 +116,13 @@ def test_a_key_holder_reaches_nothing_that_makes_keys(imports: dict[str, set[str
             waiting += imports[module]
     assert "core.secagg.key_share" in reach
     assert not [module for module in reach if within(module, "registrar") or within(module, "book")]
+
+
+def test_no_modules_import_each_other_in_a_circle(imports: dict[str, set[str]]) -> None:
+    assert in_circles(imports) == set()
+
+
+def test_a_circle_is_found_and_what_only_leads_to_it_is_not_named() -> None:
+    circle = {"a": {"b", "numpy"}, "b": {"c"}, "c": {"a", "end"}, "end": set(), "user": {"a"}}
+    assert in_circles(circle) == {"a", "b", "c"}
+    assert in_circles({**circle, "c": {"end"}}) == set()

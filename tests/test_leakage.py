@@ -151,10 +151,5 @@ def test_rounding_is_told_from_cutting_off(encoding: Encoding) -> None:
     assert chapter_15.rounding_error(encoding, [update(0.25 * quantum, 0), update(9.0, -9.0)]) == 0.25 * quantum
 
 
-def test_updates_are_added_as_they_are_rounded(encoding: Encoding) -> None:
-    total = chapter_15.add_in_the_open(encoding, [update(1.0, -0.5), update(0.25, 2.0**-13)])
-    assert total.delta_sum.tolist() == [1.25, -0.5 + 2.0**-13]
-
-
 def test_stems_are_what_is_looked_up() -> None:
     assert stem("password") in leakage.said_by([leakage.SECRET])

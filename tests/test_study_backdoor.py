@@ -13,12 +13,13 @@ from book.run import Run
 from core.data.generated import generate_mailbox, generate_test_mails
 from core.data.message import Mail
 from core.errors import Reason, Refused, SettingsError
+from core.federated import add_plaintexts
 from core.secagg.encoding import Encoding, Update
 from core.secagg.roles import adder_for, encryptor_for
 from core.secagg.scheme import join_payload
 from experiments.attacks.backdoor import ROOM_USED, add_to_slots, beyond_the_clip, replacing, weight_that_decides
 from experiments.studies import _backdoor_rounds, backdoor
-from experiments.studies._backdoor_rounds import BEYOND, NO_CODING, NOBODY, OBEYS, Attack, added, with_trigger
+from experiments.studies._backdoor_rounds import BEYOND, NO_CODING, NOBODY, OBEYS, Attack, with_trigger
 from experiments.study import write_files
 
 CLIENTS = 4
@@ -59,7 +60,7 @@ def test_what_is_scaled_survives_the_mean() -> None:
 def test_one_client_moves_a_weight_by_almost_all_that_the_sum_can_say(encoding: Encoding, sign: int) -> None:
     sent = [encoding.encode(honest(place)) for place in (1, 2, 3)]
     attacking = beyond_the_clip(encoding, honest(0), change(sign * 1e6), CLIENTS)
-    total = added(encoding, [attacking, *sent])
+    total = add_plaintexts(encoding, [attacking, *sent])
     moved = total.delta_sum / CLIENTS
     assert moved[30] == pytest.approx(sign * ROOM_USED * encoding.clip, rel=1e-3)
     assert moved[:4].tolist() == [0.25] * 4
@@ -69,14 +70,14 @@ def test_one_client_moves_a_weight_by_almost_all_that_the_sum_can_say(encoding: 
 def test_an_honest_encoder_keeps_to_its_own_range(encoding: Encoding) -> None:
     sent = [encoding.encode(honest(place)) for place in (0, 1, 2)]
     own = encoding.encode(Update(change(-1e6), 1, 0.5, 1))
-    assert added(encoding, [own, *sent]).delta_sum[30] / CLIENTS == -encoding.clip / CLIENTS
+    assert add_plaintexts(encoding, [own, *sent]).delta_sum[30] / CLIENTS == -encoding.clip / CLIENTS
 
 
 def test_more_than_the_room_of_the_sum_is_noticed(encoding: Encoding) -> None:
     sent = [encoding.encode(honest(place)) for place in range(CLIENTS)]
     over = CLIENTS * encoding.offset + 1
     with pytest.raises(Refused) as refused:
-        added(encoding, [add_to_slots(encoding, sent[0], np.rint(change(over)).astype(np.int64)), *sent[1:]])
+        add_plaintexts(encoding, [add_to_slots(encoding, sent[0], np.rint(change(over)).astype(np.int64)), *sent[1:]])
     assert refused.value.reason is Reason.BAD_SUM
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from core.data.message import Mail
 from core.data.partition import split_held_out
 from core.data.text import Bags
 from core.errors import DataError
-from core.federated import FloatArray, client_update, encoding_for, evaluate_model, initial_model, next_model
+from core.federated import add_updates, encoding_for, evaluate_model, fed_avg, initial_model
 from core.metrics import confusion
 from core.secagg.encoding import CohortSum, Encoding, Update
 from core.secagg.roles import adder_for, encryptor_for
@@ -163,36 +164,45 @@ def deal(run: Run, mails: Sequence[Mail]) -> list[Bags]:
 def federated(run: Run, clients: Sequence[Bags], test: Bags, key: Decryptor, goals: Goals) -> Iterator[Finding]:
     """Does the model get as good if no mail leaves its owner, and does encryption change it?"""
     start = initial_model(SPAM, run.seed)
-    cut = 0
     encoding = encoding_for(SPAM, len(start), key.public_key.plaintext_bits, len(clients))
-    opened = secret = start
-    rounding = 0.0
-    for number, (goal, book) in enumerate(zip(goals.federated, BOOK_FEDERATED, strict=True), start=1):
-        run.progress(f"round {number} of {ROUNDS}: encrypting {len(clients)} updates")
-        updates = [client_update(SPAM, opened, data, run.rng(3, number, i)) for i, data in enumerate(clients)]
-        rounding = max(rounding, rounding_error(encoding, updates))
-        cut += sum(int((np.abs(update.delta) > encoding.clip).sum()) for update in updates)
-        opened = next_model(opened, add_in_the_open(encoding, updates))
-        updates = [client_update(SPAM, secret, data, run.rng(3, number, i)) for i, data in enumerate(clients)]
-        secret = next_model(secret, add_in_secret(encoding, updates, key))
+    lost, cohort = Lost(encoding), dict(enumerate(clients))
+
+    def add_up(updates: Sequence[Update]) -> CohortSum:
+        run.progress(f"encrypting {len(updates)} updates")
+        return add_in_secret(encoding, updates, key)
+
+    learn = partial(fed_avg, SPAM, start, [cohort] * ROUNDS, lambda number, client: run.rng(3, number, client))
+    steps = zip(learn(lost.add_up), learn(add_up), goals.federated, BOOK_FEDERATED, strict=True)
+    gap = 0.0
+    for number, (opened, secret, goal, book) in enumerate(steps, start=1):
+        gap = max(gap, float(np.abs(secret - opened).max()))
         sums = evaluate_model(SPAM, secret, test)
         what = f"three clients, encrypted: test accuracy after round {number}"
         yield accuracy(what + goals.named, sums.accuracy, goal, book)
         yield shown("  mean loss on test", sums.mean_loss, ".4f")
-    gap = float(np.abs(secret - opened).max())
     yield at_most("largest gap between a weight of the encrypted and of the open run", gap, 0.0, ".3g", anywhere=True)
-    yield shown(f"weights of clients cut off at {encoding.clip:g}, the most that can be sent", cut, "d")
-    quantum = 2.0**-encoding.fraction_bits
-    yield at_most(
-        "largest rounding of a client's weight, in units of the encoding", rounding / quantum, 0.5, ".3g", anywhere=True
-    )
+    yield shown(f"weights of clients cut off at {encoding.clip:g}, the most that can be sent", lost.cut, "d")
+    quanta = lost.rounding * 2.0**encoding.fraction_bits
+    yield at_most("largest rounding of a client's weight, in units of the encoding", quanta, 0.5, ".3g", anywhere=True)
 
 
-def add_in_the_open(encoding: Encoding, updates: Sequence[Update]) -> CohortSum:
-    """Add quantised updates as integers: what secure aggregation must come to."""
-    total = sum(encoding.quantise(update.delta) for update in updates)
-    delta_sum: FloatArray = np.asarray(total) * 2.0**-encoding.fraction_bits
-    return CohortSum(len(updates), delta_sum, examples=0, mean_loss=0.0, correct=0)
+class Lost:
+    """Adds up updates in the open, and notes what the encoding takes from them.
+
+    Attributes:
+        cut: weights that were cut off.
+        rounding: how far a weight was moved at most, of those that were not.
+    """
+
+    def __init__(self, encoding: Encoding) -> None:
+        self._encoding = encoding
+        self.cut, self.rounding = 0, 0.0
+
+    def add_up(self, updates: Sequence[Update]) -> CohortSum:
+        """Add up one cohort's updates."""
+        self.cut += sum(int((np.abs(update.delta) > self._encoding.clip).sum()) for update in updates)
+        self.rounding = max(self.rounding, rounding_error(self._encoding, updates))
+        return add_updates(self._encoding, updates)
 
 
 def add_in_secret(encoding: Encoding, updates: Sequence[Update], key: Decryptor) -> CohortSum:

@@ -14,6 +14,8 @@
 # real processes.
 
 # %%
+from functools import partial
+
 import numpy as np
 
 from book.decryption import generate_decryptor
@@ -21,9 +23,19 @@ from book.pictures import curves, update_heatmap
 from core.data.generated import generate_mailbox, generate_test_mails
 from core.data.message import Mail
 from core.data.text import distinct_words
-from core.federated import client_rng, client_update, encoding_for, evaluate_model, initial_model, next_model
+from core.federated import (
+    add_updates,
+    client_rng,
+    client_update,
+    encoding_for,
+    evaluate_model,
+    fed_avg,
+    initial_model,
+    next_model,
+)
 from core.secagg.roles import adder_for, encryptor_for
 from core.tasks.spam import SPAM, VOCABULARY, prepare
+from simulation.in_process import play
 
 # %% [markdown]
 # ## Three mailboxes
@@ -113,12 +125,38 @@ for update in updates:
 cohort = encoding.decode(key.decrypt(adder.payload()), contributors=3)
 print(encoding.values, "weights in", encoding.plaintexts, "ciphertexts; examples of all:", cohort.examples)
 
-plain = sum(encoding.quantise(update.delta) for update in updates) / 2**encoding.fraction_bits
-print("equal to the sum in the open, bit for bit:", np.array_equal(cohort.delta_sum, plain))
+plain = add_updates(encoding, updates)
+print("equal to the sum in the open, bit for bit:", np.array_equal(cohort.delta_sum, plain.delta_sum))
 exact = sum(update.delta for update in updates)
 # Each of the three changes is rounded to the nearest step, so the sum is off by three halves of one at most.
 print("lost by rounding, at most:", np.abs(cohort.delta_sum - exact).max(), "one step is", 2**-encoding.fraction_bits)
 print("accuracy after this round", evaluate_model(SPAM, next_model(start, cohort), test).accuracy)
+
+# %% [markdown]
+# ## A whole federation, message by message
+#
+# So far one program played everybody. Here are three clients, an aggregator and three key holders, of whom two open a
+# sum together: the very objects that run as processes of their own elsewhere, with all their checks, in this process.
+# Every message between them can be printed.
+
+# %%
+federation = play(SPAM, clients=3, rounds=1, key_bits=512)
+for message in federation.messages:
+    print(message)
+print("accuracy after this round", federation.results[-1].accuracy)
+
+# %% [markdown]
+# Read it as the protocol: holders offer keys, clients fetch the model, *commit* to an update and upload it only when a
+# list of all commitments is closed and signed; two holders fetch the updates, add them up and release their shares;
+# then they endorse the next model. In all of it there is no message that shows one client's update.
+#
+# The same round again without keys and messages, as the paper writes it: every client updates the model, and the mean
+# of the updates makes the next one. It is the same model, to the last bit.
+
+# %%
+made_up = {number: prepare(SPAM.generate(0, number)) for number in (1, 2, 3)}
+(averaged,) = fed_avg(SPAM, initial_model(SPAM, 0), [made_up], partial(client_rng, 0), partial(add_updates, encoding))
+print("the encrypted federation's model, bit for bit:", np.array_equal(averaged, federation.model))
 
 # %% [markdown]
 # ## What the sum still tells

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-import structlog
-
 from book.run import Run
+from core.console import quiet_log
 from experiments.cheating_server.attack import Attack
 from experiments.cheating_server.attacks import ATTACKS, CONSPIRACIES
 from experiments.cheating_server.page import write_page
@@ -31,7 +29,8 @@ def run(told: Run) -> Report:
     """Play every attack, and write table, page and picture. Raises StorageError."""
     from experiments.cheating_server.picture import draw  # only here: matplotlib takes long to import
 
-    with tempfile.TemporaryDirectory() as folder, quiet_parties():
+    # The parties have much to say about what they refuse and skip.
+    with tempfile.TemporaryDirectory() as folder, quiet_log(logging.CRITICAL):
         suite = Suite(Path(folder), told.seed)
         trials = []
         for trial in suite.trials(chosen(told.quick), PROFILES):
@@ -43,14 +42,3 @@ def run(told: Run) -> Report:
     write_page(told.out / f"{NAME}.md", report, PROFILES)
     told.save(NAME, draw(report, PROFILES))
     return report
-
-
-@contextmanager
-def quiet_parties() -> Iterator[None]:
-    """Keep the parties' own logs off the terminal: they have much to say about what they refuse and skip."""
-    before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    try:
-        yield
-    finally:
-        structlog.configure(**before)

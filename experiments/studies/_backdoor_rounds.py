@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -12,10 +13,20 @@ from book.run import Run
 from core.data.generated import generate_mailbox, generate_test_mails
 from core.data.message import Mail
 from core.data.partition import partition_iid, split_held_out
-from core.data.text import Bags, stem
+from core.data.text import stem
 from core.errors import DataError, SettingsError
-from core.federated import FloatArray, client_update, encoding_for, evaluate_model, initial_model, next_model
-from core.secagg.encoding import CohortSum, Encoding
+from core.federated import (
+    Cohort,
+    FloatArray,
+    add_plaintexts,
+    add_updates,
+    encoding_for,
+    evaluate_model,
+    fed_avg,
+    federated_round,
+    initial_model,
+)
+from core.secagg.encoding import CohortSum, Update
 from core.tasks.spam import SPAM, VOCABULARY, SpamModel, prepare
 from core.tasks.task import Task
 from experiments.attacks.backdoor import beyond_the_clip, replacing, weight_that_decides
@@ -97,18 +108,26 @@ def world_of(run: Run, seed: int) -> World:
         some = run.rng(1, seed).permutation(len(training))[: CLIENTS * run.pick(200, 100)]
         shares = partition_iid(len(some), CLIENTS, run.rng(2, seed))
         clients = [[training[some[row]] for row in rows] for rows in shares]
-    model, data = initial_model(SPAM, run.seed), [prepare(mails) for mails in clients]
-    encoding = encoding_for(SPAM, len(model), PLAINTEXT_BITS, CLIENTS)
-    for number in range(WARM_UP):
-        updates = [client_update(SPAM, model, bags, run.rng(3, seed, number, i)) for i, bags in enumerate(data)]
-        model = next_model(model, added(encoding, [encoding.encode(update) for update in updates]))
-    norm = float(np.median([np.linalg.norm(update.delta) for update in updates]))
+    model, norm = warmed_up(run, seed, {client: prepare(mails) for client, mails in enumerate(clients)})
     return World(clients, list(test), norm, model)
 
 
-def added(encoding: Encoding, plaintexts: Sequence[Sequence[int]]) -> CohortSum:
-    """Add plaintexts, as ciphertexts are, and decode: with all the checks of an opened sum."""
-    return encoding.decode([sum(column) for column in zip(*plaintexts, strict=True)], len(plaintexts))
+def warmed_up(run: Run, seed: int, data: Cohort) -> tuple[FloatArray, float]:
+    """Learn without an attack; gives the model, and the median length of an update of the last round."""
+    model, lengths = initial_model(SPAM, run.seed), []
+    encoding = encoding_for(SPAM, len(model), PLAINTEXT_BITS, CLIENTS)
+
+    def add_up(updates: Sequence[Update]) -> CohortSum:
+        lengths.append([np.linalg.norm(update.delta) for update in updates])
+        return add_updates(encoding, updates)
+
+    rng_of = partial(_rng_of, run, 3, seed)
+    *_, model = fed_avg(SPAM, model, [data] * WARM_UP, rng_of, add_up)
+    return model, float(np.median(lengths[-1]))
+
+
+def _rng_of(run: Run, stream: int, seed: int, number: int, client: int) -> np.random.Generator:
+    return run.rng(stream, seed, number - 1, client)
 
 
 def wanted_change(attack: Attack, model: FloatArray, mails: Sequence[Mail]) -> FloatArray:
@@ -128,28 +147,24 @@ def wanted_change(attack: Attack, model: FloatArray, mails: Sequence[Mail]) -> F
     return change
 
 
-def next_round(
-    attack: Attack, world: World, data: Sequence[Bags], model: FloatArray, rngs: list[np.random.Generator]
-) -> FloatArray:
-    """Play a round in which the first clients attack; return the next model."""
-    task, encoding = attack.task, encoding_for(attack.task, len(model), PLAINTEXT_BITS, CLIENTS)
-    updates = [client_update(task, model, own, rng) for own, rng in zip(data, rngs, strict=True)]
+def sum_under(attack: Attack, world: World, model: FloatArray, updates: Sequence[Update]) -> CohortSum:
+    """Add up what clients send in a round in which the first of them attack, given their honest updates."""
+    encoding = encoding_for(attack.task, len(model), PLAINTEXT_BITS, CLIENTS)
     if attack.way in (NOBODY, POISON):  # who poisons has trained on other mail, no more
-        return next_model(model, added(encoding, [encoding.encode(update) for update in updates]))
+        return add_updates(encoding, updates)
     change = replacing(wanted_change(attack, model, world.clients[0]), CLIENTS, attack.attackers)
-    if attack.way == NORM:
-        limited = [replace(update, delta=clipped(update.delta, world.norm)) for update in updates[attack.attackers :]]
-        limited += [replace(update, delta=clipped(change, world.norm)) for update in updates[: attack.attackers]]
-        return next_model(model, added(encoding, [encoding.encode(update) for update in limited]))
+    attackers, honest = updates[: attack.attackers], updates[attack.attackers :]
     if attack.way == BEYOND:
-        sent = [encoding.encode(update) for update in updates[1:]]
-        return next_model(model, added(encoding, [beyond_the_clip(encoding, updates[0], change, CLIENTS), *sent]))
-    attacking = [replace(update, delta=update.delta + change) for update in updates[: attack.attackers]]
-    everybody = [*attacking, *updates[attack.attackers :]]
+        sent = [encoding.encode(update) for update in honest]
+        return add_plaintexts(encoding, [beyond_the_clip(encoding, attackers[0], change, CLIENTS), *sent])
+    if attack.way == NORM:
+        limited = [replace(update, delta=clipped(update.delta, world.norm)) for update in honest]
+        attacking = [replace(update, delta=clipped(change, world.norm)) for update in attackers]
+        return add_updates(encoding, [*attacking, *limited])
+    everybody = [replace(update, delta=update.delta + change) for update in attackers] + [*honest]
     if attack.way == NO_CODING:
-        moved: FloatArray = np.mean([update.delta for update in everybody], axis=0)
-        return model + moved
-    return next_model(model, added(encoding, [encoding.encode(update) for update in everybody]))
+        return CohortSum(CLIENTS, np.sum([update.delta for update in everybody], axis=0), 0, 0.0, 0)
+    return add_updates(encoding, everybody)
 
 
 def play(attack: Attack, world: World, run: Run, seed: int, rounds: int) -> Iterator[tuple[float, float]]:
@@ -158,11 +173,11 @@ def play(attack: Attack, world: World, run: Run, seed: int, rounds: int) -> Iter
     if attack.way == POISON:
         for own in clients[: attack.attackers]:
             own.extend(with_trigger(own, attack.trigger, spam=False))
-    data, test = [prepare(mails) for mails in clients], prepare(world.test)
+    data, test = {client: prepare(mails) for client, mails in enumerate(clients)}, prepare(world.test)
     triggered = prepare(with_trigger(world.test, attack.trigger, spam=True))
     model = world.model
-    for number in range(rounds):
-        rngs = [run.rng(4, seed, number, client) for client in range(CLIENTS)]
-        model = next_round(attack, world, data, model, rngs)
+    for number in range(1, rounds + 1):
+        add_up = partial(sum_under, attack, world, model)
+        model = federated_round(attack.task, model, data, partial(_rng_of, run, 4, seed, number), add_up)
         let_through = 1 - evaluate_model(SPAM, model, triggered).accuracy
         yield let_through, evaluate_model(SPAM, model, test).accuracy

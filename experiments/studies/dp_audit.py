@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from book.run import Run
-from core.federated import encode_update
+from core.federated import add_plaintexts, encode_update
 from core.privacy.discrete_gaussian import RandomBytes
 from core.privacy.mechanism import Mechanism, Privacy, mechanism_for
 from core.secagg.encoding import Encoding, Update
@@ -151,8 +151,7 @@ def observed(scene: Scene, mechanism: Mechanism, encoding: Encoding, present: bo
     updates = [canary, *[np.zeros(VALUES)] * (scene.clients - 1 - scene.colluders)]
     plaintexts = [encode_update(encoding, Update(delta, 1, 0.0, 0), mechanism, random_bytes) for delta in updates]
     plaintexts += [encoding.encode_integers(np.zeros(VALUES, dtype=np.int64))] * scene.colluders
-    total = encoding.decode([sum(column) for column in zip(*plaintexts, strict=True)], scene.clients)
-    return float(total.delta_sum[0])
+    return float(add_plaintexts(encoding, plaintexts).delta_sum[0])
 
 
 def middle(inside: FloatArray, outside: FloatArray) -> float:

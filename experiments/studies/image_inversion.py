@@ -9,7 +9,7 @@ import numpy as np
 from book.chapters.leakage import clip_and_blur
 from book.run import Run
 from core.data.mnist import SIDE, Images
-from core.federated import FloatArray, client_update, initial_model
+from core.federated import FloatArray, add_updates, client_update, initial_model
 from core.secagg.encoding import Encoding, Update
 from core.tasks.task import Task
 from experiments.attacks.inversion import (
@@ -42,8 +42,7 @@ def seen_update(case: Case, task: Task, model: FloatArray, digits: Images, run: 
 def _through_encoding(case: Case, updates: Sequence[Update]) -> FloatArray:
     """Encode, add plaintexts and decode: what is known once a sum has been opened."""
     encoding = Encoding(len(updates[0].delta), PLAINTEXT_BITS, len(updates), case.bits, case.bits - 1)
-    plaintexts = [encoding.encode(update) for update in updates]
-    return encoding.decode([sum(column) for column in zip(*plaintexts, strict=True)], len(updates)).delta_sum
+    return add_updates(encoding, updates).delta_sum
 
 
 def guesses(case: Case, task: Task, model: FloatArray, update: FloatArray) -> FloatArray:

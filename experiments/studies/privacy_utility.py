@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,10 @@ from core.data.mail import mailboxes_in, read_mailbox
 from core.data.message import Mail
 from core.data.partition import partition_iid, split_held_out
 from core.errors import DataError
-from core.federated import VALUE_BITS, client_rng, client_update, evaluate_model, initial_model, next_model
+from core.federated import VALUE_BITS, client_rng, evaluate_model, fed_avg, initial_model
 from core.privacy.discrete_gaussian import RandomBytes
 from core.privacy.mechanism import Mechanism, Privacy, central_sum, clip, mechanism_for, to_integers
-from core.secagg.encoding import CohortSum
+from core.secagg.encoding import CohortSum, Update
 from core.tasks.mnist import MNIST_CNN, Digit, read_both
 from core.tasks.spam import SPAM
 from core.tasks.task import Task
@@ -42,7 +43,7 @@ TESTS = 1000
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-AddUp = Callable[[Sequence[FloatArray]], FloatArray]
+AddDeltas = Callable[[Sequence[FloatArray]], FloatArray]
 """Makes the sum that is opened of the clients' updates, each of shape (values,)."""
 
 
@@ -77,16 +78,14 @@ class Point:
 # ------------------------------------------------------------------------------------------------ one training
 
 
-def train(federation: Federation, rounds: int, seed: int, add_up: AddUp) -> float:
-    """Federated averaging for so many rounds with sums made by `add_up`; gives the last model's test accuracy."""
-    task, clients = federation.task, len(federation.data)
-    model = initial_model(task, seed)
-    for number in range(1, rounds + 1):
-        updates = [
-            client_update(task, model, data, client_rng(seed, number, client)).delta
-            for client, data in enumerate(federation.data, start=1)
-        ]
-        model = next_model(model, CohortSum(clients, add_up(updates), 0, 0.0, 0))
+def train(federation: Federation, rounds: int, seed: int, add_deltas: AddDeltas) -> float:
+    """Average for so many rounds with sums made by `add_deltas`; gives the last model's test accuracy."""
+    task, cohort = federation.task, dict(enumerate(federation.data, start=1))
+
+    def add_up(updates: Sequence[Update]) -> CohortSum:
+        return CohortSum(len(updates), add_deltas([update.delta for update in updates]), 0, 0.0, 0)
+
+    *_, model = fed_avg(task, initial_model(task, seed), [cohort] * rounds, partial(client_rng, seed), add_up)
     return evaluate_model(task, model, federation.test).accuracy
 
 
@@ -95,22 +94,22 @@ def in_clear(updates: Sequence[FloatArray]) -> FloatArray:
     return np.sum(updates, axis=0)  # type: ignore[no-any-return]
 
 
-def distributed(mechanism: Mechanism, random_bytes: RandomBytes) -> AddUp:
+def distributed(mechanism: Mechanism, random_bytes: RandomBytes) -> AddDeltas:
     """Every client adds its share of the noise, as in this protocol."""
     return lambda updates: _unscaled(
         np.sum([mechanism.protect(update, random_bytes) for update in updates], axis=0), mechanism
     )
 
 
-def central(mechanism: Mechanism, privacy: Privacy, random_bytes: RandomBytes) -> AddUp:
+def central(mechanism: Mechanism, privacy: Privacy, random_bytes: RandomBytes) -> AddDeltas:
     """A trusted party adds up clipped updates and adds all of the noise."""
 
-    def add_up(updates: Sequence[FloatArray]) -> FloatArray:
+    def add_deltas(updates: Sequence[FloatArray]) -> FloatArray:
         bits, sensitivity = mechanism.fraction_bits, mechanism.sensitivity
         clipped = np.stack([to_integers(clip(update, privacy.clip_norm), bits, sensitivity) for update in updates])
         return _unscaled(central_sum(clipped, privacy, sensitivity, random_bytes), mechanism)
 
-    return add_up
+    return add_deltas
 
 
 def _unscaled(integers: IntArray, mechanism: Mechanism) -> FloatArray:
@@ -232,8 +231,8 @@ def _points(
         epsilon = epsilon_of(mechanism, clients, rounds, values)
         rngs = [run.rng(15, clients, repetition, place, way) for way in (0, 1)]
         ways = (distributed(mechanism, rngs[0].bytes), central(mechanism, privacy, rngs[1].bytes))
-        for way, add_up in zip(WAYS, ways, strict=True):
-            yield Point(name, clients, way, noise, epsilon, repetition, train(federation, rounds, seed, add_up))
+        for way, add_deltas in zip(WAYS, ways, strict=True):
+            yield Point(name, clients, way, noise, epsilon, repetition, train(federation, rounds, seed, add_deltas))
 
 
 def _found(points: Sequence[Point], source: str, clients: int, way: str, noise: float) -> list[float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -12,10 +13,10 @@ from book.run import Run
 from core.data.characters import IntArray, Speech
 from core.data.made_up_text import SPEAKERS, generated_speeches
 from core.errors import DataError, SettingsError
-from core.federated import FloatArray, client_update, encoding_for, evaluate_model, initial_model, next_model
+from core.federated import FloatArray, add_updates, encoding_for, evaluate_model, fed_avg, initial_model
 from core.metrics import perplexity
 from core.parameters import from_vector
-from core.secagg.encoding import CohortSum
+from core.secagg.encoding import CohortSum, Encoding, Update
 from core.tasks.shakespeare import NUMBERS, SHAKESPEARE_LSTM, prepare, read_both
 from core.tasks.task import LocalTraining
 from core.tensor import no_grad
@@ -138,16 +139,27 @@ def data_of(text: str) -> Dataset:
 
 def rounds_of(data: Sequence[Dataset], defence: Defence, rounds: int, run: Run, seed: int) -> Iterator[FloatArray]:
     """Learn together; yield the model after each round."""
-    model, rng = initial_model(TASK, 100 * run.seed + seed), run.rng(3, seed)
-    encoding = encoding_for(TASK, len(model), PLAINTEXT_BITS, len(data))
-    for number in range(rounds):
-        deltas = [client_update(TASK, model, own, run.rng(4, seed, number, i)).delta for i, own in enumerate(data)]
-        if defence.clip_norm:
-            deltas = [clipped(delta, defence.clip_norm) for delta in deltas]
-        total: FloatArray = np.ldexp(np.sum([encoding.quantise(d) for d in deltas], axis=0), -encoding.fraction_bits)
-        total = total + defence.noise * defence.clip_norm * rng.standard_normal(len(model))
-        model = next_model(model, CohortSum(len(data), total, examples=0, mean_loss=0.0, correct=0))
-        yield model
+    start = initial_model(TASK, 100 * run.seed + seed)
+    encoding = encoding_for(TASK, len(start), PLAINTEXT_BITS, len(data))
+    cohort = dict(enumerate(data))
+    return fed_avg(
+        TASK,
+        start,
+        [cohort] * rounds,
+        lambda number, client: run.rng(4, seed, number - 1, client),
+        partial(defended_sum, encoding, defence, run.rng(3, seed)),
+    )
+
+
+def defended_sum(
+    encoding: Encoding, defence: Defence, rng: np.random.Generator, updates: Sequence[Update]
+) -> CohortSum:
+    """Clip updates, add them up, and make the sum noisy."""
+    if defence.clip_norm:
+        updates = [replace(update, delta=clipped(update.delta, defence.clip_norm)) for update in updates]
+    total = add_updates(encoding, updates)
+    noise = defence.noise * defence.clip_norm * rng.standard_normal(encoding.values)
+    return replace(total, delta_sum=total.delta_sum + noise)
 
 
 def exposed(model: FloatArray, secret: Secret) -> float:
