@@ -34,7 +34,7 @@ from core.identity.members import Role
 from core.identity.party import PartyIdentity
 from core.policy import Policy
 from core.protocol import RoundResult
-from core.secagg.scheme import PLAIN, SAFE_KEY_BITS
+from core.secagg.scheme import SAFE_KEY_BITS
 from core.tasks.task import Task
 from core.training import Dataset
 from core.wire.calls import Ask, Call, Conversation
@@ -50,6 +50,7 @@ from simulation.direct import DirectAggregator, DirectStream, UnavailableError
 from simulation.network import Network
 from simulation.party import Party
 from simulation.registered import registered
+from simulation.settings import policy_for
 from simulation.traffic import Traffic
 
 T = TypeVar("T")
@@ -129,8 +130,7 @@ class InProcessFederation:
 
     @property
     def policy(self) -> Policy:
-        rules, plain = self.settings.rules, self.settings.scheme == PLAIN
-        return self.options.policy or Policy(rules.min_cohort, self.settings.insecure_demo_keys, plain)
+        return self.options.policy or policy_for(self.settings)
 
     def clock_of(self, name: str) -> Clock:
         """The clock of one party: everyone's seconds, and its own calendar."""
