@@ -12,6 +12,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from client.settings import ClientSettings
+from core.policy import Policy
+from core.settings.setting import arguments_of
 from core.wire.dialing import AggregatorConnection
 from faults.live import LiveHolder, Worker, errors_of, homes_of, judge
 from faults.outcome import Options, Outcome, timed
@@ -81,11 +84,11 @@ def one_run(folder: Path, clients: int, share: float, seed: int) -> list[str]:
 
 
 def _client(parties: Parties, name: str, clients: int, address: str) -> subprocess.Popen[bytes]:
-    arguments = ("--identity", str(parties[name].folder), "--server", address, "--task", f"slots-{clients}")
+    settings = ClientSettings(
+        identity=parties[name].folder, server=address, task=f"slots-{clients}", mail="generated", patience=PATIENCE
+    )
+    arguments = arguments_of(settings, Policy(insecure_demo_keys=True))
     return subprocess.Popen(
-        [
-            *(sys.executable, "-m", "faults.child", str(clients), "client", *arguments),
-            *("--mail", "generated", "--insecure-demo-keys", "--patience", str(PATIENCE)),
-        ],
+        [sys.executable, "-m", "faults.child", str(clients), "client", *arguments],
         cwd=ROOT, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -55,7 +55,7 @@ class SimulationSettings(Settings):
     threshold: Annotated[
         int | None, THRESHOLD.saying("How many of them open a sum together; default more than half.")
     ] = None
-    difference_rule: Annotated[DifferenceRule, DIFFERENCE_RULE] = DifferenceRule.REPORT
+    difference_rule: Annotated[DifferenceRule, replace(DIFFERENCE_RULE, in_policy=False)] = DifferenceRule.REPORT
     min_cohort: Annotated[int | None, MIN_COHORT.saying("Open no sum of fewer; default half the clients.")] = None
     round_seconds: Annotated[
         float | None,
@@ -64,8 +64,10 @@ class SimulationSettings(Settings):
         ),
     ] = None
 
-    insecure_demo_keys: Annotated[bool, Setting("INSECURE: allow keys below 2048 bits, and cohorts of one.")] = False
-    insecure_plaintext: Annotated[bool, Setting("INSECURE: no TLS between the parties.")] = False
+    insecure_demo_keys: Annotated[bool, Setting("allow keys below 2048 bits, and cohorts of one.", insecure=True)] = (
+        False
+    )
+    insecure_plaintext: Annotated[bool, Setting("no TLS between the parties.", insecure=True)] = False
 
     def decide(self, clients: int, cohort: int | None) -> dict[str, Any]:
         """Return the fields of a RunSettings that follow from the number of clients and the wanted updates a round."""

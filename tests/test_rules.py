@@ -20,9 +20,15 @@ from server.settings import RunSettings
         ({"max_cohort": 1_000_001}, "--max-cohort is 1000001; expected 1 to 1000000 clients"),
         ({"min_cohort": 0}, "--min-cohort is 0; expected 1 to 1000000 clients"),
         ({"min_cohort": 5, "max_cohort": 4}, "minimum cohort is 5; it must be at most the largest cohort, 4"),
-        ({"target": 2, "min_cohort": 3}, "2 clients are expected; .* between the minimum cohort, 3, and the largest, 64"),
+        (
+            {"target": 2, "min_cohort": 3},
+            "2 clients are expected; .* between the minimum cohort, 3, and the largest, 64",
+        ),
         ({"target": 65}, "65 clients are expected"),
-        ({"cohort": 2, "min_cohort": 3}, "2 updates a round are wanted; .* between the minimum cohort, 3, and the largest, 64"),
+        (
+            {"cohort": 2, "min_cohort": 3},
+            "2 updates a round are wanted; .* between the minimum cohort, 3, and the largest, 64",
+        ),
         ({"cohort": 65}, "65 updates a round are wanted"),
         ({"over_selection": 0.9}, "--over-selection is 0.9; expected 1 to 10 times the cohort"),
         ({"over_selection": 10.1}, "--over-selection is 10.1"),

@@ -91,7 +91,7 @@ def _keyword(name: str, kind: Any, option: Any, default: Any) -> inspect.Paramet
 def _option(setting: Setting, policy: Callable[..., Any] | None = None) -> Any:
     allowed = f" ({setting.allowed})" if setting.allowed else ""
     return typer.Option(
-        help=setting.meaning + allowed,
+        help=setting.explained + allowed,
         envvar=setting.variable or None,
         is_eager=policy is not None,
         callback=policy,

@@ -38,16 +38,19 @@ THRESHOLD = Setting("How many of the key holders open a sum together.", "key hol
 
 InsecureDemoKeys = Annotated[
     bool,
-    Setting("INSECURE: agree to keys below 2048 bits, and to cohorts of one.", variable="GROKFED_INSECURE_DEMO_KEYS"),
+    Setting(
+        "agree to keys below 2048 bits, and to cohorts of one.", variable="GROKFED_INSECURE_DEMO_KEYS", insecure=True
+    ),
 ]
 AllowPlain = Annotated[
-    bool, Setting("INSECURE: agree to a run in which nothing is encrypted.", variable="GROKFED_ALLOW_PLAIN")
+    bool, Setting("agree to a run in which nothing is encrypted.", variable="GROKFED_ALLOW_PLAIN", insecure=True)
 ]
 InsecurePlaintext = Annotated[
     bool,
     Setting(
-        "INSECURE: no TLS; connections are readable, and parties do not prove who they are.",
+        "no TLS; connections are readable, and parties do not prove who they are.",
         variable="GROKFED_INSECURE_PLAINTEXT",
+        insecure=True,
     ),
 ]
 

@@ -48,6 +48,7 @@ class Setting:
         option: the name on the command line, if it is not the field's.
         variable: a variable of the environment that sets it too.
         in_policy: whether policy.toml in a party's folder may say it.
+        insecure: whether it switches protection off. That is asked for each time, and never in policy.toml.
     """
 
     meaning: str
@@ -56,6 +57,16 @@ class Setting:
     option: str = ""
     variable: str = ""
     in_policy: bool = False
+    insecure: bool = False
+
+    def __post_init__(self) -> None:
+        if self.insecure and self.in_policy:
+            raise ValueError(f"{self.meaning!r} is insecure; it cannot be written down once and for all")
+
+    @property
+    def explained(self) -> str:
+        """What it means, with a warning if it is insecure."""
+        return f"INSECURE: {self.meaning}" if self.insecure else self.meaning
 
     def saying(self, meaning: str) -> Setting:
         """Return the same setting, explained for another party."""
