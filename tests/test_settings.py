@@ -18,6 +18,7 @@ from core.settings.command_line import Given, offered_by, options_of
 from core.settings.setting import Bounds, Setting, Settings, arguments_of, entries_of, make
 from keyholder.difference import DifferenceRule
 from keyholder.settings import HolderSettings
+from registrar.settings import InitSettings
 from server.rules import RoundRules
 from server.settings import Places, RunSettings
 from simulation.settings import SimulationSettings, policy_for
@@ -198,6 +199,18 @@ def test_a_key_holder_gets_its_settings_and_the_policy_that_fits_the_run() -> No
     got = Given(values_of(arguments_of(settings, policy), HolderSettings, Policy))
     assert (got.make(HolderSettings), got.make(Policy)) == (settings, policy)
     assert policy_for(RunSettings(scheme="plain")).allow_plain
+
+
+def test_the_environment_changes_nothing_that_a_process_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GROKFED_INSECURE_DEMO_KEYS", "true")
+    assert Given(values_of([], Policy)).make(Policy).insecure_demo_keys
+    assert Given(values_of(arguments_of(Policy()), Policy)).make(Policy) == Policy()
+
+
+def test_an_option_that_may_be_repeated_is_repeated() -> None:
+    settings = InitSettings(clients=2, operator=["server=Anna", "client-1=Bela"])
+    assert arguments_of(settings).count("--operator") == 2
+    assert Given(values_of(arguments_of(settings), InitSettings)).make(InitSettings) == settings
 
 
 def test_rules_cut_short_by_a_budget_are_passed_on_as_they_were_asked_for() -> None:

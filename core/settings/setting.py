@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
+from collections.abc import Hashable, Mapping
+from dataclasses import MISSING, Field, dataclass, fields, replace
 from functools import cache
-from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from core.errors import SettingsError
 
@@ -115,11 +115,6 @@ class Entry:
         return self.option.replace("-", "_")
 
     @property
-    def is_flag(self) -> bool:
-        """Whether it is switched on and off, and takes no value."""
-        return self.type is bool
-
-    @property
     def if_asked(self) -> Entry:
         """The same setting in a group that is there only if asked for: None by default, if it has no default."""
         return replace(self, type=self.type | None, default=None) if self.default is MISSING else self
@@ -128,7 +123,6 @@ class Entry:
 G = TypeVar("G")
 
 
-@cache
 def entries_of(group: type, *, nested: bool = True) -> tuple[Entry, ...]:
     """Return the settings of a group in order, with those of the groups in it.
 
@@ -155,15 +149,14 @@ def make(group: type[G], given: Mapping[str, Any], **decided: Any) -> G:
 
     Raises SettingsError for a value out of bounds.
     """
+    keys = {entry.field: entry.key for entry in entries_of(group, nested=False)}
     values: dict[str, Any] = {}
     for field, declared in _declared(group):
-        setting = setting_of(declared)
         inner, optional = _group_in(declared)
-        key = (setting.option if setting else "").replace("-", "_") or field.name
         if field.name in decided:
             values[field.name] = decided[field.name]
-        elif setting is not None and key in given:
-            values[field.name] = given[key]
+        elif keys.get(field.name) in given:
+            values[field.name] = given[keys[field.name]]
         elif inner is not None:
             values[field.name] = _if_asked(inner, given) if optional else make(inner, given, **decided)
     return group(**values)
@@ -173,16 +166,25 @@ def arguments_of(*groups: Settings) -> list[str]:
     """Return the command line that gives another process these very settings; what is None is left out."""
     arguments: list[str] = []
     for group in groups:
-        for field, declared in _declared(type(group)):
-            value, setting = getattr(group, field.name), setting_of(declared)
-            option = f"--{setting.option or field.name.replace('_', '-')}" if setting else ""
+        entries = {entry.field: entry for entry in entries_of(type(group), nested=False)}
+        for field, _ in _declared(type(group)):
+            value = getattr(group, field.name)
             if isinstance(value, Settings):
                 arguments += arguments_of(value)
-            elif setting is not None and value is True:
-                arguments.append(option)
-            elif setting is not None and value is not None and value is not False:
-                arguments += [option, str(value)]
+            elif field.name in entries:
+                arguments += _arguments(entries[field.name], value)
     return arguments
+
+
+def _arguments(entry: Entry, value: Any) -> list[str]:
+    if value is None:
+        return []
+    if value is False:  # said aloud only where a variable of the environment could say otherwise
+        return [f"--no-{entry.option}"] if entry.setting.variable else []
+    if value is True:
+        return [f"--{entry.option}"]
+    each = value if isinstance(value, list) else [value]
+    return [part for one in each for part in (f"--{entry.option}", str(one))]
 
 
 def setting_of(annotation: Any) -> Setting | None:
@@ -192,9 +194,12 @@ def setting_of(annotation: Any) -> Setting | None:
     return next((each for each in get_args(annotation)[1:] if isinstance(each, Setting)), None)
 
 
-@cache
 def _declared(group: type) -> tuple[tuple[Field[Any], Any], ...]:
-    assert is_dataclass(group), f"{group} is no dataclass"
+    return _declared_once(cast(Hashable, group))
+
+
+@cache
+def _declared_once(group: Any) -> tuple[tuple[Field[Any], Any], ...]:
     hints = get_type_hints(group, include_extras=True)
     return tuple((field, hints[field.name]) for field in fields(group))
 
