@@ -43,7 +43,7 @@ class SimulationSettings(Settings):
     ] = None
     out: Annotated[Path | None, Setting("Where results go; default runs/TASK-TIME.", "folder")] = None
     port: Annotated[
-        int, Setting("Where the aggregator listens; 0: any free port.", "port", Bounds(at_least=0, at_most=65535))
+        int, Setting("Where the aggregator listens; 0: any free port.", bounds=Bounds(at_least=0, at_most=65535))
     ] = 0
     central: Annotated[bool, Setting("Afterwards, train on all the data in one place, to compare.")] = False
     scheme: Annotated[
