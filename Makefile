@@ -7,7 +7,7 @@ PEERS   := .venv/peers
 DATA    ?=
 ARGS    ?=
 
-.PHONY: simulate test experiments faults notebooks test-torch fuzz-torch bench bench-encryption setup-torch kernel check lint types imports stubs house lock setup setup-dev containers clean help
+.PHONY: simulate test experiments faults notebooks test-torch fuzz-torch bench bench-encryption setup-torch kernel check lint types imports stubs house docs lock setup setup-dev containers clean help
 
 help:            ## say what can be done here
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -54,6 +54,9 @@ stubs: setup-dev
 	@$(PY) proto/generate.py --check
 house: setup-dev   ## draw docs/house.svg, who may import whom, from the imports that there are
 	@$(PY) -m docs.house
+
+docs: setup      ## write the tables of settings in docs/operation.md anew, from the settings themselves
+	@$(PY) -m simulation.settings_tables
 
 setup: .venv/ready kernel   ## the programs' own packages, exactly as locked, and the kernel if there is a compiler
 setup-dev: .venv/ready-dev kernel ## the same and the tools of the tests

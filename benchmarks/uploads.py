@@ -27,12 +27,16 @@ from core.federated import initial_model
 from core.identity.party import load_identity
 from core.policy import Policy
 from core.secagg.scheme import PAILLIER, SAFE_KEY_BITS
+from core.settings.setting import arguments_of
 from core.tasks import get_task
 from core.training import Dataset
 from core.wire import federation_pb2 as pb
 from core.wire.calls import Conversation, converse
 from core.wire.dialing import AggregatorConnection
+from keyholder.settings import HolderSettings
 from registrar.federation import make_federation
+from server.rules import RoundRules
+from server.settings import Places, RunSettings
 from simulation.program import Program
 from simulation.registered import deal_keys
 
@@ -92,11 +96,13 @@ def take(clients: int, bits: int = 2048) -> Taken:
             Path(folder, "federation"), clients=clients, holders=1, threshold=1, now=datetime.now(UTC)
         )
         deal_keys(federation.folder, 1, PAILLIER, bits)
-        insecure = ["--insecure-demo-keys"] * (bits < SAFE_KEY_BITS)
-        options = ["--key-bits", str(bits), *insecure]
-        server, address = _server(folder, federation.party("server"), clients, options, stack)
-        holder = ["--identity", str(federation.party("keyholder-1")), "--state", f"{folder}/keyholder"]
-        stack.callback(Program("keyholder", "--server", address, *holder, *insecure, log=Path(os.devnull)).close)
+        insecure = bits < SAFE_KEY_BITS
+        server, address = _server(Path(folder), federation.party("server"), clients, bits, stack)
+        holder = HolderSettings(
+            identity=federation.party("keyholder-1"), state=Path(folder, "keyholder"), server=address
+        )
+        arguments = arguments_of(holder, Policy(insecure_demo_keys=insecure))
+        stack.callback(Program("keyholder", *arguments, log=Path(os.devnull)).close)
         senders = [Sender(address, federation.party(f"client-{number}")) for number in range(1, clients + 1)]
         for sender in senders:
             stack.callback(sender.connection.channel.close)
@@ -118,11 +124,11 @@ def take(clients: int, bits: int = 2048) -> Taken:
         )
 
 
-def _server(folder: str, identity: Path, clients: int, options: Sequence[str], stack: ExitStack) -> tuple[Program, str]:
-    run = ["--task", TASK.name, "--clients", str(clients), "--rounds", "1", "--max-cohort", str(clients)]
-    seconds = ["--round-seconds", str(PATIENCE), "--upload-seconds", str(PATIENCE)]
-    places = ["--identity", str(identity), "--listen", "127.0.0.1:0", "--state", f"{folder}/server"]
-    server = Program("server", *run, *seconds, *places, "--out", f"{folder}/out", *options, log=Path(os.devnull))
+def _server(folder: Path, identity: Path, clients: int, bits: int, stack: ExitStack) -> tuple[Program, str]:
+    places = Places(identity=identity, listen="127.0.0.1:0", state=folder / "server", out=folder / "out")
+    rules = RoundRules(rounds=1, target=clients, max_cohort=clients, round_seconds=PATIENCE, upload_seconds=PATIENCE)
+    run = RunSettings(TASK.name, key_bits=bits, rules=rules, insecure_demo_keys=bits < SAFE_KEY_BITS)
+    server = Program("server", *arguments_of(places, run), log=Path(os.devnull))
     stack.callback(server.close)
     return server, server.hear(r"listening on (\S+)")[1]
 

@@ -24,106 +24,62 @@ from client.participant import Participant
 from client.reading import loader
 from client.scoring import score_message
 from client.session import ClientSession, fetch_endorsed_model
+from client.settings import DEFAULT_IDENTITY, ClientSettings
 from core.checks import Verifier
 from core.clock import SYSTEM_CLOCK
-from core.console import (
-    AllowPlain,
-    Identity,
-    InsecureDemoKeys,
-    InsecurePlaintext,
-    PassphraseFile,
-    configure_log,
-    help_of,
-    sentences,
-    stamp,
-)
+from core.console import configure_log, help_of, sentences, stamp
 from core.errors import SettingsError
 from core.federated import initial_model, load_model, save_model
 from core.identity.members import Role
 from core.identity.party import load_identity
 from core.policy import Policy
-from core.policy_options import IdentityWithPolicy, MinKeyBits
-from core.privacy.options import MaxDelta, MinNoise
-from core.secagg.noise import NoiseKind
-from core.secagg.scheme import SAFE_KEY_BITS
+from core.settings.command_line import Given, options_of
+from core.settings.common import Identity, InsecurePlaintext, PassphraseFile, Patience, Server
+from core.settings.setting import Setting
 from core.tasks import get_task
 from core.tasks.task import Task
 from core.wire.calls import converse
 from core.wire.dialing import AggregatorConnection
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=help_of(__doc__))
-DEFAULT_IDENTITY = Path("runs/federation/client-1")
-Server = Annotated[str | None, typer.Option(help="HOST:PORT; if none is given, as in the party's folder.")]
-SpamLabel = Annotated[
-    str | None, typer.Option(help="Your own name for spam: a label, a folder, or a value in a column of labels.")
-]
-Patience = Annotated[float, typer.Option(min=1, help="Seconds to wait for an aggregator that is away.")]
 
 
 @app.callback(invoke_without_command=True)
-def take_part(
-    context: typer.Context,
-    identity: IdentityWithPolicy = DEFAULT_IDENTITY,
-    passphrase_file: PassphraseFile = None,
-    server: Server = None,
-    mail: Annotated[
-        str | None,
-        typer.Option(
-            help="An mbox file, a Maildir, a folder of mail, CSV, TSV, or `generated`; `look` says what is in it."
-        ),
-    ] = None,
-    spam_label: SpamLabel = None,
-    task: Annotated[str, typer.Option(help="What to learn; must be the federation's.")] = "spam",
-    allow_one_class: Annotated[bool, typer.Option(help="Train even if all mail is spam, or none is.")] = False,
-    keep_model: Annotated[Path | None, typer.Option(help="Write the last global model to this file (.npz).")] = None,
-    min_cohort: Annotated[int, typer.Option(min=1, help="Take part in no sum of fewer clients than this.")] = 2,
-    min_key_bits: MinKeyBits = SAFE_KEY_BITS,
-    min_noise: MinNoise = 0.0,
-    max_delta: MaxDelta = None,
-    insecure_demo_keys: InsecureDemoKeys = False,
-    allow_plain: AllowPlain = False,
-    insecure_plaintext: InsecurePlaintext = False,
-    noise: Annotated[
-        NoiseKind,
-        typer.Option(
-            help="How ciphertexts are made: by short or 512-bit exponents, or as in the textbooks; docs/performance.md."
-        ),
-    ] = NoiseKind.SHORT,
-    patience: Patience = 60.0,
-) -> None:
+@options_of(ClientSettings, Policy)
+def take_part(context: typer.Context, given: Given) -> None:
     """Train on one's own data, send only encrypted updates."""
     if context.invoked_subcommand is not None:
         return
     configure_log()
     with sentences():
-        if mail is None:
+        settings, policy = given.make(ClientSettings), given.make(Policy)
+        if settings.mail is None:
             raise SettingsError("--mail PATH is needed: what to train on; see python -m client --help")
-        policy = Policy(min_cohort, insecure_demo_keys, allow_plain, min_noise, max_delta, min_key_bits)
-        the_task = get_task(task)
-        load = loader(the_task, mail, one_class=allow_one_class, spam_label=spam_label)
-        party = load_identity(identity, passphrase_file, Role.CLIENT)
+        task = get_task(settings.task)
+        load = loader(task, settings.mail, one_class=settings.allow_one_class, spam_label=settings.spam_label)
+        party = load_identity(settings.identity, settings.passphrase_file, Role.CLIENT)
+        plaintext, patience = settings.insecure_plaintext, settings.patience
         stamp(
-            insecure_demo_keys=insecure_demo_keys,
-            allow_plain=allow_plain,
-            insecure_plaintext=insecure_plaintext,
+            insecure_demo_keys=policy.insecure_demo_keys, allow_plain=policy.allow_plain, insecure_plaintext=plaintext
         )
-        participant = Participant(party, the_task, policy, load, SYSTEM_CLOCK, noise)
-        with AggregatorConnection(server or party.address, patience, party, plaintext=insecure_plaintext) as connection:
-            session = ClientSession(participant, keep_model=keep_model is not None)
+        participant = Participant(party, task, policy, load, SYSTEM_CLOCK, settings.noise)
+        with AggregatorConnection(settings.server or party.address, patience, party, plaintext=plaintext) as connection:
+            session = ClientSession(participant, keep_model=settings.keep_model is not None)
             ending = run_session(connection, session)
-        if keep_model is not None and session.model is not None:
-            save_model(keep_model, the_task, session.model)
-            print(f"the global model is in {keep_model}")
+        if settings.keep_model is not None and session.model is not None:
+            save_model(settings.keep_model, task, session.model)
+            print(f"the global model is in {settings.keep_model}")
         print(ending)
 
 
 @app.command()
+@options_of()
 def classify(
     message: Annotated[str, typer.Argument(help="A file with one message, or - for standard input.")] = "-",
     identity: Identity = DEFAULT_IDENTITY,
     passphrase_file: PassphraseFile = None,
     server: Server = None,
-    model: Annotated[Path | None, typer.Option(help="A model file (.npz) instead of a server.")] = None,
+    model: Annotated[Path | None, Setting("A model (.npz) instead of a server.", "file")] = None,
     insecure_plaintext: InsecurePlaintext = False,
     patience: Patience = 10.0,
 ) -> None:
@@ -144,9 +100,9 @@ def classify(
 @app.command()
 def look(
     path: Annotated[str, typer.Argument(help="A mailbox: a file or a folder.")],
-    spam_label: SpamLabel = None,
+    spam_label: Annotated[str | None, typer.Option(help="Your own name for spam.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    texts: Annotated[int, typer.Option(min=0, help="Show the first so many mails as the model sees them.")] = 0,
+    texts: Annotated[int, typer.Option(min=0, help="Show this many mails as the model sees them.")] = 0,
 ) -> None:
     """Say what is in a mailbox and how it would be read. Nothing is sent."""
     with sentences():

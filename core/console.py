@@ -8,44 +8,17 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from types import FrameType
-from typing import Annotated
 
 import structlog
-import typer
 
 from core.errors import GrokfedError
 
-# The insecure options have names in the environment too, for those who start containers.
-INSECURE_DEMO_KEYS = "GROKFED_INSECURE_DEMO_KEYS"
-ALLOW_PLAIN = "GROKFED_ALLOW_PLAIN"
 INSECURE_STAMP = "INSECURE: keys below 2048 bits protect nothing; use this for demonstrations only"
 PLAIN_STAMP = (
     "INSECURE: a run that encrypts nothing (scheme plain) is agreed to; the aggregator then reads every update"
 )
-INSECURE_PLAINTEXT = "GROKFED_INSECURE_PLAINTEXT"
-PLAINTEXT_STAMP = "INSECURE: connections are not encrypted, and callers do not prove who they are"
-
-
-Identity = Annotated[Path, typer.Option(help="This party's folder, made by `python -m registrar init`.")]
-PassphraseFile = Annotated[
-    Path | None,
-    typer.Option(
-        help="File with the passphrase of the party's keys; if none is given, /run/secrets, the federation's "
-        "folder, or the terminal is asked."
-    ),
-]
-InsecureDemoKeys = Annotated[
-    bool, typer.Option(envvar=INSECURE_DEMO_KEYS, help="Agree to keys below 2048 bits, and to cohorts of one.")
-]
-AllowPlain = Annotated[bool, typer.Option(envvar=ALLOW_PLAIN, help="Agree to a run in which nothing is encrypted.")]
-InsecurePlaintext = Annotated[
-    bool,
-    typer.Option(
-        envvar=INSECURE_PLAINTEXT, help="No TLS: connections are readable, and callers do not prove who they are."
-    ),
-]
+PLAINTEXT_STAMP = "INSECURE: connections are not encrypted, and nobody on them proves who it is"
 
 
 def stamp(*, insecure_demo_keys: bool, allow_plain: bool = False, insecure_plaintext: bool = False) -> None:

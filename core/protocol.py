@@ -35,6 +35,11 @@ class AttemptId:
     round: int
     attempt: int
 
+    @property
+    def key(self) -> tuple[str, int, int]:
+        """Run, round and attempt, by which a database finds it."""
+        return self.run, self.round, self.attempt
+
     def __str__(self) -> str:
         return f"round {self.round}" if self.attempt == 1 else f"round {self.round}, attempt {self.attempt}"
 

@@ -11,6 +11,9 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
+from client.settings import ClientSettings
+from core.policy import Policy
+from core.settings.setting import arguments_of
 from core.wire.dialing import AggregatorConnection
 from faults.live import LiveHolder, Worker, errors_of, homes_of, judge
 from faults.outcome import Options, Outcome, timed
@@ -80,8 +83,8 @@ def one_run(folder: Path, clients: int, share: float, seed: int) -> list[str]:
 
 
 def _client(parties: Parties, name: str, clients: int, address: str) -> Program:
-    return Program(
-        *("faults.child", str(clients), "client", "--identity", parties[name].folder, "--server", address),
-        *("--task", f"slots-{clients}", "--mail", "generated", "--insecure-demo-keys", "--patience", str(PATIENCE)),
-        log=Path(os.devnull),
+    settings = ClientSettings(
+        identity=parties[name].folder, server=address, task=f"slots-{clients}", mail="generated", patience=PATIENCE
     )
+    arguments = arguments_of(settings, Policy(insecure_demo_keys=True))
+    return Program("faults.child", str(clients), "client", *arguments, log=Path(os.devnull))

@@ -112,10 +112,11 @@ def _jumping(folder: Path, task: Task, outcome: Outcome) -> list[str]:
     address = server.begin()
     watcher = Watcher(parties, address)
     real, silent = time.time, parties.clients[-1]
-    workers = start_workers(
-        *(parties, homes, task, lambda name: AggregatorConnection(address, PATIENCE, parties[name]), receipts),
-        parties.clients[:-1],
-    )
+
+    def dial(name: str) -> AggregatorConnection:
+        return AggregatorConnection(address, PATIENCE, parties[name])
+
+    workers = start_workers(parties, homes, task, dial, receipts, parties.clients[:-1])
     line = AggregatorConnection(address, PATIENCE, parties[silent])
     request = pb.JoinRequest(task=task.name, task_digest=task_digest(task), instance=bytes(16))
     stream = rpc.FederationStub(line.channel).Join(request, wait_for_ready=True)  # it joins, and says nothing more

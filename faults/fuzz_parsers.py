@@ -127,6 +127,18 @@ def _of_files(world: World) -> list[Reader]:
         (card / CARD).write_bytes(raw)
         read_card(card)
 
+    return [
+        _of_a_ledger(world),
+        Reader("roster", (identity.folder / ROSTER).read_bytes(), lambda raw: read_roster(raw, identity.registrar)),
+        Reader("party card", (identity.folder / CARD).read_bytes(), read_a_card),
+        Reader(
+            "certificate file", identity.certificate_pem, lambda raw: check_issued(raw, identity.authority_pem, now)
+        ),
+        Reader("share file", good, read_share),
+    ]
+
+
+def _of_a_ledger(world: World) -> Reader:
     ledger, broken = world.holders["keyholder-1"].session.holder.ledger, world.folder / "broken"
     ledger._database.first("PRAGMA wal_checkpoint(TRUNCATE)")  # all of it is in the one file now
 
@@ -142,15 +154,7 @@ def _of_files(world: World) -> list[Reader]:
         finally:
             opened.close()
 
-    return [
-        Reader("ledger file", world.ledger_of("keyholder-1").read_bytes(), read_ledger),
-        Reader("roster", (identity.folder / ROSTER).read_bytes(), lambda raw: read_roster(raw, identity.registrar)),
-        Reader("party card", (identity.folder / CARD).read_bytes(), read_a_card),
-        Reader(
-            "certificate file", identity.certificate_pem, lambda raw: check_issued(raw, identity.authority_pem, now)
-        ),
-        Reader("share file", good, read_share),
-    ]
+    return Reader("ledger file", world.ledger_of("keyholder-1").read_bytes(), read_ledger)
 
 
 def _read_model(chunk: pb.Chunk) -> object:

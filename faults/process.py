@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
+from core.settings.setting import arguments_of
 from faults.memory import peak_mb, resident_mb
 from faults.parties import BITS, Parties
 from server.rules import RoundRules
+from server.settings import Places, RunSettings
 from simulation.program import Program
 
 PATIENCE = 60.0
@@ -16,18 +19,9 @@ PATIENCE = 60.0
 class ServerProcess:
     """`python -m server` for the task of `slots` clients, with its state in `folder`."""
 
-    def __init__(
-        self, parties: Parties, folder: Path, slots: int, rules: RoundRules, *extra: str, log: Path | None = None
-    ) -> None:
-        self._arguments = [
-            *("--identity", str(parties["server"].folder), "--state", str(folder), "--task", f"slots-{slots}"),
-            *("--scheme", "paillier", "--key-bits", str(BITS), "--insecure-demo-keys"),
-            *("--rounds", str(rules.rounds), "--clients", str(rules.target)),
-            *("--min-cohort", str(rules.min_cohort), "--max-cohort", str(rules.max_cohort)),
-            *("--round-seconds", str(rules.round_seconds), "--upload-seconds", str(rules.upload_seconds)),
-            *("--answer-seconds", str(rules.answer_seconds), "--patience", str(rules.patience_seconds)),
-            *extra,
-        ]
+    def __init__(self, parties: Parties, folder: Path, slots: int, rules: RoundRules, log: Path | None = None) -> None:
+        self._places = Places(identity=parties["server"].folder, state=folder)
+        self._settings = RunSettings(f"slots-{slots}", key_bits=BITS, rules=rules, insecure_demo_keys=True)
         self._slots = slots
         self._log = log or folder.with_suffix(".log")
         self.port = 0
@@ -36,8 +30,9 @@ class ServerProcess:
     def start(self) -> float:
         """Start (again), and return the seconds until it listens."""
         started = time.perf_counter()
-        listen = ("--listen", f"127.0.0.1:{self.port}")
-        self._program = Program("faults.child", str(self._slots), "server", *listen, *self._arguments, log=self._log)
+        places = replace(self._places, listen=f"127.0.0.1:{self.port}")
+        arguments = arguments_of(places, self._settings)
+        self._program = Program("faults.child", str(self._slots), "server", *arguments, log=self._log)
         self.port = int(self.running.hear(r"^listening on .*:(\d+)$")[1])
         return time.perf_counter() - started
 

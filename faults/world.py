@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -68,12 +68,10 @@ class World(InProcessFederation):
         task: Task,
         rules: RoundRules,
         *,
-        clients: Iterable[str] | None = None,
         scheme: str = "plain",
         seed: int = 0,
         rule: DifferenceRule = DifferenceRule.REPORT,
         breaker: Breaker | None = None,
-        keys: int | None = None,
     ) -> None:
         self.registered, self.rules = registered, rules
         self.values = len(initial_model(task, 0))
@@ -88,14 +86,13 @@ class World(InProcessFederation):
         self.answers: dict[tuple[str, str, AttemptId], set[bytes]] = defaultdict(set)
         self.opened_for: dict[str, ReleaseOrder] = {}
         self.vanishes: Callable[[str, str], bool] = lambda _name, _moment: False
-        shares = registered.dealt(keys or rules.rounds + SPARE_KEYS, scheme)
+        shares = registered.dealt(rules.rounds + SPARE_KEYS, scheme)
         identities = dict(registered.identities)
         for name in registered.holders:
             shutil.copytree(shares / name, folder / name)
             identities[name] = replace(registered[name], folder=folder / name)
         settings = RunSettings(task.name, scheme, BITS, 0, rules, insecure_demo_keys=True)
-        names = None if clients is None else frozenset(clients)
-        super().__init__(folder, identities, settings, task, Options(names, rule, POLICY, seed=seed))
+        super().__init__(folder, identities, settings, task, Options(rule=rule, policy=POLICY, seed=seed))
 
     @property
     def run(self) -> str:

@@ -73,13 +73,13 @@ class Ledger:
     def signed_list(self, id: AttemptId) -> tuple[bytes, bytes] | None:
         """Return the statement this holder signed for an attempt's list, and the signature, if any."""
         query = "SELECT statement, signature FROM lists WHERE run = ? AND round = ? AND attempt = ?"
-        row = self._database.first(query, id.run, id.round, id.attempt)
+        row = self._database.first(query, *id.key)
         return (row[0], row[1]) if row else None
 
     def record_list(self, id: AttemptId, key_serial: int, statement: bytes, signature: bytes) -> None:
         """Write down a list before its signature leaves. Raises Refused(KEY_USED) if the key served another attempt."""
         content = {"key": key_serial, "statement": digest(statement).hex()}
-        row = (id.run, id.round, id.attempt, key_serial, statement, signature)
+        row = (*id.key, key_serial, statement, signature)
         try:
             self._append("list", id, content, "INSERT INTO lists VALUES (?, ?, ?, ?, ?, ?)", row)
         except sqlite3.IntegrityError as error:
@@ -117,10 +117,7 @@ class Ledger:
         Raises Refused(ALREADY_RELEASED) if this round was released before, or with this key another one was.
         """
         content = {"key": key_serial, "request": request_digest.hex(), "contributors": contributors}
-        row = (
-            *(id.run, id.round, id.attempt, key_serial, request_digest, answer.partial),
-            *(json.dumps(contributors), answer.exposure),
-        )
+        row = (*id.key, key_serial, request_digest, answer.partial, json.dumps(contributors), answer.exposure)
         try:
             self._append("release", id, content, "INSERT INTO releases VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
         except sqlite3.IntegrityError as error:
@@ -163,7 +160,7 @@ class Ledger:
 
     def record_model(self, id: AttemptId, model_digest: bytes, signature: bytes) -> None:
         """Write down which model of a round is endorsed, before the signature leaves."""
-        row = (id.run, id.round, id.attempt, model_digest, signature)
+        row = (*id.key, model_digest, signature)
         try:
             self._append("model", id, {"model": model_digest.hex()}, "INSERT INTO models VALUES (?, ?, ?, ?, ?)", row)
         except sqlite3.IntegrityError as error:

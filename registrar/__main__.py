@@ -11,6 +11,7 @@ import core.one_thread  # isort: skip  # noqa: F401
 
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -20,60 +21,37 @@ from rich.console import Console
 from rich.table import Table
 
 from core.clock import today
-from core.console import InsecureDemoKeys, help_of, sentences
+from core.console import help_of, sentences
 from core.errors import SettingsError
 from core.identity import certificates
 from core.identity.members import Roster
-from core.secagg.scheme import DEFAULT_KEY_BITS, check_key_bits
+from core.secagg.scheme import check_key_bits
+from core.settings.command_line import Given, options_of
+from core.settings.setting import Setting
 from registrar import federation as registry
 from registrar.dealer import Dealer, dealt_to_all
-from registrar.federation import DEFAULT_ADDRESS, THIS_MACHINE, WHO_GETS_WHAT, Federation
+from registrar.federation import THIS_MACHINE, WHO_GETS_WHAT, Federation, Names
 from registrar.folder import load_registrar, read_own_roster, registrar_folder, reserve_serials
 from registrar.handing_over import make_if_missing
+from registrar.settings import DealSettings, InitSettings, PassphraseFile, Years
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=help_of(__doc__))
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The federation's folder.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The party's name.")]
-PassphraseFile = Annotated[Path | None, typer.Option(help="File with the registrar's passphrase.")]
-Years = Annotated[int, typer.Option(help="How long certificates are good.")]
 
 
 @app.command()
-def init(
-    folder: Folder,
-    clients: Annotated[int, typer.Option(help="How many clients.")],
-    holders: Annotated[int, typer.Option(help="How many key holders.")] = 3,
-    threshold: Annotated[int, typer.Option(help="How many of them must agree to open a sum.")] = 2,
-    address: Annotated[str, typer.Option(help="Where the server will be, HOST:PORT.")] = DEFAULT_ADDRESS,
-    operator: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=WHO", help="Who runs a party; may be repeated.")
-    ] = None,
-    client_prefix: Annotated[str, typer.Option(help="Clients are named PREFIX-1, PREFIX-2, ...")] = "client",
-    holder_prefix: Annotated[str, typer.Option(help="Key holders are named PREFIX-1, PREFIX-2, ...")] = "keyholder",
-    years: Years = certificates.YEARS,
-    if_missing: Annotated[
-        bool, typer.Option("--if-missing", help="Leave a federation that is there as it is; fill folders that are.")
-    ] = False,
-) -> None:
+@options_of(InitSettings)
+def init(folder: Folder, given: Given) -> None:
     """Make a new federation: keys, certificates, roster, and a folder for each party."""
-
-    def make(place: Path) -> Federation:
-        return registry.make_federation(
-            place,
-            clients=clients,
-            holders=holders,
-            threshold=threshold,
-            address=address,
-            operators=_operators(operator or []),
-            client_prefix=client_prefix,
-            holder_prefix=holder_prefix,
-            now=datetime.now(UTC),
-            years=years,
-        )
-
     with sentences():
-        made, new = make_if_missing(folder, clients, holders, threshold, make) if if_missing else (make(folder), True)
+        settings = given.make(InitSettings)
+        make = partial(_make, settings)
+        if settings.if_missing:
+            made, new = make_if_missing(folder, settings.clients, settings.holders, settings.threshold, make)
+        else:
+            made, new = make(folder), True
         if new:
             print(
                 f"federation {made.roster.federation} is in {folder}; {folder / WHO_GETS_WHAT} says what to do with it"
@@ -84,11 +62,25 @@ def init(
             )
 
 
+def _make(settings: InitSettings, folder: Path) -> Federation:
+    return registry.make_federation(
+        folder,
+        clients=settings.clients,
+        holders=settings.holders,
+        threshold=settings.threshold,
+        address=settings.address,
+        names=Names(settings.client_prefix, settings.holder_prefix, _operators(settings.operator or [])),
+        now=datetime.now(UTC),
+        years=settings.years,
+    )
+
+
 @app.command()
+@options_of()
 def add_client(
     folder: Folder,
     name: Name,
-    operator: Annotated[str, typer.Option(help="Who runs it.")] = THIS_MACHINE,
+    operator: Annotated[str, Setting("Who runs it.")] = THIS_MACHINE,
     years: Years = certificates.YEARS,
     passphrase_file: PassphraseFile = None,
 ) -> None:
@@ -103,6 +95,7 @@ def add_client(
 
 
 @app.command()
+@options_of()
 def revoke(folder: Folder, name: Name, passphrase_file: PassphraseFile = None) -> None:
     """Revoke a party for good. A client that is to go on gets a new name with add-client."""
     with sentences():
@@ -110,24 +103,17 @@ def revoke(folder: Folder, name: Name, passphrase_file: PassphraseFile = None) -
 
 
 @app.command()
-def deal(
-    folder: Folder,
-    keys: Annotated[int, typer.Option(min=1, max=100_000, help="How many round keys; each attempt takes one.")] = 20,
-    scheme: Annotated[
-        str, typer.Option(help="paillier, damgard-jurik, or plain, which encrypts nothing.")
-    ] = "paillier",
-    key_bits: Annotated[int, typer.Option(help="Size of each key, in bits.")] = DEFAULT_KEY_BITS,
-    top_up: Annotated[bool, typer.Option("--top-up", help="Deal only until this many keys are unused.")] = False,
-    insecure_demo_keys: InsecureDemoKeys = False,
-    passphrase_file: PassphraseFile = None,
-) -> None:
+@options_of(DealSettings)
+def deal(folder: Folder, given: Given) -> None:
     """Make round keys ahead, give each holder its share of each, sealed, and keep nothing."""
     with sentences():
-        check_key_bits(scheme, key_bits, insecure_demo_keys=insecure_demo_keys)
-        registrar = load_registrar(folder, passphrase_file)
+        settings = given.make(DealSettings)
+        keys, scheme, key_bits = settings.keys, settings.scheme, settings.key_bits
+        check_key_bits(scheme, key_bits, insecure_demo_keys=settings.insecure_demo_keys)
+        registrar = load_registrar(folder, settings.passphrase_file)
         around = registrar.folder.parent
         dealer = Dealer(registrar.roster, registrar.signing, lambda name: around / name, today())
-        if top_up:
+        if settings.top_up:
             folders = [around / member.name for member in registrar.roster.holders]
             unused = len(dealt_to_all(folders, scheme, key_bits, today()))
             print(f"{unused} keys are unused, {keys} are wanted", flush=True)

@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from registrar.folder import NAME as REGISTRAR
 from registrar.folder import Registrar, load_registrar, make_folder, write_registrar
 from registrar.words import read_me, who_gets_what
 
-__all__ = ["Federation", "Registrar", "add_client", "load_registrar", "make_federation", "revoke"]
+__all__ = ["Federation", "Names", "Registrar", "add_client", "load_registrar", "make_federation", "revoke"]
 
 DEFAULT_ADDRESS = "127.0.0.1:50551"
 THIS_MACHINE = "this machine"
@@ -61,6 +61,20 @@ class Federation:
         return tuple(name for name in names if (self.party(name) / CARD).is_file())
 
 
+@dataclass(frozen=True)
+class Names:
+    """How the parties of a new federation are named, and who runs them.
+
+    Attributes:
+        client, holder: clients are named client-1, client-2, ..., key holders likewise.
+        operators: who runs whom, by the parties' names; the others are run by "this machine".
+    """
+
+    client: str = "client"
+    holder: str = "keyholder"
+    operators: Mapping[str, str] = field(default_factory=dict)
+
+
 def make_federation(
     folder: Path,
     *,
@@ -68,16 +82,13 @@ def make_federation(
     holders: int = 3,
     threshold: int = 2,
     address: str = DEFAULT_ADDRESS,
-    operators: Mapping[str, str] | None = None,
-    client_prefix: str = "client",
-    holder_prefix: str = "keyholder",
+    names: Names | None = None,
     now: datetime,
     years: int = certificates.YEARS,
 ) -> Federation:
     """Make keys, certificates, roster, folders and passphrases of a new federation, all or nothing.
 
-    `address` is where the server will be, HOST:PORT. `operators` gives each party's operator by its name; a party that
-    is not named is run by "this machine". Certificates are good for `years` from `now`.
+    `address` is where the server will be, HOST:PORT. Certificates are good for `years` from `now`.
 
     Raises SettingsError for a folder that is not empty, or numbers and names that cannot work; StorageError.
     """
@@ -86,14 +97,7 @@ def make_federation(
     if not 1 <= clients <= MOST_CLIENTS:
         raise SettingsError(f"the federation is to have {clients} clients; expected 1 to {MOST_CLIENTS}")
     check_threshold(threshold, holders)
-    seats = [
-        (Role.SERVER, "server", 1),
-        *((Role.KEYHOLDER, f"{holder_prefix}-{number}", number) for number in range(1, holders + 1)),
-        *((Role.CLIENT, f"{client_prefix}-{number}", number) for number in range(1, clients + 1)),
-    ]
-    operators = operators or {}
-    _check_named(operators, {name for _, name, _ in seats})
-    newcomers = [_newcomer(*seat, operators.get(seat[1], THIS_MACHINE)) for seat in seats]
+    newcomers = _newcomers(clients, holders, names or Names())
     members = tuple(newcomer.member for newcomer in newcomers)
     roster = Roster(secrets.token_hex(8), version=1, threshold=threshold, members=members)
     authority = certificates.make_authority(roster.federation, years, now=now)
@@ -170,6 +174,17 @@ def _newcomer(role: Role, name: str, number: int, operator: str) -> _Newcomer:
     signing, sealing = SigningKey.generate(), SealingKey.generate() if role is Role.KEYHOLDER else None
     member = Member(name, role, number, signing.public, sealing.public if sealing else b"", operator)
     return _Newcomer(member, signing, sealing)
+
+
+def _newcomers(clients: int, holders: int, names: Names) -> list[_Newcomer]:
+    """Everyone of a new federation: the server, the key holders, the clients. Raises SettingsError."""
+    seats = [
+        (Role.SERVER, "server", 1),
+        *((Role.KEYHOLDER, f"{names.holder}-{number}", number) for number in range(1, holders + 1)),
+        *((Role.CLIENT, f"{names.client}-{number}", number) for number in range(1, clients + 1)),
+    ]
+    _check_named(names.operators, {name for _, name, _ in seats})
+    return [_newcomer(role, name, number, names.operators.get(name, THIS_MACHINE)) for role, name, number in seats]
 
 
 def _check_named(operators: Mapping[str, str], names: Collection[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.identity.members import Member, Role, Roster
 from core.identity.party import Card
-from core.policy import FILE as POLICY_FILE
+from core.settings.policy_file import FILE as POLICY_FILE
 
 _TASKS = {
     Role.SERVER: "the server: it leads the rounds and adds updates that it cannot read",

@@ -14,7 +14,6 @@ import contextlib
 import secrets
 import signal
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -23,30 +22,15 @@ import structlog
 import typer
 from rich.console import Console
 
-from core.console import (
-    Identity,
-    InsecureDemoKeys,
-    InsecurePlaintext,
-    PassphraseFile,
-    configure_log,
-    help_of,
-    sentences,
-    stamp,
-)
+from core.console import configure_log, help_of, sentences, stamp
 from core.errors import RunFailedError, SettingsError
 from core.federated import encoding_for, initial_model
 from core.identity.members import Role
 from core.identity.party import PartyIdentity, load_identity
-from core.privacy.options import (
-    DEFAULT_DELTA,
-    ClipNorm,
-    Delta,
-    EpsilonBudget,
-    MaxColluders,
-    NoiseMultiplier,
-    privacy_of,
-)
-from core.secagg.scheme import DEFAULT_KEY_BITS, PublicKey
+from core.secagg.scheme import PublicKey
+from core.settings.command_line import Given, options_of
+from core.settings.common import Identity, InsecurePlaintext, PassphraseFile, Server
+from core.settings.setting import Setting
 from core.tasks import get_task
 from core.tasks.task import Task
 from core.training import Dataset
@@ -56,138 +40,48 @@ from server import metrics
 from server.budget import within_budget
 from server.report import report
 from server.results import make_results_folder, table, write_results
-from server.rules import RoundRules
 from server.run import ActiveRun
 from server.service import listen
-from server.settings import RunSettings
+from server.settings import Places, RunSettings
 from server.status import show_status
 from server.store import Store
 
-DEFAULT_ADDRESS = "127.0.0.1:50551"
 FAREWELL_SECONDS = 5.0
 log = structlog.get_logger()
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=help_of(__doc__))
 
 
-@dataclass(frozen=True)
-class Places:
-    """Where the aggregator listens, keeps its state, and writes its results."""
-
-    listen: str
-    state: Path
-    out: Path | None
-    keep_serving: bool
-    plaintext: bool
-
-
 @app.callback(invoke_without_command=True)
-def serve(
-    context: typer.Context,
-    identity: Identity = Path("runs/federation/server"),
-    passphrase_file: PassphraseFile = None,
-    listen_at: Annotated[str, typer.Option("--listen", help="HOST:PORT; port 0 lets the system choose.")] = (
-        DEFAULT_ADDRESS
-    ),
-    state: Annotated[Path, typer.Option(help="Folder of the database; an unfinished run there goes on.")] = Path(
-        "runs/server"
-    ),
-    out: Annotated[Path | None, typer.Option(help="Folder for history.csv, .jsonl, .png, report.md and model.npz.")] = (
-        None
-    ),
-    task: Annotated[str, typer.Option(help="What to learn.")] = "spam",
-    rounds: Annotated[int, typer.Option(help="How many rounds.")] = 5,
-    clients: Annotated[int | None, typer.Option(help="Begin as soon as this many clients are here.")] = None,
-    min_cohort: Annotated[int, typer.Option(help="Open no sum of fewer contributors.")] = 2,
-    max_cohort: Annotated[int, typer.Option(help="Slots are wide enough for this many contributors.")] = 64,
-    cohort: Annotated[
-        int | None, typer.Option(help="Updates wanted a round, of clients chosen at random; without it, everyone's.")
-    ] = None,
-    over_selection: Annotated[
-        float, typer.Option(help="Clients chosen for each update wanted (with --cohort), because some drop out.")
-    ] = 1.3,
-    scheme: Annotated[
-        str, typer.Option(help="paillier, damgard-jurik, or plain, which encrypts nothing.")
-    ] = "paillier",
-    key_bits: Annotated[
-        int, typer.Option(help="Size of the Paillier key, in bits; 2048 are faster, and weaker.")
-    ] = DEFAULT_KEY_BITS,
-    count_cap: Annotated[
-        int, typer.Option(min=0, help="Clients count by their examples, up to this many; 0: all alike.")
-    ] = 0,
-    clip_norm: ClipNorm = None,
-    noise_multiplier: NoiseMultiplier = None,
-    delta: Delta = DEFAULT_DELTA,
-    max_colluders: MaxColluders = 0,
-    epsilon_budget: EpsilonBudget = None,
-    seed: Annotated[int, typer.Option(help="Of the starting model and all shuffling.")] = 0,
-    test: Annotated[str | None, typer.Option(help="Mailbox to judge each model on, or `generated`.")] = None,
-    spam_label: Annotated[
-        str | None, typer.Option(help="A name for spam of your own in the mailbox of --test: a label or a folder.")
-    ] = None,
-    gather_seconds: Annotated[float, typer.Option(help="Begin when no client has joined for this many seconds.")] = 5.0,
-    round_seconds: Annotated[
-        float, typer.Option(help="Seconds from the opening of a round to the last commitment.")
-    ] = 120.0,
-    upload_seconds: Annotated[float, typer.Option(help="Seconds from the closed list to the last update.")] = 60.0,
-    answer_seconds: Annotated[float, typer.Option(help="Seconds after which other key holders are asked too.")] = 20.0,
-    patience: Annotated[float, typer.Option(help="Longest wait, in seconds, for clients or key holders.")] = 600.0,
-    keep_serving: Annotated[bool, typer.Option(help="Stay after the last round and hand out the model.")] = False,
-    metrics_at: Annotated[
-        str | None, typer.Option("--metrics", help="HOST:PORT for Prometheus to read /metrics at.")
-    ] = None,
-    insecure_demo_keys: InsecureDemoKeys = False,
-    insecure_plaintext: InsecurePlaintext = False,
-) -> None:
+@options_of(Places, RunSettings)
+def serve(context: typer.Context, given: Given) -> None:
     """Lead the rounds and add updates that cannot be read here."""
     if context.invoked_subcommand is not None:
         return
     configure_log()
     with sentences():
-        party = load_identity(identity, passphrase_file, Role.SERVER)
-        roster = party.roster.current()
-        rules = RoundRules(
-            rounds=rounds,
-            min_cohort=min_cohort,
-            max_cohort=max_cohort,
-            target=clients,
-            cohort=cohort,
-            over_selection=over_selection,
-            threshold=roster.threshold,
-            holders=len(roster.holders),
-            gather_seconds=gather_seconds,
-            round_seconds=round_seconds,
-            upload_seconds=upload_seconds,
-            answer_seconds=answer_seconds,
-            patience_seconds=patience,
-            deal=f"python -m registrar deal FEDERATION --scheme {scheme} --key-bits {key_bits}",
-        )
-        settings = RunSettings(
-            *(task, scheme, key_bits, seed, rules, insecure_demo_keys, count_cap, insecure_plaintext),
-            privacy_of(clip_norm, noise_multiplier, delta, max_colluders, epsilon_budget),
-        )
-        if settings.privacy is not None and test is None:
+        places = given.make(Places)
+        party = load_identity(places.identity, places.passphrase_file, Role.SERVER)
+        settings = _settings_of(given, party)
+        if settings.privacy is not None and places.test is None:
             raise SettingsError("with privacy no accuracy is sent; pass --test with data to judge the models on")
-        if out is not None:
-            make_results_folder(out)  # or say now why not
-        places = Places(listen_at, state, out, keep_serving, insecure_plaintext)
-        the_task = get_task(task)
-        plaintext_bits = PublicKey(scheme, key_bits).plaintext_bits
-        values = len(initial_model(the_task, seed))
-        encoding_for(the_task, values, plaintext_bits, max_cohort, count_cap, settings.mechanism)  # or say now why not
-        settings = within_budget(settings, values)
-        test_data = the_task.load_test(test, seed, clients, spam_label) if test is not None else None
-        stamp(insecure_demo_keys=insecure_demo_keys, insecure_plaintext=insecure_plaintext)
+        if places.out is not None:
+            make_results_folder(places.out)  # or say now why not
+        task = get_task(settings.task)
+        settings = _workable(settings, task)
+        test_data = _test_data(places, settings, task)
+        stamp(insecure_demo_keys=settings.insecure_demo_keys, insecure_plaintext=settings.insecure_plaintext)
         if settings.weaker_key:
             log.warning("key size", advice=settings.weaker_key.strip())
-        if metrics_at is not None:
-            print(f"metrics at port {metrics.serve(metrics_at)}", flush=True)
-        if not asyncio.run(_serve(settings, places, party, the_task, test_data)):
+        if places.metrics is not None:
+            print(f"metrics at port {metrics.serve(places.metrics)}", flush=True)
+        if not asyncio.run(_serve(settings, places, party, task, test_data)):
             raise KeyboardInterrupt
 
 
 @app.command()
+@options_of()
 def status(
-    state: Annotated[Path, typer.Option(help="Folder of the aggregator's database.")] = Path("runs/server"),
+    state: Annotated[Path, Setting("Folder of the aggregator's database.", "folder")] = Path("runs/server"),
 ) -> None:
     """Show rounds, contributors and refusals of a running or stopped aggregator, from its database."""
     with sentences():
@@ -195,10 +89,11 @@ def status(
 
 
 @app.command()
+@options_of()
 def healthy(
     identity: Identity = Path("runs/federation/server"),
     passphrase_file: PassphraseFile = None,
-    server: Annotated[str | None, typer.Option(help="HOST:PORT; if none is given, as in the party's folder.")] = None,
+    server: Server = None,
     insecure_plaintext: InsecurePlaintext = False,
 ) -> None:
     """Exit 0 if the aggregator answers and says it serves, else 1."""
@@ -206,6 +101,28 @@ def healthy(
         party = load_identity(identity, passphrase_file)
         check_health(server or party.address, party, plaintext=insecure_plaintext)
         print("healthy")
+
+
+def _settings_of(given: Given, party: PartyIdentity) -> RunSettings:
+    roster = party.roster.current()
+    deal = f"python -m registrar deal FEDERATION --scheme {given['scheme']} --key-bits {given['key-bits']}"
+    return given.make(RunSettings, threshold=roster.threshold, holders=len(roster.holders), deal=deal)
+
+
+def _test_data(places: Places, settings: RunSettings, task: Task) -> Dataset | None:
+    """Return the data to judge models on, if there is any."""
+    if places.test is None:
+        return None
+    return task.load_test(places.test, settings.seed, settings.rules.target, places.spam_label)
+
+
+def _workable(settings: RunSettings, task: Task) -> RunSettings:
+    """Return the settings with the rounds that a privacy budget allows. Raises SettingsError if updates do not fit."""
+    rules = settings.rules
+    values = len(initial_model(task, settings.seed))
+    plaintext_bits = PublicKey(settings.scheme, settings.key_bits).plaintext_bits
+    encoding_for(task, values, plaintext_bits, rules.max_cohort, settings.count_cap, settings.mechanism)
+    return within_budget(settings, values)
 
 
 async def _serve(
@@ -223,7 +140,7 @@ async def _serve(
     _end_on_signals(asyncio.current_task())
     try:
         await active.start()
-        server, port = await listen(active, places.listen, plaintext=places.plaintext)
+        server, port = await listen(active, places.listen, plaintext=settings.insecure_plaintext)
         print(f"listening on {places.listen.rpartition(':')[0]}:{port}", flush=True)
         await active.keep_time()
         ended = await active.ended
@@ -262,11 +179,9 @@ async def _write_results(settings: RunSettings, places: Places, active: ActiveRu
     if places.out is not None:
         _, raw, _ = await active.model(None)
         model = model_from_bytes(raw, len(raw) // 8)
-        words = report(
-            *(active.context.id, settings, active.context.trust.roster, active.results),
-            *(await active.all_refusals(), failure),
-        )
-        write_results(places.out, settings, active.results, active.context.task, model, words)
+        context, refusals = active.context, await active.all_refusals()
+        words = report(context.id, settings, context.trust.roster, active.results, refusals, failure)
+        write_results(places.out, settings, active.results, context.task, model, words)
 
 
 def _begin_or_resume(store: Store, settings: RunSettings, task: Task, folder: Path) -> str:

@@ -171,16 +171,14 @@ class Records:
         """Return how many clients the attempt was opened for, and from how many they were drawn."""
         row = self._first(
             "SELECT json_array_length(expected), chosen_from FROM attempts WHERE run = ? AND round = ? AND attempt = ?",
-            *(id.run, id.round, id.attempt),
+            *id.key,
         )
         assert row is not None
         chosen, chosen_from = row
         return chosen, max(chosen, chosen_from)  # late clients join only where no client was left out
 
     def _state(self, id: AttemptId) -> str | None:
-        row = self._first(
-            "SELECT state FROM attempts WHERE run = ? AND round = ? AND attempt = ?", id.run, id.round, id.attempt
-        )
+        row = self._first("SELECT state FROM attempts WHERE run = ? AND round = ? AND attempt = ?", *id.key)
         return row[0] if row else None
 
     # -------------------------------------------------------------------------------- commitments and updates
@@ -195,7 +193,9 @@ class Records:
         row = self._first(
             "SELECT client FROM submissions "
             "WHERE run = ? AND round = ? AND attempt = ? AND sha256 = ? AND client != ? ORDER BY client LIMIT 1",
-            *(id.run, id.round, id.attempt, sha256, except_for),
+            *id.key,
+            sha256,
+            except_for,
         )
         return row[0] if row else None
 
@@ -216,7 +216,7 @@ class Records:
         rows = self._all(
             "SELECT client, commitment, signature, sha256, bytes_up IS NOT NULL FROM submissions "
             "WHERE run = ? AND round = ? AND attempt = ? ORDER BY client",
-            *(id.run, id.round, id.attempt),
+            *id.key,
         )
         return [StoredSubmission(row[0], Signed(row[1], row[2]), row[3], bool(row[4])) for row in rows]
 
@@ -232,14 +232,15 @@ class Records:
         rows = self._all(
             "SELECT avg(bytes_up), avg(train_seconds), avg(encrypt_seconds) FROM submissions "
             "WHERE run = ? AND round = ? AND attempt = ? AND bytes_up IS NOT NULL",
-            *(id.run, id.round, id.attempt),
+            *id.key,
         )
         return Costs(*rows[0])
 
     def _submission(self, columns: str, id: AttemptId, client: str) -> tuple[Any, ...] | None:
         return self._first(
             f"SELECT {columns} FROM submissions WHERE run = ? AND round = ? AND attempt = ? AND client = ?",  # noqa: S608
-            *(id.run, id.round, id.attempt, client),
+            *id.key,
+            client,
         )
 
     # -------------------------------------------------------------------------------- models and history

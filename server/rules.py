@@ -2,44 +2,79 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
+from typing import Annotated
 
 from core.errors import SettingsError
+from core.settings.setting import Bounds, Setting, Settings
 
-LONGEST_SECONDS = 1e6
+LONGEST_SECONDS = 1_000_000
 LARGEST = 1_000_000
 """Rounds of a run, and clients of a round."""
 
 
+CLIENTS = Bounds(at_least=1, at_most=LARGEST)
+SECONDS = Bounds(above=0, at_most=LONGEST_SECONDS)
+MIN_COHORT = Setting("Open no sum of fewer contributors; each party has its own minimum besides.", "clients", CLIENTS)
+ROUND_SECONDS = Setting("Time from the opening of a round to the deadline for commitments.", "seconds", SECONDS)
+
+
 @dataclass(frozen=True)
-class RoundRules:
+class RoundRules(Settings):
     """How rounds are run. Raises SettingsError when made with values that contradict each other."""
 
-    rounds: int = 5
-    min_cohort: int = 3
-    max_cohort: int = 64
-    target: int | None = None
-    """Clients to wait for before the first round, as long as patience lasts; without it, the round begins when
-    `gather_seconds` have passed without another arrival. Later rounds begin with the clients that are connected."""
-    cohort: int | None = None
-    """Updates wanted in each round: `over_selection` times as many clients are drawn, and the first `cohort` updates
-    count. Without it every connected client takes part, and all are waited for."""
-    over_selection: float = 1.3
-    """Clients chosen for each update that is wanted, because some drop out."""
+    rounds: Annotated[int, Setting("How many rounds.", "rounds", Bounds(at_least=1, at_most=LARGEST))] = 5
+    min_cohort: Annotated[int, MIN_COHORT] = 2
+    max_cohort: Annotated[int, Setting("Slots are wide enough for this many contributors.", "clients", CLIENTS)] = 64
+    target: Annotated[
+        int | None,
+        Setting(
+            "Begin as soon as this many clients are connected; without it, when no more come (--gather-seconds). Later "
+            "rounds begin with the clients that are connected.",
+            "clients",
+            CLIENTS,
+            option="clients",
+        ),
+    ] = None
+    cohort: Annotated[
+        int | None,
+        Setting(
+            "Updates wanted in each round, of clients chosen at random; without it, everyone's.", "updates", CLIENTS
+        ),
+    ] = None
+    over_selection: Annotated[
+        float,
+        Setting(
+            "With --cohort: clients chosen for each update wanted, because some drop out.",
+            "times the cohort",
+            Bounds(at_least=1, at_most=10),
+        ),
+    ] = 1.3
     threshold: int = 2
     """Key holders needed to sign a list, to open a sum and to endorse a model: t of the roster."""
     holders: int = 3
     """Key holders there are."""
-    gather_seconds: float = 5.0
-    round_seconds: float = 120.0
-    """From the opening of a round to its deadline for commitments."""
-    upload_seconds: float = 60.0
-    """From the closed list to the deadline for updates."""
-    answer_seconds: float = 20.0
-    """After so long without an answer of the holders that were asked, the others are asked too."""
-    patience_seconds: float = 600.0
-    """Longest wait for clients, for a key, for signatures, or for the opening of a sum."""
+    gather_seconds: Annotated[
+        float, Setting("Begin when no new client has come for this long.", "seconds", SECONDS)
+    ] = 5.0
+    round_seconds: Annotated[float, ROUND_SECONDS] = 120.0
+    upload_seconds: Annotated[
+        float, Setting("Time from the closed list to the deadline for updates.", "seconds", SECONDS)
+    ] = 60.0
+    answer_seconds: Annotated[
+        float,
+        Setting("Ask the other key holders too after this long without an answer.", "seconds", SECONDS),
+    ] = 20.0
+    patience_seconds: Annotated[
+        float,
+        Setting(
+            "Longest wait for clients, for a key, for signatures, or for the opening of a sum.",
+            "seconds",
+            SECONDS,
+            option="patience",
+        ),
+    ] = 600.0
     deal: str = "python -m registrar deal"
     """The command to show when keys run out."""
     max_attempts: int = 3
@@ -50,38 +85,30 @@ class RoundRules:
     """Decides, with privacy, which clients are drawn; without it every party can repeat the draw."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.rounds <= LARGEST:
-            raise SettingsError(f"the number of rounds is {self.rounds}; it must be at least 1 and at most {LARGEST}")
-        if self.max_cohort > LARGEST:
-            raise SettingsError(f"the largest cohort is {self.max_cohort}; at most {LARGEST} are supported")
-        if not 1 <= self.min_cohort <= self.max_cohort:
+        super().__post_init__()
+        if self.min_cohort > self.max_cohort:
             raise SettingsError(
-                f"the minimum cohort is {self.min_cohort}; "
-                f"it must lie between 1 and the largest cohort, {self.max_cohort}"
+                f"the minimum cohort is {self.min_cohort}; it must be at most the largest cohort, {self.max_cohort}"
             )
         if self.target is not None and not self.min_cohort <= self.target <= self.max_cohort:
             raise SettingsError(
                 f"{self.target} clients are expected; that must lie between the minimum cohort, {self.min_cohort}, "
                 f"and the largest, {self.max_cohort}"
             )
-        self._check_cohort()
-        if self.max_attempts < 1:
-            raise SettingsError(f"the number of attempts at one round is {self.max_attempts}; it must be at least 1")
-        if not 1 <= self.threshold <= self.holders:
-            raise SettingsError(f"{self.threshold} of {self.holders} key holders are to open a sum; expected 1 or more")
-        names = ("round_seconds", "upload_seconds", "answer_seconds", "patience_seconds", "gather_seconds")
-        for name in names:
-            if not 0 < getattr(self, name) <= LONGEST_SECONDS:
-                raise SettingsError(f"{name} is {getattr(self, name)}; expected seconds, up to {LONGEST_SECONDS:g}")
-
-    def _check_cohort(self) -> None:
-        if not 1 <= self.over_selection <= 10:
-            raise SettingsError(f"the over-selection is {self.over_selection}; expected a factor from 1 to 10")
         if self.cohort is not None and not self.min_cohort <= self.cohort <= self.max_cohort:
             raise SettingsError(
                 f"{self.cohort} updates a round are wanted; that must lie between the minimum cohort, "
                 f"{self.min_cohort}, and the largest, {self.max_cohort}"
             )
+        if self.max_attempts < 1:
+            raise SettingsError(f"the number of attempts at one round is {self.max_attempts}; it must be at least 1")
+        if not 1 <= self.threshold <= self.holders:
+            raise SettingsError(f"{self.threshold} of {self.holders} key holders are to open a sum; expected 1 or more")
+
+    @property
+    def before_budget(self) -> RoundRules:
+        """The rules as they were asked for, whatever a privacy budget allows."""
+        return self if self.asked is None else replace(self, rounds=self.asked, asked=None)
 
     @property
     def ending(self) -> str:

@@ -3,38 +3,76 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 from core.errors import SettingsError
 from core.federated import VALUE_BITS
 from core.privacy.mechanism import Mechanism, Privacy, mechanism_for
 from core.secagg.scheme import DEFAULT_KEY_BITS, PAILLIER, PLAIN, SAFE_KEY_BITS, check_key_bits
+from core.settings.common import (
+    Identity,
+    InsecureDemoKeys,
+    InsecurePlaintext,
+    KeyBits,
+    PassphraseFile,
+    SchemeName,
+    TaskName,
+)
+from core.settings.setting import Bounds, Setting, Settings
 from server.rules import RoundRules
 
 
+@dataclass(frozen=True, kw_only=True)
+class Places(Settings):
+    """Where the aggregator listens, keeps its state, finds its test data, and writes its results."""
+
+    identity: Identity = Path("runs/federation/server")
+    passphrase_file: PassphraseFile = None
+    listen: Annotated[str, Setting("Where to listen; port 0 lets the system choose.", "HOST:PORT")] = "127.0.0.1:50551"
+    state: Annotated[Path, Setting("The database; an unfinished run in it goes on.", "folder")] = Path("runs/server")
+    out: Annotated[
+        Path | None, Setting("Where to write history.csv, .jsonl, .png, report.md and model.npz.", "folder")
+    ] = None
+    test: Annotated[str | None, Setting("Data to judge each model on, or `generated`.", "path")] = None
+    spam_label: Annotated[
+        str | None, Setting("Your own name for spam in the mailbox of --test: of a label or a folder.", "name")
+    ] = None
+    keep_serving: Annotated[bool, Setting("Stay after the last round and hand out the model.")] = False
+    metrics: Annotated[str | None, Setting("Where Prometheus can read /metrics.", "HOST:PORT")] = None
+
+
 @dataclass(frozen=True)
-class RunSettings:
+class RunSettings(Settings):
     """One training. Raises SettingsError when made with values that cannot work."""
 
-    task: str = "spam"
-    scheme: str = "paillier"
-    key_bits: int = DEFAULT_KEY_BITS
-    seed: int = 0
+    task: TaskName = "spam"
+    scheme: SchemeName = PAILLIER
+    key_bits: KeyBits = DEFAULT_KEY_BITS
+    seed: Annotated[
+        int,
+        Setting(
+            "Of the starting model and all shuffling; public. Same seed and data, same model.",
+            bounds=Bounds(at_least=0, at_most=(1 << 63) - 1),
+        ),
+    ] = 0
     rules: RoundRules = field(default_factory=RoundRules)
-    insecure_demo_keys: bool = False
-    count_cap: int = 0
-    insecure_plaintext: bool = False
+    insecure_demo_keys: InsecureDemoKeys = False
+    count_cap: Annotated[
+        int,
+        Setting("Clients count by their examples, up to this many; 0: all alike.", "examples", Bounds(at_least=0)),
+    ] = 0
+    insecure_plaintext: InsecurePlaintext = False
     privacy: Privacy | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_key_bits(self.scheme, self.key_bits, insecure_demo_keys=self.insecure_demo_keys)
         if self.scheme != PLAIN and self.rules.min_cohort < 2 and not self.insecure_demo_keys:
             raise SettingsError(
                 "the minimum cohort is 1; the sum of one client is that client's update in clear, "
                 "so at least 2 are needed"
             )
-        if not 0 <= self.seed < 1 << 63:
-            raise SettingsError(f"the seed is {self.seed}; expected 0 to 2^63 - 1")
         if self.mechanism is not None and self.count_cap:
             raise SettingsError(
                 f"count_cap is {self.count_cap}; with privacy all clients count alike, because the sum of their counts "

@@ -85,8 +85,11 @@ class Store(Records):
                 "(run, round, attempt, key_serial, description, signature, expected, chosen_from, state) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'committing')",
                 (
-                    *(id.run, id.round, id.attempt, key_serial),
-                    *(description.body, description.signature, json.dumps(sorted(expected))),
+                    *id.key,
+                    key_serial,
+                    description.body,
+                    description.signature,
+                    json.dumps(sorted(expected)),
                     len(expected) if chosen_from is None else chosen_from,
                 ),
             )
@@ -96,7 +99,7 @@ class Store(Records):
         with self._commit() as db:
             db.execute(
                 "UPDATE attempts SET expected = ? WHERE run = ? AND round = ? AND attempt = ?",
-                (json.dumps(sorted(expected)), id.run, id.round, id.attempt),
+                (json.dumps(sorted(expected)), *id.key),
             )
 
     def add_commitment(self, commitment: Commitment, signed: Signed, timings: Timings) -> bool:
@@ -117,9 +120,13 @@ class Store(Records):
             db.execute(
                 "INSERT INTO submissions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
                 (
-                    *(id.run, id.round, id.attempt, commitment.client),
-                    *(signed.body, signed.signature, commitment.digest),
-                    *(timings.train_seconds, timings.encrypt_seconds),
+                    *id.key,
+                    commitment.client,
+                    signed.body,
+                    signed.signature,
+                    commitment.digest,
+                    timings.train_seconds,
+                    timings.encrypt_seconds,
                 ),
             )
         return True
@@ -139,7 +146,7 @@ class Store(Records):
             db.execute(
                 "UPDATE submissions SET payload = ?, bytes_up = ? "
                 "WHERE run = ? AND round = ? AND attempt = ? AND client = ?",
-                (payload, bytes_up, id.run, id.round, id.attempt, client),
+                (payload, bytes_up, *id.key, client),
             )
         return True
 
@@ -183,7 +190,7 @@ class Store(Records):
         assignments = ", ".join(f"{name} = ?" for name in columns)
         db.execute(
             f"UPDATE attempts SET {assignments} WHERE run = ? AND round = ? AND attempt = ?",  # noqa: S608  names of our own columns
-            (*columns.values(), id.run, id.round, id.attempt),
+            (*columns.values(), *id.key),
         )
 
     @staticmethod
@@ -191,7 +198,7 @@ class Store(Records):
         """Delete the ciphertexts, which are not needed any more; the digests stay."""
         db.execute(
             "UPDATE submissions SET payload = NULL WHERE run = ? AND round = ? AND attempt = ?",
-            (id.run, id.round, id.attempt),
+            id.key,
         )
 
 

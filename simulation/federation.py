@@ -5,25 +5,31 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
 
+from client.settings import ClientSettings
 from core.errors import RunFailedError, StorageError
 from core.identity.members import Role
 from core.identity.party import PartyIdentity, load_identity
+from core.settings.setting import arguments_of
 from core.wire import federation_pb2 as pb
 from core.wire import federation_pb2_grpc as rpc
 from core.wire.dialing import STREAM_SECONDS, channel_credentials, channel_options, plaintext_metadata
+from keyholder.difference import DifferenceRule
+from keyholder.settings import HolderSettings
 from registrar.federation import Federation as Registered
 from registrar.federation import make_federation
-from server.settings import RunSettings
+from registrar.settings import DealSettings
+from server.settings import Places, RunSettings
 from simulation import processes
 from simulation.display import Display
 from simulation.plan import Plan
 from simulation.processes import Party
+from simulation.settings import policy_for
 
 AGAIN_SECONDS = 0.2
 """Pause before a broken stream is opened anew."""
@@ -34,17 +40,13 @@ SPARE_KEYS = 2
 
 @dataclass(frozen=True)
 class Federation:
-    """What to simulate. `out` receives results, logs, each party's folder and state.
-
-    Attributes:
-        difference_rule: what holders do with sums that are too similar: enforce, report or off.
-    """
+    """What to simulate. `out` receives results, logs, each party's folder and state."""
 
     settings: RunSettings
     plan: Plan
     out: Path
     port: int = 0
-    difference_rule: str = "report"
+    difference_rule: DifferenceRule = DifferenceRule.REPORT
 
     async def run(self, display: Display) -> None:
         """Run it to its end. Raises RunFailedError, with one sentence, if it does not end well.
@@ -102,72 +104,46 @@ class Federation:
 
     async def _start_dealing(self, parties: list[Party]) -> Party:
         settings = self.settings
-        keys = settings.rules.rounds + SPARE_KEYS
-        arguments = [
-            *("deal", str(self._folder), "--keys", str(keys), "--scheme", settings.scheme),
-            *("--key-bits", str(settings.key_bits), *self._insecure),
-        ]
+        deal = DealSettings(
+            keys=settings.rules.rounds + SPARE_KEYS,
+            scheme=settings.scheme,
+            key_bits=settings.key_bits,
+            insecure_demo_keys=settings.insecure_demo_keys,
+        )
+        arguments = ["deal", str(self._folder), *arguments_of(deal)]
         return await self._start(parties, "dealer", "registrar", arguments)
 
     async def _start_server(self, parties: list[Party]) -> Party:
-        settings, rules = self.settings, self.settings.rules
-        arguments = [
-            *("--identity", str(self._folder / "server"), "--listen", f"127.0.0.1:{self.port}"),
-            *("--state", str(self.out / "server"), "--out", str(self.out)),
-            *("--task", settings.task, "--scheme", settings.scheme, "--key-bits", str(settings.key_bits)),
-            *("--count-cap", str(settings.count_cap)),
-            *self._privacy,
-            *("--seed", str(settings.seed), "--rounds", str(rules.asked or rules.rounds)),
-            *("--clients", str(rules.target)),
-            *("--min-cohort", str(rules.min_cohort), "--max-cohort", str(rules.max_cohort)),
-            *(("--cohort", str(rules.cohort), "--over-selection", str(rules.over_selection)) if rules.cohort else ()),
-            *("--round-seconds", str(rules.round_seconds), "--upload-seconds", str(rules.upload_seconds)),
-            *("--answer-seconds", str(rules.answer_seconds), "--patience", str(rules.patience_seconds)),
-            *("--gather-seconds", str(rules.gather_seconds), "--test", self.plan.test),
-            *self._insecure,
-            *self._plaintext,
-        ]
-        return await self._start(parties, "server", "server", arguments)
+        places = Places(
+            identity=self._folder / "server",
+            listen=f"127.0.0.1:{self.port}",
+            state=self.out / "server",
+            out=self.out,
+            test=self.plan.test,
+        )
+        settings = replace(self.settings, rules=self.settings.rules.before_budget)
+        return await self._start(parties, "server", "server", arguments_of(places, settings))
 
     def _holder_arguments(self, address: str, name: str) -> list[str]:
-        return [
-            *("--identity", str(self._folder / name), "--server", address, "--state", str(self.out / name)),
-            *("--difference-rule", self.difference_rule, *self._own_policy),
-        ]
+        settings = HolderSettings(
+            identity=self._folder / name,
+            server=address,
+            state=self.out / name,
+            difference_rule=self.difference_rule,
+            insecure_plaintext=self.settings.insecure_plaintext,
+        )
+        return arguments_of(settings, policy_for(self.settings))
 
     def _client_arguments(self, address: str, number: int) -> list[str]:
-        mail = self.plan.sources[number - 1]
-        identity = ["--identity", str(self._folder / f"client-{number}"), "--task", self.settings.task]
-        # Dealt out unevenly, a small mailbox may well hold one class only; that is what one wants to see then.
-        return ["--server", address, "--mail", mail, "--allow-one-class", *identity, *self._own_policy]
-
-    @property
-    def _privacy(self) -> list[str]:
-        privacy = self.settings.privacy
-        if privacy is None:
-            return []
-        budget = privacy.epsilon_budget
-        return [
-            *("--clip-norm", str(privacy.clip_norm), "--noise-multiplier", str(privacy.noise_multiplier)),
-            *("--delta", str(privacy.delta), "--max-colluders", str(privacy.max_colluders)),
-            *(() if budget is None else ("--epsilon-budget", str(budget))),
-        ]
-
-    @property
-    def _plaintext(self) -> list[str]:
-        return ["--insecure-plaintext"] if self.settings.insecure_plaintext else []
-
-    @property
-    def _insecure(self) -> list[str]:
-        return ["--insecure-demo-keys"] if self.settings.insecure_demo_keys else []
-
-    @property
-    def _own_policy(self) -> list[str]:
-        plain = ["--allow-plain"] if self.settings.scheme == "plain" else []
-        privacy = self.settings.privacy
-        noise = ["--min-noise", str(privacy.noise_multiplier), "--max-delta", str(privacy.delta)] if privacy else []
-        cohort = ["--min-cohort", str(self.settings.rules.min_cohort)]
-        return [*cohort, *noise, *plain, *self._insecure, *self._plaintext]
+        settings = ClientSettings(
+            identity=self._folder / f"client-{number}",
+            server=address,
+            mail=self.plan.sources[number - 1],
+            task=self.settings.task,
+            allow_one_class=True,  # dealt out unevenly, a small mailbox may well hold one class only
+            insecure_plaintext=self.settings.insecure_plaintext,
+        )
+        return arguments_of(settings, policy_for(self.settings))
 
     async def _until_ended(
         self, server: Party, holders: list[Party], clients: list[Party], address: str, display: Display

@@ -35,7 +35,7 @@ from core.identity.members import Role
 from core.identity.party import PartyIdentity
 from core.policy import Policy
 from core.protocol import RoundResult
-from core.secagg.scheme import PLAIN, SAFE_KEY_BITS
+from core.secagg.scheme import SAFE_KEY_BITS
 from core.tasks.task import GENERATED, Task
 from core.training import Dataset
 from core.wire.calls import Ask, Call, Conversation
@@ -51,6 +51,7 @@ from simulation.direct import DirectAggregator, DirectStream, UnavailableError
 from simulation.network import Network, between
 from simulation.party import Party
 from simulation.registered import registered
+from simulation.settings import policy_for
 from simulation.traffic import Traffic
 
 T = TypeVar("T")
@@ -131,8 +132,7 @@ class InProcessFederation:
 
     @property
     def policy(self) -> Policy:
-        rules, plain = self.settings.rules, self.settings.scheme == PLAIN
-        return self.options.policy or Policy(rules.min_cohort, self.settings.insecure_demo_keys, plain)
+        return self.options.policy or policy_for(self.settings)
 
     def clock_of(self, name: str) -> Clock:
         """Return the clock of one party: everyone's seconds, and its own calendar."""
@@ -330,21 +330,22 @@ def play(
     if options.test_data is None:
         options = replace(options, test_data=task.load_test(GENERATED, seed, clients))
 
-    async def played() -> InProcessFederation:
-        with tempfile.TemporaryDirectory() as folder, quiet_log():
-            identities = registered(Path(folder, "federation"), settings, clients)
-            federation = InProcessFederation(
-                Path(folder), identities, settings, task, options, network or Network(delay=between(0.01, 0.05))
-            )
-            await federation.start()
-            try:
-                await federation.play()
-                await federation.conclude()
-            finally:
-                await federation.close()
-            return federation
+    return run_anywhere(_played(settings, task, clients, options, network or Network(delay=between(0.01, 0.05))))
 
-    return run_anywhere(played())
+
+async def _played(
+    settings: RunSettings, task: Task, clients: int, options: Options, network: Network
+) -> InProcessFederation:
+    with tempfile.TemporaryDirectory() as folder, quiet_log():
+        identities = registered(Path(folder, "federation"), settings, clients)
+        federation = InProcessFederation(Path(folder), identities, settings, task, options, network)
+        await federation.start()
+        try:
+            await federation.play()
+            await federation.conclude()
+        finally:
+            await federation.close()
+        return federation
 
 
 def run_anywhere(work: Coroutine[Any, Any, T]) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 
@@ -11,7 +12,8 @@ from typer.testing import CliRunner
 import client.__main__ as client_program
 import keyholder.__main__ as holder_program
 from core.errors import SettingsError
-from core.policy import FILE, Policy, read_policy
+from core.policy import Policy
+from core.settings.policy_file import FILE, read_policy
 
 WHOLE = """
 min-cohort = 10
@@ -26,11 +28,12 @@ def policy_of(program: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch
     """The policy that a party makes of its folder and its options; it ends there."""
     made: list[Policy] = []
 
-    def end(*values: object) -> Policy:
-        made.append(Policy(*values))  # type: ignore[arg-type]
-        raise SettingsError("that is all")
+    class LastWords(Policy):
+        def __post_init__(self) -> None:
+            made.append(Policy(**asdict(self)))
+            raise SettingsError("that is all")
 
-    monkeypatch.setattr(program, "Policy", end)
+    monkeypatch.setattr(program, "Policy", LastWords)
     arguments = ["--identity", str(folder), *options]
     if program is client_program:
         arguments += ["--mail", "generated"]
@@ -66,7 +69,7 @@ def test_what_the_file_says_holds_and_the_command_line_goes_before_it(
         ("difference-rule = 'off'", "has a setting 'difference-rule'"),
         ("min-cohort =", "cannot be read"),
         ("min-cohort = 'many'", "says min-cohort = 'many': Input should be a valid integer"),
-        ("min-key-bits = 1024", "says min-key-bits = 1024: Input should be greater than or equal to 2048"),
+        ("min-key-bits = 1024", "says min-key-bits = 1024; expected at least 2048 bits"),
     ],
 )
 def test_a_policy_that_is_not_understood_is_refused_in_a_sentence(content: str, sentence: str, tmp_path: Path) -> None:

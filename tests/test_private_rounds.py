@@ -20,7 +20,6 @@ from core.identity import signing
 from core.identity.party import PartyIdentity, load_identity
 from core.policy import Policy
 from core.privacy.mechanism import Privacy, mechanism_for
-from core.privacy.options import privacy_of
 from core.protocol import AttemptId, ClosedList, RoundDescription, RoundResult, Signed, digest
 from core.secagg.scheme import split_payload
 from core.tasks import get_task
@@ -325,12 +324,12 @@ def test_a_run_is_not_gone_on_with_under_another_promise() -> None:
 )
 def test_half_of_the_options_are_refused(options: tuple, sentence: str) -> None:
     with pytest.raises(SettingsError, match=sentence):
-        privacy_of(*options)
+        Privacy.if_asked(*options)
 
 
 def test_options_make_the_settings_they_name() -> None:
-    assert privacy_of(None, None, 1e-5, 0, None) is None
-    assert privacy_of(1.0, 2.0, 1e-6, 1, 8.0) == Privacy(1.0, 2.0, 1e-6, 1, 8.0)
+    assert Privacy.if_asked(None, None, 1e-5, 0, None) is None
+    assert Privacy.if_asked(1.0, 2.0, 1e-6, 1, 8.0) == Privacy(1.0, 2.0, 1e-6, 1, 8.0)
 
 
 # ------------------------------------------------------------------------------------------------ who is chosen

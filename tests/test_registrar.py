@@ -18,7 +18,7 @@ from core.identity.roster import Role, read_roster
 from core.identity.signing import ROSTER, verify
 from registrar import federation as module
 from registrar.__main__ import app
-from registrar.federation import Federation, add_client, load_registrar, make_federation, revoke
+from registrar.federation import Federation, Names, add_client, load_registrar, make_federation, revoke
 
 NOW = datetime.now(UTC)
 PARTIES = ["server", "keyholder-1", "keyholder-2", "keyholder-3", "client-1", "client-2"]
@@ -83,8 +83,8 @@ def test_two_federations_have_nothing_in_common(made: Federation, tmp_path: Path
 
 def test_names_operators_and_address_can_be_chosen(tmp_path: Path) -> None:
     made = make_federation(
-        tmp_path / "f", clients=1, holders=1, threshold=1, address="[::1]:50551", client_prefix="clinic",
-        holder_prefix="notary", operators={"server": "Anna", "clinic-1": "Bela"}, now=NOW,
+        tmp_path / "f", clients=1, holders=1, threshold=1, address="[::1]:50551", now=NOW,
+        names=Names("clinic", "notary", {"server": "Anna", "clinic-1": "Bela"}),
     )  # fmt: skip
     assert made.roster.operators() == {"Anna": ("server",), "this machine": ("notary-1",), "Bela": ("clinic-1",)}
     assert load_identity(made.party("clinic-1")).address == "[::1]:50551"
@@ -98,10 +98,10 @@ def test_names_operators_and_address_can_be_chosen(tmp_path: Path) -> None:
         ({"holders": 10**9}, "2 of 1000000000 key holders"),
         ({"threshold": 4}, "threshold is 4 of 3"),
         ({"holders": 0, "threshold": 0}, "threshold is 0 of 0"),
-        ({"client_prefix": "../c"}, r"name is '../c-1'"),
-        ({"client_prefix": "keyholder"}, "name 'keyholder-1' is in the roster 2 times"),
-        ({"operators": {"nobody": "Anna"}}, "an operator is given for 'nobody', who is no party"),
-        ({"operators": {"server": "a\nb"}}, "operator is"),
+        ({"names": Names("../c")}, r"name is '../c-1'"),
+        ({"names": Names("keyholder")}, "name 'keyholder-1' is in the roster 2 times"),
+        ({"names": Names(operators={"nobody": "Anna"})}, "an operator is given for 'nobody', who is no party"),
+        ({"names": Names(operators={"server": "a\nb"})}, "operator is"),
         ({"address": "nowhere"}, "address is 'nowhere'; expected HOST:PORT"),
         ({"years": 0}, "0 years"),
     ],

@@ -23,12 +23,14 @@ import os
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor, isfinite, isqrt, sqrt
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 
 from core.errors import GrokfedError, SettingsError
 from core.privacy.discrete_gaussian import LARGEST_VARIANCE, RandomBytes, draw
+from core.settings.setting import Bounds, Setting, Settings
 
 HEADROOM = 12
 """Standard deviations of one client's noise that fit beside its update."""
@@ -38,45 +40,78 @@ LARGEST_CLIP, SMALLEST_CLIP = 2.0**15, 2.0**-30
 LARGEST_NOISE, SMALLEST_NOISE = 1e3, 1e-3
 SMALLEST_DELTA, LARGEST_DELTA = 1e-12, 0.1
 MOST_COLLUDERS = 1_000_000
-LARGEST_BUDGET = 1e6
+LARGEST_BUDGET = 1_000_000
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Privacy:
-    """What a run promises to every client. Raises SettingsError when made with values that cannot work.
+class Privacy(Settings):
+    """What a run promises to every client: C, z, delta and k_max of the formulas above, and when to end.
 
-    Attributes:
-        clip_norm: C, the largest L2 norm of a client's update.
-        noise_multiplier: z, the standard deviation of the whole cohort's noise as a multiple of C.
-        delta: the probability with which the promise may fail.
-        max_colluders: k_max, contributors whose noise is not counted on.
-        epsilon_budget: training stops before it has cost more than this; None for no limit.
+    Raises SettingsError when made with values that cannot work.
     """
 
-    clip_norm: float
-    noise_multiplier: float
-    delta: float
-    max_colluders: int = 0
-    epsilon_budget: float | None = None
+    clip_norm: Annotated[
+        float,
+        Setting(
+            "With privacy: the largest L2 norm of a client's update; longer ones are shortened.",
+            bounds=Bounds(at_least=SMALLEST_CLIP, at_most=LARGEST_CLIP),
+        ),
+    ]
+    noise_multiplier: Annotated[
+        float,
+        Setting(
+            "With privacy: standard deviation of the noise on a whole cohort's sum.",
+            "times the clip norm",
+            Bounds(at_least=SMALLEST_NOISE, at_most=LARGEST_NOISE),
+        ),
+    ]
+    delta: Annotated[
+        float,
+        Setting(
+            "With privacy: the probability with which the promise may fail.",
+            bounds=Bounds(at_least=SMALLEST_DELTA, at_most=LARGEST_DELTA),
+        ),
+    ] = 1e-5
+    max_colluders: Annotated[
+        int,
+        Setting(
+            "With privacy: contributors whose noise is not counted on.",
+            "clients",
+            Bounds(at_least=0, at_most=MOST_COLLUDERS),
+        ),
+    ] = 0
+    epsilon_budget: Annotated[
+        float | None,
+        Setting(
+            "With privacy: end before training has cost more than this; without it there is no limit.",
+            bounds=Bounds(above=0, at_most=LARGEST_BUDGET),
+        ),
+    ] = None
 
-    def __post_init__(self) -> None:
-        if not SMALLEST_CLIP <= self.clip_norm <= LARGEST_CLIP:
-            raise SettingsError(f"the clip norm is {self.clip_norm}; expected a length from 2^-30 to 2^15")
-        if not SMALLEST_NOISE <= self.noise_multiplier <= LARGEST_NOISE:
-            raise SettingsError(
-                f"the noise multiplier is {self.noise_multiplier}; expected {SMALLEST_NOISE:g} to {LARGEST_NOISE:g} "
-                "(without noise nothing is private, however short updates are clipped)"
-            )
-        if not SMALLEST_DELTA <= self.delta <= LARGEST_DELTA:
-            raise SettingsError(f"delta is {self.delta}; expected {SMALLEST_DELTA:g} to {LARGEST_DELTA:g}")
-        if not 0 <= self.max_colluders <= MOST_COLLUDERS:
-            raise SettingsError(f"max_colluders is {self.max_colluders}; expected 0 to {MOST_COLLUDERS}")
-        budget = self.epsilon_budget
-        if budget is not None and not 0 < budget <= LARGEST_BUDGET:
-            raise SettingsError(f"the budget of epsilon is {budget}; expected more than 0, up to {LARGEST_BUDGET:g}")
+    @classmethod
+    def if_asked(
+        cls,
+        clip_norm: float | None,
+        noise_multiplier: float | None,
+        delta: float,
+        max_colluders: int,
+        epsilon_budget: float | None,
+    ) -> Privacy | None:
+        """Return what the options amount to; None if they ask for no privacy.
+
+        Raises SettingsError if only a part of what it takes is given, or it cannot work.
+        """
+        if clip_norm is None and noise_multiplier is None:
+            if epsilon_budget is not None or max_colluders:
+                raise SettingsError("--epsilon-budget and --max-colluders need --clip-norm and --noise-multiplier")
+            return None
+        if clip_norm is None or noise_multiplier is None:
+            missing = "--clip-norm" if clip_norm is None else "--noise-multiplier"
+            raise SettingsError(f"privacy takes both --clip-norm and --noise-multiplier; {missing} is missing")
+        return cls(clip_norm, noise_multiplier, delta, max_colluders, epsilon_budget)
 
 
 @dataclass(frozen=True)

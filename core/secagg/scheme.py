@@ -25,7 +25,7 @@ SAFE_KEY_BITS = 2048
 """As hard to break as a cipher of 112 bits (NIST SP 800-57, part 1, table 2)."""
 DEFAULT_KEY_BITS = 3072
 """As hard as one of 128 bits (same table)."""
-SMALLEST_KEY_BITS = 128
+SMALLEST_KEY_BITS, LARGEST_KEY_BITS = 128, 8192
 ZERO_TOP_BITS = 32
 """Top bits of a plaintext that stay zero, so that a sum of slots never reaches the modulus."""
 
@@ -100,8 +100,8 @@ def check_key_bits(scheme: str, bits: int, *, insecure_demo_keys: bool) -> None:
         raise SettingsError(f"scheme is {scheme!r}; known are {', '.join(SCHEMES)}")
     if bits % 16:
         raise SettingsError(f"the key size is {bits} bits; it must be a multiple of 16")
-    if not SMALLEST_KEY_BITS <= bits <= 8192:
-        raise SettingsError(f"the key size is {bits} bits; {SMALLEST_KEY_BITS} to 8192 are supported")
+    if not SMALLEST_KEY_BITS <= bits <= LARGEST_KEY_BITS:
+        raise SettingsError(f"the key size is {bits} bits; {SMALLEST_KEY_BITS} to {LARGEST_KEY_BITS} are supported")
     if scheme != PLAIN and bits < SAFE_KEY_BITS and not insecure_demo_keys:
         raise SettingsError(
             f"a Paillier key of {bits} bits can be broken; use at least {SAFE_KEY_BITS}, "

@@ -17,9 +17,9 @@ from experiments.cheating_server.suite import Experience, Outcome, Trial
 
 NAME = "cheating-server"
 COLUMNS = (
-    *("number", "attack", "adversary", "key_sharing", "with_all_checks", "by", "check", "switched_off"),
-    *("right", "weights", "moved_right", "moved", "as_expected"),
-)
+    "number", "attack", "adversary", "key_sharing", "with_all_checks", "by", "check", "switched_off",
+    "right", "weights", "moved_right", "moved", "as_expected",
+)  # fmt: skip
 NOT_APPLICABLE = "-"
 
 
