@@ -180,7 +180,7 @@ async def _write_results(settings: RunSettings, places: Places, active: ActiveRu
         _, raw, _ = await active.model(None)
         model = model_from_bytes(raw, len(raw) // 8)
         context, refusals = active.context, await active.all_refusals()
-        words = report(context.id, settings, context.trust.roster, active.results, refusals, failure)
+        words = report(context.id, settings, context.verifier.roster, active.results, refusals, failure)
         write_results(places.out, settings, active.results, context.task, model, words)
 
 

@@ -58,7 +58,7 @@ class Service:
         self._plaintext = plaintext
 
     def caller(self, context: Context, call: str) -> Member:
-        return admit(context, call, self.run.context.trust.roster, plaintext=self._plaintext)
+        return admit(context, call, self.run.context.verifier.roster, plaintext=self._plaintext)
 
 
 def answers(handler: Callable[..., Awaitable[M]]) -> Callable[..., Awaitable[M]]:

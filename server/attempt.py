@@ -93,26 +93,26 @@ class Attempt:
 
     # -------------------------------------------------------------------------------- commitments and updates
 
-    def commit(self, client: str, signed: Signed, timings: Timings, trust: Verifier) -> tuple[Commitment, bool]:
+    def commit(self, client: str, signed: Signed, timings: Timings, verifier: Verifier) -> tuple[Commitment, bool]:
         """Check and store a client's commitment; the second value says whether it is new."""
         if (id := commitment_from_bytes(signed.body).id) != self.id:
             raise Refused(Reason.ROUND_NOT_OPEN, f"{id} is not open for commitments; {self.id} is")
-        commitment = trust.verify_commitment(signed, self.description, self.digest)
+        commitment = verifier.verify_commitment(signed, self.description, self.digest)
         if commitment.client != client:
             raise Refused(
                 Reason.COMMITMENT_SIGNATURE, f"{client!r} brings a commitment in the name of {commitment.client!r}"
             )
-        self._check_copied(commitment, trust)
+        self._check_copied(commitment, verifier)
         return commitment, self._store.add_commitment(commitment, signed, timings)
 
-    def _check_copied(self, commitment: Commitment, trust: Verifier) -> None:
+    def _check_copied(self, commitment: Commitment, verifier: Verifier) -> None:
         """Refuse the ciphertexts of another client; key holders would decline a list with both."""
         if self.description.key.scheme == PLAIN:
             return  # equal mailboxes send equal updates; only fresh randomness makes that impossible
         # No honest client can be hit: before the list is closed only the aggregator knows the digests.
         other = self._store.committed_to(self.id, commitment.digest, except_for=commitment.client)
         message = f"{commitment.client!r} commits to the same ciphertexts as {other!r}"
-        trust.require(other is None, Reason.COPIED, message)
+        verifier.require(other is None, Reason.COPIED, message)
 
     def check_header(self, header: SubmissionHeader) -> None:
         """Refuse an upload that this attempt cannot take, before its payload arrives."""

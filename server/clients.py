@@ -54,7 +54,7 @@ class Clients:
         """Take a client's commitment; the receipt means that it is on disk."""
         async with self._run.step() as step:
             attempt = await self._attempt_for(caller.name, step)
-            commitment, new = await step.work(attempt.commit, caller.name, signed, timings, self._run.context.trust)
+            commitment, new = await step.work(attempt.commit, caller.name, signed, timings, self._run.context.verifier)
             metrics.COMMITMENTS.inc(new)
             log.info("commitment", client=caller.name, round=attempt.id.round, attempt=attempt.id.attempt, new=new)
             await step.apply(states.CommitmentStored(attempt.id.round, attempt.id.attempt, caller.name))

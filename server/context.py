@@ -43,7 +43,7 @@ class RunContext:
         return len(initial_model(self.task, self.settings.seed))
 
     @property
-    def trust(self) -> Verifier:
+    def verifier(self) -> Verifier:
         """Return the checks against the roster of this moment."""
         return Verifier(self.identity.roster.current(), self.identity.registrar)
 

@@ -84,9 +84,9 @@ class Executor:
     async def take_offer(self, holder: str, keys: Sequence[Signed], connected: frozenset[str]) -> bool:
         """Note the keys a holder offers; return whether enough holders now have one in common, which is chosen."""
         self.offers.take(holder, keys)
-        settings, trust = self._context.settings, self._context.trust
+        settings, verifier = self._context.settings, self._context.verifier
         needed, kind = settings.rules.threshold, (settings.scheme, settings.key_bits)
-        self.key = await self._work(self.offers.choose, needed, *kind, trust, today())
+        self.key = await self._work(self.offers.choose, needed, *kind, verifier, today())
         if self.key is None:
             self.offers.turn_page(connected, needed)
         return self.key is not None

@@ -49,20 +49,20 @@ class KeyOffers:
         """Replace the earlier offer of this holder."""
         self._offers[holder] = {certificate_from_bytes(key.body).serial: key for key in keys}
 
-    def choose(self, needed: int, scheme: str, bits: int, trust: Verifier, today: int) -> Signed | None:
+    def choose(self, needed: int, scheme: str, bits: int, verifier: Verifier, today: int) -> Signed | None:
         """Return the usable key with the lowest serial number that `needed` holders offer alike, if there is one."""
         used = self._used()
         votes = Counter(offer for keys in self._offers.values() for offer in keys.items())
         shared = {serial: key for (serial, key), count in votes.items() if count >= needed and serial not in used}
         for _, key in sorted(shared.items()):
-            if self._usable(key, scheme, bits, trust, today):
+            if self._usable(key, scheme, bits, verifier, today):
                 return key
         return None
 
     @staticmethod
-    def _usable(signed: Signed, scheme: str, bits: int, trust: Verifier, today: int) -> bool:
+    def _usable(signed: Signed, scheme: str, bits: int, verifier: Verifier, today: int) -> bool:
         try:
-            certificate: KeyCertificate = trust.verify_key(signed, today)
+            certificate: KeyCertificate = verifier.verify_key(signed, today)
         except Refused as refusal:
             log.warning("key not used", reason=refusal.reason.value, why=str(refusal))
             return False

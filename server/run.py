@@ -115,7 +115,7 @@ class ActiveRun:
 
     def _dismiss_revoked(self) -> None:
         """End the streams of members revoked meanwhile, so that the rules stop waiting for them."""
-        active = {member.name for member in self.context.trust.roster.members if not member.revoked}
+        active = {member.name for member in self.context.verifier.roster.members if not member.revoked}
         for seats in (self.audience.clients, self.audience.holders):
             for name in seats.keys() - active:
                 seats[name].close()

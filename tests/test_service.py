@@ -48,7 +48,7 @@ class Broken:
 
     def __init__(self, federation: SmallFederation, error: Exception) -> None:
         self.error, self.refusals = error, Counter[Reason]()
-        self.context = SimpleNamespace(id=RUN, trust=federation.verifier())
+        self.context = SimpleNamespace(id=RUN, verifier=federation.verifier())
 
     def count_refusal(self, reason: Reason) -> None:
         self.refusals[reason] += 1
