@@ -161,10 +161,17 @@ class Party(Generic[S]):
         """Be killed, and not started again."""
         await self.hang_up()
         self._conversation = self._reply = None
+        self.close()
         self.stopped = True
 
     async def restart(self) -> None:
         """Be killed and started again: a new process, with nothing but its files."""
         await self.hang_up()
+        self.close()
         self.stopped = False
         self._begin()
+
+    def close(self) -> None:
+        """Close the files that its program holds open."""
+        if isinstance(self.session, HolderSession):
+            self.session.holder.ledger.close()

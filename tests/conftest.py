@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from in_process import SpamFederation, Start
 from manual_parties import ManualParties
-from parties import Parties, Templates
+from parties import Parties
+from templates import TEMPLATES
 
 # Machines are shared: how long an example takes says nothing of the code.
 settings.register_profile("shared-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -24,16 +27,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(scope="session")
-def templates(tmp_path_factory: pytest.TempPathFactory) -> Templates:
-    """Federations to copy."""
-    return Templates(tmp_path_factory.mktemp("federations"))
+@pytest.fixture(scope="session", autouse=True)
+def template_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    TEMPLATES.append(tmp_path_factory.mktemp("templates"))
 
 
 @pytest.fixture
-def parties(tmp_path: Path, templates: Templates) -> Iterator[Parties]:
+def parties(tmp_path: Path) -> Iterator[Parties]:
     """Real processes, all ended when the test is over."""
-    parties = Parties(tmp_path, templates)
+    parties = Parties(tmp_path)
     yield parties
     parties.close()
 
@@ -44,3 +46,23 @@ def hands(parties: Parties) -> Iterator[ManualParties]:
     hands = ManualParties(parties)
     yield hands
     hands.close()
+
+
+@pytest.fixture
+async def start(tmp_path: Path) -> AsyncIterator[Start]:
+    """Starts federations in this process, and closes them when the test is over."""
+    started: list[SpamFederation] = []
+
+    async def start(*rules: Any, absent: Collection[str] = (), gather: bool = True, **how: Any) -> SpamFederation:
+        federation = SpamFederation(tmp_path / f"in-process-{len(started)}", *rules, **how)
+        started.append(federation)
+        for name in absent:
+            await federation.party(name).stop()
+        await federation.start()
+        if gather:
+            await federation.gather()
+        return federation
+
+    yield start
+    for federation in started:
+        await federation.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,19 +28,32 @@ def spam_of(seed: int, number: int) -> Dataset:
     return SPAM.prepare(SPAM.generate(seed, number))
 
 
+def next_spam_model(
+    model: FloatArray,
+    round_number: int,
+    cohort: Sequence[int],
+    *,
+    load: Callable[[int, int], Dataset] = spam_of,
+    seed: int = 0,
+    count_cap: int = 0,
+) -> FloatArray:
+    """One round of federated averaging without any protocol: train, clip, round, add, divide."""
+    encoding = encoding_for(SPAM, VALUES, plaintext_bits=224, max_cohort=64)
+    total, count = np.zeros(VALUES), 0.0
+    for client in cohort:
+        data = load(seed, client)
+        update = client_update(SPAM, model, data, client_rng(seed, round_number, client))
+        share = min(len(data), count_cap) / count_cap if count_cap else 1.0
+        total += np.ldexp(encoding.quantise(update.delta * share).astype(float), -encoding.fraction_bits)
+        count += share
+    return next_model(model, CohortSum(len(cohort), total, 0, 0.0, 0, count))
+
+
 def plain_models(cohorts: Sequence[Sequence[int]], seed: int = 0, count_cap: int = 0) -> list[FloatArray]:
     """The spam model after each round, given the numbers of the clients whose updates are in each round's sum."""
-    encoding = encoding_for(SPAM, VALUES, plaintext_bits=224, max_cohort=64)
     models = [initial_model(SPAM, seed)]
     for number, cohort in enumerate(cohorts, start=1):
-        total, count = np.zeros(VALUES), 0.0
-        for client in cohort:
-            data = spam_of(seed, client)
-            update = client_update(SPAM, models[-1], data, client_rng(seed, number, client))
-            share = min(len(data), count_cap) / count_cap if count_cap else 1.0
-            total += np.ldexp(encoding.quantise(update.delta * share).astype(float), -encoding.fraction_bits)
-            count += share
-        models.append(next_model(models[-1], CohortSum(len(cohort), total, 0, 0.0, 0, count)))
+        models.append(next_spam_model(models[-1], number, cohort, seed=seed, count_cap=count_cap))
     return models[1:]
 
 

@@ -24,7 +24,7 @@ def federation(tmp_path: Path) -> SmallFederation:
 
 def dealer(federation: SmallFederation, day: int | None = None) -> Dealer:
     day = today() if day is None else day
-    return Dealer(federation.roster, federation.registrar.signing, federation.made.party, day)
+    return Dealer(federation.roster, federation.registrar.signing, federation.folder.joinpath, day)
 
 
 def certificates(federation: SmallFederation, number: int = 1) -> list[tuple[int, str, int, int]]:
@@ -71,7 +71,7 @@ def test_nothing_secret_is_in_the_files_in_clear(federation: SmallFederation) ->
     certificate = certificate_from_bytes(federation.deal()[0].body)
     share = Shares(federation["keyholder-1"]).open(certificate)
     secret = share.exponent.to_bytes(-(-share.exponent.bit_length() // 8), "big")
-    for path in federation.made.folder.rglob("*.share"):
+    for path in federation.folder.rglob("*.share"):
         assert secret not in path.read_bytes()
         assert secret[4:20] not in path.read_bytes()
 
