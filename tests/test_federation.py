@@ -18,8 +18,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from manual_parties import ManualClient, ManualParties, play
 from parties import Parties, run_here
-from templates import deal
 from recomputation import SPAM, check_every_model, plain_models
+from templates import deal
 
 from client.participant import Submission
 from core.clock import today
