@@ -15,10 +15,13 @@ from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from federations import HonestAttempt, SmallFederation
 from in_process import SpamFederation, Start
 from manual_parties import ManualParties
 from parties import Parties
 from templates import TEMPLATES
+
+from keyholder.holder import KeyHolder
 
 # Tests write and sync many small files; in memory that takes a fifth of the time.
 MEMORY = Path("/dev/shm")
@@ -73,3 +76,24 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
     yield start
     for federation in started:
         await federation.close()
+
+
+# ------------------------------------------------------------------------------------------------ one key holder
+
+
+@pytest.fixture(scope="session")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallFederation]:
+    """Four clients and three key holders; every attempt has a round key of its own."""
+    federation = SmallFederation(tmp_path_factory.mktemp("four") / "federation", clients=4)
+    yield federation
+    federation.close()
+
+
+@pytest.fixture
+def attempt(federation: SmallFederation) -> HonestAttempt:
+    return HonestAttempt(federation, federation.deal()[0])
+
+
+@pytest.fixture
+def holder(federation: SmallFederation, tmp_path: Path) -> KeyHolder:
+    return federation.key_holder(1, tmp_path / "holder")

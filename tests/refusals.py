@@ -13,10 +13,11 @@ from core.wire.status import refusal_of
 
 
 @contextmanager
-def refused_with(reason: Reason, match: str | None = None) -> Iterator[None]:
+def refused_with(reason: Reason, match: str | None = None) -> Iterator[pytest.ExceptionInfo[Exception]]:
     """Require that the block is refused for this reason, in one line that matches the pattern."""
-    with pytest.raises((Refused, grpc.aio.AioRpcError), match=match) as caught:
-        yield
+    expected: tuple[type[Exception], ...] = (Refused, grpc.aio.AioRpcError)
+    with pytest.raises(expected, match=match) as caught:
+        yield caught
     refusal = caught.value if isinstance(caught.value, Refused) else refusal_of(caught.value)
     assert refusal is not None, caught.value
     assert refusal.reason is reason, refusal

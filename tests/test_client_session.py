@@ -8,9 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from federations import RUN, VALUES, SmallFederation
+from refusals import refused_with
 
 from client.session import ClientSession
-from core.errors import Reason, Refused, RunFailedError
+from core.errors import Reason, RunFailedError
 from core.protocol import AttemptId
 from core.wire import federation_pb2 as pb
 from core.wire.calls import converse
@@ -73,17 +74,15 @@ def test_no_other_model_is_kept(federation: SmallFederation, monkeypatch: pytest
         (Model("f" * 16, 3, VECTOR, good.endorsements), Reason.MODEL_LINEAGE),
         (model(federation, 1), Reason.MODEL_LINEAGE),  # signed, and older than what it trained on
     ):
-        with pytest.raises(Refused) as caught:
+        with refused_with(expected):
             kept(federation, given, monkeypatch)
-        assert caught.value.reason is expected
 
 
 def test_the_model_of_another_run_is_not_kept_however_many_signed_it(
     federation: SmallFederation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(Refused, match="expected round 2 or later of ffff") as caught:
+    with refused_with(Reason.MODEL_LINEAGE, "expected round 2 or later of ffff"):
         kept(federation, model(federation, 3), monkeypatch, joined="f" * 16)
-    assert caught.value.reason is Reason.MODEL_LINEAGE
 
 
 def test_after_a_run_that_failed_nothing_is_kept(federation: SmallFederation, monkeypatch: pytest.MonkeyPatch) -> None:
