@@ -255,6 +255,11 @@ class InProcessFederation:
         """Make one call at the aggregator, and return its reply. Raises Refused or UnavailableError."""
         return await self.aggregator.carry(party.identity, call)
 
+    def pushed(self, party: Party[Any], message: Any) -> Any:
+        """Hand over a message that the aggregator pushed to a party, and return it."""
+        self.sent("aggregator", party.name, message)
+        return message
+
     def sent(self, sender: str, receiver: str, content: Any) -> None:
         """Note a message, if they are recorded."""
         if self.options.record:

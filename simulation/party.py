@@ -109,9 +109,7 @@ class Party(Generic[S]):
         if self._federation.network.loses(self.name):
             await self.hang_up()
             raise UnavailableError("the stream broke")
-        message = await stream.take()
-        self._federation.sent("aggregator", self.name, message)
-        self.unread.append(message)
+        self.unread.append(self._federation.pushed(self, await stream.take()))
         self._wait(self._federation.network.seconds())
 
     def _read(self, message: Any) -> None:

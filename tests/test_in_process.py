@@ -6,16 +6,18 @@ import asyncio
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from in_process import OPTIONS, RULES, Start
 from recomputation import SPAM, plain_models
 
-from core.errors import RunFailedError
+from core.errors import Reason, RunFailedError
 from server import states
 from simulation.in_process import InProcessFederation, Options, play, run_anywhere
 from simulation.network import Network, between
+from simulation.party import Party
 from simulation.traffic import described
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -175,6 +177,26 @@ async def test_a_holder_that_is_started_again_has_its_ledger_and_signs_the_same(
     await holder.restart()
     assert holder.session.holder.ledger.entries() == before
     await federation.finish()
+
+
+async def test_a_client_that_is_handed_another_list_than_was_signed_uploads_nothing(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The aggregator leaves the second client out of the list that it shows to the second client."""
+    federation = await start()
+    honest = federation.pushed
+
+    def shortened(party: Party[Any], message: Any) -> Any:
+        if party.name == "client-2" and message.HasField("list_closed"):
+            closed = message.list_closed
+            closed.commitments = closed.commitments[:32] + closed.commitments[64:]
+        return honest(party, message)
+
+    monkeypatch.setattr(federation, "pushed", shortened)
+    await federation.finish()
+    assert federation.clients["client-2"].error.reason is Reason.LIST_SIGNATURES  # type: ignore[union-attr]
+    assert "Submit" not in kinds(federation, "client-2")
+    assert federation.run.results[0].contributors == 2
 
 
 async def test_a_run_that_ends_before_the_phase_that_is_waited_for_says_so(start: Start) -> None:
