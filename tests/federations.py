@@ -15,12 +15,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import closing, suppress
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from recomputation import SPAM, VALUES, spam_of
 from templates import Shape, copy_federation
 
 from client.participant import Participant
@@ -36,8 +36,6 @@ from core.protocol import AttemptId, Commitment, HolderSignature, RoundDescripti
 from core.secagg.encoding import Update
 from core.secagg.opening import OpenedSum, combine
 from core.secagg.roles import adder_for, encryptor_for
-from core.tasks import get_task
-from core.training import Dataset
 from core.wire.messages import (
     certificate_from_bytes,
     commitment_to_bytes,
@@ -57,17 +55,10 @@ from registrar.federation import revoke
 from registrar.folder import load_registrar, reserve_serials
 
 FloatArray = npt.NDArray[np.float64]
-SPAM = get_task("spam")
-VALUES = len(initial_model(SPAM, 0))
 RUN = "0123456789abcdef"
 ID = AttemptId(RUN, 1, 1)
 BITS = 256  # small, for speed: nothing is secret here
 POLICY = Policy(min_cohort=2, insecure_demo_keys=True, allow_plain=True)
-
-
-@cache
-def made_up_mail(seed: int, number: int) -> Dataset:
-    return SPAM.prepare(SPAM.generate(seed, number))
 
 
 class SmallFederation:
@@ -144,7 +135,7 @@ class SmallFederation:
             self[self.clients[number - 1]],
             SPAM,
             policy,
-            made_up_mail,
+            spam_of,
             Clock(lambda: today() if day is None else day),
             verifier=verifier_without(frozenset(passes)),
         )
