@@ -36,7 +36,7 @@ class Party(Generic[S]):
         self.ready_at = 0.0
         self.stopped = False
         self._federation = federation
-        self._start = start
+        self._start: Callable[[], S] = start
         self._begin()
 
     def _begin(self) -> None:

@@ -51,11 +51,11 @@ def parties(tmp_path: Path) -> Iterator[Parties]:
 
 
 @pytest.fixture
-def hands(parties: Parties) -> Iterator[ManualParties]:
+def manual(parties: Parties) -> Iterator[ManualParties]:
     """Clients and holders of the same federation that wait where the test wants them to."""
-    hands = ManualParties(parties)
-    yield hands
-    hands.close()
+    manual = ManualParties(parties)
+    yield manual
+    manual.close()
 
 
 @pytest.fixture

@@ -48,12 +48,12 @@ def test_separate_processes_arrive_at_exactly_the_model_of_a_plain_recomputation
 @pytest.mark.parametrize("scheme", ["paillier", "damgard-jurik", "plain"])
 @pytest.mark.parametrize(("threshold", "holders"), [(1, 1), (2, 3), (3, 3)])
 def test_no_scheme_and_no_number_of_holders_changes_a_bit_of_the_model(
-    parties: Parties, hands: ManualParties, scheme: str, threshold: int, holders: int
+    parties: Parties, manual: ManualParties, scheme: str, threshold: int, holders: int
 ) -> None:
     parties.found(holders=holders, threshold=threshold, scheme=scheme)
     server, address = parties.server("--clients", "2", "--rounds", "2")
-    hands.holders(address)
-    clients = hands.clients(address, 1, 2)
+    manual.holders(address)
+    clients = manual.clients(address, 1, 2)
     play(clients)
     for client in clients:
         client.next("round_closed")
@@ -73,22 +73,22 @@ def test_clients_that_count_by_their_examples_arrive_at_the_model_of_a_plain_rec
     assert np.array_equal(model(parties), plain_models([[1, 2]] * 2, count_cap=400)[-1])
 
 
-def test_without_a_target_a_run_begins_when_nobody_else_comes(parties: Parties, hands: ManualParties) -> None:
+def test_without_a_target_a_run_begins_when_nobody_else_comes(parties: Parties, manual: ManualParties) -> None:
     parties.found(clients=4)
     _, address = parties.server("--rounds", "1", "--gather-seconds", "1")
-    hands.holders(address)
-    clients = hands.clients(address, 1, 2, 3, 4)
+    manual.holders(address)
+    clients = manual.clients(address, 1, 2, 3, 4)
     play(clients)
     assert all(client.end().completed for client in clients)
     assert check_every_model(parties.database) == [[1, 2, 3, 4]]
 
 
-def test_a_client_that_comes_late_is_taken_into_the_open_round(parties: Parties, hands: ManualParties) -> None:
+def test_a_client_that_comes_late_is_taken_into_the_open_round(parties: Parties, manual: ManualParties) -> None:
     server, address = parties.server("--clients", "2", "--rounds", "1")
-    hands.holders(address)
-    early = hands.clients(address, 1, 2)
+    manual.holders(address)
+    early = manual.clients(address, 1, 2)
     early[0].commit()
-    late = hands.clients(address, 3)
+    late = manual.clients(address, 3)
     for client in (early[1], *late):
         client.commit()
     for client in (*early, *late):
@@ -102,11 +102,11 @@ def test_a_client_that_comes_late_is_taken_into_the_open_round(parties: Parties,
 
 
 @pytest.fixture
-def open_round(parties: Parties, hands: ManualParties) -> tuple[list[ManualClient], list[Submission]]:
+def open_round(parties: Parties, manual: ManualParties) -> tuple[list[ManualClient], list[Submission]]:
     """Three clients of an open round, the first two of whom have committed; and their answers."""
     _, address = parties.server("--clients", "3", "--rounds", "1")
-    hands.holders(address)
-    clients = hands.clients(address, 1, 2, 3)
+    manual.holders(address)
+    clients = manual.clients(address, 1, 2, 3)
     return clients, [clients[0].commit(), clients[1].commit(), clients[2].train()]
 
 
@@ -194,10 +194,10 @@ def test_an_endless_upload_is_cut_off(open_round: tuple[list[ManualClient], list
 
 @pytest.mark.parametrize("change", [{"task": "chess"}, {"task_digest": b"another version"}])
 def test_clients_that_train_something_else_are_refused_by_name(
-    parties: Parties, hands: ManualParties, change: dict[str, object]
+    parties: Parties, manual: ManualParties, change: dict[str, object]
 ) -> None:
     _, address = parties.server()
-    client = hands.client(address, 1)
+    client = manual.client(address, 1)
     for name, value in change.items():
         setattr(client.subscription.message, name, value)
     with refused_with(Reason.WRONG_TASK):
@@ -259,11 +259,11 @@ def test_a_certificate_that_has_expired_starts_nobody(capsys: pytest.CaptureFixt
 
 
 def test_a_revoked_client_is_refused_while_the_server_runs_and_a_new_one_is_let_in(
-    parties: Parties, hands: ManualParties
+    parties: Parties, manual: ManualParties
 ) -> None:
     _, address = parties.server("--clients", "2", "--rounds", "1")
-    hands.holders(address)
-    victim, other = hands.client(address, 1), hands.client(address, 2)
+    manual.holders(address)
+    victim, other = manual.client(address, 1), manual.client(address, 2)
     victim.join()
     revoke(parties.federation, "client-1")
     add_client(parties.federation, "client-4", now=datetime.now(UTC))
@@ -271,7 +271,7 @@ def test_a_revoked_client_is_refused_while_the_server_runs_and_a_new_one_is_let_
     with refused_with(Reason.REVOKED):
         victim.train()
     with refused_with(Reason.NO_MODEL):  # it is let in, and only the model is not there
-        hands.client(address, 4).join().model(7)
+        manual.client(address, 4).join().model(7)
     code, said = parties.client(address, 1).end()
     assert code == 1
     assert "error: client-1 was revoked by the registrar (roster version 3)" in said
@@ -279,23 +279,23 @@ def test_a_revoked_client_is_refused_while_the_server_runs_and_a_new_one_is_let_
 
 
 def test_expired_round_keys_are_passed_over_and_fresh_ones_taken_as_they_are_dealt(
-    parties: Parties, hands: ManualParties
+    parties: Parties, manual: ManualParties
 ) -> None:
     federation = parties.found(keys=0)
     deal(federation, replace(parties.shape, keys=2), day=today() - 91)
     _, address = parties.server("--clients", "2", "--rounds", "1")
-    for holder in hands.holders(address):
+    for holder in manual.holders(address):
         holder.gate.wait_for("need_key")
-    clients = hands.clients(address, 1, 2)
+    clients = manual.clients(address, 1, 2)
     deal(federation, replace(parties.shape, keys=1))
     description = clients[0].round()
     assert description.certificate.serial == 3
 
 
-def test_a_run_whose_keys_are_all_used_up_says_how_to_deal_more(parties: Parties, hands: ManualParties) -> None:
+def test_a_run_whose_keys_are_all_used_up_says_how_to_deal_more(parties: Parties, manual: ManualParties) -> None:
     parties.found(keys=0)
     server, address = parties.server("--clients", "2", "--patience", "3")
-    holders = hands.holders(address)
+    holders = manual.holders(address)
     code, said = server.end()
     assert code == 1
     assert (

@@ -101,16 +101,16 @@ def test_a_taken_port_is_one_sentence(parties: Parties) -> None:
     assert "Traceback" not in said
 
 
-def test_without_its_own_insecure_flag_nobody_works_with_small_keys(parties: Parties, hands: ManualParties) -> None:
+def test_without_its_own_insecure_flag_nobody_works_with_small_keys(parties: Parties, manual: ManualParties) -> None:
     _, address = parties.server("--clients", "2")
     holder = parties.start(
         "keyholder", "--identity", parties.federation / "keyholder-3", "--server", address,
         "--state", parties.folder / "k",
     )  # fmt: skip
     holder.hear("no key offered .*reason=bad_key .*256 bits can be broken")
-    hands.holder(address, 1)
-    hands.holder(address, 2)
-    hands.clients(address, 1)
+    manual.holder(address, 1)
+    manual.holder(address, 2)
+    manual.clients(address, 1)
     cautious = parties.start(
         "client", "--identity", parties.federation / "client-2", "--server", address, "--mail", "generated"
     )
@@ -132,11 +132,11 @@ def test_a_stopped_aggregator_says_so_and_goes_on_later(parties: Parties, number
 
 
 def test_an_aggregator_stopped_in_the_middle_of_a_round_shows_no_trace_back(
-    parties: Parties, hands: ManualParties
+    parties: Parties, manual: ManualParties
 ) -> None:
     server, address = parties.server("--clients", "3")
-    hands.holders(address)
-    clients = hands.clients(address, 1, 2, 3)
+    manual.holders(address)
+    clients = manual.clients(address, 1, 2, 3)
     clients[0].commit()
     server.process.send_signal(signal.SIGINT)
     code, said = server.end()
@@ -145,11 +145,11 @@ def test_an_aggregator_stopped_in_the_middle_of_a_round_shows_no_trace_back(
     assert "Traceback" not in said
 
 
-def test_a_client_sends_nothing_in_clear_without_its_own_flag(parties: Parties, hands: ManualParties) -> None:
+def test_a_client_sends_nothing_in_clear_without_its_own_flag(parties: Parties, manual: ManualParties) -> None:
     parties.found(scheme="plain")
     _, address = parties.server("--clients", "2")
-    hands.holders(address)
-    hands.clients(address, 1)
+    manual.holders(address)
+    manual.clients(address, 1)
     code, said = parties.start(
         "client", "--identity", parties.federation / "client-2", "--server", address, "--mail", "generated"
     ).end()  # fmt: skip
@@ -195,12 +195,12 @@ def test_without_tls_a_run_works_and_every_party_says_that_it_is_insecure(partie
     assert check_every_model(parties.database) == [[1, 2]]
 
 
-def test_a_party_with_tls_and_one_without_never_talk(parties: Parties, hands: ManualParties) -> None:
+def test_a_party_with_tls_and_one_without_never_talk(parties: Parties, manual: ManualParties) -> None:
     _, address = parties.server()
     code, said = parties.client(address, 1, "--insecure-plaintext", "--patience", "1").end()
     assert code == 1
     assert f"no answer from {address} for 1 seconds" in said
-    assert hands.client(address, 1).join(), "with TLS it works"
+    assert manual.client(address, 1).join(), "with TLS it works"
 
 
 # ------------------------------------------------------------------------------------------ by hand
@@ -234,9 +234,9 @@ def test_one_client_by_hand_on_its_own_mail_then_scores_a_message(parties: Parti
     assert "probability of spam" in said
 
 
-def test_classify_asks_a_running_server_for_its_model(parties: Parties, hands: ManualParties) -> None:
+def test_classify_asks_a_running_server_for_its_model(parties: Parties, manual: ManualParties) -> None:
     server, address = parties.server("--clients", "2", "--rounds", "1", "--keep-serving", "--test", "generated")
-    hands.holders(address)
+    manual.holders(address)
     clients = [parties.client(address, number) for number in (1, 2)]
     server.hear("the model stays available")
     assert [client.end()[0] for client in clients] == [0, 0]
@@ -246,7 +246,7 @@ def test_classify_asks_a_running_server_for_its_model(parties: Parties, hands: M
     code, said = parties.start("client", "classify", *identity, "--server", address, message).end()
     assert code == 0, said
     assert "probability of spam" in said
-    vector = hands.client(address, 1).model().vector
+    vector = manual.client(address, 1).model().vector
     assert np.array_equal(vector, model(parties))
     accuracy = float((parties.folder / "out" / "history.csv").read_text().splitlines()[1].split(",")[2])
     expected = evaluate_model(SPAM, vector, SPAM.prepare(SPAM.generate_test(0, 2))).accuracy
@@ -271,7 +271,7 @@ def test_a_model_that_has_learned_nothing_yet_scores_no_message(parties: Parties
 # ------------------------------------------------------------------------------------------ for operators
 
 
-def test_health_and_reflection_are_served_to_members(parties: Parties, hands: ManualParties) -> None:
+def test_health_and_reflection_are_served_to_members(parties: Parties, manual: ManualParties) -> None:
     _, address = parties.server()
     identity = parties.federation / "client-1"
     with AggregatorConnection(address, 5, load_identity(identity)) as line:
@@ -287,7 +287,7 @@ def test_health_and_reflection_are_served_to_members(parties: Parties, hands: Ma
     holder = ("keyholder", "healthy", "--identity", parties.federation / "keyholder-1", *at)
     code, said = parties.start(*holder).end()
     assert (code, said.startswith("error: ")) == (1, True)
-    attending = hands.holder(address, 1)
+    attending = manual.holder(address, 1)
     attending.gate.wait_for("need_key")
     assert parties.start(*holder).end() == (0, "healthy\n")
 
