@@ -6,25 +6,17 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import grpc
 import numpy as np
 import pytest
-from manual_parties import ManualClient, ManualParties, play
+from manual_parties import ManualParties
 from parties import Parties, run_here
 from recomputation import SPAM, check_every_model, plain_models
 from refusals import refused_with
 from templates import deal
 
-from client.participant import Submission
 from core.clock import today
 from core.errors import Reason
 from core.federated import load_model
-from core.identity import signing
-from core.protocol import Commitment, Signed, digest
-from core.wire import federation_pb2 as pb
-from core.wire import federation_pb2_grpc as rpc
-from core.wire.messages import commitment_from_bytes, commitment_to_bytes, submission_header_to_wire
-from core.wire.status import refusal_of
 from registrar.federation import add_client, make_federation, revoke
 
 
@@ -45,24 +37,6 @@ def test_separate_processes_arrive_at_exactly_the_model_of_a_plain_recomputation
     assert np.array_equal(model(parties), plain_models([[1, 2, 3]] * 2)[-1])
 
 
-@pytest.mark.parametrize("scheme", ["paillier", "damgard-jurik", "plain"])
-@pytest.mark.parametrize(("threshold", "holders"), [(1, 1), (2, 3), (3, 3)])
-def test_no_scheme_and_no_number_of_holders_changes_a_bit_of_the_model(
-    parties: Parties, manual: ManualParties, scheme: str, threshold: int, holders: int
-) -> None:
-    parties.found(holders=holders, threshold=threshold, scheme=scheme)
-    server, address = parties.server("--clients", "2", "--rounds", "2")
-    manual.holders(address)
-    clients = manual.clients(address, 1, 2)
-    play(clients)
-    for client in clients:
-        client.next("round_closed")
-    play(clients)
-    assert all(client.end().completed for client in clients)
-    assert server.end()[0] == 0
-    assert check_every_model(parties.database) == [[1, 2]] * 2
-
-
 def test_clients_that_count_by_their_examples_arrive_at_the_model_of_a_plain_recomputation(parties: Parties) -> None:
     server, address = parties.server("--clients", "2", "--rounds", "2", "--count-cap", "400")
     parties.keyholders(address)
@@ -73,135 +47,7 @@ def test_clients_that_count_by_their_examples_arrive_at_the_model_of_a_plain_rec
     assert np.array_equal(model(parties), plain_models([[1, 2]] * 2, count_cap=400)[-1])
 
 
-def test_without_a_target_a_run_begins_when_nobody_else_comes(parties: Parties, manual: ManualParties) -> None:
-    parties.found(clients=4)
-    _, address = parties.server("--rounds", "1", "--gather-seconds", "1")
-    manual.holders(address)
-    clients = manual.clients(address, 1, 2, 3, 4)
-    play(clients)
-    assert all(client.end().completed for client in clients)
-    assert check_every_model(parties.database) == [[1, 2, 3, 4]]
-
-
-def test_a_client_that_comes_late_is_taken_into_the_open_round(parties: Parties, manual: ManualParties) -> None:
-    server, address = parties.server("--clients", "2", "--rounds", "1")
-    manual.holders(address)
-    early = manual.clients(address, 1, 2)
-    early[0].commit()
-    late = manual.clients(address, 3)
-    for client in (early[1], *late):
-        client.commit()
-    for client in (*early, *late):
-        client.upload()
-    assert all(client.end().completed for client in (*early, *late))
-    assert server.end()[0] == 0
-    assert check_every_model(parties.database) == [[1, 2, 3]]
-
-
 # ------------------------------------------------------------------------------------------ what is refused
-
-
-@pytest.fixture
-def open_round(parties: Parties, manual: ManualParties) -> tuple[list[ManualClient], list[Submission]]:
-    """Three clients of an open round, the first two of whom have committed; and their answers."""
-    _, address = parties.server("--clients", "3", "--rounds", "1")
-    manual.holders(address)
-    clients = manual.clients(address, 1, 2, 3)
-    return clients, [clients[0].commit(), clients[1].commit(), clients[2].train()]
-
-
-def signed(client: ManualClient, commitment: Commitment) -> Signed:
-    body = commitment_to_bytes(commitment)
-    return Signed(body, client.identity.signing.sign(signing.COMMITMENT, body))
-
-
-def test_commitments_that_do_not_fit_the_round_are_refused_by_name(
-    open_round: tuple[list[ManualClient], list[Submission]],
-) -> None:
-    clients, submissions = open_round
-    client, honest = clients[2], submissions[2]
-    true = commitment_from_bytes(honest.commitment.body)
-    refusals = [
-        (Reason.ROUND_NOT_OPEN, signed(client, replace(true, id=replace(true.id, attempt=2)))),
-        (Reason.WRONG_DESCRIPTION, signed(client, replace(true, description_digest=digest(b"another")))),
-        (Reason.COMMITMENT_SIGNATURE, Signed(honest.commitment.body, bytes(64))),
-        (Reason.COMMITMENT_SIGNATURE, signed(clients[0], true)),
-        (Reason.COMMITMENT_SIGNATURE, submissions[1].commitment),
-        (Reason.NOT_IN_ROSTER, signed(client, replace(true, client="client-9"))),
-        (Reason.MALFORMED, Signed(b"no commitment", honest.commitment.signature)),
-    ]
-    for reason, commitment in refusals:
-        with refused_with(reason):
-            client.send_commitment(replace(honest, commitment=commitment))
-    assert not client.send_commitment(honest).repeated
-    assert client.send_commitment(honest).repeated
-
-
-def test_updates_that_do_not_fit_what_was_committed_to_are_refused_by_name(
-    open_round: tuple[list[ManualClient], list[Submission]],
-) -> None:
-    clients, submissions = open_round
-    with refused_with(Reason.ROUND_NOT_OPEN):  # nobody uploads before the list is signed
-        clients[0].send(submissions[0])
-    with refused_with(Reason.NOT_COMMITTED):
-        clients[2].send(submissions[2])
-    # The third commits to a ciphertext that is none: 1 is an encryption of 0 without randomness.
-    honest = submissions[2]
-    one = (1).to_bytes(honest.description.key.bits // 4, "big")
-    bare = one + honest.payload[len(one) :]
-    true = commitment_from_bytes(honest.commitment.body)
-    committed = replace(
-        honest,
-        commitment=signed(clients[2], replace(true, digest=digest(bare))),
-        header=replace(honest.header, digest=digest(bare)),
-        payload=bare,
-    )
-    clients[2].send_commitment(committed)
-    client, mine = clients[0], submissions[0]
-    client.next("list_closed")
-    refusals = {
-        Reason.NOT_COMMITTED: replace(mine, header=replace(mine.header, id=replace(mine.header.id, attempt=2))),
-        Reason.WRONG_DIGEST: replace(mine, header=submissions[1].header, payload=submissions[1].payload),
-        Reason.WRONG_LENGTH: replace(mine, payload=mine.payload + b"\0"),
-    }
-    for reason, submission in refusals.items():
-        with refused_with(reason):
-            client.send(submission)
-    with refused_with(Reason.BAD_CIPHERTEXT):
-        clients[2].send(committed)
-    assert not client.send(mine).repeated
-    assert client.send(mine).repeated
-    assert clients[1].next("list_closed")
-    assert not clients[1].send(submissions[1]).repeated
-
-
-def test_an_endless_upload_is_cut_off(open_round: tuple[list[ManualClient], list[Submission]]) -> None:
-    clients, submissions = open_round
-    clients[2].send_commitment(submissions[2])
-    clients[0].next("list_closed")
-
-    def requests():  # type: ignore[no-untyped-def]
-        yield pb.SubmitRequest(header=submission_header_to_wire(submissions[0].header))
-        while True:
-            yield pb.SubmitRequest(data=bytes(1 << 16))
-
-    with pytest.raises(grpc.RpcError) as caught:
-        rpc.FederationStub(clients[0].connection.channel).Submit(requests(), timeout=20)
-    refusal = refusal_of(caught.value)
-    assert refusal is not None
-    assert refusal.reason is Reason.WRONG_LENGTH
-
-
-@pytest.mark.parametrize("change", [{"task": "chess"}, {"task_digest": b"another version"}])
-def test_clients_that_train_something_else_are_refused_by_name(
-    parties: Parties, manual: ManualParties, change: dict[str, object]
-) -> None:
-    _, address = parties.server()
-    client = manual.client(address, 1)
-    for name, value in change.items():
-        setattr(client.subscription.message, name, value)
-    with refused_with(Reason.WRONG_TASK):
-        client.join()
 
 
 def test_a_client_of_another_task_is_refused_in_one_sentence(parties: Parties) -> None:

@@ -93,7 +93,11 @@ async def test_who_has_not_joined_takes_no_part(start: Start) -> None:
 
 async def test_a_client_of_another_task_is_not_let_in(start: Start) -> None:
     federation = await start(gather=False)
-    for request in (pb.JoinRequest(task="babi"), pb.JoinRequest(task="spam", task_digest=bytes(32))):
+    for request in (
+        pb.JoinRequest(task="babi"),
+        pb.JoinRequest(task="chess"),
+        pb.JoinRequest(task="spam", task_digest=bytes(32)),
+    ):
         request.instance = bytes(16)
         with refused_with(Reason.WRONG_TASK):
             await federation.aggregator.subscribe(federation.identities["client-1"], Ask("Join", request))

@@ -27,17 +27,27 @@ TWO_ROUNDS = replace(RULES, rounds=2)
 
 
 @pytest.mark.parametrize("scheme", ["paillier", "damgard-jurik", "plain"])
-async def test_two_rounds_give_the_same_models_as_averaging_in_clear(start: Start, scheme: str) -> None:
-    federation = await start(TWO_ROUNDS, scheme=scheme)
+@pytest.mark.parametrize(("threshold", "holders"), [(1, 1), (2, 3), (3, 3)])
+async def test_no_scheme_and_no_number_of_holders_changes_a_bit_of_the_model(
+    start: Start, scheme: str, threshold: int, holders: int
+) -> None:
+    federation = await start(replace(TWO_ROUNDS, threshold=threshold, holders=holders), scheme=scheme)
     await federation.finish()
     assert [result.contributors for result in federation.run.results] == [3, 3]
-    assert len(federation.store.endorsements(federation.run.context.id, 2)) == 2
+    assert len(federation.store.endorsements(federation.run.context.id, 2)) == threshold
     assert federation.refusals == []
 
 
-async def test_a_single_holder_opens_and_endorses_alone(start: Start) -> None:
-    federation = await start(replace(RULES, threshold=1, holders=1), scheme="paillier")
+async def test_without_a_target_a_run_begins_when_nobody_else_comes(start: Start) -> None:
+    federation = await start(replace(RULES, target=None, gather_seconds=1.0), clients=4)
+    await federation.settle()
+    assert isinstance(federation.phase, states.Waiting)
+    await federation.pass_time(0.9)
+    assert isinstance(federation.phase, states.Waiting)
+    await federation.pass_time(0.1)
+    await federation.settle(until=lambda: isinstance(federation.phase, states.Committing))
     await federation.finish()
+    assert federation.run.results[0].contributors == 4
 
 
 async def test_models_of_all_rounds_can_be_fetched_with_their_endorsements(start: Start) -> None:

@@ -104,6 +104,21 @@ async def test_an_upload_that_is_not_what_was_announced_is_refused(
     await federation.finish()
 
 
+async def test_an_endless_upload_is_cut_off(start: Start) -> None:
+    federation = await start()
+    await federation.play_until(states.Uploading)
+    header = submission_header_to_wire(federation.submission("client-1").header)
+
+    async def endless() -> AsyncIterator[pb.SubmitRequest]:
+        yield pb.SubmitRequest(header=header)
+        while True:
+            yield pb.SubmitRequest(data=bytes(1 << 16))
+
+    async with served(federation, "client-1") as channel:
+        with refused_with(Reason.WRONG_LENGTH):
+            await rpc.FederationStub(channel).Submit(endless(), timeout=20)
+
+
 async def test_who_has_not_committed_is_refused_before_a_byte_of_payload_is_sent(start: Start) -> None:
     federation = await start()
     await federation.play_until(states.Committing)
