@@ -80,7 +80,7 @@ async def test_restarts_every_few_messages_of_two_rounds_lose_nothing_and_count_
     federation = await start(TWO_ROUNDS)
     restarts = 0
     while not federation.over:
-        for _ in range(80):  # half of the parties lose what was pushed to them and not read
+        for _ in range(50):  # half of the parties lose what was pushed to them and not read
             await federation.step()
         committed = acknowledged(federation)
         await federation.restart_aggregator()
