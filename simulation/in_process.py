@@ -46,6 +46,7 @@ from keyholder.ledger import Ledger
 from keyholder.session import HolderSession
 from server import rounds, states
 from server.rules import RoundRules
+from server.run import ActiveRun
 from server.settings import RunSettings
 from simulation.direct import DirectAggregator, DirectStream, UnavailableError
 from simulation.network import Network, between
@@ -142,9 +143,18 @@ class InProcessFederation:
     def parties(self) -> list[Party[Any]]:
         return [*self.clients.values(), *self.holders.values()]
 
+    def party(self, name: str) -> Party[Any]:
+        """The client or key holder of this name."""
+        return self.clients[name] if name in self.clients else self.holders[name]
+
+    @property
+    def run(self) -> ActiveRun:
+        """The aggregator's run."""
+        return self.aggregator.run
+
     @property
     def phase(self) -> states.Phase:
-        return self.aggregator.run.phase
+        return self.run.phase
 
     @property
     def over(self) -> bool:
@@ -155,7 +165,7 @@ class InProcessFederation:
 
     async def start(self) -> None:
         """Take up the run, whatever the store says of it."""
-        await self.aggregator.run.start()
+        await self.run.start()
 
     async def play(self, until: Callable[[], bool] | None = None, *, most: int = MOST_STEPS) -> None:
         """Let everyone move until the run is over and all who can be reached know it, or until `until` holds."""
@@ -168,6 +178,18 @@ class InProcessFederation:
                 return
             await self.pass_time()
         raise RuntimeError(f"the run is not over after {most} steps; it is in {type(self.phase).__name__}")
+
+    async def play_until(self, phase: type[states.Phase]) -> None:
+        """Let everyone move until the run is in this phase. Raises RuntimeError if it ends before."""
+        await self.play(lambda: isinstance(self.phase, phase))
+        if not isinstance(self.phase, phase):
+            raise RuntimeError(f"the run ended as {self.phase} and was never in {phase.__name__}")  # noqa: TRY004
+
+    async def settle(self, *names: str, until: Callable[[], bool] | None = None) -> None:
+        """Let these parties (all, if none is named) move until none of them can at this moment, or `until` holds."""
+        among = [self.party(name) for name in names] or self.parties
+        while not (until is not None and until()) and await self.step(among):
+            pass
 
     async def step(self, parties: Collection[Party[Any]] | None = None) -> bool:
         """Let one of the parties (of all, if not given) do one thing; False if none can at this moment."""
@@ -195,7 +217,7 @@ class InProcessFederation:
 
     async def tick(self) -> None:
         """Tell the aggregator that time has passed."""
-        await self.aggregator.run.tick()
+        await self.run.tick()
 
     def _tick_due(self) -> float:
         """When the aggregator's own timer goes off: not each time that a message takes a moment."""
@@ -205,7 +227,7 @@ class InProcessFederation:
         return regular if wakeup is None else min(wakeup, regular)
 
     def _pause(self) -> float:
-        state, rules = self.aggregator.run.state, self.settings.rules
+        state, rules = self.run.state, self.settings.rules
         due = [self.now + rounds.longest_pause(state)]
         if (wakeup := rounds.next_wakeup(state, rules)) is not None:
             due = [wakeup, due[0]] if isinstance(self.phase, states.Waiting) else [wakeup]
@@ -244,6 +266,11 @@ class InProcessFederation:
         """Make one call at the aggregator, and return its reply. Raises Refused or UnavailableError."""
         return await self.aggregator.carry(party.identity, call)
 
+    def pushed(self, party: Party[Any], message: Any) -> Any:
+        """Hand over a message that the aggregator pushed to a party, and return it."""
+        self.sent("aggregator", party.name, message)
+        return message
+
     def sent(self, sender: str, receiver: str, content: Any) -> None:
         """Note a message, if they are recorded."""
         if self.options.record:
@@ -253,7 +280,7 @@ class InProcessFederation:
 
     async def restart_aggregator(self) -> None:
         """Stop the aggregator and start it again from its files. Everyone's stream breaks."""
-        run, folder = self.aggregator.run.context.id, self.aggregator.folder
+        run, folder = self.run.context.id, self.aggregator.folder
         await self.lose_streams()
         await self.aggregator.run.close()
         self.aggregator = self.new_aggregator(folder, run)
@@ -274,17 +301,17 @@ class InProcessFederation:
 
     async def conclude(self) -> None:
         """Note that the run is over, and keep its results and its last model."""
-        await self.aggregator.run.conclude()
-        self.results = list(self.aggregator.run.results)
-        _, raw, _ = await self.aggregator.run.model(None)
+        await self.run.conclude()
+        self.results = list(self.run.results)
+        _, raw, _ = await self.run.model(None)
         self.model = model_from_bytes(raw, len(raw) // 8)
 
     async def close(self) -> None:
         """End all streams, and close the store and the ledgers."""
         await self.lose_streams()
-        await self.aggregator.run.close()
-        for party in self.holders.values():
-            party.session.holder.ledger.close()
+        await self.run.close()
+        for party in self.parties:
+            party.close()
 
 
 @dataclass(frozen=True)

@@ -123,9 +123,7 @@ class Party(Generic[S]):
         if self._federation.network.loses(self.name):
             await self.hang_up()
             raise UnavailableError("the stream broke")
-        message = await stream.take()
-        self._federation.sent("aggregator", self.name, message)
-        self.unread.append(message)
+        self.unread.append(self._federation.pushed(self, await stream.take()))
         self._wait(self._federation.network.seconds())
 
     def _read(self, message: Any) -> None:
@@ -176,10 +174,17 @@ class Party(Generic[S]):
         """Be killed, and not started again."""
         await self.hang_up()
         self._conversation = self._reply = None
+        self.close()
         self.stopped = True
 
     async def restart(self) -> None:
         """Be killed and started again: a new process, with nothing but its files."""
         await self.hang_up()
+        self.close()
         self.stopped = False
         self._begin()
+
+    def close(self) -> None:
+        """Close the files that its program holds open."""
+        if isinstance(self.session, HolderSession):
+            self.session.holder.ledger.close()

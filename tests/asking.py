@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from core.protocol import AttemptId
+from federations import HonestAttempt, SmallFederation
+
+from core.protocol import AttemptId, digest
+from core.share_files import share_name
 from core.wire import federation_pb2 as pb
 from core.wire.calls import Download, converse
 from core.wire.streams import MODEL_DTYPE, model_bytes
 from keyholder.holder import KeyHolder, Release
-from keyholder.orders import ReleaseOrder
+from keyholder.orders import ListOrder, ReleaseOrder
 
 Fetch = Callable[[AttemptId, str, int], bytes]
 
@@ -42,3 +46,41 @@ def _answers(fetch: Fetch, fetch_opened: Any, fetch_model: Any) -> Callable[[Any
         return pb.PayloadHeader(dtype=MODEL_DTYPE, shape=[len(vector)]), model_bytes(vector)
 
     return answer
+
+
+FOUR = ("client-1", "client-2", "client-3", "client-4")
+
+
+def endorse(holder: KeyHolder, attempt: HonestAttempt, **changes: Any) -> bytes:
+    """Ask for an endorsement of what an honest aggregator would have computed, but for what is changed."""
+    order: ReleaseOrder = changes.get("order") or attempt.release_order()
+    honest = attempt.opened(order.contributors)
+    opened = changes.get("opened", honest.to_bytes(attempt.description.key))
+    model_digest = changes.get("model_digest") or digest(
+        model_bytes(attempt.next_model(honest, len(order.contributors)))
+    )
+    fetch_model = lambda _round, _values: changes.get("model", attempt.model)  # noqa: E731
+    return endorse_model(holder, order, model_digest, attempt.fetch, lambda _id, _length: opened, fetch_model)
+
+
+def restarted(federation: SmallFederation, holder: KeyHolder, folder: Path, **settings: Any) -> KeyHolder:
+    holder.ledger.close()
+    return federation.key_holder(1, folder, **settings)
+
+
+def share_file(attempt: HonestAttempt, holder: KeyHolder) -> Path:
+    return holder.identity.folder / "shares" / share_name(attempt.description.certificate.serial)
+
+
+Change = Callable[[HonestAttempt], ListOrder]
+
+
+def described(**changes: Any) -> Change:
+    """The aggregator signs a description of which these parts are different, and all clients answer it."""
+
+    def change(attempt: HonestAttempt) -> ListOrder:
+        parts = {name: make(attempt) if callable(make) else make for name, make in changes.items()}
+        key = attempt.description.signed_certificate
+        return HonestAttempt(attempt.federation, key, **parts).list_order()
+
+    return change

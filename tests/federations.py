@@ -15,13 +15,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import closing, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from recomputation import SPAM, VALUES, spam_of
+from templates import Shape, copy_federation
 
 from client.participant import Participant
 from core.checks import Verifier
@@ -36,8 +36,6 @@ from core.protocol import AttemptId, Commitment, HolderSignature, RoundDescripti
 from core.secagg.encoding import Update
 from core.secagg.opening import OpenedSum, combine
 from core.secagg.roles import adder_for, encryptor_for
-from core.tasks import get_task
-from core.training import Dataset
 from core.wire.messages import (
     certificate_from_bytes,
     commitment_to_bytes,
@@ -53,30 +51,24 @@ from keyholder.ledger import Ledger
 from keyholder.orders import ListOrder, ReleaseOrder
 from keyholder.shares import Shares
 from registrar.dealer import Dealer
-from registrar.federation import load_registrar, make_federation, revoke
-from registrar.folder import reserve_serials
+from registrar.federation import revoke
+from registrar.folder import load_registrar, reserve_serials
 
 FloatArray = npt.NDArray[np.float64]
-SPAM = get_task("spam")
-VALUES = len(initial_model(SPAM, 0))
 RUN = "0123456789abcdef"
 ID = AttemptId(RUN, 1, 1)
 BITS = 256  # small, for speed: nothing is secret here
 POLICY = Policy(min_cohort=2, insecure_demo_keys=True, allow_plain=True)
 
 
-@cache
-def made_up_mail(seed: int, number: int) -> Dataset:
-    return SPAM.prepare(SPAM.generate(seed, number))
-
-
 class SmallFederation:
     """Party folders in `folder`, and everybody's identity loaded from them."""
 
-    def __init__(self, folder: Path, *, clients: int = 3, holders: int = 3, **shape: Any) -> None:
-        self.made = make_federation(folder, clients=clients, holders=holders, now=datetime.now(UTC), **shape)
-        self.registrar = load_registrar(self.made.folder)
-        self.identities = {m.name: load_identity(self.made.party(m.name)) for m in self.made.roster.members}
+    def __init__(self, folder: Path, **shape: int) -> None:
+        copy_federation(Shape(keys=0, **shape), folder)
+        self.folder = folder
+        self.registrar = load_registrar(folder)
+        self.identities = {m.name: load_identity(folder / m.name) for m in self.registrar.roster.members}
         self._ledgers: list[Ledger] = []
 
     def close(self) -> None:
@@ -109,7 +101,7 @@ class SmallFederation:
 
     def revoke(self, name: str) -> None:
         """Everybody's roster says so from now on."""
-        revoke(self.made.folder, name)
+        revoke(self.folder, name)
 
     def deal(self, count: int = 1, scheme: str = "paillier", bits: int = BITS) -> list[Signed]:
         """The next round keys, certified; each holder has its share in its folder."""
@@ -118,7 +110,7 @@ class SmallFederation:
         return [key.signed for key in dealt if key.certificate.serial in serials]
 
     def dealer(self) -> Dealer:
-        return Dealer(self.roster, self.registrar.signing, self.made.party, today())
+        return Dealer(self.roster, self.registrar.signing, self.folder.joinpath, today())
 
     def key_holder(
         self,
@@ -143,7 +135,7 @@ class SmallFederation:
             self[self.clients[number - 1]],
             SPAM,
             policy,
-            made_up_mail,
+            spam_of,
             Clock(lambda: today() if day is None else day),
             verifier=verifier_without(frozenset(passes)),
         )

@@ -4,83 +4,35 @@ from __future__ import annotations
 
 import os
 import runpy
-import shutil
 import signal
 import sys
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import structlog
+from templates import Shape, copy_federation
 
-from core.clock import today
-from registrar.federation import make_federation
 from simulation.processes import ROOT
 from simulation.program import Program
-from simulation.registered import deal_keys
 
 SMALL_KEYS = ("--insecure-demo-keys",)
 PATIENCE = ("--patience", "20")
 
 
-@dataclass(frozen=True)
-class Shape:
-    """A federation as a test wants it, with round keys dealt ahead."""
-
-    clients: int = 3
-    holders: int = 3
-    threshold: int = 2
-    scheme: str = "paillier"
-    bits: int = 256
-    keys: int = 8
-
-
-class Templates:
-    """Federations, each made once a session and then copied: the passphrases of its key files take a second."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._made: dict[Shape, Path] = {}
-
-    def copy(self, shape: Shape, to: Path) -> None:
-        """Copy a federation of this shape, and deal its keys."""
-        members = Shape(shape.clients, shape.holders, shape.threshold)
-        if members not in self._made:
-            self._made[members] = self._folder / str(len(self._made))
-            make_federation(
-                self._made[members],
-                clients=members.clients,
-                holders=members.holders,
-                threshold=members.threshold,
-                now=datetime.now(UTC),
-            )
-        shutil.copytree(self._made[members], to)
-        deal(to, shape)
-
-
-def deal(federation: Path, shape: Shape, day: int | None = None) -> None:
-    """Deal the shape's keys in this process, as if `day` (days since 1970-01-01) were today."""
-    deal_keys(federation, shape.keys, shape.scheme, shape.bits, day or today())
-
-
 class Parties:
     """All processes of one test, and the federation they belong to, made when it is first needed."""
 
-    def __init__(self, folder: Path, templates: Templates | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.shape = Shape()
         self.flags: tuple[str, ...] = ()
         """What every party is given besides, such as --insecure-plaintext."""
         self.started: list[Program] = []
-        self._templates = templates
 
     def found(self, **shape: object) -> Path:
         """Make the federation of this shape, in `folder`/federation."""
         self.shape = Shape(**shape)  # type: ignore[arg-type]
-        assert self._templates is not None
-        self._templates.copy(self.shape, self.folder / "federation")
-        return self.folder / "federation"
+        return copy_federation(self.shape, self.folder / "federation")
 
     @property
     def federation(self) -> Path:

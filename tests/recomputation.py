@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from core.federated import add_updates, client_rng, encoding_for, fed_avg, initial_model
+from core.federated import add_updates, client_rng, encoding_for, fed_avg, federated_round, initial_model
 from core.protocol import digest
 from core.tasks import get_task
 from core.training import Dataset
@@ -26,6 +26,15 @@ VALUES = len(initial_model(SPAM, 0))
 def spam_of(seed: int, number: int) -> Dataset:
     """The made-up mail of one client, ready to train on; made once for all tests."""
     return SPAM.prepare(SPAM.generate(seed, number))
+
+
+def next_spam_model(
+    model: FloatArray, round_number: int, cohort: Sequence[int], *, load: Callable[[int, int], Dataset] = spam_of
+) -> FloatArray:
+    """The model after one round without any protocol, given the numbers of its contributors."""
+    encoding = encoding_for(SPAM, VALUES, plaintext_bits=224, max_cohort=64)
+    data = {client: load(0, client) for client in cohort}
+    return federated_round(SPAM, model, data, partial(client_rng, 0, round_number), partial(add_updates, encoding))
 
 
 def plain_models(cohorts: Sequence[Sequence[int]], seed: int = 0, count_cap: int = 0) -> list[FloatArray]:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from federations import HonestAttempt, SmallFederation
+from refusals import refused_with
 
 from core.clock import today
-from core.errors import Reason, Refused, SettingsError
+from core.errors import Reason, SettingsError
 from core.identity import signing
 from core.protocol import LARGEST_SERIAL
 from core.secagg.opening import combine
@@ -26,7 +27,7 @@ def federation(tmp_path: Path) -> SmallFederation:
 
 def dealer(federation: SmallFederation, day: int | None = None) -> Dealer:
     day = today() if day is None else day
-    return Dealer(federation.roster, federation.registrar.signing, federation.made.party, day)
+    return Dealer(federation.roster, federation.registrar.signing, federation.folder.joinpath, day)
 
 
 def certificates(federation: SmallFederation, number: int = 1) -> list[tuple[int, str, int, int]]:
@@ -73,7 +74,7 @@ def test_nothing_secret_is_in_the_files_in_clear(federation: SmallFederation) ->
     certificate = certificate_from_bytes(federation.deal()[0].body)
     share = Shares(federation["keyholder-1"]).open(certificate)
     secret = share.exponent.to_bytes(-(-share.exponent.bit_length() // 8), "big")
-    for path in federation.made.folder.rglob("*.share"):
+    for path in federation.folder.rglob("*.share"):
         assert secret not in path.read_bytes()
         assert secret[4:20] not in path.read_bytes()
 
@@ -86,9 +87,8 @@ def test_a_missing_folder_is_one_sentence(federation: SmallFederation) -> None:
 
 def test_a_revoked_holder_is_dealt_nothing(federation: SmallFederation) -> None:
     federation.revoke("keyholder-2")
-    with pytest.raises(Refused) as caught:
+    with refused_with(Reason.REVOKED):
         list(dealer(federation).deal(1, 1, "paillier", 256))
-    assert caught.value.reason is Reason.REVOKED
     assert certificates(federation) == []
 
 

@@ -1,18 +1,22 @@
-"""A key holder's side of the wire where things go wrong: a full disk is waited out, and costs no attempt."""
+"""What a key holder says next, for each task, reply and refusal; a full disk is waited out, and costs no attempt."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import tenacity
 from federations import HonestAttempt, SmallFederation
 
-from core.errors import Reason, StorageError
+from core.errors import GrokfedError, Reason, Refused, RunFailedError, StorageError
+from core.protocol import digest
 from core.wire import federation_pb2 as pb
-from core.wire.calls import Ask
-from core.wire.messages import round_to_wire, signed_commitment_to_wire
+from core.wire.calls import Ask, Download, converse
+from core.wire.messages import holder_signatures_to_wire, round_to_wire, signed_commitment_to_wire
+from core.wire.streams import model_bytes, model_chunks, read_chunks
 from keyholder.connection import run_session
 from keyholder.holder import KeyHolder
 from keyholder.session import HolderSession
@@ -114,3 +118,139 @@ def test_a_disk_that_is_full_while_keys_are_looked_up_offers_none_this_time(
     aggregator = Aggregator(need, need)
     serve(aggregator, holder)
     assert [name for name, _ in aggregator.told] == ["OfferKeys"]
+
+
+# ------------------------------------------------------------------------------------------------ what it says next
+
+
+class Conducted:
+    """A session whose calls are noted and answered from an honest attempt, or refused as set for a method."""
+
+    def __init__(self, holder: KeyHolder, attempt: HonestAttempt) -> None:
+        self.session = HolderSession(holder)
+        self.attempt = attempt
+        self.refusals: dict[str, Reason] = {}
+        self.calls: list[Any] = []
+
+    def hear(self, task: pb.HolderTask) -> list[Any]:
+        """Let the session answer a task, and return the calls it made."""
+        self.calls.clear()
+        converse(self.session.answer(task), self._carry)
+        return list(self.calls)
+
+    def _carry(self, call: Any) -> object:
+        self.calls.append(call)
+        if call.method in self.refusals:
+            raise Refused(self.refusals[call.method], "refused by the test")
+        return self._fetched(call) if isinstance(call, Download) else pb.Accepted()
+
+    def _fetched(self, call: Download) -> object:
+        attempt = self.attempt
+        if call.method == "FetchModel":
+            return read_chunks(model_chunks(model_bytes(attempt.model), attempt.id.run, 0, ()), limit=call.limit)
+        if call.method == "FetchSubmission":
+            return pb.PayloadHeader(), attempt.payloads[call.message.client]  # type: ignore[attr-defined]
+        return pb.PayloadHeader(), attempt.opened().to_bytes(attempt.description.key)
+
+
+def open_sum(attempt: HonestAttempt) -> pb.HolderTask:
+    order = attempt.release_order()
+    message = pb.OpenSum(
+        list=close_list(attempt).close_list,
+        signatures=holder_signatures_to_wire(order.signatures),
+        contributors=order.contributors,
+        sum_digest=order.sum_digest,
+    )
+    return pb.HolderTask(open_sum=message)
+
+
+def endorse(attempt: HonestAttempt) -> pb.HolderTask:
+    model = model_bytes(attempt.next_model(attempt.opened(), 3))
+    return pb.HolderTask(endorse=pb.Endorse(order=open_sum(attempt).open_sum, model_digest=digest(model)))
+
+
+TASKS = {"SignList": close_list, "Release": open_sum, "EndorseModel": endorse}
+FETCHES = {
+    "SignList": [],
+    "Release": ["FetchSubmission"] * 3,
+    "EndorseModel": ["FetchSubmission"] * 3 + ["FetchOpenedSum", "FetchModel"],
+}
+
+
+@pytest.fixture
+def attempt(federation: SmallFederation) -> HonestAttempt:
+    return HonestAttempt(federation, federation.deal(scheme="plain")[0])
+
+
+@pytest.fixture
+def conducted(holder: KeyHolder, attempt: HonestAttempt) -> Conducted:
+    return Conducted(holder, attempt)
+
+
+def methods(calls: list[Any]) -> list[str]:
+    return [call.method for call in calls]
+
+
+@pytest.mark.parametrize("answer", TASKS)
+def test_a_task_is_answered_after_what_it_needs_is_fetched(conducted: Conducted, answer: str) -> None:
+    calls = conducted.hear(TASKS[answer](conducted.attempt))
+    assert methods(calls) == [*FETCHES[answer], answer]
+    fetched = [call.message.client for call in calls if call.method == "FetchSubmission"]
+    assert fetched == ["client-1", "client-2", "client-3"][: len(fetched)]
+
+
+@pytest.mark.parametrize("answer", TASKS)
+def test_a_task_of_a_round_that_the_aggregator_did_not_sign_is_declined(conducted: Conducted, answer: str) -> None:
+    attempt = conducted.attempt
+    attempt.signed = replace(attempt.signed, signature=bytes(64))
+    (decline,) = conducted.hear(TASKS[answer](attempt))
+    assert (decline.method, decline.message.reason) == ("DeclineTask", Reason.DESCRIPTION_SIGNATURE)
+    assert conducted.session.holder.ledger.entries() == []
+
+
+@pytest.mark.parametrize("answer", ["Release", "EndorseModel"])
+def test_a_task_whose_update_cannot_be_fetched_is_declined(conducted: Conducted, answer: str) -> None:
+    conducted.refusals["FetchSubmission"] = Reason.ROUND_NOT_OPEN
+    calls = conducted.hear(TASKS[answer](conducted.attempt))
+    assert methods(calls) == ["FetchSubmission", "DeclineTask"]
+    assert calls[-1].message.reason == Reason.ROUND_NOT_OPEN
+
+
+@pytest.mark.parametrize("answer", TASKS)
+def test_an_answer_that_is_refused_ends_nothing(conducted: Conducted, answer: str) -> None:
+    conducted.refusals[answer] = Reason.ROUND_NOT_OPEN
+    task = TASKS[answer](conducted.attempt)
+    assert methods(conducted.hear(task))[-1] == answer
+    assert methods(conducted.hear(task))[-1] == answer, "asked again, it answers again"
+
+
+def test_a_task_that_names_no_attempt_is_answered_with_nothing(conducted: Conducted) -> None:
+    nameless = pb.CloseList(round=pb.SignedDescription(description=b"nothing", signature=bytes(64)))
+    assert conducted.hear(pb.HolderTask(close_list=nameless)) == []
+
+
+def test_keys_are_offered_that_it_has_shares_of(conducted: Conducted) -> None:
+    attempt = conducted.attempt
+    serial = attempt.description.certificate.serial
+    need = pb.NeedKey(run=attempt.id.run, round=1, attempt=1, scheme="plain", bits=256, above=serial - 1)
+    (offer,) = conducted.hear(pb.HolderTask(need_key=need))
+    assert offer.method == "OfferKeys"
+    assert [key.certificate for key in offer.message.keys] == [attempt.description.signed_certificate.body]
+    need.bits = 512
+    (offer,) = conducted.hear(pb.HolderTask(need_key=need))
+    assert list(offer.message.keys) == []
+    need.scheme = "rot13"
+    assert conducted.hear(pb.HolderTask(need_key=need)) == [], "its policy allows no such keys"
+
+
+def test_a_run_that_failed_ends_the_session_with_its_message(conducted: Conducted) -> None:
+    with pytest.raises(RunFailedError, match="the run ended: too few"):
+        conducted.hear(pb.HolderTask(run_ended=pb.RunEnded(sentence="too few")))
+    assert conducted.session.ending is None
+
+
+def test_a_stream_that_ends_before_the_run_is_an_error(conducted: Conducted) -> None:
+    connection: Any = SimpleNamespace(address="nowhere:1", subscribe=lambda _call: iter([pb.HolderTask()]))
+    connection.carry = conducted._carry
+    with pytest.raises(GrokfedError, match="nowhere:1 closed the connection before the run ended"):
+        run_session(connection, conducted.session)

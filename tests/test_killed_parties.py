@@ -11,8 +11,9 @@ import pytest
 from manual_parties import ManualClient, ManualParties, play
 from parties import Parties
 from recomputation import check_every_model
+from refusals import refused_with
 
-from core.errors import Reason, Refused
+from core.errors import Reason
 from keyholder.difference import DifferenceRule
 from keyholder.ledger import Ledger
 from simulation.program import Program
@@ -37,12 +38,12 @@ def finish(server: Program, clients: Sequence[ManualClient]) -> None:
 
 @pytest.mark.parametrize("phase", ["waiting", "committing", "closing", "uploading", "releasing", "endorsing"])
 def test_killed_in_any_phase_the_aggregator_goes_on_and_loses_nothing(
-    parties: Parties, hands: ManualParties, phase: str
+    parties: Parties, manual: ManualParties, phase: str
 ) -> None:
     server, address = parties.server(*THREE)
     task, asked = HELD.get(phase, ("", ()))
-    holders = hands.holders(address, task)
-    clients = hands.clients(address, 1, 2)
+    holders = manual.holders(address, task)
+    clients = manual.clients(address, 1, 2)
 
     def come_to(now: str) -> None:
         nonlocal server
@@ -56,7 +57,7 @@ def test_killed_in_any_phase_the_aggregator_goes_on_and_loses_nothing(
                 holder.gate.let_go()
 
     come_to("waiting")
-    clients += hands.clients(address, 3)
+    clients += manual.clients(address, 3)
     first = clients[0].commit()
     come_to("committing")
     for client in clients[1:]:
@@ -75,12 +76,12 @@ def test_killed_in_any_phase_the_aggregator_goes_on_and_loses_nothing(
 
 
 def test_killed_after_the_last_round_it_ends_the_run_for_those_who_come_back(
-    parties: Parties, hands: ManualParties
+    parties: Parties, manual: ManualParties
 ) -> None:
     settings = ("--clients", "2", "--rounds", "1")
     server, address = parties.server(*settings)
-    holder, *_ = hands.holders(address)
-    clients = hands.clients(address, 1, 2)
+    holder, *_ = manual.holders(address)
+    clients = manual.clients(address, 1, 2)
     play(clients)
     for client in clients:  # who does not hang up keeps the aggregator from writing its results
         assert client.next("round_closed").completed
@@ -112,18 +113,17 @@ def test_real_clients_and_holders_outlive_a_killed_aggregator(parties: Parties) 
 
 
 def test_a_full_disk_refuses_what_it_cannot_keep_and_loses_nothing_that_it_acknowledged(
-    parties: Parties, hands: ManualParties
+    parties: Parties, manual: ManualParties
 ) -> None:
     server, address = parties.server(*THREE)
-    hands.holders(address)
-    clients = hands.clients(address, 1, 2, 3)
+    manual.holders(address)
+    clients = manual.clients(address, 1, 2, 3)
     clients[0].commit()
     answers = [client.train() for client in clients[1:]]
     clients[1].connection._patience = 0.1
     fill_disk(server)
-    with pytest.raises(Refused) as caught:
+    with refused_with(Reason.STORAGE) as caught:
         clients[1].send_commitment(answers[0])
-    assert caught.value.reason is Reason.STORAGE
     assert str(parties.folder) not in str(caught.value)
     make_room(server)
     for client, answer in zip(clients[1:], answers, strict=True):
@@ -133,9 +133,8 @@ def test_a_full_disk_refuses_what_it_cannot_keep_and_loses_nothing_that_it_ackno
     clients[2].next("list_closed")
     fill_disk(server)
     clients[2].connection._patience = 0.1
-    with pytest.raises(Refused) as caught:
+    with refused_with(Reason.STORAGE):
         clients[2].send(answers[1])
-    assert caught.value.reason is Reason.STORAGE
     make_room(server)
     assert not clients[2].send(answers[1]).repeated
     finish(server, clients)
@@ -143,12 +142,12 @@ def test_a_full_disk_refuses_what_it_cannot_keep_and_loses_nothing_that_it_ackno
 
 
 def test_a_disk_that_is_full_between_two_messages_stops_the_process_and_not_the_run(
-    parties: Parties, hands: ManualParties
+    parties: Parties, manual: ManualParties
 ) -> None:
     server, address = parties.server(*THREE)
     task, asked = HELD["endorsing"]
-    holders = hands.holders(address, task)
-    clients = hands.clients(address, 1, 2, 3)
+    holders = manual.holders(address, task)
+    clients = manual.clients(address, 1, 2, 3)
     play(clients)
     for number in asked:
         holders[number - 1].gate.wait_for(task)
@@ -184,15 +183,15 @@ def make_room(party: Program) -> None:
     ("phase", "deadline"), [("committing", ("--round-seconds", "3")), ("uploading", ("--upload-seconds", "1"))]
 )
 def test_a_killed_client_is_not_waited_for_after_the_deadline(
-    parties: Parties, hands: ManualParties, phase: str, deadline: tuple[str, str]
+    parties: Parties, manual: ManualParties, phase: str, deadline: tuple[str, str]
 ) -> None:
     server, address = parties.server("--clients", "3", "--rounds", "1", *deadline)
-    hands.holders(address)
+    manual.holders(address)
     victim = parties.client(address, 3)
     victim.hear("joined")
     if phase == "committing":
         victim.stop()
-    clients = hands.clients(address, 1, 2)
+    clients = manual.clients(address, 1, 2)
     if phase == "uploading":
         victim.hear("committed")
         victim.stop()
@@ -207,13 +206,13 @@ def test_a_killed_client_is_not_waited_for_after_the_deadline(
 
 
 def test_a_client_started_again_lets_the_round_go_by_and_goes_on_in_the_next(
-    parties: Parties, hands: ManualParties
+    parties: Parties, manual: ManualParties
 ) -> None:
     server, address = parties.server(*THREE, "--upload-seconds", "2")
-    hands.rule = DifferenceRule.REPORT  # or they would not open two sums that differ by one client
-    hands.holders(address)
+    manual.rule = DifferenceRule.REPORT  # or they would not open two sums that differ by one client
+    manual.holders(address)
     victim = parties.client(address, 3)
-    clients = hands.clients(address, 1, 2)
+    clients = manual.clients(address, 1, 2)
     victim.hear("committed")
     victim.kill()
     again = parties.client(address, 3)
@@ -225,13 +224,13 @@ def test_a_client_started_again_lets_the_round_go_by_and_goes_on_in_the_next(
 
 
 def test_under_the_minimum_cohort_a_round_is_abandoned_and_tried_again_with_a_fresh_key(
-    parties: Parties, hands: ManualParties
+    parties: Parties, manual: ManualParties
 ) -> None:
     server, address = parties.server(
         "--clients", "2", "--rounds", "1", "--round-seconds", "1", "--upload-seconds", "1", "--patience", "3"
     )  # fmt: skip
-    hands.holders(address)
-    clients = hands.clients(address, 1, 2)
+    manual.holders(address)
+    clients = manual.clients(address, 1, 2)
     first = clients[0].commit()
     closed = clients[0].next("round_closed")
     assert not closed.completed
@@ -265,14 +264,14 @@ def kinds(ledger: Path) -> list[str]:
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_holder_killed_before_or_after_it_lent_its_share_holds_up_nobody(
-    parties: Parties, hands: ManualParties, moment: str
+    parties: Parties, manual: ManualParties, moment: str
 ) -> None:
     server, address = parties.server(*THREE)
-    hands.holder(address, 1)
-    second = hands.holder(address, 2, "open_sum")
+    manual.holder(address, 1)
+    second = manual.holder(address, 2, "open_sum")
     victim = parties.keyholder(address, 3)
     server.hear("key holder connected .*keyholder-3")
-    clients = hands.clients(address, 1, 2, 3)
+    clients = manual.clients(address, 1, 2, 3)
     for client in clients:
         client.commit()
     clients[0].upload()
@@ -294,12 +293,12 @@ def test_a_holder_killed_before_or_after_it_lent_its_share_holds_up_nobody(
     assert check_every_model(parties.database) == [[1, 2, 3]] * 2
 
 
-def test_all_holders_killed_and_started_again_cost_no_attempt(parties: Parties, hands: ManualParties) -> None:
+def test_all_holders_killed_and_started_again_cost_no_attempt(parties: Parties, manual: ManualParties) -> None:
     server, address = parties.server(*THREE)
     holders = parties.keyholders(address)
     for _ in holders:
         server.hear("key holder connected")
-    clients = hands.clients(address, 1, 2, 3)
+    clients = manual.clients(address, 1, 2, 3)
     for client in clients:
         client.commit()
     for client in clients[:2]:
@@ -315,22 +314,22 @@ def test_all_holders_killed_and_started_again_cost_no_attempt(parties: Parties, 
     assert check_every_model(parties.database) == [[1, 2, 3]] * 2
 
 
-def test_a_holder_that_lost_its_shares_is_done_without(parties: Parties, hands: ManualParties) -> None:
+def test_a_holder_that_lost_its_shares_is_done_without(parties: Parties, manual: ManualParties) -> None:
     shares = parties.federation / "keyholder-2" / "shares"
     for share in shares.iterdir():
         share.unlink()
     server, address = parties.server(*THREE)
-    hands.holders(address)
-    clients = hands.clients(address, 1, 2, 3)
+    manual.holders(address)
+    clients = manual.clients(address, 1, 2, 3)
     play(clients)
     finish(server, clients)
     assert check_every_model(parties.database) == [[1, 2, 3]] * 2
 
 
-def test_with_too_few_holders_left_the_run_fails_with_a_sentence(parties: Parties, hands: ManualParties) -> None:
+def test_with_too_few_holders_left_the_run_fails_with_a_sentence(parties: Parties, manual: ManualParties) -> None:
     server, address = parties.server(*THREE, "--patience", "3")
-    hands.holder(address, 1)
-    for client in hands.clients(address, 1, 2, 3):
+    manual.holder(address, 1)
+    for client in manual.clients(address, 1, 2, 3):
         assert "1 key holders are here" in client.next("run_ended").sentence
         client.close()
     code, said = server.end()

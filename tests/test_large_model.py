@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from parties import Shape, deal
+from templates import Shape, deal
 
 from client import connection as client_connection
 from client.participant import Participant

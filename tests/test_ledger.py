@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from refusals import refused_with
 
 from core.errors import Reason, Refused, StorageError
 from core.protocol import AttemptId, digest
@@ -25,12 +26,6 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     ledger = Ledger(tmp_path)
     yield ledger
     ledger.close()
-
-
-def reason(call: Callable[..., object], *arguments: object) -> Reason:
-    with pytest.raises(Refused) as caught:
-        call(*arguments)
-    return caught.value.reason
 
 
 def release(
@@ -51,9 +46,12 @@ def test_a_signed_list_is_remembered(ledger: Ledger) -> None:
 
 def test_an_attempt_has_one_list_and_a_key_one_attempt(ledger: Ledger) -> None:
     ledger.record_list(ID, 7, b"statement", b"signature")
-    assert reason(ledger.record_list, ID, 8, b"another", b"signature") is Reason.KEY_USED
-    assert reason(ledger.record_list, SECOND, 7, b"statement", b"signature") is Reason.KEY_USED
-    assert reason(ledger.record_list, AttemptId("f" * 16, 1, 1), 7, b"s", b"s") is Reason.KEY_USED
+    with refused_with(Reason.KEY_USED):
+        ledger.record_list(ID, 8, b"another", b"signature")
+    with refused_with(Reason.KEY_USED):
+        ledger.record_list(SECOND, 7, b"statement", b"signature")
+    with refused_with(Reason.KEY_USED):
+        ledger.record_list(AttemptId("f" * 16, 1, 1), 7, b"s", b"s")
     ledger.record_list(SECOND, 8, b"statement", b"signature")
     assert [kind for _, kind, _ in ledger.entries()] == ["list", "list"], "what was refused left no entry"
 
@@ -65,20 +63,23 @@ def test_an_answer_is_given_again_to_the_same_request_and_to_no_other(ledger: Le
     assert ledger.earlier_answer(ID, REQUEST) is None
     release(ledger)
     assert ledger.earlier_answer(ID, REQUEST) == Answer(b"partial of " + REQUEST, "exposed")
-    assert reason(ledger.earlier_answer, ID, digest(b"other")) is Reason.ALREADY_RELEASED
+    with refused_with(Reason.ALREADY_RELEASED):
+        ledger.earlier_answer(ID, digest(b"other"))
     assert ledger.released_request(RUN, 1) == REQUEST
     assert ledger.released_request(RUN, 2) is None
 
 
 def test_another_attempt_at_a_released_round_is_another_request(ledger: Ledger) -> None:
     release(ledger)
-    assert reason(ledger.earlier_answer, SECOND, digest(b"other")) is Reason.ALREADY_RELEASED
+    with refused_with(Reason.ALREADY_RELEASED):
+        ledger.earlier_answer(SECOND, digest(b"other"))
 
 
 def test_a_round_is_released_once_and_a_key_lent_once(ledger: Ledger) -> None:
     release(ledger)
     for id, serial in ((ID, 7), (ID, 8), (SECOND, 8), (NEXT, 7)):
-        assert reason(release, ledger, id, serial, digest(b"other")) is Reason.ALREADY_RELEASED
+        with refused_with(Reason.ALREADY_RELEASED):
+            release(ledger, id, serial, digest(b"other"))
     release(ledger, NEXT, 8)
     assert ledger.earlier_answer(ID, REQUEST) is not None, "the first answer stays as it was"
 
@@ -114,7 +115,8 @@ def test_one_model_of_a_round_is_endorsed(ledger: Ledger) -> None:
     assert ledger.endorsed_model(RUN, 1) is None
     ledger.record_model(ID, digest(b"model"), b"signature")
     assert ledger.endorsed_model(RUN, 1) == (digest(b"model"), b"signature")
-    assert reason(ledger.record_model, SECOND, digest(b"another"), b"signature") is Reason.WRONG_MODEL
+    with refused_with(Reason.WRONG_MODEL):
+        ledger.record_model(SECOND, digest(b"another"), b"signature")
     ledger.record_model(NEXT, digest(b"another"), b"signature")
     assert ledger.endorsed_model(RUN, 2) == (digest(b"another"), b"signature")
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from federations import BITS, POLICY, SPAM, VALUES, HonestAttempt, SmallFederation
+from refusals import refused_with
 
 from client.participant import Participant, Submission
 from core.clock import SYSTEM_CLOCK
@@ -43,13 +44,6 @@ def client(federation: SmallFederation) -> Participant:
     return federation.participant(1)
 
 
-def reason(call: Callable[..., object], *arguments: object) -> Reason:
-    with pytest.raises(Refused) as caught:
-        call(*arguments)
-    assert "\n" not in str(caught.value)
-    return caught.value.reason
-
-
 def described(attempt: HonestAttempt, **changes: Any) -> Signed:
     """What the aggregator signs if these parts of the description are different."""
     return attempt.federation.sign_round(replace(attempt.description, **changes))
@@ -69,13 +63,15 @@ def test_a_description_that_the_aggregator_did_not_sign_is_refused(
 ) -> None:
     body = attempt.signed.body
     for signature in (bytes(64), federation["keyholder-1"].signing.sign(signing.ROUND, body)):
-        assert reason(client.verify, Signed(body, signature)) is Reason.DESCRIPTION_SIGNATURE
+        with refused_with(Reason.DESCRIPTION_SIGNATURE):
+            client.verify(Signed(body, signature))
 
 
 def test_a_key_of_the_aggregators_own_is_refused(client: Participant, attempt: HonestAttempt) -> None:
     body = certificate_to_bytes(attempt.description.certificate)
     own = Signed(body, attempt.federation.server.signing.sign(signing.KEY, body))
-    assert reason(client.verify, described(attempt, signed_certificate=own)) is Reason.KEY_CERTIFICATE
+    with refused_with(Reason.KEY_CERTIFICATE):
+        client.verify(described(attempt, signed_certificate=own))
 
 
 def key(**changes: Any) -> Callable[[HonestAttempt], Signed]:
@@ -113,13 +109,15 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_client_does_not_train_for(client: Participant, attempt: HonestAttempt, name: str) -> None:
     change, refused = REFUSED[name]
-    assert reason(client.verify, change(attempt)) is refused
+    with refused_with(refused):
+        client.verify(change(attempt))
 
 
 def test_a_key_is_good_until_the_end_of_its_last_day(federation: SmallFederation, attempt: HonestAttempt) -> None:
     last = attempt.description.certificate.expires_day
     federation.participant(1, day=last).verify(attempt.signed)
-    assert reason(federation.participant(1, day=last + 1).verify, attempt.signed) is Reason.KEY_EXPIRED
+    with refused_with(Reason.KEY_EXPIRED):
+        federation.participant(1, day=last + 1).verify(attempt.signed)
 
 
 @pytest.mark.parametrize(
@@ -146,22 +144,26 @@ def test_the_clients_own_minimum_stands_above_the_aggregators(
         if accepted:
             client.verify(attempt.signed)
         else:
-            assert reason(client.verify, attempt.signed) is Reason.COHORT_TOO_SMALL
+            with refused_with(Reason.COHORT_TOO_SMALL):
+                client.verify(attempt.signed)
 
 
 def test_a_client_that_joined_no_run_answers_none(federation: SmallFederation, attempt: HonestAttempt) -> None:
     honest = federation.participant(1)
     stranger = Participant(honest.identity, SPAM, POLICY, lambda *_: SPAM.prepare([]), SYSTEM_CLOCK)
-    assert reason(stranger.verify, attempt.signed) is Reason.WRONG_DESCRIPTION
+    with refused_with(Reason.WRONG_DESCRIPTION):
+        stranger.verify(attempt.signed)
 
 
 def test_only_the_model_that_the_description_names_is_trained(client: Participant, attempt: HonestAttempt) -> None:
     """A crafted model would make the update say more than it should."""
     crafted = attempt.model.copy()
     crafted[7] = 1e-9
-    assert reason(client.verify_model, attempt.description, crafted, ()) is Reason.WRONG_DIGEST
+    with refused_with(Reason.WRONG_DIGEST):
+        client.verify_model(attempt.description, crafted, ())
     named = client.verify(described(attempt, model_digest=digest(crafted.tobytes())))
-    assert reason(client.verify_model, named, crafted, ()) is Reason.MODEL_LINEAGE
+    with refused_with(Reason.MODEL_LINEAGE):
+        client.verify_model(named, crafted, ())
 
 
 def test_a_later_model_needs_the_signatures_of_enough_holders(client: Participant, federation: SmallFederation) -> None:
@@ -170,7 +172,8 @@ def test_a_later_model_needs_the_signatures_of_enough_holders(client: Participan
     description = client.verify(later.signed)
     client.verify_model(description, model, federation.endorsements(1, model))
     for endorsements in ((), federation.endorsements(1, model, holders=1), federation.endorsements(2, model)):
-        assert reason(client.verify_model, description, model, endorsements) is Reason.MODEL_LINEAGE
+        with refused_with(Reason.MODEL_LINEAGE):
+            client.verify_model(description, model, endorsements)
 
 
 def test_a_new_roster_is_followed_while_the_client_runs(tmp_path: Path) -> None:
@@ -180,7 +183,8 @@ def test_a_new_roster_is_followed_while_the_client_runs(tmp_path: Path) -> None:
     client, endorsements = federation.participant(1), federation.endorsements(1, model)
     client.verify_model(later.description, model, endorsements)
     federation.revoke("keyholder-2")
-    assert reason(client.verify_model, later.description, model, endorsements) is Reason.MODEL_LINEAGE
+    with refused_with(Reason.MODEL_LINEAGE):
+        client.verify_model(later.description, model, endorsements)
 
 
 # ------------------------------------------------------------------------------------------------ training
@@ -274,11 +278,13 @@ def test_a_client_uploads_once_it_sees_itself_on_a_signed_list(
 def test_a_list_without_this_client_is_refused(
     client: Participant, attempt: HonestAttempt, submission: Submission
 ) -> None:
-    assert reason(client.verify_list, closed(attempt), submission) is Reason.NOT_IN_LIST
+    with refused_with(Reason.NOT_IN_LIST):
+        client.verify_list(closed(attempt), submission)
     again = attempt.federation.sign_commitment(
         replace(commitment_from_bytes(submission.commitment.body), submission=bytes(16))
     )
-    assert reason(client.verify_list, closed(attempt, again), submission) is Reason.NOT_IN_LIST
+    with refused_with(Reason.NOT_IN_LIST):
+        client.verify_list(closed(attempt, again), submission)
 
 
 def test_a_list_that_the_quorum_did_not_sign_is_refused(
@@ -287,9 +293,11 @@ def test_a_list_that_the_quorum_did_not_sign_is_refused(
     honest = closed(attempt, submission.commitment)
     first, second = honest.signatures
     for signatures in ((), (first,), (first, first), (first, replace(second, signature=first.signature))):
-        assert reason(client.verify_list, replace(honest, signatures=signatures), submission) is Reason.LIST_SIGNATURES
+        with refused_with(Reason.LIST_SIGNATURES):
+            client.verify_list(replace(honest, signatures=signatures), submission)
     more = (*honest.commitment_digests, digest(b"one more"))
-    assert reason(client.verify_list, replace(honest, commitment_digests=more), submission) is Reason.LIST_SIGNATURES
+    with refused_with(Reason.LIST_SIGNATURES):
+        client.verify_list(replace(honest, commitment_digests=more), submission)
 
 
 def test_a_list_of_too_few_is_refused_and_the_same_client_twice_is_one(
@@ -298,17 +306,20 @@ def test_a_list_of_too_few_is_refused_and_the_same_client_twice_is_one(
     mine = digest(submission.commitment.body)
     for digests in ((mine,), (mine, mine)):
         short = closed(attempt, commitment_digests=digests)
-        assert reason(client.verify_list, short, submission) is Reason.COHORT_TOO_SMALL
+        with refused_with(Reason.COHORT_TOO_SMALL):
+            client.verify_list(short, submission)
     careful = federation.participant(1, policy=replace(POLICY, min_cohort=4))
     whole = closed(attempt, submission.commitment)
-    assert reason(careful.verify_list, whole, submission) is Reason.COHORT_TOO_SMALL
+    with refused_with(Reason.COHORT_TOO_SMALL):
+        careful.verify_list(whole, submission)
 
 
 def test_a_list_of_another_description_is_refused(
     client: Participant, attempt: HonestAttempt, submission: Submission
 ) -> None:
     other = closed(attempt, submission.commitment, description_digest=digest(b"another"))
-    assert reason(client.verify_list, other, submission) is Reason.WRONG_DESCRIPTION
+    with refused_with(Reason.WRONG_DESCRIPTION):
+        client.verify_list(other, submission)
 
 
 # ------------------------------------------------------------------------------------------------ switched off
@@ -329,7 +340,8 @@ def test_each_check_is_the_one_that_stops_what_it_is_named_for(
 ) -> None:
     """Refused while it is on, done when it alone is off."""
     attack = ATTACKS[check]
-    assert reason(attack, federation.participant(1), attempt, submission) is check
+    with refused_with(check):
+        attack(federation.participant(1), attempt, submission)
     attack(federation.participant(1, passes={check}), attempt, submission)
 
 

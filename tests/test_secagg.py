@@ -8,6 +8,7 @@ import pytest
 from gmpy2 import mpz
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusals import refused_with
 
 from book.decryption import generate_decryptor
 from core.errors import Reason, Refused, SettingsError
@@ -97,9 +98,8 @@ def test_payloads_of_another_length_are_refused(decryptor: Decryptor, change: in
     key = decryptor.public_key
     payload = encryptor_for(key, 2).encrypt([1, 2])
     wrong = payload[:change] if change < 0 else payload + b"\0"
-    with pytest.raises(Refused) as caught:
+    with refused_with(Reason.WRONG_LENGTH):
         adder_for(key, 2).check(wrong)
-    assert caught.value.reason is Reason.WRONG_LENGTH
 
 
 def test_our_ciphertexts_open_in_phe_itself(paillier: Decryptor) -> None:
@@ -126,9 +126,8 @@ def test_malformed_ciphertexts_are_refused(paillier: Decryptor, name: str) -> No
     key = paillier.public_key
     good = encryptor_for(key, 2).encrypt([1])
     payload = good + join_payload([malformed(key)[name]], ciphertext_bytes(key))
-    with pytest.raises(Refused, match="ciphertext 1 ") as caught:
+    with refused_with(Reason.BAD_CIPHERTEXT, "ciphertext 1 "):
         PaillierAdder(key, 2).check(payload)
-    assert caught.value.reason is Reason.BAD_CIPHERTEXT
     PaillierAdder(key, 2).check(good + good)
 
 

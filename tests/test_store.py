@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from refusals import refused_with
 
-from core.errors import Reason, Refused, StorageError
+from core.errors import Reason, StorageError
 from core.protocol import (
     AttemptId,
     Commitment,
@@ -56,12 +57,6 @@ def upload(store: Store, client: str, payload: bytes, id: AttemptId = ID) -> boo
     return store.add_payload(SubmissionHeader(id, len(payload), digest(payload)), client, payload, len(payload))
 
 
-def reason(call: object, *arguments: object) -> Reason:
-    with pytest.raises(Refused) as caught:
-        call(*arguments)  # type: ignore[operator]
-    return caught.value.reason
-
-
 # ------------------------------------------------------------------------------------------------ commitments
 
 
@@ -76,7 +71,8 @@ def test_a_commitment_is_stored_once_however_often_it_comes(store: Store) -> Non
 
 def test_a_second_different_commitment_of_one_client_is_refused(store: Store) -> None:
     commit(store, "a", b"one")
-    assert reason(commit, store, "a", b"two") is Reason.DUPLICATE
+    with refused_with(Reason.DUPLICATE):
+        commit(store, "a", b"two")
     assert store.submissions(ID)[0].digest == digest(b"one")
 
 
@@ -84,12 +80,14 @@ def test_a_second_different_commitment_of_one_client_is_refused(store: Store) ->
 def test_after_closing_no_commitment_is_taken_but_old_receipts_still_hold(store: Store, state: str) -> None:
     commit(store, "a", b"one")
     store.set_state(ID, state)
-    assert reason(commit, store, "b", b"two") is Reason.ROUND_NOT_OPEN
+    with refused_with(Reason.ROUND_NOT_OPEN):
+        commit(store, "b", b"two")
     assert not commit(store, "a", b"one")
 
 
 def test_a_commitment_for_an_attempt_that_was_never_opened_is_refused(store: Store) -> None:
-    assert reason(commit, store, "a", b"one", SECOND) is Reason.ROUND_NOT_OPEN
+    with refused_with(Reason.ROUND_NOT_OPEN):
+        commit(store, "a", b"one", SECOND)
 
 
 def test_the_list_is_in_the_order_of_names(store: Store) -> None:
@@ -124,8 +122,10 @@ def test_an_update_is_stored_once_however_often_it_comes(listed: Store) -> None:
 def test_nothing_is_taken_but_what_this_client_committed_to(
     listed: Store, client: str, payload: bytes, refused: Reason
 ) -> None:
-    assert reason(upload, listed, client, payload) is refused
-    assert reason(listed.payload, ID, client) is Reason.ROUND_NOT_OPEN
+    with refused_with(refused):
+        upload(listed, client, payload)
+    with refused_with(Reason.ROUND_NOT_OPEN):
+        listed.payload(ID, client)
 
 
 @pytest.mark.parametrize("state", ["committing", "closing", "releasing", "endorsing", "abandoned"])
@@ -134,7 +134,8 @@ def test_updates_are_taken_while_they_are_waited_for_only_but_old_receipts_still
 ) -> None:
     upload(listed, "a", b"one")
     listed.set_state(ID, state)
-    assert reason(upload, listed, "b", b"three") is Reason.ROUND_NOT_OPEN
+    with refused_with(Reason.ROUND_NOT_OPEN):
+        upload(listed, "b", b"three")
     assert not upload(listed, "a", b"one")
     assert listed.has_payload(ID, "a", digest(b"one"))
     assert not listed.has_payload(ID, "b", digest(b"three"))
@@ -210,7 +211,8 @@ def test_a_completed_round_leaves_model_endorsements_and_history_and_no_cipherte
     assert listed.model(RUN, 0)[1].tolist() == [0.0, 1.0, 2.0]
     assert listed.endorsements(RUN, 1) == MODEL
     assert listed.endorsements(RUN, 0) == listed.endorsements(RUN, 5) == ()
-    assert reason(listed.payload, ID, "a") is Reason.ROUND_NOT_OPEN
+    with refused_with(Reason.ROUND_NOT_OPEN):
+        listed.payload(ID, "a")
     assert [(part.client, part.uploaded) for part in listed.submissions(ID)] == [("a", True), ("b", False)]
     assert not upload(listed, "a", b"one"), "the receipt still holds"
 
@@ -218,7 +220,8 @@ def test_a_completed_round_leaves_model_endorsements_and_history_and_no_cipherte
 def test_an_abandoned_attempt_keeps_no_ciphertexts(listed: Store) -> None:
     upload(listed, "a", b"one")
     listed.abandon_attempt(ID, "too few")
-    assert reason(listed.payload, ID, "a") is Reason.ROUND_NOT_OPEN
+    with refused_with(Reason.ROUND_NOT_OPEN):
+        listed.payload(ID, "a")
     assert listed.last_attempt(RUN).state == "abandoned"  # type: ignore[union-attr]
 
 
@@ -277,7 +280,8 @@ def test_a_new_folder_has_no_runs(tmp_path: Path) -> None:
 def test_a_run_that_ended_keeps_no_ciphertexts(listed: Store) -> None:
     upload(listed, "a", b"one")
     listed.end_run(RUN, completed=False, message="patience")
-    assert reason(listed.payload, ID, "a") is Reason.ROUND_NOT_OPEN
+    with refused_with(Reason.ROUND_NOT_OPEN):
+        listed.payload(ID, "a")
 
 
 def test_refusals_are_counted_by_name(store: Store) -> None:
@@ -288,7 +292,8 @@ def test_refusals_are_counted_by_name(store: Store) -> None:
 
 
 def test_a_model_that_is_not_there_is_a_refusal_and_a_damaged_one_is_noticed(tmp_path: Path, store: Store) -> None:
-    assert reason(store.model, RUN, 3) is Reason.NO_MODEL
+    with refused_with(Reason.NO_MODEL):
+        store.model(RUN, 3)
     other = sqlite3.connect(tmp_path / "aggregator.sqlite")
     other.execute("UPDATE models SET vector = zeroblob(24)")
     other.commit()
