@@ -36,7 +36,7 @@ def good_calls(world: World) -> list[GoodCall]:
     """Return one of each kind for every party that can make it, about the attempt that is going on (or waited for)."""
     phase = world.phase
     number, attempt = (phase.round, phase.attempt) if isinstance(phase, states.Attempted) else (1, 1)
-    id = AttemptId(world.run, number, attempt)
+    id = AttemptId(world.run_id, number, attempt)
     calls = [call for name in world.clients for call in _of_client(world, name, id)]
     calls += [call for name in world.holders for call in _of_holder(world, name, id)]
     return [*calls, GoodCall("Watch", "client/client-1", (pb.WatchRequest(),))]

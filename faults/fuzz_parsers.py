@@ -150,7 +150,7 @@ def _of_a_ledger(world: World) -> Reader:
         try:
             opened.latest_cohorts(50)
             opened.used_keys()
-            opened.released_request(world.run, 1)
+            opened.released_request(world.run_id, 1)
         finally:
             opened.close()
 

@@ -215,13 +215,13 @@ class FaultMachine(RuleBasedStateMachine):
         phase, holder = self.world.phase, self.holder(number)
         if isinstance(phase, states.Attempted):
             self.answer(holder, phase.attempt + 1, "SignList", pb.ListSignature(signature=bytes(64)))
-            header = pb.ReleaseHeader(run=self.world.run, round=phase.round, attempt=phase.attempt + 1, length=1)
+            header = pb.ReleaseHeader(run=self.world.run_id, round=phase.round, attempt=phase.attempt + 1, length=1)
             release = Upload("Release", pb.ReleaseRequest(header=header), b"x")
             self.wait(self.answered(holder, release))
 
     def answer(self, holder: Holder, attempt: int, method: str, message: Any) -> None:
         """Send an answer in a holder's name, whatever it was asked."""
-        message.run, message.round, message.attempt = self.world.run, self.world.phase.round, attempt
+        message.run, message.round, message.attempt = self.world.run_id, self.world.phase.round, attempt
         self.wait(self.answered(holder, Ask(method, message)))
 
     async def answered(self, holder: Holder, call: Call) -> None:

@@ -95,7 +95,7 @@ class World(InProcessFederation):
         super().__init__(folder, identities, settings, task, Options(rule=rule, policy=POLICY, seed=seed))
 
     @property
-    def run(self) -> str:
+    def run_id(self) -> str:
         """The name of the run."""
         return self.aggregator.run.context.id
 

@@ -278,11 +278,12 @@ class InProcessFederation:
 
     # -------------------------------------------------------------------------------- the aggregator's lives
 
-    async def restart_aggregator(self) -> None:
-        """Stop the aggregator and start it again from its files. Everyone's stream breaks."""
+    async def restart_aggregator(self, *, away: float = 0.0) -> None:
+        """Stop the aggregator and start it again from its files, `away` seconds later. Everyone's stream breaks."""
         run, folder = self.run.context.id, self.aggregator.folder
         await self.lose_streams()
-        await self.aggregator.run.close()
+        await self.run.close()
+        self.now += away
         self.aggregator = self.new_aggregator(folder, run)
         await self.start()
 

@@ -29,8 +29,8 @@ class Federation(Protocol):
     async def answered(self, party: Party[Any], conversation: Conversation[None]) -> Callable[[], None]:
         """Carry the call that a conversation waits for; the result hands in its reply or refusal."""
 
-    def sent(self, sender: str, receiver: str, content: Any) -> None:
-        """Note a message."""
+    def pushed(self, party: Party[Any], message: Any) -> Any:
+        """Hand over a message that the aggregator pushed to a party, and return it."""
 
 
 class Party(Generic[S]):

@@ -15,7 +15,7 @@ from recomputation import SPAM, plain_models
 
 from core.errors import Reason, RunFailedError
 from server import states
-from simulation.in_process import InProcessFederation, Options, play, run_anywhere
+from simulation.in_process import InProcessFederation, play, run_anywhere
 from simulation.network import Network, between
 from simulation.party import Party
 from simulation.traffic import described
@@ -49,10 +49,6 @@ async def test_a_run_can_be_played_where_an_event_loop_is_running() -> None:
         return 42
 
     assert run_anywhere(answer()) == 42
-
-
-def test_messages_are_not_kept_unless_they_are_wanted() -> None:
-    assert play(SPAM, clients=2, scheme="plain", options=Options()).messages == []
 
 
 def test_messages_can_be_printed_with_time_parties_and_size() -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from core.privacy.options import privacy_of
 
 from client.participant import Participant
 from core.checks import Verifier, VerifierFactory
@@ -178,7 +177,7 @@ def test_a_budget_without_room_for_one_round_is_refused() -> None:
     ("changes", "sentence"),
     [
         ({"count_cap": 100}, "count_cap is 100; with privacy"),
-        ({"privacy": replace(PRIVACY, max_colluders=4)}, "nobody's noise"),
+        ({"privacy": replace(PRIVACY, max_colluders=4)}, "no client's noise"),
         ({"privacy": replace(PRIVACY, clip_norm=32000.0)}, "does not fit the slots"),
     ],
 )
@@ -205,12 +204,12 @@ def test_a_run_is_not_gone_on_with_under_another_promise() -> None:
 )
 def test_half_of_the_options_are_refused(options: tuple, sentence: str) -> None:
     with pytest.raises(SettingsError, match=sentence):
-        privacy_of(*options)
+        Privacy.if_asked(*options)
 
 
 def test_options_make_the_settings_they_name() -> None:
-    assert privacy_of(None, None, 1e-5, 0, None) is None
-    assert privacy_of(1.0, 2.0, 1e-6, 1, 8.0) == Privacy(1.0, 2.0, 1e-6, 1, 8.0)
+    assert Privacy.if_asked(None, None, 1e-5, 0, None) is None
+    assert Privacy.if_asked(1.0, 2.0, 1e-6, 1, 8.0) == Privacy(1.0, 2.0, 1e-6, 1, 8.0)
 
 
 # ------------------------------------------------------------------------------------------------ who is chosen

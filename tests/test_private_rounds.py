@@ -252,4 +252,4 @@ def test_an_aggregator_without_test_data_cannot_promise_privacy(parties: Parties
     )
     code, said = server.end()
     assert code == 1
-    assert "give --test" in said
+    assert "pass --test" in said

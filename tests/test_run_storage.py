@@ -100,7 +100,7 @@ async def play_with_full_disk(federation: SpamFederation, which: int) -> tuple[i
     await federation.play(ended.done)
     stopped = isinstance(ended.exception(), StorageError)
     if stopped:
-        assert "start the aggregator again when this is mended" in str(ended.exception())
+        assert "start the aggregator again when this is fixed" in str(ended.exception())
         await federation.restart_aggregator()
     await federation.finish()
     assert federation.run.results[0].contributors == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -109,14 +110,14 @@ async def test_an_endless_upload_is_cut_off(start: Start) -> None:
     await federation.play_until(states.Uploading)
     header = submission_header_to_wire(federation.submission("client-1").header)
 
-    async def endless() -> AsyncIterator[pb.SubmitRequest]:
-        yield pb.SubmitRequest(header=header)
-        while True:
-            yield pb.SubmitRequest(data=bytes(1 << 16))
-
     async with served(federation, "client-1") as channel:
+        call = rpc.FederationStub(channel).Submit(timeout=20)
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):  # the server has hung up
+            await call.write(pb.SubmitRequest(header=header))
+            while True:
+                await call.write(pb.SubmitRequest(data=bytes(1 << 16)))
         with refused_with(Reason.WRONG_LENGTH):
-            await rpc.FederationStub(channel).Submit(endless(), timeout=20)
+            await call
 
 
 async def test_who_has_not_committed_is_refused_before_a_byte_of_payload_is_sent(start: Start) -> None:

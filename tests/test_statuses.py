@@ -30,7 +30,7 @@ class Broken:
 
     def __init__(self, verifier: Verifier, error: Exception) -> None:
         self.error, self.refusals = error, Counter[Reason]()
-        self.context = SimpleNamespace(id=RUN, trust=verifier)
+        self.context = SimpleNamespace(id=RUN, verifier=verifier)
 
     def count_refusal(self, reason: Reason) -> None:
         self.refusals[reason] += 1
