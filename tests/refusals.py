@@ -15,7 +15,7 @@ from core.wire.status import refusal_of
 @contextmanager
 def refused_with(reason: Reason, match: str | None = None) -> Iterator[pytest.ExceptionInfo[Exception]]:
     """Require that the block is refused for this reason, in one line that matches the pattern."""
-    expected: tuple[type[Exception], ...] = (Refused, grpc.aio.AioRpcError)
+    expected: tuple[type[Exception], ...] = (Refused, grpc.RpcError)
     with pytest.raises(expected, match=match) as caught:
         yield caught
     refusal = caught.value if isinstance(caught.value, Refused) else refusal_of(caught.value)

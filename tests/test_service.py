@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +18,7 @@ from core.errors import Reason
 from core.protocol import MOST_OFFERED, Signed, digest
 from core.wire import federation_pb2 as pb
 from core.wire import federation_pb2_grpc as rpc
-from core.wire.dialing import channel_credentials, channel_options
+from core.wire.dialing import AggregatorConnection, channel_credentials, channel_options
 from core.wire.messages import signed_commitment_to_wire, signed_key_to_wire, submission_header_to_wire
 from core.wire.streams import PIECE_BYTES
 from server import states
@@ -110,14 +109,19 @@ async def test_an_endless_upload_is_cut_off(start: Start) -> None:
     await federation.play_until(states.Uploading)
     header = submission_header_to_wire(federation.submission("client-1").header)
 
-    async with served(federation, "client-1") as channel:
-        call = rpc.FederationStub(channel).Submit(timeout=20)
-        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):  # the server has hung up
-            await call.write(pb.SubmitRequest(header=header))
-            while True:
-                await call.write(pb.SubmitRequest(data=bytes(1 << 16)))
-        with refused_with(Reason.WRONG_LENGTH):
-            await call
+    def endless() -> Iterator[pb.SubmitRequest]:
+        yield pb.SubmitRequest(header=header)
+        while True:
+            yield pb.SubmitRequest(data=bytes(1 << 16))
+
+    def send(port: int) -> None:
+        with AggregatorConnection(f"127.0.0.1:{port}", 20, federation.identities["client-1"]) as connection:
+            rpc.FederationStub(connection.channel).Submit(endless(), timeout=20)
+
+    server, port = await listen(federation.run, "127.0.0.1:0")
+    with refused_with(Reason.WRONG_LENGTH):
+        await asyncio.to_thread(send, port)
+    await server.stop(None)
 
 
 async def test_who_has_not_committed_is_refused_before_a_byte_of_payload_is_sent(start: Start) -> None:
