@@ -18,7 +18,7 @@ simulate: setup  ## run a whole federation on this machine   (DATA=folder for re
 test: setup-dev  ## run every test that needs no containers
 	@$(PY) -m pytest -n 2 -m "not containers" $(ARGS)
 
-faults: setup-dev ## break things for about half an hour and write the table of docs/reliability.md   (ARGS="--quick"; ARGS="lossy fuzz")
+faults: setup-dev ## inject faults for about an hour and write the table of docs/reliability.md   (ARGS="--quick"; ARGS="lossy fuzz")
 	@$(PY) -m faults $(ARGS)
 
 containers: setup-dev ## run `docker compose up` and its failure tests for real
