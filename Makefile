@@ -1,4 +1,4 @@
-# Two commands do everything: `make simulate` and `make test`. The rest is for those who change the code.
+# `make simulate` and `make test` are all you need to try grokfed. The other targets are for changing the code.
 PY      := .venv/bin/python
 PYTHON3 ?= python3
 TORCH   := .venv/torch
@@ -9,7 +9,7 @@ ARGS    ?=
 
 .PHONY: simulate test experiments faults notebooks test-torch fuzz-torch bench bench-encryption setup-torch kernel check lint types imports stubs house docs lock setup setup-dev containers clean help
 
-help:            ## say what can be done here
+help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
 
 simulate: setup  ## run a whole federation on this machine   (DATA=folder for real mail, ARGS="--rounds 10")
@@ -18,32 +18,32 @@ simulate: setup  ## run a whole federation on this machine   (DATA=folder for re
 test: setup-dev  ## run every test that needs no containers
 	@$(PY) -m pytest -n 2 -m "not containers" $(ARGS)
 
-faults: setup-dev ## break things for about half an hour and write the table of docs/reliability.md   (ARGS="--quick"; ARGS="lossy fuzz")
+faults: setup-dev ## inject faults for about an hour and write the table of docs/reliability.md   (ARGS="--quick"; ARGS="lossy fuzz")
 	@$(PY) -m faults $(ARGS)
 
 containers: setup-dev ## run `docker compose up` and its failure tests for real
 	@$(PY) -m pytest -m containers tests/test_compose.py
 
-test-torch: setup-torch ## compare values, gradients and steps with PyTorch, 2,000 random programs among them (installs it once, apart)
+test-torch: setup-torch ## compare values, gradients and steps with PyTorch, also for 2,000 random programs (installs it once in .venv/torch)
 	@$(TORCH)/bin/python -m pytest tests/test_against_pytorch.py tests/test_torch_fuzz.py $(ARGS)
 
 fuzz-torch: setup-torch ## compare 200,000 random programs with PyTorch, in about half an hour   (ARGS="--programs 5000 --seed 3")
 	@OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 PYTHONPATH=.:tests $(TORCH)/bin/python tests/test_torch_fuzz.py $(ARGS)
 
-bench: setup-torch ## time the library beside PyTorch   (ARGS="lstm-512 --repeats 9"; ARGS=--list)
+bench: setup-torch ## time the library against PyTorch   (ARGS="lstm-512 --repeats 9"; ARGS=--list)
 	@$(TORCH)/bin/python -m benchmarks $(ARGS)
 
-notebooks: runs/notebooks/ready ## open the notebooks of chapters 3 to 15 in Jupyter (installs it once, apart)
+notebooks: runs/notebooks/ready ## open the notebooks of chapters 3 to 15 in Jupyter (installs it once in .venv/notebooks)
 	@PYTHONPATH=$(CURDIR) OPENBLAS_NUM_THREADS=1 $(NOTEBOOKS)/bin/jupyter lab $(ARGS) runs/notebooks
-# Copies to work in: what you write into one is kept until the notebook itself changes.
+# Working copies: your changes are kept until the notebook itself changes.
 runs/notebooks/ready: $(wildcard book/notebooks/*.py) | $(NOTEBOOKS)/ready
 	@$(NOTEBOOKS)/bin/jupytext --quiet --to ../../runs/notebooks//ipynb $?
 	@touch $@
 
-experiments: setup ## run every study of leakage and privacy, in seconds each, on one page   (ARGS="--data ../shared/data")
+experiments: setup ## run every study of leakage and privacy, seconds each, results on one page   (ARGS="--data ../shared/data")
 	@$(PY) -m experiments all --quick $(ARGS)
 
-check: lint types imports stubs  ## everything a reviewer would ask for before the tests
+check: lint types imports stubs  ## lint, types, import contracts, up-to-date stubs
 lint: setup-dev
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
 types: setup-dev
@@ -52,28 +52,28 @@ imports: setup-dev
 	@.venv/bin/lint-imports
 stubs: setup-dev
 	@$(PY) proto/generate.py --check
-house: setup-dev   ## draw docs/house.svg, who may import whom, from the imports that there are
+house: setup-dev   ## draw docs/house.svg, which folder may import which, from the imports
 	@$(PY) -m docs.house
 
-docs: setup      ## write the tables of settings in docs/operation.md anew, from the settings themselves
+docs: setup      ## rewrite the tables of settings in docs/operation.md from the code
 	@$(PY) -m simulation.settings_tables
 
-setup: .venv/ready kernel   ## the programs' own packages, exactly as locked, and the kernel if there is a compiler
-setup-dev: .venv/ready-dev kernel ## the same and the tools of the tests
+setup: .venv/ready kernel   ## install the locked packages of the programs, and build the kernel if there is a compiler
+setup-dev: .venv/ready-dev kernel ## the same, and the tools for tests and checks
 
 KERNEL := core/secagg/kernel/ifma.so
 kernel: $(KERNEL)
 $(KERNEL): core/secagg/kernel/ifma.c core/secagg/kernel/build.py | .venv/ready
 	@$(PY) -m core.secagg.kernel.build
 
-bench-encryption: $(PEERS)/ready kernel ## time encrypted sums beside other libraries   (ARGS="--bits 3072")
+bench-encryption: $(PEERS)/ready kernel ## time encrypted sums against other libraries   (ARGS="--bits 3072")
 	@$(PEERS)/bin/python -m benchmarks.encryption $(ARGS)
 
-# PyTorch has a place of its own: it is large, unlocked, and the other tests must not come to need it. From some package
-# indexes it brings several gigabytes for graphics cards along; point pip at PyTorch's own index for a build without.
+# PyTorch has a separate environment: it is large and not locked, and the other tests must not depend on it. Some package
+# indexes serve builds with several gigabytes of GPU libraries; point pip at PyTorch's own index for a CPU build.
 setup-torch: $(TORCH)/ready
 
-# An environment of its own for a dependency group: $(call own-environment,where,group,lock file,what to say)
+# A separate environment for a dependency group: $(call own-environment,folder,group,lock file,name to print)
 define own-environment
 	@echo "setting up $(4) in $(1) (once) ..."
 	@$(PY) -m venv $(1)
@@ -102,13 +102,13 @@ $(NOTEBOOKS)/ready: pyproject.toml requirements.lock .venv/bin/python
 	@touch $@
 
 .venv/ready-dev: requirements-dev.lock .venv/ready
-	@echo "adding the tools of the tests (once) ..."
+	@echo "adding the tools for tests and checks (once) ..."
 	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
-lock:            ## renew both lock files from pyproject.toml (needs uv)
+lock:            ## update both lock files from pyproject.toml (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -c requirements.lock --group dev pyproject.toml -o requirements-dev.lock
 
-clean:           ## remove what was installed and written
+clean:           ## remove .venv and runs
 	rm -rf .venv runs

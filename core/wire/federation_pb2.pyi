@@ -4,9 +4,9 @@ isort:skip_file
 The contract between the parties, in the order in which a round happens.
 
 Three kinds of parties: data owners (clients), one aggregator (the server of every call below) and n key holders, of
-whom t together can open a sum. Only the aggregator listens; everyone else dials out, opens one stream on which the
-aggregator pushes, and answers by calls. (A fourth party, the registrar, made the certificates, the roster and the
-round keys beforehand; it is never on the network.)
+which any t together can open a sum. Only the aggregator listens; the other parties dial out, open one stream on which
+the aggregator pushes, and answer with calls. (A fourth party, the registrar, issues the certificates, the roster and
+the round keys in advance; it is never on the network.)
 
   client                     aggregator                      key holder (each of n)
     | Join ------------------->|<---------------------- Attend |
@@ -31,13 +31,13 @@ round keys beforehand; it is never on the network.)
     |<-- RoundClosed           | new model                     |
 
 Rules that hold everywhere:
-  * who calls is known from the certificate of the connection, never from a field;
-  * a signature is Ed25519 over "grokfed <what> v1", a zero byte, and exactly the bytes that travel;
+  * the caller is identified by the certificate of the connection, never by a field;
+  * a signature is Ed25519 over "grokfed <what> v1", a zero byte, and exactly the bytes that are sent;
   * integers are unsigned and big numbers are fixed-length big-endian bytes;
-  * whatever can be long travels as a stream: one header that declares length and SHA-256, then pieces of at most
-    256 KiB. Nothing relies on raising gRPC's limit of 4 MiB a message;
-  * every call may be repeated. The second time gives the same answer and changes nothing;
-  * a refusal carries its name in the trailing metadata "grokfed-reason" and one sentence as the status message.
+  * large payloads are sent as a stream: one header that declares length and SHA-256, then pieces of at most 256 KiB.
+    gRPC's limit of 4 MiB per message need not be raised;
+  * every call may be repeated. The second call gives the same answer and changes nothing;
+  * a refusal carries its reason in the trailing metadata "grokfed-reason" and a sentence as the status message.
 """
 
 from collections import abc as _abc
@@ -57,7 +57,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Chunk(_message.Message):
-    """---------------------------------------------------------------------------------------------- long things"""
+    """---------------------------------------------------------------------------------------------- large payloads"""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -100,7 +100,7 @@ class PayloadHeader(_message.Message):
     dtype: _builtins.str
     """arrays only: NumPy's name with byte order, "<f8" """
     round: _builtins.int
-    """models only: the round that made it, 0 for the start"""
+    """models only: the round that made it, 0 for the initial model"""
     run: _builtins.str
     """models only"""
     @_builtins.property
@@ -163,7 +163,7 @@ class JoinRequest(_message.Message):
     TASK_DIGEST_FIELD_NUMBER: _builtins.int
     INSTANCE_FIELD_NUMBER: _builtins.int
     task: _builtins.str
-    """what the client means to train"""
+    """what the client is set up to train"""
     task_digest: _builtins.bytes
     """of names and shapes of all weights and of the encoding's settings"""
     instance: _builtins.bytes
@@ -228,7 +228,7 @@ class Welcome(_message.Message):
     RUN_FIELD_NUMBER: _builtins.int
     ROUNDS_FIELD_NUMBER: _builtins.int
     run: _builtins.str
-    """16 hexadecimal digits, new for every training"""
+    """16 hexadecimal digits, new for every run"""
     rounds: _builtins.int
     def __init__(
         self,
@@ -314,7 +314,7 @@ class RoundDescription(_message.Message):
     run: _builtins.str
     task: _builtins.str
     seed: _builtins.int
-    """of the whole training: with round and the client's number it gives its shuffling"""
+    """of the whole run; with the round and the client's number it determines the shuffling"""
     round: _builtins.int
     """from 1"""
     attempt: _builtins.int
@@ -331,7 +331,7 @@ class RoundDescription(_message.Message):
     def encoding(self) -> Global___Encoding: ...
     @_builtins.property
     def privacy(self) -> Global___Privacy:
-        """what clients do to their updates before they encrypt them; none: nothing"""
+        """what clients do to their updates before they encrypt them; absent without privacy"""
 
     def __init__(
         self,
@@ -359,7 +359,7 @@ Global___RoundDescription: _TypeAlias = RoundDescription  # noqa: Y015
 
 @_typing.final
 class Privacy(_message.Message):
-    """Each client clips its update, and adds its share of the cohort's noise to it (core/privacy/mechanism.py). Its sums over
+    """Each client clips its update and adds its share of the cohort's noise to it (core/privacy/mechanism.py). Its sums over
     examples are sent as 0. `Encoding.fraction_bits` is the finest scale on which the noise fits.
     """
 
@@ -378,7 +378,7 @@ class Privacy(_message.Message):
     max_colluders: _builtins.int
     """contributors whose noise is not counted on"""
     epsilon_budget: _builtins.float
-    """the run ends before it has cost more"""
+    """the run ends before it costs more than this"""
     def __init__(
         self,
         *,
@@ -441,7 +441,7 @@ class KeyCertificate(_message.Message):
     holders: _builtins.int
     """n"""
     expires_day: _builtins.int
-    """days since 1970-01-01; not used after that day"""
+    """days since 1970-01-01; the last day on which the key may be used"""
     @_builtins.property
     def key(self) -> Global___PublicKey: ...
     def __init__(
@@ -464,14 +464,14 @@ Global___KeyCertificate: _TypeAlias = KeyCertificate  # noqa: Y015
 
 @_typing.final
 class DealtShare(_message.Message):
-    """A file in a key holder's folder `shares/`; it never travels on the network."""
+    """A file in a key holder's folder `shares/`; it is never sent over the network."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     KEY_FIELD_NUMBER: _builtins.int
     SEALED_FIELD_NUMBER: _builtins.int
     sealed: _builtins.bytes
-    """the holder's share, sealed to its X25519 key; the certificate is bound to it"""
+    """the holder's share, encrypted to its X25519 key and bound to the certificate"""
     @_builtins.property
     def key(self) -> Global___SignedKey: ...
     def __init__(
@@ -496,7 +496,7 @@ class PublicKey(_message.Message):
     BITS_FIELD_NUMBER: _builtins.int
     MODULUS_FIELD_NUMBER: _builtins.int
     scheme: _builtins.str
-    """"paillier", "damgard-jurik", or "plain" for the twin that encrypts nothing"""
+    """"paillier", "damgard-jurik", or "plain", which encrypts nothing"""
     bits: _builtins.int
     modulus: _builtins.bytes
     """big-endian, exactly bits / 8 bytes; empty for "plain" """
@@ -532,11 +532,11 @@ class Encoding(_message.Message):
     fraction_bits: _builtins.int
     """a weight's change x is sent as the integer nearest to x * 2^fraction_bits"""
     max_cohort: _builtins.int
-    """slots are wide enough for the sum of this many"""
+    """slots are wide enough for the sum of this many updates"""
     plaintext_bits: _builtins.int
     """usable bits of one plaintext"""
     count_cap: _builtins.int
-    """clients count by their examples, up to this many; 0: all count alike"""
+    """clients are weighted by their number of examples, up to this; 0: equal weights"""
     def __init__(
         self,
         *,
@@ -632,7 +632,7 @@ Global___ModelRequest: _TypeAlias = ModelRequest  # noqa: Y015
 class Commitment(_message.Message):
     """---------------------------------------------------------------------------------------------- committing
 
-    What a client signs about its update ("commitment" signature), before it shows it to anybody.
+    What a client signs about its update ("commitment" signature) before it sends the update to any party.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -648,7 +648,7 @@ class Commitment(_message.Message):
     round: _builtins.int
     attempt: _builtins.int
     client: _builtins.str
-    """must be the name in the certificate of whoever brings it"""
+    """must be the name in the sender's certificate"""
     submission: _builtins.bytes
     """16 random bytes: no two submissions are the same"""
     description_digest: _builtins.bytes
@@ -705,7 +705,7 @@ class CommitRequest(_message.Message):
     TRAIN_SECONDS_FIELD_NUMBER: _builtins.int
     ENCRYPT_SECONDS_FIELD_NUMBER: _builtins.int
     train_seconds: _builtins.float
-    """Seconds, for the table at the end; with privacy 0. The aggregator sees when a commitment arrives anyway."""
+    """Seconds, for the table at the end; 0 with privacy. The aggregator sees when a commitment arrives anyway."""
     encrypt_seconds: _builtins.float
     @_builtins.property
     def commitment(self) -> Global___SignedCommitment: ...
@@ -726,7 +726,7 @@ Global___CommitRequest: _TypeAlias = CommitRequest  # noqa: Y015
 
 @_typing.final
 class ListClosed(_message.Message):
-    """The closed list of an attempt: from here on nobody can join it, nor change what it will send."""
+    """The closed list of an attempt: from now on no client can join it or change what it will send."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -739,7 +739,7 @@ class ListClosed(_message.Message):
     attempt: _builtins.int
     description_digest: _builtins.bytes
     commitments: _builtins.bytes
-    """SHA-256 of each commitment, one after the other, in the order of the clients' names"""
+    """SHA-256 of each commitment, concatenated in the order of the clients' names"""
     @_builtins.property
     def signatures(self) -> _containers.RepeatedCompositeFieldContainer[Global___HolderSignature]:
         """"list" signatures over a serialised ListStatement"""
@@ -772,7 +772,7 @@ class ListStatement(_message.Message):
     list_digest: _builtins.bytes
     """SHA-256 of ListClosed.commitments"""
     clients: _builtins.int
-    """how many there are; each holder has verified every one of them"""
+    """number of commitments; each holder has verified all of them"""
     def __init__(
         self,
         *,
@@ -855,7 +855,7 @@ class Receipt(_message.Message):
     sha256: _builtins.bytes
     """of what the aggregator has on disk for this client, round and attempt"""
     repeated: _builtins.bool
-    """it was there already"""
+    """it was already there"""
     def __init__(
         self,
         *,
@@ -894,7 +894,7 @@ Global___AttendRequest: _TypeAlias = AttendRequest  # noqa: Y015
 
 @_typing.final
 class HolderTask(_message.Message):
-    """The first one is empty: it says that the holder is heard, for there may be nothing to do for long."""
+    """The first one is empty and confirms that the holder is connected, because the first real task may come much later."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -948,7 +948,7 @@ class NeedKey(_message.Message):
     scheme: _builtins.str
     bits: _builtins.int
     above: _builtins.int
-    """only keys with higher serial numbers: those up to this one are used, or passed over"""
+    """offer only keys with higher serial numbers; those up to this one are used or skipped"""
     def __init__(
         self,
         *,
@@ -969,7 +969,7 @@ Global___NeedKey: _TypeAlias = NeedKey  # noqa: Y015
 
 @_typing.final
 class KeyOffer(_message.Message):
-    """The keys that a holder has unused shares of, the lowest serial numbers first, at most 16."""
+    """The keys of which a holder has an unused share, lowest serial numbers first, at most 16."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1067,7 +1067,7 @@ class OpenSum(_message.Message):
     CONTRIBUTORS_FIELD_NUMBER: _builtins.int
     SUM_DIGEST_FIELD_NUMBER: _builtins.int
     sum_digest: _builtins.bytes
-    """SHA-256 of the aggregator's own product; the holder's must be the same"""
+    """SHA-256 of the encrypted sum that the aggregator computed; the holder's must be equal"""
     @_builtins.property
     def list(self) -> Global___CloseList:
         """as it was signed"""
@@ -1078,7 +1078,7 @@ class OpenSum(_message.Message):
 
     @_builtins.property
     def contributors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """those of the list whose ciphertexts came, in the order of their names"""
+        """clients of the list whose ciphertexts arrived, in the order of their names"""
 
     def __init__(
         self,
@@ -1168,7 +1168,7 @@ class ReleaseHeader(_message.Message):
     seconds: _builtins.float
     """spent on checking, adding and opening"""
     exposure: _builtins.str
-    """what the difference rule would have refused, if the holder only reports it"""
+    """why the difference rule would have refused, if the holder only reports it"""
     def __init__(
         self,
         *,
@@ -1195,7 +1195,7 @@ class Endorse(_message.Message):
     ORDER_FIELD_NUMBER: _builtins.int
     MODEL_DIGEST_FIELD_NUMBER: _builtins.int
     model_digest: _builtins.bytes
-    """SHA-256 of the model that follows, as the aggregator computed it"""
+    """SHA-256 of the next model, as the aggregator computed it"""
     @_builtins.property
     def order(self) -> Global___OpenSum:
         """what was opened, so that a holder that did not open it can check it too"""
@@ -1346,7 +1346,7 @@ Global___Accepted: _TypeAlias = Accepted  # noqa: Y015
 
 @_typing.final
 class WatchRequest(_message.Message):
-    """---------------------------------------------------------------------------------------------- looking on"""
+    """---------------------------------------------------------------------------------------------- observing"""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1385,16 +1385,16 @@ class Progress(_message.Message):
     present: _builtins.int
     """clients with an open stream"""
     received: _builtins.int
-    """commitments, later updates, on disk for this attempt"""
+    """commitments (after the list is closed: updates) on disk for this attempt"""
     expected: _builtins.int
-    """clients the attempt was opened for, later clients on its closed list"""
+    """clients that the attempt was opened for (after the list is closed: those on it)"""
     sentence: _builtins.str
-    """what is waited for, or how it ended"""
+    """what the run is waiting for, or how it ended"""
     holders: _builtins.int
     """key holders with an open stream"""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___RoundResult]:
-        """of the rounds completed since this watcher was last told"""
+        """of the rounds completed since the last message to this observer"""
 
     def __init__(
         self,
@@ -1442,7 +1442,7 @@ class RoundResult(_message.Message):
     round: _builtins.int
     contributors: _builtins.int
     accuracy: _builtins.float
-    """of the new model, 0 to 1"""
+    """of the new model, from 0 to 1"""
     loss: _builtins.float
     bytes_up_per_client: _builtins.float
     train_seconds: _builtins.float
@@ -1452,22 +1452,22 @@ class RoundResult(_message.Message):
     add_seconds: _builtins.float
     """all additions and checks at the aggregator"""
     decrypt_seconds: _builtins.float
-    """the slowest of the t holders, and the aggregator's combining"""
+    """the slowest of the t holders, plus combining at the aggregator"""
     cohort_accuracy: _builtins.float
     """of the model the round started from, on the contributors' own data (from the encrypted sum; 0 with privacy)"""
     cohort_loss: _builtins.float
     seconds: _builtins.float
     """from the opening of the attempt to the new model"""
     exposure: _builtins.str
-    """what the difference rule would have refused; empty if nothing"""
+    """why the difference rule would have refused the sum; empty if it would not"""
     epsilon: _builtins.float
     """spent so far, against parties that see who takes part; 0 without privacy"""
     epsilon_models: _builtins.float
-    """spent so far, against those that see models only"""
+    """spent so far, against parties that see only models"""
     chosen: _builtins.int
     """clients that the attempt was opened for"""
     chosen_from: _builtins.int
-    """clients that they were chosen from, secretly and at random if that is more"""
+    """clients that they were sampled from (secretly, at random); equal to chosen if not sampled"""
     def __init__(
         self,
         *,

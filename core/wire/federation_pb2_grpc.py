@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class FederationStub:
-    """What a data owner calls.
+    """Calls of a data owner.
     """
 
     def __init__(self, channel):
@@ -58,25 +58,25 @@ class FederationStub:
 
 
 class FederationServicer:
-    """What a data owner calls.
+    """Calls of a data owner.
     """
 
     def Join(self, request, context):
-        """Enrols the client (or finds its earlier enrolment again) and stays open; the aggregator pushes notices.
+        """Announces the client (or finds its earlier registration again) and stays open; the aggregator pushes notices.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FetchModel(self, request, context):
-        """The global model after a round; without a round, the newest.
+        """The global model after a round; the newest if no round is given.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Commit(self, request, context):
-        """The signed digest of an update, before anybody can have seen the update itself.
+        """The signed digest of an update, sent before any party can have seen the update itself.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -121,7 +121,7 @@ def add_FederationServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Federation:
-    """What a data owner calls.
+    """Calls of a data owner.
     """
 
     @staticmethod
@@ -234,7 +234,7 @@ class Federation:
 
 
 class KeyHoldingStub:
-    """What a key holder calls. It signs and opens nothing that it has not checked itself.
+    """Calls of a key holder, which signs and opens only what it has checked itself.
     """
 
     def __init__(self, channel):
@@ -286,7 +286,7 @@ class KeyHoldingStub:
 
 
 class KeyHoldingServicer:
-    """What a key holder calls. It signs and opens nothing that it has not checked itself.
+    """Calls of a key holder, which signs and opens only what it has checked itself.
     """
 
     def Attend(self, request, context):
@@ -314,7 +314,7 @@ class KeyHoldingServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Release(self, request_iterator, context):
-        """This holder's share of the opening: one number a ciphertext; the first message is the header.
+        """This holder's share of the opening: one number per ciphertext; the first message is the header.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -334,7 +334,7 @@ class KeyHoldingServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeclineTask(self, request, context):
-        """Any of the three tasks above, turned down.
+        """Declines any of the three tasks above.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -392,7 +392,7 @@ def add_KeyHoldingServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class KeyHolding:
-    """What a key holder calls. It signs and opens nothing that it has not checked itself.
+    """Calls of a key holder, which signs and opens only what it has checked itself.
     """
 
     @staticmethod
@@ -613,7 +613,7 @@ class KeyHolding:
 
 
 class ObservationStub:
-    """For whoever wants to look on: progress displays, scripts, people. Nothing here is secret among the parties.
+    """Calls of observers: progress displays, scripts, people. Nothing here is secret among the parties.
     """
 
     def __init__(self, channel):
@@ -630,7 +630,7 @@ class ObservationStub:
 
 
 class ObservationServicer:
-    """For whoever wants to look on: progress displays, scripts, people. Nothing here is secret among the parties.
+    """Calls of observers: progress displays, scripts, people. Nothing here is secret among the parties.
     """
 
     def Watch(self, request, context):
@@ -656,7 +656,7 @@ def add_ObservationServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Observation:
-    """For whoever wants to look on: progress displays, scripts, people. Nothing here is secret among the parties.
+    """Calls of observers: progress displays, scripts, people. Nothing here is secret among the parties.
     """
 
     @staticmethod

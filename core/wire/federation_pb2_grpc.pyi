@@ -4,9 +4,9 @@ isort:skip_file
 The contract between the parties, in the order in which a round happens.
 
 Three kinds of parties: data owners (clients), one aggregator (the server of every call below) and n key holders, of
-whom t together can open a sum. Only the aggregator listens; everyone else dials out, opens one stream on which the
-aggregator pushes, and answers by calls. (A fourth party, the registrar, made the certificates, the roster and the
-round keys beforehand; it is never on the network.)
+which any t together can open a sum. Only the aggregator listens; the other parties dial out, open one stream on which
+the aggregator pushes, and answer with calls. (A fourth party, the registrar, issues the certificates, the roster and
+the round keys in advance; it is never on the network.)
 
   client                     aggregator                      key holder (each of n)
     | Join ------------------->|<---------------------- Attend |
@@ -31,13 +31,13 @@ round keys beforehand; it is never on the network.)
     |<-- RoundClosed           | new model                     |
 
 Rules that hold everywhere:
-  * who calls is known from the certificate of the connection, never from a field;
-  * a signature is Ed25519 over "grokfed <what> v1", a zero byte, and exactly the bytes that travel;
+  * the caller is identified by the certificate of the connection, never by a field;
+  * a signature is Ed25519 over "grokfed <what> v1", a zero byte, and exactly the bytes that are sent;
   * integers are unsigned and big numbers are fixed-length big-endian bytes;
-  * whatever can be long travels as a stream: one header that declares length and SHA-256, then pieces of at most
-    256 KiB. Nothing relies on raising gRPC's limit of 4 MiB a message;
-  * every call may be repeated. The second time gives the same answer and changes nothing;
-  * a refusal carries its name in the trailing metadata "grokfed-reason" and one sentence as the status message.
+  * large payloads are sent as a stream: one header that declares length and SHA-256, then pieces of at most 256 KiB.
+    gRPC's limit of 4 MiB per message need not be raised;
+  * every call may be repeated. The second call gives the same answer and changes nothing;
+  * a refusal carries its reason in the trailing metadata "grokfed-reason" and a sentence as the status message.
 """
 
 from collections import abc as _abc
@@ -64,37 +64,37 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class FederationStub:
-    """What a data owner calls."""
+    """Calls of a data owner."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> FederationAsyncStub: ...
     Join: _grpc.UnaryStreamMultiCallable[_federation_pb2.JoinRequest, _federation_pb2.Notice]
-    """Enrols the client (or finds its earlier enrolment again) and stays open; the aggregator pushes notices."""
+    """Announces the client (or finds its earlier registration again) and stays open; the aggregator pushes notices."""
     FetchModel: _grpc.UnaryStreamMultiCallable[_federation_pb2.ModelRequest, _federation_pb2.Chunk]
-    """The global model after a round; without a round, the newest."""
+    """The global model after a round; the newest if no round is given."""
     Commit: _grpc.UnaryUnaryMultiCallable[_federation_pb2.CommitRequest, _federation_pb2.Receipt]
-    """The signed digest of an update, before anybody can have seen the update itself."""
+    """The signed digest of an update, sent before any party can have seen the update itself."""
     Submit: _grpc.StreamUnaryMultiCallable[_federation_pb2.SubmitRequest, _federation_pb2.Receipt]
     """One encrypted update. The first message is the header, the rest are pieces of the ciphertexts."""
 
 @_typing.type_check_only
 class FederationAsyncStub(FederationStub):
-    """What a data owner calls."""
+    """Calls of a data owner."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Join: _aio.UnaryStreamMultiCallable[_federation_pb2.JoinRequest, _federation_pb2.Notice]  # type: ignore[assignment]
-    """Enrols the client (or finds its earlier enrolment again) and stays open; the aggregator pushes notices."""
+    """Announces the client (or finds its earlier registration again) and stays open; the aggregator pushes notices."""
     FetchModel: _aio.UnaryStreamMultiCallable[_federation_pb2.ModelRequest, _federation_pb2.Chunk]  # type: ignore[assignment]
-    """The global model after a round; without a round, the newest."""
+    """The global model after a round; the newest if no round is given."""
     Commit: _aio.UnaryUnaryMultiCallable[_federation_pb2.CommitRequest, _federation_pb2.Receipt]  # type: ignore[assignment]
-    """The signed digest of an update, before anybody can have seen the update itself."""
+    """The signed digest of an update, sent before any party can have seen the update itself."""
     Submit: _aio.StreamUnaryMultiCallable[_federation_pb2.SubmitRequest, _federation_pb2.Receipt]  # type: ignore[assignment]
     """One encrypted update. The first message is the header, the rest are pieces of the ciphertexts."""
 
 class FederationServicer(metaclass=_abc_1.ABCMeta):
-    """What a data owner calls."""
+    """Calls of a data owner."""
 
     @_abc_1.abstractmethod
     def Join(
@@ -102,7 +102,7 @@ class FederationServicer(metaclass=_abc_1.ABCMeta):
         request: _federation_pb2.JoinRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_federation_pb2.Notice], _abc.AsyncIterator[_federation_pb2.Notice]]:
-        """Enrols the client (or finds its earlier enrolment again) and stays open; the aggregator pushes notices."""
+        """Announces the client (or finds its earlier registration again) and stays open; the aggregator pushes notices."""
 
     @_abc_1.abstractmethod
     def FetchModel(
@@ -110,7 +110,7 @@ class FederationServicer(metaclass=_abc_1.ABCMeta):
         request: _federation_pb2.ModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_federation_pb2.Chunk], _abc.AsyncIterator[_federation_pb2.Chunk]]:
-        """The global model after a round; without a round, the newest."""
+        """The global model after a round; the newest if no round is given."""
 
     @_abc_1.abstractmethod
     def Commit(
@@ -118,7 +118,7 @@ class FederationServicer(metaclass=_abc_1.ABCMeta):
         request: _federation_pb2.CommitRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_federation_pb2.Receipt, _abc.Awaitable[_federation_pb2.Receipt]]:
-        """The signed digest of an update, before anybody can have seen the update itself."""
+        """The signed digest of an update, sent before any party can have seen the update itself."""
 
     @_abc_1.abstractmethod
     def Submit(
@@ -131,7 +131,7 @@ class FederationServicer(metaclass=_abc_1.ABCMeta):
 def add_FederationServicer_to_server(servicer: FederationServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
 class KeyHoldingStub:
-    """What a key holder calls. It signs and opens nothing that it has not checked itself."""
+    """Calls of a key holder, which signs and opens only what it has checked itself."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -142,16 +142,16 @@ class KeyHoldingStub:
     SignList: _grpc.UnaryUnaryMultiCallable[_federation_pb2.ListSignature, _federation_pb2.Accepted]
     FetchSubmission: _grpc.UnaryStreamMultiCallable[_federation_pb2.SubmissionRequest, _federation_pb2.Chunk]
     Release: _grpc.StreamUnaryMultiCallable[_federation_pb2.ReleaseRequest, _federation_pb2.Accepted]
-    """This holder's share of the opening: one number a ciphertext; the first message is the header."""
+    """This holder's share of the opening: one number per ciphertext; the first message is the header."""
     FetchOpenedSum: _grpc.UnaryStreamMultiCallable[_federation_pb2.OpenedSumRequest, _federation_pb2.Chunk]
     """The sum as the aggregator combined it, for the holders to check."""
     EndorseModel: _grpc.UnaryUnaryMultiCallable[_federation_pb2.ModelEndorsement, _federation_pb2.Accepted]
     DeclineTask: _grpc.UnaryUnaryMultiCallable[_federation_pb2.Decline, _federation_pb2.Accepted]
-    """Any of the three tasks above, turned down."""
+    """Declines any of the three tasks above."""
 
 @_typing.type_check_only
 class KeyHoldingAsyncStub(KeyHoldingStub):
-    """What a key holder calls. It signs and opens nothing that it has not checked itself."""
+    """Calls of a key holder, which signs and opens only what it has checked itself."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Attend: _aio.UnaryStreamMultiCallable[_federation_pb2.AttendRequest, _federation_pb2.HolderTask]  # type: ignore[assignment]
@@ -159,15 +159,15 @@ class KeyHoldingAsyncStub(KeyHoldingStub):
     SignList: _aio.UnaryUnaryMultiCallable[_federation_pb2.ListSignature, _federation_pb2.Accepted]  # type: ignore[assignment]
     FetchSubmission: _aio.UnaryStreamMultiCallable[_federation_pb2.SubmissionRequest, _federation_pb2.Chunk]  # type: ignore[assignment]
     Release: _aio.StreamUnaryMultiCallable[_federation_pb2.ReleaseRequest, _federation_pb2.Accepted]  # type: ignore[assignment]
-    """This holder's share of the opening: one number a ciphertext; the first message is the header."""
+    """This holder's share of the opening: one number per ciphertext; the first message is the header."""
     FetchOpenedSum: _aio.UnaryStreamMultiCallable[_federation_pb2.OpenedSumRequest, _federation_pb2.Chunk]  # type: ignore[assignment]
     """The sum as the aggregator combined it, for the holders to check."""
     EndorseModel: _aio.UnaryUnaryMultiCallable[_federation_pb2.ModelEndorsement, _federation_pb2.Accepted]  # type: ignore[assignment]
     DeclineTask: _aio.UnaryUnaryMultiCallable[_federation_pb2.Decline, _federation_pb2.Accepted]  # type: ignore[assignment]
-    """Any of the three tasks above, turned down."""
+    """Declines any of the three tasks above."""
 
 class KeyHoldingServicer(metaclass=_abc_1.ABCMeta):
-    """What a key holder calls. It signs and opens nothing that it has not checked itself."""
+    """Calls of a key holder, which signs and opens only what it has checked itself."""
 
     @_abc_1.abstractmethod
     def Attend(
@@ -203,7 +203,7 @@ class KeyHoldingServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_federation_pb2.ReleaseRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_federation_pb2.Accepted, _abc.Awaitable[_federation_pb2.Accepted]]:
-        """This holder's share of the opening: one number a ciphertext; the first message is the header."""
+        """This holder's share of the opening: one number per ciphertext; the first message is the header."""
 
     @_abc_1.abstractmethod
     def FetchOpenedSum(
@@ -226,12 +226,12 @@ class KeyHoldingServicer(metaclass=_abc_1.ABCMeta):
         request: _federation_pb2.Decline,
         context: _ServicerContext,
     ) -> _typing.Union[_federation_pb2.Accepted, _abc.Awaitable[_federation_pb2.Accepted]]:
-        """Any of the three tasks above, turned down."""
+        """Declines any of the three tasks above."""
 
 def add_KeyHoldingServicer_to_server(servicer: KeyHoldingServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
 class ObservationStub:
-    """For whoever wants to look on: progress displays, scripts, people. Nothing here is secret among the parties."""
+    """Calls of observers: progress displays, scripts, people. Nothing here is secret among the parties."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -241,13 +241,13 @@ class ObservationStub:
 
 @_typing.type_check_only
 class ObservationAsyncStub(ObservationStub):
-    """For whoever wants to look on: progress displays, scripts, people. Nothing here is secret among the parties."""
+    """Calls of observers: progress displays, scripts, people. Nothing here is secret among the parties."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Watch: _aio.UnaryStreamMultiCallable[_federation_pb2.WatchRequest, _federation_pb2.Progress]  # type: ignore[assignment]
 
 class ObservationServicer(metaclass=_abc_1.ABCMeta):
-    """For whoever wants to look on: progress displays, scripts, people. Nothing here is secret among the parties."""
+    """Calls of observers: progress displays, scripts, people. Nothing here is secret among the parties."""
 
     @_abc_1.abstractmethod
     def Watch(
