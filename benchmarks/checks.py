@@ -38,7 +38,7 @@ def measure(setting: rounds.Setting, count: int) -> tuple[float, Mapping[str, Ti
 
 
 def table(bits: int, a_round: float, means: Mapping[str, Times]) -> Table:
-    """Milliseconds a round, a row for each label and a column for each party."""
+    """Lay out milliseconds a round: a row for each label, a column for each party."""
     made = Table("", box=None, title=f"{bits} bits: a round takes {a_round * 1000:.0f} ms", title_justify="left")
     for name in PARTIES.values():
         made.add_column(f"{name}, ms", justify="right")

@@ -107,7 +107,7 @@ def _build_pypaillier(module: Any, problem: Problem) -> Way:
 
 
 def _build_tenseal(module: Any, problem: Problem) -> Way:
-    """Approximate numbers, 4096 a ciphertext, with the parameters that NVIDIA FLARE uses.
+    """Return TenSEAL's CKKS: approximate numbers, 4096 a ciphertext, with NVIDIA FLARE's parameters.
 
     There the clients share the secret key, which is faster to encrypt with; here they also do it with the public one.
     """
@@ -149,7 +149,7 @@ def _build_tenseal(module: Any, problem: Problem) -> Way:
         return [x for data in total for x in module.ckks_vector_from(holder, data).decrypt()]
 
     def check(_: object) -> None:
-        """Reading is the only check that there is."""
+        """Read the updates: the only check that there is."""
         for update in uploads:
             read(update)
 

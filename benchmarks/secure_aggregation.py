@@ -225,7 +225,7 @@ def _client_jobs(problem: Problem, key: PublicKey) -> dict[Step, Job]:
 
 
 def _aggregator_jobs(problem: Problem, key: PublicKey, payloads: list[bytes]) -> dict[Step, Job]:
-    """Each but the last does all the cohort's updates, since one takes too little time to measure."""
+    """Return the aggregator's jobs; all but the last cover the whole cohort, as one update is too fast to time."""
 
     def begun() -> Any:
         adder = adder_for(key, len(payloads[0]) // ciphertext_bytes(key))

@@ -11,7 +11,7 @@ CONFIDENCE = 0.95
 
 @lru_cache(maxsize=4096)
 def clopper_pearson(successes: int, trials: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """The exact interval of a share (Clopper and Pearson 1934): too wide rather than too narrow, whatever the share.
+    """Return the exact interval of a share (Clopper and Pearson 1934): never too narrow, whatever the share.
 
     Each end is wrong with a probability of at most (1 - confidence) / 2. Raises ValueError for impossible counts.
     """
@@ -24,7 +24,7 @@ def clopper_pearson(successes: int, trials: int, confidence: float = CONFIDENCE)
 
 
 def _solve(rising: Callable[[float], float], target: float) -> float:
-    """Where a function that rises on [0, 1] reaches the target."""
+    """Find where a function that rises on [0, 1] reaches the target."""
     low, high = 0.0, 1.0
     for _ in range(60):
         middle = (low + high) / 2
@@ -33,7 +33,7 @@ def _solve(rising: Callable[[float], float], target: float) -> float:
 
 
 def _at_most(successes: int, trials: int, p: float) -> float:
-    """The probability of at most so many successes, each with probability p."""
+    """Return the probability of at most this many successes, each with probability p."""
     if p <= 0 or p >= 1:
         return 1.0 if p <= 0 or successes >= trials else 0.0
     whole = lgamma(trials + 1)

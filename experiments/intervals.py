@@ -27,7 +27,7 @@ class Interval:
 
 
 def over_seeds(values: Sequence[float] | npt.NDArray[np.float64]) -> Interval:
-    """The mean over independent repetitions and its 95 % interval by Student's t."""
+    """Return the mean over independent repetitions and its 95 % interval by Student's t."""
     found = np.asarray(values, dtype=np.float64)
     if len(found) < 2:
         return Interval(float(found.mean()), float("nan"))

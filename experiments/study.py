@@ -44,12 +44,12 @@ class Study:
 
 
 def written(value: Value) -> str:
-    """A value for people and for files: four significant digits where there is a fraction."""
+    """Write a value: four significant digits where there is a fraction."""
     return format(value, ".4g") if isinstance(value, float) else str(value)
 
 
 def columns_of(rows: Sequence[Row]) -> list[str]:
-    """All columns that any row has, in the order in which they first come."""
+    """Return all columns that any row has, in order of first appearance."""
     return list(dict.fromkeys(name for row in rows for name in row))
 
 
@@ -79,7 +79,7 @@ def write_files(study: Study, rows: Sequence[Row], run: Run) -> None:
 
 
 def page(study: Study, rows: Sequence[Row], run: Run) -> str:
-    """The study as a short Markdown page."""
+    """Return the study as a short Markdown page."""
     columns = columns_of(rows)
     lines = [
         f"# {study.title}",
@@ -100,12 +100,12 @@ def page(study: Study, rows: Sequence[Row], run: Run) -> str:
 
 
 def command(study: Study, run: Run) -> str:
-    """The command that makes these numbers again."""
+    """Return the command that makes these numbers again."""
     quick = " --quick" if run.quick else ""
     data = " --data DATA" if run.data is not None else ""
     return f"python -m experiments {study.name}{quick}{data} --seed {run.seed}"
 
 
 def pictures(folder: Path) -> list[Path]:
-    """The pictures of a run, by name."""
+    """Return the pictures of a run, sorted by name."""
     return sorted(folder.glob("*.png"))

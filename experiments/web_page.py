@@ -67,7 +67,7 @@ def _contents(answered: Sequence[Answered]) -> str:
 
 
 def _prose(text: str) -> str:
-    """Text with `code` in it, as HTML."""
+    """Return text with `code` in it as HTML."""
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
@@ -87,7 +87,7 @@ def _section(answered: Answered) -> str:
 
 
 def _image(path: Path) -> str:
-    """A picture inside the page, so that the page can be handed on as one file."""
+    """Embed a picture, so that the page is a single file."""
     content = base64.b64encode(path.read_bytes()).decode("ascii")
     return f'<img alt="{escape(path.stem)}" src="data:image/png;base64,{content}">'
 

@@ -81,7 +81,7 @@ def _same(one: IntArray, other: IntArray) -> bool:
 
 
 def draw_crowds(run: Run, matches: FloatArray, members: IntArray) -> None:
-    """The seven matches; equal ones are drawn above each other."""
+    """Draw the seven matches, equal ones above each other."""
     from book.pictures.style import COLOURS, MARKERS, new_figure, style  # only here: matplotlib takes long to import
 
     with style():
@@ -109,7 +109,7 @@ def draw_crowds(run: Run, matches: FloatArray, members: IntArray) -> None:
 
 
 def draw_overlap(run: Run, fans: FloatArray, home: BoolArray, shares: FloatArray) -> None:
-    """How many fans come at home and away, and by how much a crowd of each size belongs to the group of the large."""
+    """Draw the crowds at home and away, and how far a crowd of each size belongs to the group of large ones."""
     from book.pictures.style import COLOURS, DASHES, new_figure, style
 
     with style():

@@ -51,7 +51,7 @@ def similarities() -> Iterator[Finding]:
 
 
 def draw(run: Run) -> None:
-    """The two layers at work on the first game, and how alike all pairs of vectors are."""
+    """Draw the two layers at work on the first game, and the dot products of all pairs of vectors."""
     from book.pictures import draw_nodes
     from book.pictures.heat import show_signed, write_numbers
     from book.pictures.style import new_figure, style

@@ -100,7 +100,7 @@ def _outcome(rate: float) -> str:
 
 
 def draw(run: Run) -> None:
-    """The error as a bowl, ways down it, and one of them step by step."""
+    """Draw the error as a bowl, paths down it, and one of them step by step."""
     from book.pictures import descent_trace, error_bowl
 
     bowl: Callable[[float], float] = partial(squared_error, 2.0)

@@ -119,7 +119,7 @@ def _one_hot_error(outputs: Tensor, labels: IntArray) -> Tensor:
 
 
 def draw(run: Run, layer: Linear, test: Images) -> None:
-    """The bowls of three weights, and the digits' weights as pictures."""
+    """Draw the bowls of three weights, and the digits' weights as pictures."""
     from book.pictures import error_bowls, score_picture, weight_pictures
 
     run.save("weights", weight_pictures(layer))

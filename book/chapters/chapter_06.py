@@ -82,7 +82,7 @@ def two_layers() -> Iterator[Finding]:
 
 
 def deep(*activation: Module) -> Sequential:
-    """3 - 4 - 1 with the book's start, which its readers get from NumPy's generator of old."""
+    """Return 3 - 4 - 1 with the book's start, which comes from NumPy's legacy generator."""
     legacy = np.random.RandomState(1)
     first, second = 2 * legacy.random_sample((3, 4)) - 1, 2 * legacy.random_sample((4, 1)) - 1
     return Sequential(linear(first), *activation, linear(second))
@@ -126,7 +126,7 @@ def _share_learned(run: Run, starts: int, hidden: int, activation: Callable[[], 
 
 
 def draw(run: Run) -> None:
-    """Which way each row pushes each weight: with one layer, and where one layer finds nothing to hold on to."""
+    """Draw which way each row pushes each weight, with correlation in the rows and without."""
     from book.pictures import pressure_table
 
     for name, (lamps, walk) in (("pressure", streetlights()), ("pressure-none", streetlights_deep())):

@@ -79,7 +79,7 @@ def last_layer(inputs: int, rng: np.random.Generator) -> Linear:
 
 
 def convolutional(width: float, rate: float, batch: int) -> Recipe:
-    """16 kernels 3x3, tanh, half of the answers dropped, softmax."""
+    """Return the recipe: 16 kernels 3x3, tanh, dropout of half the answers, softmax."""
 
     def build(rng: np.random.Generator) -> Module:
         positions = (SIDE - SIZE + 1) ** 2
@@ -90,7 +90,7 @@ def convolutional(width: float, rate: float, batch: int) -> Recipe:
 
 
 def choose_width(run: Run, digits: Digits) -> tuple[float, Finding]:
-    """How far apart should kernels start?"""
+    """Choose how far apart the kernels start."""
     recipes = {f"{width:g}": convolutional(width, 0.02, 100) for width in run.pick(WIDTHS, WIDTHS[-1:])}
     chosen, choice = choose(run, digits, recipes, run.pick(40, 1), "kernels start so many times as wide", stream=1)
     return float(chosen), choice

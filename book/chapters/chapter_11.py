@@ -214,7 +214,7 @@ def public_analogies(run: Run, reviews: Reviews, table: Array) -> Iterator[Findi
 
 
 def draw(run: Run, reviews: Reviews, by_judging: Array, by_filling: Array) -> None:
-    """Where words of praise and blame lie, by both tasks; and what a vector looks like."""
+    """Draw where words of praise and blame lie for both tasks, and what a vector looks like."""
     from book.pictures.embeddings import vector_strips, word_map
 
     groups = dict.fromkeys(PRAISE[:12], "praise") | dict.fromkeys(BLAME[:12], "blame")

@@ -196,7 +196,7 @@ def _learn(run: Run, model: EveryNextWord, data: Sentences, rate: float, passes:
 def draw(
     run: Run, perplexities: dict[str, list[float]], least: float, model: EveryNextWord, words: Sequence[str]
 ) -> None:
-    """How the perplexity falls, and where the words of moves and places come to lie."""
+    """Draw how the perplexity falls, and where the words of moves and places end up."""
     from book.pictures.curves import curves
     from book.pictures.embeddings import word_map
 

@@ -198,7 +198,7 @@ def _learn(run: Run, data: LastWords, words: int, best: float, least: float) -> 
 
 
 def draw(run: Run, accuracies: list[float], entropies: list[float], best: float, least: float) -> None:
-    """How close learning comes to what is possible."""
+    """Draw how close learning comes to what is possible."""
     from book.pictures.curves import curves
 
     run.save(

@@ -189,7 +189,7 @@ def learn_to_foretell(run: Run, name: str, model: NextCharacter, text: Text) -> 
 
 
 def draw(run: Run, perplexities: dict[str, list[float]], pairs: float) -> None:
-    """How fast the two networks learn."""
+    """Draw how fast the two networks learn."""
     from book.pictures.curves import curves
 
     series = perplexities | {"table of pairs": [pairs] * passes_of(run)}

@@ -56,7 +56,7 @@ def load_digits(run: Run) -> Digits:
 
 
 def squared_error(outputs: Tensor, labels: Array) -> Tensor:
-    """Half the squared error to the one-hot targets, as a mean over the batch.
+    """Return half the squared error to the one-hot targets, as a mean over the batch.
 
     Row by row this is the delta rule of the book; of a batch the mean is what the book's update comes to.
     """
@@ -102,12 +102,12 @@ class Curve:
 
     @property
     def accuracies(self) -> list[float]:
-        """On the test part."""
+        """Accuracies on the test part."""
         return [sums.accuracy for sums in self.test]
 
     @property
     def best(self) -> float:
-        """The best accuracy on the test part: for reporting, because the book prints it; nobody could choose it."""
+        """The best accuracy on the test part: only reported, as the book does, and never chosen by."""
         return max(self.accuracies)
 
     @property

@@ -182,7 +182,7 @@ def randomised_response(run: Run) -> Finding:
 
 
 def draw(run: Run) -> None:
-    """Which words moved, client by client."""
+    """Draw which words moved, client by client."""
     from book.pictures import update_heatmap
 
     mails = [generate_mailbox(run.seed, owner, 10) for owner in range(1, 6)]

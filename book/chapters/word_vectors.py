@@ -138,7 +138,7 @@ class FillBlank(BlankModel):
 
 
 def learn_by_blanks(run: Run, model: FillBlank, blanks: Blanks, passes: int) -> Iterator[float]:
-    """Train; yield each pass's mean loss.
+    """Train on blanks; yield each pass's mean loss.
 
     The gradients of many blanks are added up before each step, at the rate of single blanks: so many that a word is
     among them a few times only, or what they add up to is too much.
@@ -146,7 +146,7 @@ def learn_by_blanks(run: Run, model: FillBlank, blanks: Blanks, passes: int) -> 
     batch = max(1, min(LARGEST_BATCH, len(model.words.weight) // 4))
 
     def loss(logits: Tensor, wrong: npt.NDArray[np.bool_]) -> Tensor:
-        """The sum over the batch's full size, so that a short last batch moves vectors no more than its part."""
+        """Divide the sum by the full batch size, so that a short last batch moves vectors no more than its share."""
         return negative_sampling(logits[:, 0], logits[:, 1:], wrong, "sum") * (1 / batch)
 
     optimiser = SGD(model.parameters(), RATE * batch)

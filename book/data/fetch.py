@@ -152,13 +152,13 @@ def _check_member(member: Member, contents: dict[str, bytes], url: str) -> None:
 
 
 def _is(path: Path, checksum: str) -> bool:
-    """Whether there is a file with this checksum."""
+    """Tell whether there is a file with this checksum."""
     algorithm, _, expected = checksum.partition(":")
     return path.is_file() and pooch.file_hash(str(path), algorithm) == expected
 
 
 def _holds(path: Path, checksum: str) -> bool:
-    """Whether there is a gzip file whose unpacked content has this checksum."""
+    """Tell whether there is a gzip file whose unpacked content has this checksum."""
     algorithm, _, expected = checksum.partition(":")
     try:
         with gzip.open(path) as content:

@@ -10,7 +10,7 @@ TOLERANCE = 1e-6
 
 
 def isolated(contributors: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Which clients stand alone in some weighted sum of the given sums, shape (clients,).
+    """Tell which clients stand alone in some weighted sum of the given sums, shape (clients,).
 
     A client can be told from all others if the vector that is 1 for it and 0 for the others lies in the span of the
     rows; then the same weights, applied to the sums, give its own updates, up to how these change between rounds.

@@ -17,17 +17,17 @@ BITS_OF_BASE = 4
 
 
 def exponent_of(value: float) -> int:
-    """The exponent with which phe 1.5 sends this float: base 16, as precise as the float."""
+    """Return the exponent with which phe 1.5 sends this float: base 16, as precise as the float."""
     return floor((frexp(value)[1] - MANTISSA_BITS) / BITS_OF_BASE)
 
 
 def changed(exponents: Sequence[int], unchanged: Sequence[int]) -> set[int]:
-    """The places whose exponent is not the one that an unchanged weight would have."""
+    """Return the places whose exponent is not that of an unchanged weight."""
     return {place for place, (seen, old) in enumerate(zip(exponents, unchanged, strict=True)) if seen != old}
 
 
 def mutual_information(first: Sequence[Hashable], second: Sequence[Hashable]) -> float:
-    """How many bits one of two things tells of the other, from how often they were seen together (Shannon 1948).
+    """Return how many bits one variable says about the other, estimated from pairs (Shannon 1948).
 
     The estimate is too high by about (kinds - 1) (other kinds - 1) / (2 ln 2 pairs) bits; it is exactly 0 if one of the
     two never varies.
@@ -36,7 +36,7 @@ def mutual_information(first: Sequence[Hashable], second: Sequence[Hashable]) ->
 
 
 def entropy(seen: Sequence[Hashable]) -> float:
-    """How many bits it takes on average to say which of the kinds seen it is."""
+    """Return the entropy of the kinds seen, in bits."""
     if not seen:
         raise ValueError("nothing was seen, so it has no entropy")
     counts: dict[Hashable, int] = {}

@@ -125,7 +125,7 @@ class _Curve:
         return difference[1] * ((u + v) ** 2 % self.n) % self.n, difference[0] * ((u - v) ** 2 % self.n) % self.n
 
     def times(self, factor: mpz, point: Point) -> Point:
-        """Montgomery's ladder, whose two points always differ by the given one."""
+        """Climb Montgomery's ladder, whose two points always differ by the given one."""
         low, high = point, self.double(point)
         for bit in bin(factor)[3:]:
             middle = self.add(low, high, point)
@@ -133,7 +133,7 @@ class _Curve:
         return low
 
     def second_stage(self, point: Point, primes: list[int]) -> mpz:
-        """A product that p divides if one of the primes takes the point to zero; each is 2 k half ± j, j <= half."""
+        """Return a product that p divides if one of the primes, as 2 k half ± j, takes the point to zero."""
         half = int(gmpy2.isqrt(mpz(primes[-1]))) // 2
         near, giant = self._multiples(point, half), self.times(mpz(2 * half), point)
         k, before, here = 1, giant, giant
@@ -155,7 +155,7 @@ class _Curve:
 
 
 def _exponent(bound: int) -> mpz:
-    """The product of the largest powers of all primes that do not exceed the bound."""
+    """Multiply the largest powers of all primes that do not exceed the bound."""
     product = mpz(1)
     for prime in _primes_between(1, bound):
         power = prime

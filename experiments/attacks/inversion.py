@@ -125,7 +125,7 @@ def picture_behind(layer: Convolution, features: FloatArray, steps: int = 300) -
 
 
 def psnr(found: npt.ArrayLike, true: npt.ArrayLike) -> FloatArray:
-    """Peak signal-to-noise ratio in decibels of pictures in 0 ... 1, over the last axis, 200 at most.
+    """Return the peak signal-to-noise ratio of pictures in 0 ... 1 over the last axis: decibels, 200 at most.
 
     At 40 no eye sees a difference; the shapes broadcast.
     """

@@ -15,14 +15,14 @@ IntArray = npt.NDArray[np.int64]
 
 
 def mean_gradient(change: FloatArray, rate: float, steps: int) -> FloatArray:
-    """The mean gradient over the steps of plain gradient descent that made this change, in the change's shape."""
+    """Return the mean gradient over the steps of gradient descent that made this change, in the change's shape."""
     if not (rate > 0 and steps >= 1):
         raise ValueError(f"{steps} steps at a rate of {rate} have no mean gradient; both must be positive")
     return -change / (rate * steps)
 
 
 def shares_of_labels(gradient: FloatArray, predictions: FloatArray) -> FloatArray:
-    """The share of each label in the data that gave this gradient of the last bias, shape (classes,).
+    """Return the share of each label in the data that gave this gradient of the last bias, shape (classes,).
 
     gradient = (sum over labels of share * mean prediction for that label) - share, solved by least squares together
     with sum(share) = 1. Exact if predictions are; where the model has not learned yet, they are alike for all labels.
@@ -39,7 +39,7 @@ def shares_of_labels(gradient: FloatArray, predictions: FloatArray) -> FloatArra
 
 
 def whole_counts(shares: FloatArray, examples: int) -> IntArray:
-    """The whole numbers that add up to `examples` and come nearest to the shares, by largest remainder.
+    """Round shares to whole numbers that add up to `examples`, by largest remainder.
 
     Where no class has any share at all, all are thought alike.
     """
@@ -52,7 +52,7 @@ def whole_counts(shares: FloatArray, examples: int) -> IntArray:
 
 
 def labels_right(guessed: IntArray, true: IntArray) -> float:
-    """The share of labels that two counts, each of shape (classes,), have in common."""
+    """Return the share of labels that two counts, each of shape (classes,), have in common."""
     return float(np.minimum(guessed, true).sum() / true.sum())
 
 
@@ -72,7 +72,7 @@ def fit(changes: FloatArray, shares: FloatArray) -> FloatArray:
 
 
 def apply_fit(change: FloatArray, coefficients: FloatArray) -> FloatArray:
-    """The shares that a change of the bias, shape (biases,), points to, shape (classes,), each between 0 and 1."""
+    """Return the shares that a change of the bias points to, shape (classes,), each between 0 and 1."""
     shares: FloatArray = np.clip((_with_constant(change[None]) @ coefficients)[0], 0.0, 1.0)
     return shares
 

@@ -63,27 +63,27 @@ class Shadows:
             raise ValueError(f"an example is in, or left out of, {fewest} shadow models; at least 2 of each are needed")
 
     def without(self, model: int) -> Shadows:
-        """The other models: shadows of this one."""
+        """Return the other models: shadows of this one."""
         kept = np.arange(len(self.members)) != model
         return Shadows(self.confidences[kept], self.members[kept])
 
     def _mean_and_spread(self, chosen: BoolArray) -> tuple[FloatArray, float]:
-        """Mean per example, (examples,), and one spread for all: with few shadows one per example is too noisy."""
+        """Return the mean per example, (examples,), and one spread for all: few shadows make single ones too noisy."""
         counts = chosen.sum(axis=0)
         means = np.where(chosen, self.confidences, 0).sum(axis=0) / counts
         squares = np.where(chosen, (self.confidences - means) ** 2, 0).sum()
         return means, max(float(np.sqrt(squares / (counts - 1).sum())), SMALLEST_SPREAD)
 
     def how_easy(self) -> FloatArray:
-        """What is known without looking at the target: how sure models are that never saw an example, (examples,)."""
+        """Return how sure models are of examples they never saw, (examples,): known without the target."""
         return self._mean_and_spread(~self.members)[0]
 
     def by_likelihood_ratio(self, confidences: FloatArray) -> FloatArray:
-        """LiRA, online, section IV: how much likelier the target's confidence is with the example than without."""
+        """Return LiRA's online score, section IV: how much likelier the confidence is with the example than without."""
         return self._log_density(confidences, self.members) - self._log_density(confidences, ~self.members)
 
     def by_surprise(self, confidences: FloatArray) -> FloatArray:
-        """LiRA, offline, section IV-E: by how many spreads the target is surer than models without the example."""
+        """Return LiRA's offline score, section IV-E: by how many spreads the target is surer than models without."""
         mean, spread = self._mean_and_spread(~self.members)
         found: FloatArray = (confidences - mean) / spread
         return found

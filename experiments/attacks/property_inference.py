@@ -59,7 +59,7 @@ def learn_to_tell(
 
 
 def _logistic_regression(inputs: FloatArray, targets: BoolArray, penalty: float, steps: int) -> FloatArray:
-    """Weights of logistic regression, without a bias as inputs have mean 0, by gradient descent with a safe step."""
+    """Return weights of logistic regression by gradient descent; without a bias, as inputs have mean 0."""
     count = len(inputs)
     centred = targets.mean()
     # The steepest the loss can be curved: a quarter of the largest eigenvalue, found by a few power iterations.

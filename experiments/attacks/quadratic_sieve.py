@@ -53,7 +53,7 @@ class Base:
 
     @property
     def half(self) -> int:
-        """Polynomials are sieved from minus to plus this."""
+        """Half the length of the interval that polynomials are sieved over."""
         return max(32_768, 8 * int(self.primes[-1]))
 
 
@@ -110,7 +110,7 @@ def quadratic_sieve(modulus: int, draw: Draw) -> Sieved:
 
 
 def factor_base(n: mpz) -> Base:
-    """The primes to factor values by."""
+    """Return the primes to factor values by."""
     size = float(gmpy2.log(n))
     count = max(FEWEST, int(COUNT * exp(sqrt(size * log(size))) ** 0.354))
     primes, roots, prime = [2], [1], mpz(2)
@@ -124,7 +124,7 @@ def factor_base(n: mpz) -> Base:
 
 
 def _root(square: int, prime: int) -> int:
-    """A square root modulo a prime, by Tonelli and Shanks."""
+    """Return a square root modulo a prime, by Tonelli and Shanks."""
     odd, twos = prime - 1, 0
     while odd % 2 == 0:
         odd, twos = odd // 2, twos + 1
@@ -144,7 +144,7 @@ def _root(square: int, prime: int) -> int:
 
 
 def polynomials(base: Base, draw: Draw) -> Iterator[Polynomial]:
-    """Polynomials without end: for each a, a product of some primes, all b with b^2 = n (mod a) but for the sign."""
+    """Yield polynomials without end: for each product a of some primes, all b with b^2 = n (mod a), up to the sign."""
     seen: set[tuple[int, ...]] = set()
     width = min(80, len(base.primes) // 3)
     while True:
@@ -157,7 +157,7 @@ def polynomials(base: Base, draw: Draw) -> Iterator[Polynomial]:
 
 
 def _primes_of_a(base: Base, width: int, draw: Draw) -> tuple[int, ...]:
-    """Places of primes, from so many, whose product is about sqrt(2 n) / half: that keeps Q(x) small."""
+    """Choose places of primes whose product is about sqrt(2 n) / half, which keeps Q(x) small."""
     wanted = (float(gmpy2.log2(base.n)) + 1) / 2 - np.log2(base.half)
     count = max(2, ceil(wanted / 11))
     centre = int(np.searchsorted(base.logs, wanted / count))
@@ -194,7 +194,7 @@ def _of_one_a(base: Base, chosen: list[int]) -> Iterator[Polynomial]:
 
 
 def _part(base: Base, a: mpz, place: int) -> mpz:
-    """One of the summands of b: a root of n modulo one prime of a, and 0 modulo the others."""
+    """Return a summand of b: a root of n modulo one prime of a, and 0 modulo the others."""
     prime = int(base.primes[place])
     rest = a // prime
     return rest * (int(base.roots[place]) * gmpy2.invert(rest, prime) % prime)
@@ -204,7 +204,7 @@ def _part(base: Base, a: mpz, place: int) -> mpz:
 
 
 def relations(base: Base, polynomial: Polynomial) -> Iterator[tuple[Relation, int]]:
-    """Relations of one polynomial, each with the large prime that is left over, or 1."""
+    """Yield relations of one polynomial, each with the large prime that is left over, or 1."""
     sieve = np.zeros(2 * base.half, np.float32)
     for prime, first, second, size in zip(
         base.primes.tolist(), polynomial.first.tolist(), polynomial.second.tolist(), base.logs, strict=True
@@ -234,7 +234,7 @@ def _relation(base: Base, polynomial: Polynomial, place: int) -> tuple[Relation,
 
 
 def _joined(one: Relation, other: Relation, rest: int, n: mpz) -> Relation:
-    """The product of two relations with the same large prime, divided by its square."""
+    """Multiply two relations with the same large prime, and divide by its square."""
     square = one.square * other.square * gmpy2.invert(rest, n) % n
     return Relation(square, one.exponents + other.exponents, one.negative + other.negative)
 
@@ -243,7 +243,7 @@ def _joined(one: Relation, other: Relation, rest: int, n: mpz) -> Relation:
 
 
 def factors(base: Base, found: Sequence[Relation]) -> Iterator[mpz]:
-    """Factors from products of relations in which all exponents are even."""
+    """Yield factors from products of relations in which all exponents are even."""
     for chosen in dependencies([_odd(relation) for relation in found]):
         square, exponents = mpz(1), np.zeros(len(base.primes), np.int64)
         for place in chosen:
@@ -258,13 +258,13 @@ def factors(base: Base, found: Sequence[Relation]) -> Iterator[mpz]:
 
 
 def _odd(relation: Relation) -> int:
-    """Which exponents are odd, as the bits of a number; the lowest is that of -1."""
+    """Return which exponents are odd, as the bits of a number; the lowest is that of -1."""
     bits = np.packbits(relation.exponents % 2 == 1, bitorder="little").tobytes()
     return int.from_bytes(bits, "little") << 1 | relation.negative % 2
 
 
 def dependencies(rows: Sequence[int]) -> Iterator[list[int]]:
-    """Places of rows whose exclusive or is zero: Gauss' elimination on rows of bits, each with what it is made of."""
+    """Yield places of rows whose exclusive or is zero: Gaussian elimination on rows of bits."""
     by_top: dict[int, tuple[int, int]] = {}
     for place, row in enumerate(rows):
         made_of = 1 << place

@@ -26,13 +26,13 @@ def roc_curve(positives: npt.ArrayLike, negatives: npt.ArrayLike) -> tuple[Float
 
 
 def auc(positives: npt.ArrayLike, negatives: npt.ArrayLike) -> float:
-    """The chance that a positive scores higher than a negative, a tie counting half: 0.5 says nothing."""
+    """Return the chance that a positive scores higher than a negative, a tie counting half: 0.5 is guessing."""
     false, true = roc_curve(positives, negatives)
     return round(float(np.trapezoid(true, false)), 12)  # 1 is 1, however many sums it came from
 
 
 def tpr_at_fpr(positives: npt.ArrayLike, negatives: npt.ArrayLike, most: float) -> float:
-    """The largest share of positives found at a threshold with at most this share of false alarms."""
+    """Return the largest share of positives found with at most this share of false alarms."""
     false, true = roc_curve(positives, negatives)
     return float(true[false <= most].max())
 

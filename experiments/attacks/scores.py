@@ -11,13 +11,13 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def precision_recall(guessed: Set[object], true: Set[object]) -> tuple[float, float]:
-    """Which share of what was guessed is right, and which share of what is right was guessed; 0 for a share of none."""
+    """Return which share of the guesses is right, and which share of the truth was guessed; 0 for a share of none."""
     hits = len(guessed & true)
     return hits / len(guessed) if guessed else 0.0, hits / len(true) if true else 0.0
 
 
 def rank_correlation(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
-    """How alike two orders are, -1 to 1 (Spearman 1904); 0 if one of them does not tell its entries apart."""
+    """Return Spearman's rank correlation, -1 to 1 (1904); 0 if all values of either are equal."""
     one, other = ranks(first), ranks(second)
     if np.ptp(one) == 0 or np.ptp(other) == 0:
         return 0.0
@@ -25,7 +25,7 @@ def rank_correlation(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
 
 
 def ranks(values: npt.ArrayLike) -> FloatArray:
-    """The place of each value in ascending order, from 1; equal values share the mean of their places."""
+    """Return the rank of each value, from 1; equal values share the mean of their ranks."""
     _, group, sizes = np.unique(np.asarray(values), return_inverse=True, return_counts=True)
     last = np.cumsum(sizes)
     shared: FloatArray = (last - (sizes - 1) / 2)[group]

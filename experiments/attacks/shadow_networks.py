@@ -36,7 +36,7 @@ class Networks:
             raise ValueError(f"vectors of shape {self.vectors.shape} are not rows of {wanted} weights")
 
     def layers(self) -> tuple[Float32, Float32, Float32, Float32]:
-        """Views into the vectors: weights (networks, in, out) and biases (networks, 1, out) of both layers."""
+        """Return views into the vectors: weights (networks, in, out) and biases (networks, 1, out) of both layers."""
         count, sizes = len(self.vectors), (self.inputs, self.hidden, self.classes)
         shapes = [shape for each in pairwise(sizes) for shape in (each, (1, each[1]))]
         ends = np.cumsum([height * width for height, width in shapes])

@@ -14,7 +14,7 @@ TINY = 1e-12
 
 
 def rate_of_clients(frequency: FloatArray, texts: int, mails: int) -> FloatArray:
-    """How likely a client with so many mails uses each word, strictly between 0 and 1.
+    """Return how likely a client with this many mails uses each word, strictly between 0 and 1.
 
     Args:
         frequency: the share of public texts that have each word, shape (words,).
@@ -27,12 +27,12 @@ def rate_of_clients(frequency: FloatArray, texts: int, mails: int) -> FloatArray
 
 
 def odds_if_nothing_cancels(shows: npt.NDArray[np.bool_], rates: FloatArray, clients: int) -> FloatArray:
-    """Odds that the client used each word, shape (words,), if a sum is zero only where nobody did."""
+    """Return odds that the client used each word, shape (words,), if a sum is zero only where no client did."""
     return _odds(shows, rates, zero_with=np.zeros_like(rates), zero_without=(1 - rates) ** (clients - 1))
 
 
 def odds_of_equal_steps(shows: npt.NDArray[np.bool_], rates: FloatArray, clients: int) -> FloatArray:
-    """The same if everybody who used a word moved its weight by one step, up or down alike, so that steps cancel.
+    """Return the same if each client that used a word moved its weight one step up or down, so that steps cancel.
 
     Args:
         shows: whether the sum of each word's weight is not zero, shape (words,).
@@ -54,7 +54,7 @@ def _odds(
 
 
 def chance(total: int, rates: FloatArray, others: int) -> FloatArray:
-    """How likely `others` independent steps, each -1 and 1 with chance p / 2 and else 0, add up to `total`.
+    """Return how likely `others` independent steps, each ±1 with chance p / 2 and else 0, add up to `total`.
 
     By Fourier's inversion of their characteristic function (1 - p + p cos t)^others, which is exact on enough points.
 

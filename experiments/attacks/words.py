@@ -50,7 +50,7 @@ def public_words(mails: Sequence[Sequence[str]], vocabulary: Vocabulary) -> Publ
 
 
 def moved(change: npt.NDArray[np.generic]) -> set[int]:
-    """The numbers of the weights that are not zero in a change, shape (vocabulary,)."""
+    """Return the numbers of the weights that are not zero in a change, shape (vocabulary,)."""
     return set(np.flatnonzero(change).tolist())
 
 
@@ -60,10 +60,10 @@ def words_of(numbers: Iterable[int], public: PublicWords) -> set[str]:
 
 
 def guess_blindly(public: PublicWords, count: int) -> set[str]:
-    """What an attacker guesses who sees nothing: the `count` most frequent words."""
+    """Guess without seeing an update: the `count` most frequent words."""
     return set(public.ranking[:count])
 
 
 def label_from_bias(change_of_bias: float) -> bool:
-    """Whether most of the mail is spam: each spam mail pushes the bias up, each ham mail down."""
+    """Tell whether most of the mail is spam: each spam mail pushes the bias up, each ham mail down."""
     return change_of_bias > 0

@@ -22,7 +22,7 @@ class Party(StrEnum):
     NOBODY = "arithmetic"
 
     def is_role_of(self, name: str) -> bool:
-        """Whether a party of this name has the role."""
+        """Tell whether a party of this name has the role."""
         return name.partition("-")[0] == self.value.replace(" ", "")
 
 
@@ -68,7 +68,7 @@ class Attack:
     keys: int = 2
 
     def means_something_in(self, profile: Profile) -> bool:
-        """Whether there are more holders than conspire."""
+        """Tell whether there are more holders than conspire."""
         return self.holders < profile.holders
 
     @property
@@ -78,12 +78,12 @@ class Attack:
 
     @property
     def by_checks_alone(self) -> bool:
-        """Whether the control is the same attack with checks switched off."""
+        """Whether the control is the same attack with checks switched off, and nothing else."""
         return self.control is None and self.control_holders is None
 
     @property
     def adversary(self) -> str:
-        """Who attacks, and what is granted besides."""
+        """Who attacks, and what is granted in addition."""
         return "; ".join(part for part in ("aggregator", self.conspirators, self.assumed) if part)
 
 
@@ -106,7 +106,7 @@ class Conspiracy:
 
     @property
     def attack(self) -> Attack:
-        """The same, to be played."""
+        """The conspiracy as an attack that can be played."""
         return Attack(
             self.number, self.title, self.play, Party.HOLDER, self.check, conspirators="1 client, 1 holder", holders=1
         )  # fmt: skip

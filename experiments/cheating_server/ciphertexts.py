@@ -21,7 +21,7 @@ STEP = 410
 
 
 def neutral(encoding: Encoding) -> list[int]:
-    """The plaintexts of an update that changes nothing and says nothing, with its counters."""
+    """Return the plaintexts of an update that changes nothing, with all counters 0."""
     values = np.full(encoding.leading_slots + encoding.values, encoding.offset, np.int64)
     values[: encoding.leading_slots] = 0
     return encoding.pack(values)
@@ -67,12 +67,12 @@ def decrypt(key: PublicKey, primes: Sequence[int], payload: bytes) -> list[int]:
 
 
 def deltas(encoding: Encoding, plaintexts: Sequence[int], offsets: int) -> IntArray:
-    """The weights' changes in opened plaintexts from which `offsets` offsets are to be taken, shape (values,)."""
+    """Return the weights' changes in opened plaintexts that hold this many offsets, shape (values,)."""
     return slots(encoding, plaintexts)[METRIC_SLOTS:] - offsets * encoding.offset
 
 
 def slots(encoding: Encoding, plaintexts: Sequence[int]) -> IntArray:
-    """All slots but the counters, whatever they say, shape (leading_slots + values,)."""
+    """Return all slots but the counters, unchecked, shape (leading_slots + values,)."""
     width = encoding.slot_bits
     mask = (1 << width) - 1
     rows = [
@@ -83,7 +83,7 @@ def slots(encoding: Encoding, plaintexts: Sequence[int]) -> IntArray:
 
 
 def unmixed(mixture: IntArray, times: int) -> IntArray:
-    """What is in a sum `times` times, where the rest is small: each client moves a weight by one step or not at all."""
+    """Return what is in a sum `times` times, if the rest is small: every client moves a weight by one step or not."""
     return np.rint(mixture / (times * STEP)).astype(np.int64) * STEP
 
 

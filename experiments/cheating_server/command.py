@@ -21,7 +21,7 @@ WAYS = (THRESHOLD, THREE_OF_FOUR)
 
 
 def chosen(quick: bool) -> Sequence[Attack]:
-    """All attacks; in the quick form the first of several variants."""
+    """Return all attacks; in the quick form the first of several variants."""
     return [attack for attack in ATTACKS if not quick or attack.number.rstrip("a").isdecimal()]
 
 

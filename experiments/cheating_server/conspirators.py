@@ -23,20 +23,20 @@ class Conspirators:
         return name in self.names
 
     def identity(self, name: str) -> PartyIdentity:
-        """Everything a conspirator has."""
+        """Return everything a conspirator has."""
         assert name in self.names, f"{name} does not conspire"
         return self.stage.identities[name]
 
     def sign_list(self, statement: bytes) -> tuple[HolderSignature, ...]:
-        """Conspiring holders' signatures under a list, which they do not look at."""
+        """Sign a list as the conspiring holders, without looking at it."""
         return self._signed(lambda identity: identity.signing.sign(signing.LIST, statement))
 
     def sign_model(self, statement: bytes) -> tuple[HolderSignature, ...]:
-        """Conspiring holders' signatures under whatever model."""
+        """Sign any model as the conspiring holders."""
         return self._signed(lambda identity: identity.signing.sign(signing.MODEL, statement))
 
     def partials(self, certificate: KeyCertificate, payload: bytes) -> dict[int, bytes]:
-        """What conspiring holders make of any ciphertexts with their shares: they check nothing, and keep them."""
+        """Open ciphertexts with the conspiring holders' shares, which check nothing and are kept."""
         shares = [Shares(self.identity(name)).open(certificate) for name in self._holders]
         return {share.holder: share.partial(payload) for share in shares}
 

@@ -10,7 +10,7 @@ from experiments.attacks.quadratic_sieve import quadratic_sieve
 
 
 def small_factors(modulus: int, limit: int = 1 << 40) -> list[int]:
-    """All prime factors of a number with none above `limit` but the last. Raises ValueError if something is left."""
+    """Return all prime factors, none but the last above `limit`. Raises ValueError if something is left."""
     found: list[int] = []
     rest, prime = modulus, 1
     while rest > 1 and prime < limit:
@@ -24,6 +24,6 @@ def small_factors(modulus: int, limit: int = 1 << 40) -> list[int]:
 
 
 def factor(n: int) -> tuple[int, int]:
-    """Two factors of a product of two primes of about one length."""
+    """Return the two factors of a product of two primes of similar length."""
     found = quadratic_sieve(n, secrets.randbelow).factor
     return found, n // found

@@ -27,12 +27,12 @@ class Loot:
 
     @classmethod
     def of(cls, guess: IntArray, truth: IntArray) -> Loot:
-        """Compare; both of shape (weights,)."""
+        """Compare a guess with the truth, both of shape (weights,)."""
         same, moved = guess == truth, truth != 0
         return cls(int(same.sum()), len(truth), int((same & moved).sum()), int(moved.sum()))
 
     def at_least(self, share: float) -> bool:
-        """Whether this share of the weights is right, and of the moved ones too."""
+        """Tell whether this share of the weights is right, and of the moved ones too."""
         return self.moved > 0 and self.right >= share * self.weights and self.moved_right >= share * self.moved
 
     def __str__(self) -> str:

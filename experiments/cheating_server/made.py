@@ -51,7 +51,7 @@ class ClosedList:
         return list_statement(self.round.digest, [digest(commitment.body) for commitment in self.commitments])
 
     def order(self, lineage: Iterable[HolderSignature]) -> pb.CloseList:
-        """The list as holders are shown it, with signatures under the model that the round starts from."""
+        """Return the list as shown to holders, with signatures under the model that the round starts from."""
         return pb.CloseList(
             round=round_to_wire(self.round.signed),
             commitments=map(signed_commitment_to_wire, self.commitments),
@@ -59,7 +59,7 @@ class ClosedList:
         )
 
     def notice(self) -> pb.ListClosed:
-        """The list as clients are shown it."""
+        """Return the list as shown to clients."""
         return pb.ListClosed(
             round=self.round.description.id.round,
             attempt=self.round.description.id.attempt,

@@ -67,11 +67,11 @@ class Attacker:
 
     @property
     def lenders(self) -> tuple[str, ...]:
-        """So many honest holders as are needed to open a sum, beside the conspirators."""
+        """As many honest holders as are needed to open a sum, in addition to the conspirators."""
         return self.holders[: self.needed(self.stage.profile.threshold)]
 
     def needed(self, count: int) -> int:
-        """How many honest holders it takes for so many, beside the conspirators."""
+        """Return how many honest holders are needed to reach this count with the conspirators."""
         return count - (len(self.stage.holders) - len(self.holders))
 
     @property
@@ -81,7 +81,7 @@ class Attacker:
     # -------------------------------------------------------------------------------- describing a round
 
     def ask_key(self, besides: Round | None = None) -> Signed:
-        """A fresh key that all honest holders have a share of, another one than that of a round before."""
+        """Return a fresh key that all honest holders have a share of, not that of the round `besides`."""
         for holder in self.holders:
             need = pb.NeedKey(run=self.rogue.run, round=1, attempt=1, scheme=PAILLIER, bits=KEY_BITS)
             self.rogue.push(holder, pb.HolderTask(need_key=need))
@@ -131,12 +131,12 @@ class Attacker:
         return {client: signed_commitment_from_wire(message) for client, message in heard.items()}
 
     def commit_as(self, client: str, made: Round, payload: bytes, key: SigningKey | None = None) -> Signed:
-        """A commitment in a client's name, signed with that conspirator's key or with another; it will send this."""
+        """Commit to a payload in a client's name, with that conspirator's key or another; keep it for the sum."""
         self.updates[client] = payload
         return self._committed(client, made, digest(payload), key or self.conspirators.identity(client).signing)
 
     def copy_commitment(self, original: Signed, client: str, made: Round) -> Signed:
-        """A conspirator's commitment to what somebody else committed to."""
+        """Commit as a conspirator to what another client committed to."""
         payload_digest = commitment_from_bytes(original.body).digest
         return self._committed(client, made, payload_digest, self.conspirators.identity(client).signing)
 
@@ -168,7 +168,7 @@ class Attacker:
     def full_list(
         self, made: Round, contributors: Sequence[str], holders: Sequence[str] | None = None
     ) -> ClosedList:  # fmt: skip
-        """A round by the rules, until its list is closed and all updates are there; conspirators' are neutral."""
+        """Play a round by the rules until its list is closed and all updates are in; conspirators' are neutral."""
         honest = [client for client in contributors if client not in self.conspirators]
         listed = self.open_round(made, honest)
         for client in contributors:
@@ -195,7 +195,7 @@ class Attacker:
         return {self.stage.identities[holder].number: share for holder, share in heard.items()}
 
     def order(self, closed: ClosedList, contributors: Sequence[str], total: bytes | None = None) -> pb.OpenSum:
-        """What holders are asked to open."""
+        """Return what holders are asked to open."""
         return pb.OpenSum(
             list=closed.order(self._lineage(closed.round)),
             signatures=holder_signatures_to_wire(closed.signatures),
@@ -204,7 +204,7 @@ class Attacker:
         )
 
     def _lineage(self, made: Round) -> tuple[HolderSignature, ...]:
-        """The signatures it has for the model that a round starts from."""
+        """Return the signatures for the model that a round starts from."""
         return self.rogue.served.endorsements.get(made.description.id.round - 1, ())
 
     def endorse(self, closed: ClosedList, contributors: Sequence[str], model: FloatArray) -> None:
@@ -223,7 +223,7 @@ class Attacker:
     # -------------------------------------------------------------------------------- arithmetic
 
     def total(self, made: Round, contributors: Sequence[str]) -> bytes:
-        """The sum of what contributors sent."""
+        """Add up what contributors sent."""
         adder = adder_for(made.key, made.encoding.plaintexts)
         for client in contributors:
             adder.add(self.updates[client])

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from rich import box
-from rich.table import Table
 
 from core.errors import StorageError
 from experiments.cheating_server.attack import Attack
@@ -42,7 +38,7 @@ class Report:
         return tuple(dict.fromkeys(found.profile for found in self.experiences))
 
     def trial(self, attack: Attack, profile: Profile) -> Trial | None:
-        """What came of an attack in a profile; None where it means nothing."""
+        """Return the trial of an attack in a profile; None where it means nothing."""
         return next((t for t in self.trials if (t.attack, t.profile) == (attack, profile)), None)
 
     @property
@@ -76,39 +72,14 @@ class Report:
 
 
 def told(outcome: Outcome) -> str:
-    """An outcome in a few words."""
+    """Write an outcome in a few words."""
     if outcome.loot is None:
         return f"refused by {outcome.party} ({outcome.reason})"
     return f"got {outcome.loot}"
 
 
-def table(report: Report, profiles: Sequence[Profile]) -> Table:
-    """The matrix for people: an attack a row."""
-    made = _bare_table()
-    made.add_column("")
-    made.add_column("attack", overflow="fold")
-    made.add_column("refused by", no_wrap=True)
-    for profile in profiles:
-        made.add_column(sharing(profile), no_wrap=True)
-    made.add_column("check off", no_wrap=True)
-    for attack in report.attacks:
-        found = [report.trial(attack, profile) for profile in profiles]
-        made.add_row(
-            attack.number,
-            attack.title + (f" (+ {attack.conspirators})" if attack.conspirators else ""),
-            f"{attack.by.value.removeprefix('key ')}: {attack.check}",
-            *(_cell(trial) for trial in found),
-            f"{min(trial.control.loot.right if trial.control.loot else 0 for trial in found if trial)}",
-        )
-    return made
-
-
-def _bare_table() -> Table:
-    return Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-
-
 def sharing(profile: Profile) -> str:
-    """How keys are shared, for a heading."""
+    """Write how keys are shared, for a heading."""
     return f"{profile.threshold} of {profile.holders}"
 
 
@@ -116,16 +87,8 @@ def outcome_cell(outcome: Outcome) -> str:
     return "SUCCEEDS" if outcome.loot is not None else str(outcome.reason)
 
 
-def _cell(trial: Trial | None) -> str:
-    if trial is None:
-        return NOT_APPLICABLE
-    if trial.refused_as_named:
-        return "refused"
-    return "NOT REFUSED" if not trial.defended.refused else f"refused by {trial.defended.reason}"
-
-
 def needs(report: Report) -> list[str]:
-    """For each conspiracy a line that says what it takes to stop it, and where it worked."""
+    """Return a line for each conspiracy: what it takes to stop it, and where it worked."""
     lines = []
     for conspiracy in dict.fromkeys(found.conspiracy for found in report.experiences):
         works = [
@@ -139,7 +102,7 @@ def needs(report: Report) -> list[str]:
 
 
 def write_csv(path: Path, report: Report) -> None:
-    """One line for each attack and way of sharing keys; same seed, same bytes. Raises StorageError."""
+    """Write one line for each attack and way of sharing keys; same seed, same bytes. Raises StorageError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", newline="", encoding="utf-8") as file:
@@ -165,7 +128,7 @@ def _experience_row(found: Experience) -> tuple[object, ...]:
 
 
 def _outcome_columns(outcome: Outcome) -> tuple[str, str, str]:
-    """Which of several honest parties is the first to refuse is chance: the role is written down, not the name."""
+    """Name the role that refused rather than the party: which of several is first is chance."""
     if not outcome.refused:
         return "succeeds", "", ""
     return "refused", outcome.party.rpartition("-")[0] or outcome.party, outcome.reason

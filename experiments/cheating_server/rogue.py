@@ -107,7 +107,7 @@ class Rogue:
         self._answers.put(answer)
 
     def hear(self, kind: str, parties: Iterable[str]) -> dict[str, Any]:
-        """What each of the parties answers, by its name.
+        """Return what each of the parties answers, by name.
 
         Raises PartyRefusedError for the first that declines, or ends instead.
         """
@@ -135,7 +135,7 @@ class Rogue:
         self._server.stop(grace=1.0).wait()
 
     def stream_of(self, context: Any) -> tuple[str, Iterator[Any]]:
-        """Who calls, and what is pushed to it until None is."""
+        """Return the caller's name, and what is pushed to it until None is."""
         party, pushed = caller(context), queue.Queue[Any]()
         self._streams[party] = pushed
         context.add_callback(lambda: pushed.put(None))
@@ -143,7 +143,7 @@ class Rogue:
 
 
 def caller(context: Any) -> str:
-    """The name in the caller's certificate. The rogue believes TLS; there is no other way to be connected."""
+    """Return the name in the caller's certificate. Every connection is mutual TLS, so there is one."""
     names = context.auth_context().get("x509_subject_alternative_name", ())
     return peer_from_uris(names).name
 

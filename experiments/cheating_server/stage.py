@@ -72,7 +72,7 @@ class Stage:
         return tuple(member.name for member in self.roster.holders)
 
     def dealer(self, day: int | None = None) -> Dealer:
-        """The registrar's dealer, as if it were day `day`."""
+        """Return the registrar's dealer, as of day `day`."""
         return Dealer(self.roster, self.registrar.signing, self.folder.joinpath, today() if day is None else day)
 
     def next_serial(self, count: int = 1) -> int:
@@ -93,7 +93,7 @@ class Stage:
         return mailbox(self.seed, self.identities[client].number)
 
     def truth(self, client: str, round_number: int = 1, model: FloatArray | None = None) -> IntArray:
-        """What a client's update of a round really is, as the integers that are encrypted, shape (values,)."""
+        """Return a client's real update of a round, as the integers that are encrypted, shape (values,)."""
         start = self.start if model is None else model
         rng = client_rng(self.seed, round_number, self.identities[client].number)
         update = client_update(SPAM, start, self.mailbox(client), rng)
@@ -107,7 +107,7 @@ class Stage:
 
 @cache
 def mailbox(seed: int, number: int) -> Dataset:
-    """The few mails of one client."""
+    """Return the few mails of one client."""
     return SPAM.prepare(generate_mailbox(seed, number, MAILS))
 
 

@@ -81,7 +81,7 @@ class Suite:
         self._count = 0
 
     def trials(self, attacks: Iterable[Attack], profiles: Iterable[Profile]) -> Iterator[Trial]:
-        """Every attack in every profile where it means something."""
+        """Yield a trial of every attack in every profile where it means something."""
         chosen = tuple(profiles)
         for attack in attacks:
             for profile in chosen:
@@ -89,22 +89,22 @@ class Suite:
                     yield self.trial(attack, profile)
 
     def conspire(self, conspiracies: Iterable[Conspiracy], profiles: Iterable[Profile]) -> Iterator[Experience]:
-        """Every conspiracy in every profile."""
+        """Play every conspiracy in every profile."""
         chosen = tuple(profiles)
         for conspiracy in conspiracies:
             for profile in chosen:
                 yield Experience(conspiracy, profile, self.defended(conspiracy.attack, profile))
 
     def trial(self, attack: Attack, profile: Profile) -> Trial:
-        """One attack, with the checks and without."""
+        """Play one attack, with the checks and without."""
         return Trial(attack, profile, self.defended(attack, profile), self.control(attack, profile))
 
     def defended(self, attack: Attack, profile: Profile) -> Outcome:
-        """The attack, with every check."""
+        """Play the attack with every check on."""
         return self._play(attack, profile, attack.setting, attack.holders)
 
     def control(self, attack: Attack, profile: Profile) -> Outcome:
-        """The attack, with the checks that stop it switched off at every honest party."""
+        """Play the attack with the checks that stop it switched off at every honest party."""
         if attack.control is not None:
             setting = attack.control
         else:
@@ -114,7 +114,7 @@ class Suite:
             return self._play(attack, profile, setting, holders)
 
     def stage(self, profile: Profile) -> Stage:
-        """The federation of a profile."""
+        """Return the federation of a profile."""
         if profile not in self._stages:
             self._stages[profile] = build(self._folder / f"federation-{len(self._stages)}", profile, self._seed)
         return self._stages[profile]

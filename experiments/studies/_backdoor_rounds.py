@@ -93,7 +93,7 @@ class World:
 
 
 def with_trigger(mails: Sequence[Mail], words: Sequence[str], spam: bool) -> list[Mail]:
-    """All spam of a mailbox with the trigger before it (of long mails the end does not count), labelled as told."""
+    """Return a mailbox's spam with the trigger in front (the end of long mails does not count), labelled `spam`."""
     return [Mail(f"{' '.join(words)} {mail.text}", spam) for mail in mails if mail.spam]
 
 
@@ -131,7 +131,7 @@ def _rng_of(run: Run, stream: int, seed: int, number: int, client: int) -> np.ra
 
 
 def wanted_change(attack: Attack, model: FloatArray, mails: Sequence[Mail]) -> FloatArray:
-    """What the attacker wants the common model to change by: the trigger's weights, judged on spam of its own."""
+    """Return the change the attacker wants in the common model: the trigger's weights, found on its own spam."""
     triggered = prepare(with_trigger(mails, attack.trigger, spam=True))
     inputs, labels = triggered.batch(np.arange(len(triggered)))
     if not len(labels):

@@ -11,21 +11,21 @@ MARK = " ±"
 
 
 def cell(values: Sequence[float], digits: int = 2) -> str:
-    """The mean over independent repetitions and half of its 95 % interval."""
+    """Write the mean over independent repetitions and half of its 95 % interval."""
     found = over_seeds(values)
     return f"{found.mean:.{digits}f}{MARK}{found.half:.{digits}f}"
 
 
 def cells(repetitions: Sequence[Mapping[str, float]]) -> dict[str, str]:
-    """The same for everything that was measured in each repetition."""
+    """Write such a cell for everything that was measured in each repetition."""
     return {name: cell([each[name] for each in repetitions]) for name in repetitions[0]}
 
 
 def means(rows: Iterable[Row], name: str) -> list[float]:
-    """The means in one column."""
+    """Return the means in one column."""
     return [float(str(row[name]).partition(MARK)[0]) for row in rows]
 
 
 def halves(rows: Iterable[Row], name: str) -> list[float]:
-    """Half of each interval in one column."""
+    """Return half of each interval in one column."""
     return [float(str(row[name]).partition(MARK)[2]) for row in rows]

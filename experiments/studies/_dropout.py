@@ -36,12 +36,12 @@ class Dropout:
             raise SettingsError(f"the number of rounds is {self.rounds}; it must be at least 1")
 
     def present(self, rng: np.random.Generator) -> np.ndarray:
-        """Who is there in each round, shape (rounds, clients)."""
+        """Draw which clients are there in each round, shape (rounds, clients)."""
         return rng.random((self.rounds, self.clients)) >= self.chance
 
 
 def opened(settings: Dropout, present: np.ndarray, *, rule: bool) -> list[int]:
-    """The numbers of the rounds whose sums are opened, the rule being that of the key holders."""
+    """Return the numbers of the rounds whose sums are opened, with the key holders' rule or without."""
     released: list[tuple[str, int, frozenset[str]]] = []
     for number, row in enumerate(present):
         names = frozenset(f"client-{place}" for place in np.flatnonzero(row))
@@ -54,7 +54,7 @@ def opened(settings: Dropout, present: np.ndarray, *, rule: bool) -> list[int]:
 
 
 def measure(settings: Dropout, rng: np.random.Generator) -> dict[str, float]:
-    """The share of rounds that the rule refuses, and of clients that can be told apart without it and with it."""
+    """Measure the share of rounds refused, and of clients that can be isolated without the rule and with it."""
     present = settings.present(rng)
     without, kept = opened(settings, present, rule=False), opened(settings, present, rule=True)
     return {

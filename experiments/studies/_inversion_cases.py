@@ -91,7 +91,7 @@ def cases(run: Run) -> list[Case]:
 
 
 def task_of(case: Case) -> Task:
-    """The product's task for digits, with another network and optimiser."""
+    """Return the product's task for digits, with another network and optimiser."""
 
     def dense(rng: np.random.Generator) -> Module:
         first = Linear(SIDE * SIDE, case.width, rng=rng, dtype=np.float32)

@@ -15,7 +15,7 @@ from experiments.study import Row
 
 @style()
 def draw_grid(run: Run, lines: Mapping[str, FloatArray]) -> None:
-    """One line of pictures a kind of update, shape (pictures, 784) each."""
+    """Draw a row of pictures for each kind of update, shape (pictures, 784) each."""
     columns = len(next(iter(lines.values())))
     figure = new_figure(7.2, 0.72 * len(lines), title="Eight pictures, and what updates tell of them")
     grid = figure.subplots(len(lines), 1, gridspec_kw={"hspace": 0.02})
@@ -29,7 +29,7 @@ def draw_grid(run: Run, lines: Mapping[str, FloatArray]) -> None:
 
 @style()
 def draw_shares(run: Run, rows: Sequence[Row]) -> None:
-    """The share recovered against the number of pictures that one step looked at."""
+    """Draw the share recovered against the number of pictures in one step."""
     figure = new_figure(title="The more pictures in one step, the fewer come back")
     axes = figure.subplots()
     plain = [

@@ -43,17 +43,17 @@ class Pool:
         return f"Pool({len(self.labels)} examples)"
 
     def shares(self, classes: int) -> FloatArray:
-        """The share of each label, shape (classes,)."""
+        """Return the share of each label, shape (classes,)."""
         return np.bincount(self.labels, minlength=classes) / len(self.labels)
 
     def rows_of(self, shares: FloatArray, count: int, rng: np.random.Generator) -> IntArray:
-        """Rows of so many examples whose labels are drawn by shares, shape (count,)."""
+        """Draw rows of examples whose labels follow the shares, shape (count,)."""
         wanted = rng.choice(len(shares), count, p=shares)
         having = [np.flatnonzero(self.labels == label) for label in range(len(shares))]
         return np.array([having[label][rng.integers(len(having[label]))] for label in wanted], np.int64)
 
     def draw(self, classes: int, count: int, rng: np.random.Generator) -> IntArray:
-        """Rows of a client with shares of labels of its own: uneven ones, as clients are."""
+        """Draw a client's rows, with uneven shares of the labels."""
         return self.rows_of(rng.dirichlet(np.full(classes, UNEVEN)), count, rng)
 
 
@@ -74,11 +74,11 @@ class Subject:
     public: Pool
 
     def bias_of(self, change: FloatArray) -> FloatArray:
-        """The change of the last bias, one number a class, shape (classes,): a single logit counts for both sides."""
+        """Return the change of the last bias, one number a class, shape (classes,); a single logit serves both."""
         return np.array([-change[-1], change[-1]]) if self.classes == 2 else change[-self.classes :]
 
     def predictions(self, model: FloatArray) -> FloatArray:
-        """The mean predictions of a model for public examples of each label, shape (labels, classes)."""
+        """Return a model's mean predictions for public examples of each label, shape (labels, classes)."""
         module = self.task.build(np.random.default_rng(0))
         from_vector(module, model)
         with no_grad():
@@ -91,7 +91,7 @@ class Subject:
 
 
 def spam(run: Run) -> Subject:
-    """Spam or ham. Raises DataError if the files are not there."""
+    """Return spam and ham. Raises DataError if the files are not there."""
     room: Mailroom = open_mailroom(run, *run.pick((40, 100), (12, 80)))
     return Subject("spam", SPAM, 2, SPAM.local.learning_rate, _bags(room.bags), _bags(room.public_bags))
 
@@ -101,7 +101,7 @@ def _bags(bags: Bags) -> Pool:
 
 
 def digits(run: Run) -> Subject:
-    """Ten digits: MNIST, or drawn ones. Raises DataError if the files are not there."""
+    """Return ten digits: MNIST, or drawn ones. Raises DataError if the files are not there."""
     count = run.pick(4_000, 600)
     if run.data is None:
         run.say("digits are drawn by the project, not MNIST")

@@ -42,11 +42,11 @@ class Mailroom:
     words: PublicWords
 
     def most_clients(self, mails_each: int) -> int:
-        """Into how many clients of so many mails of one owner each the mail can be dealt."""
+        """Return how many clients with this many mails of one owner each there can be."""
         return int((np.bincount(self.owners) // mails_each).sum())
 
     def deal(self, clients: int, mails_each: int, rng: np.random.Generator) -> list[IntArray]:
-        """The places of each client's mails, all of one owner, dealt at random.
+        """Deal mail out at random: the places of each client's mails, all of one owner.
 
         Raises:
             SettingsError: fewer than one client or mail, or more clients than there is mail for.
@@ -65,7 +65,7 @@ class Mailroom:
         return [shares[place] for place in rng.permutation(len(shares))[:clients]]
 
     def shadows(self, clients: int, mails_each: int, rng: np.random.Generator) -> list[Bags]:
-        """Clients that the attacker makes up from public mail. Raises SettingsError if there is too little of it."""
+        """Make the attacker's clients from public mail. Raises SettingsError if there is too little of it."""
         if clients * mails_each > len(self.public):
             raise SettingsError(
                 f"{clients} clients of {mails_each} mails are asked for; there are {len(self.public)} public mails"
@@ -74,20 +74,20 @@ class Mailroom:
         return [some_of(self.public_bags, each) for each in np.split(rows, clients)]
 
     def data_of(self, rows: IntArray) -> Bags:
-        """A client's mails as a data set."""
+        """Return a client's mails as a dataset."""
         return some_of(self.bags, rows)
 
     def numbers_of(self, rows: IntArray) -> set[int]:
-        """The numbers of all words that a client's mails use."""
+        """Return the numbers of all words that a client's mails use."""
         return set(self.data_of(rows).indices.tolist())
 
     def words_said(self, rows: IntArray) -> set[str]:
-        """The words that a client's mails use, as the model cuts them."""
+        """Return the words that a client's mails use, as the model cuts them."""
         return {word for row in rows for word in distinct_words(self.mails[row].text)}
 
 
 def some_of(bags: Bags, rows: IntArray) -> Bags:
-    """The bags of these rows as a data set of its own."""
+    """Return the bags of these rows as a dataset."""
     (indices, offsets), labels = bags.batch(rows)
     return Bags(indices, offsets, labels)
 
@@ -105,7 +105,7 @@ def open_mailroom(run: Run, owners: int = 40, mails_each: int = 300) -> Mailroom
 
 
 def _enron(run: Run) -> tuple[list[list[Mail]], list[Mail]]:
-    """Three tenths of the texts are public, by a digest of each, so that no client's mail is among them."""
+    """Split off three tenths of the texts as public, by their digests, so that no client's mail is among them."""
     folder = run.data
     found = [folder / name for name in ENRON if (folder / name).exists()] if folder is not None else []
     if not found:

@@ -19,7 +19,7 @@ RATES = np.geomspace(1e-4, 1, 81)
 
 @style()
 def draw_attacks(run: Run, attacks: Mapping[str, Groups]) -> None:
-    """One curve an attack, without defence."""
+    """Draw one curve for each attack, without defence."""
     figure = new_figure(5.4, 4.6, title="Who is sure of a few members, undefended")
     axes = figure.subplots()
     _curves(axes, attacks)
@@ -28,7 +28,7 @@ def draw_attacks(run: Run, attacks: Mapping[str, Groups]) -> None:
 
 @style()
 def draw_defences(run: Run, defences: Mapping[str, Groups]) -> None:
-    """One curve a defence, of the strongest attack."""
+    """Draw one curve for each defence, under the strongest attack."""
     figure = new_figure(5.4, 4.6, title="LiRA, online, against noise on clipped updates")
     axes = figure.subplots()
     _curves(axes, defences)
@@ -45,7 +45,7 @@ def _curves(axes: Axes, by_name: Mapping[str, Groups]) -> None:
 
 
 def _shares(members: FloatArray, others: FloatArray) -> FloatArray:
-    """The share of members found at each of RATES."""
+    """Return the share of members found at each of RATES."""
     false, true = roc_curve(members, others)
     found: FloatArray = true[np.searchsorted(false, RATES, side="right") - 1]
     return found

@@ -29,11 +29,11 @@ class PlainAggregator:
         self.encoding: Encoding = encoding_for(task, values, self._holder.public_key.plaintext_bits, max_cohort)
 
     def read(self, update: Update) -> CohortSum:
-        """One client's update, as it lies in the message."""
+        """Read one client's update as it is sent."""
         return self.read_sum([update])
 
     def read_sum(self, updates: Sequence[Update]) -> CohortSum:
-        """The sum of several."""
+        """Read the sum of several updates."""
         key, count = self._holder.public_key, self.encoding.plaintexts
         encryptor, adder = encryptor_for(key, count), adder_for(key, count)
         for update in updates:
@@ -44,5 +44,5 @@ class PlainAggregator:
 
 
 def word_part(sum_of_updates: CohortSum) -> np.ndarray:
-    """The changes of the spam model's word weights, shape (vocabulary,), without the bias, which comes last."""
+    """Return the changes of the spam model's word weights, shape (vocabulary,), without the bias."""
     return sum_of_updates.delta_sum[:-1]

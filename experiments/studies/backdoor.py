@@ -39,7 +39,7 @@ def attacks(run: Run) -> list[Attack]:
 
 
 def size_of(run: Run) -> tuple[tuple[int, ...], int]:
-    """The rounds after which is measured, and the number of repetitions."""
+    """Return the rounds after which to measure, and the number of repetitions."""
     return run.pick(((1, 5, 20), 5), ((1, 5), 3))
 
 
@@ -70,7 +70,7 @@ def _row(attack: Attack, number: int, found: FloatArray) -> Row:
 
 @style()
 def draw(run: Run, lines: dict[Attack, FloatArray]) -> None:
-    """The share of triggered spam let through, round by round."""
+    """Draw the share of triggered spam let through, round by round."""
     figure = new_figure(7.6, 4.4, title="One of ten clients teaches a secret word")
     axes = figure.subplots()
     shown = [attack for attack in lines if attack.words == 1 and attack.attackers <= 1 and attack.clip == SPAM.clip]

@@ -91,7 +91,7 @@ class Onlooker:
         self.encryptor.close()
 
     def sees(self, sent: Sent, update: Update, model: FloatArray, sample: Sequence[int]) -> Visible:
-        """What an onlooker sees beside each sampled weight when this update is sent this way."""
+        """Return what an onlooker sees of each sampled weight when this update is sent this way."""
         ways: dict[str, Callable[[], Visible]] = {
             FLOATS: lambda: self._floats((model + update.delta if sent.whole else update.delta)[sample]),
             WHOLE: lambda: self._whole(self.encoding.quantise(update.delta)[sample]),
@@ -106,7 +106,7 @@ class Onlooker:
         return [self.phe_key.encrypt(value).exponent for value in values.tolist()]
 
     def _packed(self, update: Update, sampled: int) -> Visible:
-        """The length of the message is all there is; it stands beside every weight alike."""
+        """Return the message's length for each weight alike: there is nothing else to see."""
         return [len(self.encryptor.encrypt(self.encoding.encode(update)))] * sampled
 
 
@@ -126,7 +126,7 @@ def study(run: Run) -> Iterator[Row]:
 
 
 def draw_sample(run: Run, room: Mailroom, count: int) -> list[int]:
-    """The numbers of so many weights that have a public word, ascending."""
+    """Draw the numbers of weights that have a public word, ascending."""
     known = np.flatnonzero(room.words.frequency)
     return sorted(run.rng(4).choice(known, min(count, len(known)), replace=False).tolist())
 
@@ -134,7 +134,7 @@ def draw_sample(run: Run, room: Mailroom, count: int) -> list[int]:
 def attack(
     run: Run, room: Mailroom, onlooker: Onlooker, sent: Sent, model: FloatArray, sample: Sequence[int], stream: int
 ) -> Row:
-    """One way of sending, many victims."""
+    """Attack several victims that send in one way."""
     clients = room.deal(min(run.pick(20, 5), room.most_clients(sent.mails)), sent.mails, run.rng(2, stream))
     found: list[dict[str, float]] = []
     used_by_all: list[bool] = []
@@ -171,25 +171,25 @@ def in_clear(sent: Sent, visible: Visible) -> str:
 
 
 def read(sent: Sent, exponents: Visible, model: FloatArray, sample: Sequence[int]) -> set[int]:
-    """The sampled weights that changed, as far as the exponents say."""
+    """Return the sampled weights whose exponents show that they changed."""
     old = model[list(sample)] if sent.whole else np.zeros(len(sample))
     return {sample[place] for place in changed(exponents, [exponent_of(value) for value in old.tolist()])}
 
 
 def guess_blindly(room: Mailroom, sample: Sequence[int], count: int) -> set[int]:
-    """The weights of the most frequent public words: all that is left where nothing is to be read."""
+    """Guess the weights of the most frequent public words, when there is nothing to read."""
     return set(sorted(sample, key=lambda number: (-room.words.frequency[number], number))[:count])
 
 
 def judge(seen: set[int], blind: set[int], true: set[int]) -> dict[str, float]:
-    """Recall and precision of what was read, and recall of guessing."""
+    """Return recall and precision of what was read, and the recall of guessing."""
     precision, recall = precision_recall(seen, true)
     return {"recall": recall, "precision": precision, "blind": precision_recall(blind, true)[1]}
 
 
 @style()
 def draw(run: Run, rows: Sequence[Row]) -> None:
-    """Recall of each way of sending beside that of guessing."""
+    """Draw the recall of each way of sending next to that of guessing."""
     figure = new_figure(8.4, 5.2, "Words read off ciphertexts that nobody opened")
     axes = figure.subplots()
     at = np.arange(len(rows))[::-1]

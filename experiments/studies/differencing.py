@@ -83,7 +83,7 @@ def study(run: Run) -> Iterator[Row]:
 
 
 def row_of(pair: Pair, training: Training, n: int, repetitions: Sequence[dict[str, float]]) -> Row:
-    """What the attacker gets without the rule; with it, only if the second sum is opened at all."""
+    """Return what the attacker gets without the rule, and with it if the second sum is opened at all."""
     first, second = (frozenset(map(str, cohort)) for cohort in (range(n), pair.second(n)))
     refused = bool(exposed_by(second, [("run", 1, first)], MIN_COHORT))
     measured = cells(repetitions)
@@ -104,14 +104,14 @@ def row_of(pair: Pair, training: Training, n: int, repetitions: Sequence[dict[st
 def repeat(
     run: Run, room: Mailroom, training: Training, n: int, stream: tuple[int, ...]
 ) -> dict[str, dict[str, float]]:
-    """One cohort of n clients and one more; two rounds of it, and every pair of sums."""
+    """Play two rounds of a cohort of n clients and one more, and judge every pair of sums."""
     start = initial_model(SPAM, run.seed)
     encoding = encoding_for(SPAM, len(start), PublicKey(PAILLIER, KEY_BITS).plaintext_bits, n + 1)
     clients = [room.data_of(rows) for rows in room.deal(n + 1, MAILS, run.rng(1, *stream))]
     shadows = room.shadows(SHADOWS, MAILS, run.rng(4, *stream))
 
     def updates(model: FloatArray, data: Sequence[Bags], *numbers: int) -> IntArray:
-        """What each client sends, as integers, shape (clients, words)."""
+        """Return what each client sends, as integers, shape (clients, words)."""
         return np.stack([
             encoding.quantise(client_update(training.task, model, each, run.rng(2, *stream, *numbers, i)).delta)[:-1]
             for i, each in enumerate(data)
@@ -132,7 +132,7 @@ def repeat(
 
 
 def drift_of(first: IntArray, second: IntArray) -> tuple[float, float]:
-    """How large the attacker's own clients' changes are where they use a word, and how they differ between rounds."""
+    """Return how large the attacker's own clients' changes are, and how they differ between rounds."""
     used = first != 0
     return float(np.sqrt((first[used] ** 2).mean())), float(np.sqrt(((first - second)[used] ** 2).mean()))
 
@@ -141,7 +141,7 @@ def judge(
     room: Mailroom, training: Training, n: int, used: set[int], first: IntArray, second: IntArray, size: float,
     drift: float,
 ) -> dict[str, float]:  # fmt: skip
-    """What the difference of two sums says of the victim, and what the first sum alone says."""
+    """Judge what the difference of two sums says of the victim, and what the first sum alone says."""
     rates = rate_of_clients(room.words.frequency, len(room.public), MAILS)
     odds = log_odds_from_difference(first - second, rates, n - 1, size, drift)
     precision, recall = precision_recall(moved(odds > 0), used)
@@ -165,7 +165,7 @@ LINES = (
 
 @style()
 def draw(run: Run, pairs: Sequence[Row], costs: Sequence[Row]) -> None:
-    """What the difference says against the cohort's size, and the rounds that the rule refuses against drop-out."""
+    """Draw what the difference says against the cohort's size, and the rounds refused against drop-out."""
     figure = new_figure(10.4, 4.6, "Two sums that differ by one client, and what it costs to refuse the second")
     left, right = figure.subplots(1, 2)
     for (what, name, label), colour, dash, marker in zip(LINES, COLOURS, DASHES, MARKERS, strict=False):
@@ -213,7 +213,7 @@ def conclude(rows: Sequence[Row]) -> str:
 
 
 def span(values: Sequence[float]) -> str:
-    """The least and the most of some numbers."""
+    """Write the least and the greatest of some numbers."""
     return f"{min(values):.2f} to {max(values):.2f}"
 
 

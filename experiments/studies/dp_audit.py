@@ -142,7 +142,7 @@ def audit(scene: Scene, variant: Variant, trials: int, rng: np.random.Generator)
 
 
 def observed(scene: Scene, mechanism: Mechanism, encoding: Encoding, present: bool, random_bytes: RandomBytes) -> float:
-    """What the attacker sees of one sum: how far it lies in the canary's direction.
+    """Return what the attacker sees of one sum: how far it lies in the canary's direction.
 
     The updates go through what a client does, and their sum through what the aggregator does, but for the encryption.
     """
@@ -155,12 +155,12 @@ def observed(scene: Scene, mechanism: Mechanism, encoding: Encoding, present: bo
 
 
 def middle(inside: FloatArray, outside: FloatArray) -> float:
-    """The threshold that guesses right most often, if both cases are Gaussians of one width."""
+    """Return the threshold that guesses right most often, if both cases are Gaussians of one width."""
     return float(np.median(inside) + np.median(outside)) / 2
 
 
 def best_threshold(inside: FloatArray, outside: FloatArray) -> float:
-    """The threshold that proves the largest epsilon: often far out, where alarms are rare, and false ones rarer."""
+    """Return the threshold that proves the largest epsilon: often far out, where false alarms are rarest."""
     candidates = np.unique(np.concatenate([inside, outside]))
     steps = candidates[:: max(1, len(candidates) // 50)]
     scores = [_epsilon(*_shares(inside, outside, step)) for step in steps]
@@ -168,24 +168,24 @@ def best_threshold(inside: FloatArray, outside: FloatArray) -> float:
 
 
 def accuracy(inside: FloatArray, outside: FloatArray, threshold: float) -> float:
-    """Share of right guesses, where both cases are as likely."""
+    """Return the share of right guesses when both cases are equally likely."""
     return float(((inside > threshold).mean() + (outside <= threshold).mean()) / 2)
 
 
 def _shares(inside: FloatArray, outside: FloatArray, threshold: float) -> tuple[float, float]:
-    """Lower bound of the share of right alarms, upper bound of that of false ones; both hold with 95 %."""
+    """Return a lower bound of the share of right alarms and an upper bound of false ones, each at 95 %."""
     right, _ = clopper_pearson(int((inside > threshold).sum()), len(inside))
     _, wrong = clopper_pearson(int((outside > threshold).sum()), len(outside))
     return right, wrong
 
 
 def _epsilon(right: float, wrong: float) -> float:
-    """The least epsilon of any mechanism of which alarms are right and false so often."""
+    """Return the least epsilon of any mechanism with these shares of right and false alarms."""
     return max(0.0, log((right - DELTA) / wrong)) if right > DELTA else 0.0
 
 
 def _separation(right: float, wrong: float) -> float:
-    """How many standard deviations apart two Gaussians are that are told apart so (Dong, Roth and Su 2022)."""
+    """Return how many standard deviations two Gaussians lie apart that give these shares (Dong, Roth and Su 2022)."""
     if not (0 < right < 1 and 0 < wrong < 1):
         return 0.0
     normal = NormalDist()
@@ -193,7 +193,7 @@ def _separation(right: float, wrong: float) -> float:
 
 
 def gaussian_epsilon(separation: float, delta: float) -> float:
-    """The exact epsilon of a Gaussian mechanism whose two cases lie so far apart (Balle and Wang 2018, theorem 8)."""
+    """Return the exact epsilon of a Gaussian mechanism with this separation (Balle and Wang 2018, theorem 8)."""
     if separation <= 0:
         return 0.0
     low, high = 0.0, 1.0
@@ -289,7 +289,7 @@ def _counts(row: Row) -> tuple[int, int]:
 
 
 def _draw(run: Run, cases: Sequence[Case]) -> None:
-    """What was proved, beside what was promised, case by case."""
+    """Draw what was proved and what was promised, case by case."""
     from book.pictures.style import BLUE, GREEN, VERMILLION, new_figure, style  # matplotlib is slow to import
 
     with style():

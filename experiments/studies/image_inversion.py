@@ -30,7 +30,7 @@ GOOD = 40.0  # decibels, from which on no eye sees a difference
 
 
 def seen_update(case: Case, task: Task, model: FloatArray, digits: Images, run: Run, seed: int) -> FloatArray:
-    """What the attacker sees: the sum of the clients' updates, as sent, shape (values,)."""
+    """Return what the attacker sees: the sum of the clients' updates, as sent, shape (values,)."""
     parts = np.split(np.arange(case.seen), case.clients)
     updates = [client_update(task, model, Images(*digits.batch(rows)), run.rng(2, seed)) for rows in parts]
     if case.bits:
@@ -46,7 +46,7 @@ def _through_encoding(case: Case, updates: Sequence[Update]) -> FloatArray:
 
 
 def guesses(case: Case, task: Task, model: FloatArray, update: FloatArray) -> FloatArray:
-    """Pictures computed from what is seen, shape (guesses, 784)."""
+    """Return pictures computed from what is seen, shape (guesses, 784)."""
     parts = parts_of(task, update)
     if case.width == KERNEL_NETWORK:
         kernels, bias, *_ = parts_of(task, model)
@@ -84,12 +84,12 @@ def study(run: Run) -> Iterator[Row]:
 
 
 def held(run: Run, known: Images, count: int, seed: int) -> Images:
-    """Digits of the clients in one repetition: of the first half, the other half is public."""
+    """Draw the clients' digits of one repetition from the first half; the other half is public."""
     return Images(*known.batch(run.rng(1, seed).permutation(len(known) // 2)[:count]))
 
 
 def prior_only(run: Run, known: Images, count: int) -> Row:
-    """How near the mean of public pictures comes, for whoever sees no update."""
+    """Measure how near the mean of public pictures comes, without any update."""
     mean = known.images[len(known) // 2 :].reshape(-1, SIDE * SIDE).mean(axis=0)
     ratios = psnr(mean, held(run, known, count, 0).images.reshape(count, -1))
     return {
@@ -124,7 +124,7 @@ def _row(case: Case, run: Run, known: Images, per_seed: int, seeds: int) -> Row:
 
 
 def draw_grid(run: Run, known: Images) -> None:
-    """True pictures, and below each what was computed from several kinds of updates."""
+    """Draw true pictures, and below each what was computed from several kinds of updates."""
     shown = {
         "alone": Case(),
         "batch of 8": Case(pictures=8),

@@ -41,7 +41,7 @@ class Setting:
     trained: bool = False
 
     def task(self, subject: Subject) -> Task:
-        """The subject's task with this local training."""
+        """Return the subject's task with this local training."""
         rate = subject.rate if self.optimiser == DESCENT else subject.task.local.learning_rate
         chosen = SGD if self.optimiser == DESCENT else Adam
         return replace(subject.task, local=LocalTraining(rate, 1, self.batch_size, chosen))
@@ -95,7 +95,7 @@ class Victims:
         self._aggregator = PlainAggregator(subject.task, len(model), 1)
 
     def send(self, pool: Pool, rng: np.random.Generator) -> Seen:
-        """One client with examples of this pool."""
+        """Train one client on examples of this pool, and read its update."""
         classes = self._subject.classes
         rows = pool.draw(classes, self._setting.examples, rng)
         received = self._aggregator.read(client_update(self._task, self._model, pool.some(rows), rng))
@@ -104,7 +104,7 @@ class Victims:
 
 
 def attack(run: Run, subject: Subject, setting: Setting, model: FloatArray, stream: tuple[int, int]) -> Row:
-    """One setting, many victims."""
+    """Attack several victims that train in one setting."""
     victims, examples = Victims(subject, setting, model), setting.examples
     own = [victims.send(subject.public, run.rng(2, *stream, number)) for number in range(run.pick(80, 40))]
     learned = fit(np.stack([each.bias for each in own]), np.stack([each.counts for each in own]) / examples)
@@ -140,7 +140,7 @@ LINES = (
 
 @style()
 def draw(run: Run, rows: Sequence[Row]) -> None:
-    """Labels right against the client's training, for both tasks and optimisers."""
+    """Draw labels right against the client's training, for both tasks and optimisers."""
     figure = new_figure(9.6, 6.0, "Labels read off the last bias of one update")
     panels = figure.subplots(2, 2, sharex=True, sharey=True)
     at = range(len(TRAININGS))

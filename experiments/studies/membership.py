@@ -75,7 +75,7 @@ class Measured:
     accuracy: float
 
     def groups(self, attack: str) -> tuple[FloatArray, FloatArray]:
-        """The scores of members, and of the others."""
+        """Return the scores of members, and of the others."""
         return self.scores[attack][self.members], self.scores[attack][~self.members]
 
 
@@ -92,7 +92,7 @@ def setups(run: Run) -> list[Setup]:
 
 
 def random_halves(models: int, digits: int, rng: np.random.Generator) -> BoolArray:
-    """Which digits each model learns from: a random half, and the next model the other half; (models, digits)."""
+    """Draw which digits models learn from: a random half each, and the next model the other half; (models, digits)."""
     members = np.zeros((models, digits), bool)
     for model in range(0, models, 2):
         order = rng.permutation(digits)
@@ -132,7 +132,7 @@ def _shares(setup: Setup, members: BoolArray, rng: np.random.Generator) -> IntAr
 
 
 def _batches(shares: IntArray, rng: np.random.Generator) -> Iterator[IntArray]:
-    """The passes of one round: rows of each client's next batch, shape (models * clients, batch)."""
+    """Yield the passes of one round: rows of each client's next batch, shape (models * clients, batch)."""
     for _ in range(PASSES_A_ROUND):
         shuffled = rng.permuted(shares, axis=1)
         for start in range(0, shuffled.shape[1], BATCH):
@@ -154,7 +154,7 @@ def scores_of(confidences: FloatArray, members: BoolArray) -> dict[str, FloatArr
 
 
 def measure(setup: Setup, size: Size, run: Run, known: Images, test: Images, seed: int) -> dict[int, Measured]:
-    """One repetition: train, and attack after some of the rounds."""
+    """Play one repetition: train, and attack after some of the rounds."""
     rng = run.rng(2, seed)
     digits = Images(*known.batch(run.rng(1, seed).permutation(len(known))[: size.digits]))
     members = random_halves(size.models, size.digits, rng)

@@ -79,7 +79,7 @@ class Point:
 
 
 def train(federation: Federation, rounds: int, seed: int, add_deltas: AddDeltas) -> float:
-    """Average for so many rounds with sums made by `add_deltas`; gives the last model's test accuracy."""
+    """Train with sums made by `add_deltas`; return the last model's test accuracy."""
     task, cohort = federation.task, dict(enumerate(federation.data, start=1))
 
     def add_up(updates: Sequence[Update]) -> CohortSum:
@@ -90,19 +90,19 @@ def train(federation: Federation, rounds: int, seed: int, add_deltas: AddDeltas)
 
 
 def in_clear(updates: Sequence[FloatArray]) -> FloatArray:
-    """The sum without clipping and noise."""
+    """Add up without clipping and noise."""
     return np.sum(updates, axis=0)  # type: ignore[no-any-return]
 
 
 def distributed(mechanism: Mechanism, random_bytes: RandomBytes) -> AddDeltas:
-    """Every client adds its share of the noise, as in this protocol."""
+    """Return a sum to which every client adds its share of the noise, as in this protocol."""
     return lambda updates: _unscaled(
         np.sum([mechanism.protect(update, random_bytes) for update in updates], axis=0), mechanism
     )
 
 
 def central(mechanism: Mechanism, privacy: Privacy, random_bytes: RandomBytes) -> AddDeltas:
-    """A trusted party adds up clipped updates and adds all of the noise."""
+    """Return the sum of a trusted party, which adds all of the noise to clipped updates."""
 
     def add_deltas(updates: Sequence[FloatArray]) -> FloatArray:
         bits, sensitivity = mechanism.fraction_bits, mechanism.sensitivity
@@ -117,7 +117,7 @@ def _unscaled(integers: IntArray, mechanism: Mechanism) -> FloatArray:
 
 
 def epsilon_of(mechanism: Mechanism, clients: int, rounds: int, values: int) -> float:
-    """What so many rounds of all clients cost."""
+    """Return the epsilon of this many rounds with all clients."""
     events = [
         NoisySum(number, clients, 0, mechanism.sensitivity, mechanism.variance, values)
         for number in range(1, rounds + 1)
@@ -129,20 +129,20 @@ def epsilon_of(mechanism: Mechanism, clients: int, rounds: int, values: int) -> 
 
 
 def made_up(clients: int, seed: int) -> Federation:
-    """One mailbox a client, each with topics of its own."""
+    """Make one mailbox a client, each with its own topics."""
     parts = [generate_mailbox(seed, owner, MAILS) for owner in range(1, clients + 1)]
     return _federation(SPAM, parts, generate_test_mails(seed, clients, TESTS), _is_spam)
 
 
 def dealt_out(mails: Sequence[Mail], held_out: Sequence[Mail], clients: int, seed: int) -> Federation:
-    """Real mail, dealt out evenly among the clients."""
+    """Deal real mail out evenly among the clients."""
     shares = partition_iid(len(mails), clients, np.random.default_rng([seed, clients]))
     parts = [[mails[row] for row in rows] for rows in shares]
     return _federation(SPAM, parts, held_out, _is_spam)
 
 
 def digits(train: Sequence[Digit], test: Sequence[Digit], clients: int, seed: int) -> Federation:
-    """Real digits, so many a client, whoever wrote them. Some are left over if there are few clients."""
+    """Deal the same number of real digits to each client at random; few clients leave some over."""
     order = np.random.default_rng([seed, clients]).permutation(len(train))[: clients * DIGITS]
     parts = [[train[place] for place in part] for part in np.array_split(order, clients)]
     return _federation(MNIST_CNN, parts, test, lambda digit: digit[1])
@@ -175,7 +175,7 @@ def _mnist(folder: Path) -> Source:
 
 
 def _sources(run: Run) -> dict[str, Source]:
-    """Kinds of data, by their names. Raises DataError if there are to be public files, and neither kind is there."""
+    """Return the kinds of data by name. Raises DataError if a data folder has neither kind of public file."""
     found: dict[str, Source] = {"made-up mail": made_up}
     if run.data is None:
         return found
@@ -249,7 +249,7 @@ def _groups(points: Sequence[Point]) -> list[tuple[str, int]]:
 
 
 def _noises(points: Sequence[Point]) -> dict[float, float]:
-    """epsilon by noise multiplier; it is the same for any number of clients but for the rounding of a variance."""
+    """Return epsilon by noise multiplier: the same for any number of clients, up to rounding."""
     return {each.noise: each.epsilon for each in points if each.way == "distributed"}
 
 
@@ -285,7 +285,7 @@ def _value(row: Row, way: str) -> float:
 
 
 def _draw(run: Run, points: Sequence[Point]) -> None:
-    """Accuracy against epsilon, one line for each number of clients; one panel for each kind of data."""
+    """Draw accuracy against epsilon: a line for each number of clients, a panel for each kind of data."""
     from book.pictures.style import COLOURS, GREY, MARKERS, new_figure, style  # matplotlib is slow to import
 
     kinds = list(dict.fromkeys(each.source for each in points))

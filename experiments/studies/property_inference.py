@@ -84,7 +84,7 @@ def _some(bags: Bags, rows: IntArray) -> Bags:
 
 
 def mailboxes(run: Run) -> list[list[Mail]]:
-    """The four Enron mailboxes, or four made-up ones."""
+    """Read the four Enron mailboxes, or make four up."""
     if run.data is None:
         return [generate_mailbox(run.seed, owner, run.pick(1500, 500)) for owner in range(1, 5)]
     missing = [name for name in ENRON if not (run.data / name).is_file()]
@@ -97,7 +97,7 @@ def mailboxes(run: Run) -> list[list[Mail]]:
 
 
 def populations(run: Run) -> tuple[Population, Population]:
-    """The attacker's mail, and the clients': the halves have no text in common."""
+    """Return the attacker's mail and the clients', which have no text in common."""
     halves = [split_held_out(mails, 0.5, run.seed) for mails in mailboxes(run)]
     mine, theirs = zip(*halves, strict=True)
     return _population(mine), _population(theirs)
@@ -131,7 +131,7 @@ def updates_of(run: Run, people: Population, name: str, clients: int, stream: Se
 def sums_scored(
     score: LinearScore, updates: Updates, n: int, trials: int, noise: float, rng: np.random.Generator
 ) -> tuple[FloatArray, FloatArray]:
-    """Scores of sums of n clients one of whom, the victim, has the property, and of sums where it has not.
+    """Score sums of n clients in which the victim has the property, and sums in which it has not.
 
     Args:
         noise: standard deviation of what is added to each weight of the sum.
@@ -170,7 +170,7 @@ def study(run: Run) -> Iterator[Row]:
 def measure(
     run: Run, size: Size, people: tuple[Population, Population], name: str, norm: float, noises: Sequence[float]
 ) -> dict[tuple[float, int], list[float]]:
-    """The AUC of every repetition, by noise and number of clients."""
+    """Measure the AUC of every repetition, by noise and number of clients."""
     found: dict[tuple[float, int], list[float]] = {}
     for seed in range(size.seeds):
         run.progress(f"{name}: repetition {seed + 1} of {size.seeds}, norm clip {norm:g}")
@@ -193,7 +193,7 @@ def _row(name: str, n: int, norm: float, noise: float, area: Interval) -> Row:
 
 @style()
 def draw(run: Run, rows: Sequence[Row]) -> None:
-    """How sure the attacker is against the number of clients, with and without noise."""
+    """Draw how sure the attacker is against the number of clients, with noise and without."""
     figure = new_figure(8.4, 4.0, title="One client's property in the sum of n")
     for axes, name in zip(figure.subplots(1, 2, sharey=True), PROPERTIES, strict=True):
         own = [row for row in rows if row["property"] == name]

@@ -44,7 +44,7 @@ def _row(run: Run, people: int, seeds: int) -> Row:
 
 @style()
 def draw(run: Run, rows: Sequence[Row]) -> None:
-    """The error of the estimate against the number of people."""
+    """Draw the error of the estimate against the number of people."""
     figure = new_figure(title="Everyone can deny, and the crowd can still be counted")
     axes = figure.subplots()
     people = [float(row["people"]) for row in rows]

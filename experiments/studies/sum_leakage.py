@@ -42,7 +42,7 @@ class Training:
         return replace(SPAM, local=replace(SPAM.local, batch_size=self.batch_size))
 
     def odds(self, total: IntArray, rates: FloatArray, clients: int) -> FloatArray:
-        """How likely the attacker holds each word to be in one client's mail, given the sum."""
+        """Return the odds of each word being in one client's mail, given the sum."""
         return (odds_of_equal_steps if self.equal_steps else odds_if_nothing_cancels)(total != 0, rates, clients)
 
 
@@ -72,7 +72,7 @@ def study(run: Run) -> Iterator[Row]:
 def repeat(
     run: Run, room: Mailroom, training: Training, cohorts: Sequence[int], stream: tuple[int, int]
 ) -> Iterator[dict[str, float]]:
-    """One largest cohort, and its first clients as the smaller ones."""
+    """Judge one largest cohort, and its first clients as the smaller ones."""
     clients = room.deal(cohorts[-1], MAILS, run.rng(1, *stream))
     model = initial_model(SPAM, run.seed)
     sums = sums_of_first(run, room, training, model, clients, stream)
@@ -88,7 +88,7 @@ def sums_of_first(
     clients: Sequence[IntArray],
     stream: tuple[int, int],
 ) -> IntArray:
-    """The opened sums of the first 1, 2, ... clients, as integers of the encoding, shape (clients, vocabulary)."""
+    """Return the opened sums of the first 1, 2, ... clients as encoded integers, shape (clients, vocabulary)."""
     bits = PublicKey(PAILLIER, KEY_BITS).plaintext_bits
     encoding = encoding_for(SPAM, len(model), bits, len(clients))
     total = np.zeros(VOCABULARY.size, np.int64)
@@ -101,7 +101,7 @@ def sums_of_first(
 
 
 def judge(room: Mailroom, training: Training, total: IntArray, used: Sequence[set[int]]) -> dict[str, float]:
-    """What the sum says of the group, and of single clients; the mean over the first few of these."""
+    """Judge what the sum says of the group, and on average of its first few clients."""
     seen, by_anyone, frequency = moved(total), set().union(*used), room.words.frequency
     order = np.argsort(-frequency, kind="stable").tolist()
     victims = used[:VICTIMS]
@@ -138,7 +138,7 @@ PANELS = (
 
 @style()
 def draw(run: Run, rows: Sequence[Row]) -> None:
-    """The group, attribution and membership against the number of clients, for the task's own training."""
+    """Draw group, attribution and membership against the number of clients, for the task's own training."""
     chosen = [row for row in rows if row["local training"] == TRAININGS[0].name]
     at = [int(row["clients"]) for row in chosen]
     figure = new_figure(9.2, 4.6, "A sum hides who, and not what")
@@ -173,14 +173,14 @@ def _conclude(rows: Sequence[Row]) -> str:
 
 
 def _alike_from(rows: Sequence[Row]) -> str:
-    """From which cohort on no larger one tells anything of a client."""
+    """Write from which cohort on no larger one says anything about a client."""
     telling = [place for place, row in enumerate(rows) if _tells(row)]
     first = telling[-1] + 1 if telling else 0
     return f"from {rows[first]['clients']} clients on" if first < len(rows) else "at none of these sizes"
 
 
 def _tells(row: Row) -> bool:
-    """Whether the sum says more of a client than public frequency does, by more than both intervals."""
+    """Tell whether the sum beats public frequency by more than both intervals."""
     gain = means([row], "AUC")[0] - means([row], "AUC blind")[0]
     return gain > halves([row], "AUC")[0] + halves([row], "AUC blind")[0]
 

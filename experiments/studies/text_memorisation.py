@@ -111,7 +111,7 @@ def hide(secret: Secret, text: str, rng: np.random.Generator) -> str:
 
 
 def texts_of(run: Run, count: int, characters: int, seed: int) -> tuple[list[str], str]:
-    """One text a client, and one to judge by: of plays, or made up.
+    """Return one text a client, and one to judge by: of plays, or made up.
 
     Raises DataError if there is a folder of data without the plays.
     """
@@ -163,7 +163,7 @@ def defended_sum(
 
 
 def exposed(model: FloatArray, secret: Secret) -> float:
-    """How exposed a secret is in a model, in bits."""
+    """Return how exposed a secret is in a model, in bits."""
     network = TASK.build(np.random.default_rng(0))
     from_vector(network, model)
 
@@ -225,7 +225,7 @@ def _row(defence: Defence, times: int, number: int, size: Size, found: Sequence[
 
 @style()
 def draw(run: Run, rows: Sequence[Row], size: Size) -> None:
-    """Exposure against the number of times that a secret was written, after the last round."""
+    """Draw exposure against the number of times that a secret was written, after the last round."""
     figure = new_figure(8.2, 4.2, title=f"One client's secret of {size.digits} digits, in everybody's model")
     axes = figure.subplots()
     last, most = max(size.rounds), size.digits * np.log2(10)

@@ -73,7 +73,7 @@ def measured(run: Run, method: str, bits: int, number: int) -> Row:
 
 
 def factored(method: str, modulus: int, bits: int, draw_number: Draw) -> tuple[int, int]:
-    """A factor, and how many steps it took: multiplications modulo n, or values sieved."""
+    """Return a factor and the steps it took: multiplications modulo n, or values sieved."""
     if method == QUADRATIC:
         sieved = quadratic_sieve(modulus, draw_number)
         return sieved.factor, sieved.values
@@ -82,7 +82,7 @@ def factored(method: str, modulus: int, bits: int, draw_number: Draw) -> tuple[i
 
 
 def drawing(rng: np.random.Generator) -> Draw:
-    """Random numbers below any bound, as often as wanted, from the run's seed."""
+    """Return a function that draws numbers below a bound from the run's seed."""
 
     def draw_below(bound: int) -> int:
         return int.from_bytes(rng.bytes(bound.bit_length() // 8 + 8), "little") % bound
@@ -91,7 +91,7 @@ def drawing(rng: np.random.Generator) -> Draw:
 
 
 def seeded_modulus(bits: int, draw_number: Draw) -> int:
-    """A modulus as the project's key generation makes them, but from a seed, so that a table can be made again.
+    """Make a modulus as the project's key generation does, but from a seed, so that a table can be repeated.
 
     Raises SettingsError for an odd number of bits or fewer than 48.
     """
@@ -104,7 +104,7 @@ def seeded_modulus(bits: int, draw_number: Draw) -> int:
 
 
 def _prime(bits: int, draw_number: Draw) -> int:
-    """3 modulo 4, in the upper quarter, and 2 times rough + 1: the conditions of registrar.key_generation."""
+    """Draw a prime under the conditions of registrar.key_generation: 3 modulo 4, large, and (p - 1) / 2 rough."""
     while True:
         candidate = mpz(draw_number(1 << bits) | 3 << (bits - 2) | 3)
         rough = all(gmpy2.gcd(candidate >> 1, product) == 1 for product in SMALL_PRIMES)
@@ -113,12 +113,12 @@ def _prime(bits: int, draw_number: Draw) -> int:
 
 
 def trial_division(bits: int) -> float:
-    """log2 of the divisions that trying every prime up to the smaller one takes, who knows nothing better."""
+    """Return log2 of the divisions it takes to try every prime up to the smaller factor."""
     return bits / 2 - log2(bits / 2 * log(2))
 
 
 def extrapolated(rows: Sequence[Row], bits: int) -> list[Row]:
-    """What each method would take, from the largest modulus measured and the method's known growth."""
+    """Extrapolate each method from the largest modulus measured and its known growth."""
     last = {method: [row for row in rows if row["method"] == method and row["kind"] == "measured"][-1]
             for method in (RHO, ECM, QUADRATIC)}  # fmt: skip
     made: list[Row] = []
@@ -134,30 +134,30 @@ def extrapolated(rows: Sequence[Row], bits: int) -> list[Row]:
 
 
 def _rho_growth(bits: int) -> float:
-    """log2 of sqrt(p), p having half the modulus' bits."""
+    """Return log2 of sqrt(p), p having half the modulus' bits."""
     return bits / 4
 
 
 def _ecm_growth(bits: int) -> float:
-    """log2 of exp(sqrt(2 ln p ln ln p)) (Lenstra 1987)."""
+    """Return log2 of exp(sqrt(2 ln p ln ln p)) (Lenstra 1987)."""
     size = bits / 2 * log(2)
     return sqrt(2 * size * log(size)) / log(2)
 
 
 def _quadratic_growth(bits: int) -> float:
-    """log2 of exp(sqrt(ln n ln ln n)) (Pomerance 1982)."""
+    """Return log2 of exp(sqrt(ln n ln ln n)) (Pomerance 1982)."""
     size = bits * log(2)
     return sqrt(size * log(size)) / log(2)
 
 
 def _sieve_growth(bits: int) -> float:
-    """log2 of exp((64/9 ln n)^(1/3) (ln ln n)^(2/3)) (Lenstra et al. 1990)."""
+    """Return log2 of exp((64/9 ln n)^(1/3) (ln ln n)^(2/3)) (Lenstra et al. 1990)."""
     size = bits * log(2)
     return float((64 / 9 * size) ** (1 / 3) * log(size) ** (2 / 3) / log(2))
 
 
 def opened_update(run: Run) -> Row:
-    """A real demo key, one client's real update, and somebody who has the public key and the ciphertexts only."""
+    """Break a real demo key from its public half, and open one client's real update with it."""
     public = generate_decryptor(PAILLIER, SMALLEST_KEY_BITS).public_key
     model = initial_model(SPAM, run.seed)
     encoding = encoding_for(SPAM, len(model), public.plaintext_bits, 2)
@@ -176,14 +176,14 @@ def opened_update(run: Run) -> Row:
 
 
 def break_key(public: PublicKey) -> PaillierDecryptor:
-    """The private key of a public one, by factoring it."""
+    """Return the private key of a public one, by factoring it."""
     factor = quadratic_sieve(public.modulus, secrets.randbelow).factor
     return PaillierDecryptor(PaillierPrivateKey(PaillierPublicKey(public.modulus), factor, public.modulus // factor))
 
 
 @style()
 def draw(run: Run, rows: Sequence[Row]) -> None:
-    """Multiplications against the modulus' length, measured and extrapolated."""
+    """Draw the steps against the modulus' length, measured and extrapolated."""
     figure = new_figure(7.2, 4.6, "What it takes to factor a modulus")
     axes = figure.subplots()
     for method, colour, marker in ((RHO, BLUE, "o"), (ECM, VERMILLION, "s"), (QUADRATIC, GREEN, "^")):

@@ -70,18 +70,18 @@ def study(run: Run) -> Iterator[Row]:
 
 
 def as_written(setting: Setting) -> Setting:
-    """The setting without what it is varied for: several series share one middle."""
+    """Return the setting without what it is varied for: several series share one middle."""
     return replace(setting, varied="")
 
 
 def trained_on_public_mail(run: Run, room: Mailroom) -> FloatArray:
-    """A model as later rounds have it, which anybody could have trained."""
+    """Train a model on public mail, as later rounds have it; anyone can."""
     start = initial_model(SPAM, run.seed)
     return start + client_update(SPAM, start, room.public_bags, run.rng(1)).delta
 
 
 def secret_mail(model: FloatArray) -> Row:
-    """The book's example: one client, one mail, and a dictionary that has its words among others."""
+    """Attack the book's example: one client with one mail, whose words the dictionary has."""
     update = client_update(SPAM, model, prepare([SECRET]), np.random.default_rng(0))
     received = PlainAggregator(SPAM, len(model), 1).read(update)
     said = distinct_words(SECRET.text)
@@ -97,7 +97,7 @@ def secret_mail(model: FloatArray) -> Row:
 
 
 def counts_of_one_mail(run: Run, room: Mailroom) -> Row:
-    """A model of word counts, one step on one mail: how often does each word occur? Blind: once."""
+    """Read word counts off one step on one mail; the blind guess is one each."""
     chosen = run.rng(2).choice(len(room.mails), run.pick(200, 20), replace=False)
     found = [count_shares(room.mails[row], run.rng(3, int(row))) for row in chosen]
     right, ones = (cell(values) for values in zip(*found, strict=True))
@@ -105,7 +105,7 @@ def counts_of_one_mail(run: Run, room: Mailroom) -> Row:
 
 
 def count_shares(mail: Mail, rng: np.random.Generator) -> tuple[float, float]:
-    """Of the word numbers of one mail, the share whose count is read off right, and the share whose count is 1."""
+    """Return the share of a mail's words whose count is read off right, and the share whose count is 1."""
     true = Counter(VOCABULARY.index(stem(word)) for word in words(mail.text))
     if not true:
         return 1.0, 1.0
@@ -115,7 +115,7 @@ def count_shares(mail: Mail, rng: np.random.Generator) -> tuple[float, float]:
 
 
 def attack(run: Run, room: Mailroom, setting: Setting, model: FloatArray, stream: int) -> dict[str, str]:
-    """One setting, many victims: each a client of its own with mail of one owner."""
+    """Attack several victims that train in one setting, each with mail of one owner."""
     victims = min(run.pick(40, 6), room.most_clients(setting.mails))
     aggregator = PlainAggregator(setting.task, len(model), 1)
     clients = room.deal(victims, setting.mails, run.rng(4, stream))
@@ -171,7 +171,7 @@ LINES = (
 
 @style()
 def draw(run: Run, found: Mapping[Setting, Row]) -> None:
-    """Recall and precision against what the client does."""
+    """Draw recall and precision against the client's settings."""
     figure = new_figure(9.6, 3.9, "One update in clear gives its words away, however a client trains")
     panels = figure.subplots(1, len(PANELS), sharey=True)
     for axes, (varied, attribute, label) in zip(panels, PANELS, strict=True):

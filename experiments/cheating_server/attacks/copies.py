@@ -93,7 +93,7 @@ def scaled_copy(attacker: Attacker) -> Loot:
 
 
 def swapped_for_scaled_copy(attacker: Attacker) -> Loot:
-    """A conspirator commits to something, sees the others' ciphertexts, and uploads what cancels all but one."""
+    """Have a conspirator commit, see the others' ciphertexts, and upload what cancels all but the victim's."""
     made = attacker.describe(attacker.ask_key())
     found = attacker.open_round(made)
     committed = attacker.commit_as(CONSPIRATORS[0], made, blend(made.key, made.encoding))
@@ -104,7 +104,7 @@ def swapped_for_scaled_copy(attacker: Attacker) -> Loot:
 
 
 def cancelling(attacker: Attacker, made: Round) -> bytes:
-    """An update that takes the others' out of a sum, and three neutral ones in, as its counters need it."""
+    """Make an update that takes the others' out of a sum, with neutral ones that keep its counters right."""
     return blend(made.key, made.encoding, [(attacker.updates[name], -1) for name in OTHERS], neutrals=1 + len(OTHERS))
 
 

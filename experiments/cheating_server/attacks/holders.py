@@ -74,12 +74,12 @@ def one_share(attacker: Attacker) -> Loot:
 
 
 def lenders(attacker: Attacker) -> Sequence[str]:
-    """So many honest holders, the first ones, as an opening needs beside the conspirators."""
+    """Return the first honest holders, as many as an opening needs in addition to the conspirators."""
     return attacker.holders[: attacker.needed(attacker.stage.profile.threshold)]
 
 
 def other_lenders(attacker: Attacker) -> Sequence[str]:
-    """As many again, the last ones."""
+    """Return the last honest holders, as many again."""
     return attacker.holders[len(attacker.holders) - attacker.needed(attacker.stage.profile.threshold) :]
 
 

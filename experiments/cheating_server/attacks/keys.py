@@ -110,7 +110,7 @@ def key_used_twice(attacker: Attacker) -> Loot:
 
 
 def key_used_by_others(attacker: Attacker) -> Loot:
-    """The same, with a client in the second attempt that was not in the first: it cannot know that the key was used.
+    """Do the same with a new client in the second attempt, which cannot know that the key was used.
 
     Its own update is not known, but the victim's is there five times, and stands out.
     """
@@ -130,7 +130,7 @@ def key_used_by_others(attacker: Attacker) -> Loot:
 
 
 def old_commitments(attacker: Attacker) -> Loot:
-    """The same, with everybody's commitments and updates of the first attempt carried over into the second."""
+    """Carry all commitments and updates of the first attempt over into the second."""
     key = attacker.ask_key()
     made = attacker.describe(key)
     found = _commit_and_upload(attacker, made)
@@ -143,7 +143,7 @@ def old_commitments(attacker: Attacker) -> Loot:
 
 @contextmanager
 def unchecked_arithmetic() -> Iterator[None]:
-    """Encryption looks at the modulus too, before it computes with it; no setting of a party switches that off."""
+    """Switch off the check in the encryption itself, which no setting of a party does."""
     with mock.patch("core.secagg.roles.check_public_key"), mock.patch("core.secagg.paillier.check_public_key"):
         yield
 
@@ -165,7 +165,7 @@ def _single(attacker: Attacker, made: Round, plaintexts: Sequence[int]) -> Loot:
 
 
 def _certified(attacker: Attacker, key: PublicKey, signer: SigningKey, federation: str | None = None) -> Signed:
-    """A certificate as the registrar would make it, signed with some key."""
+    """Make a certificate as the registrar would, signed with some key."""
     profile = attacker.stage.profile
     certificate = KeyCertificate(
         federation=federation or attacker.identity.federation,
@@ -180,13 +180,13 @@ def _certified(attacker: Attacker, key: PublicKey, signer: SigningKey, federatio
 
 
 def _dealt(attacker: Attacker, serial: int) -> Signed:
-    """The certificate of a key that was dealt."""
+    """Return the certificate of a key that was dealt."""
     keys = Shares(attacker.stage.identities[attacker.stage.holders[0]]).dealt()
     return next(key.signed for key in keys if key.certificate.serial == serial)
 
 
 def _divisible_modulus() -> int:
-    """A number of exactly KEY_BITS bits that is 1 modulo 4, a small prime times a large one."""
+    """Return a number of exactly KEY_BITS bits that is 1 modulo 4: a small prime times a large one."""
     large = (3 << (KEY_BITS - 2)) // SMALL_PRIME
     while large % 4 != 1 or not gmpy2.is_prime(large):
         large += 1

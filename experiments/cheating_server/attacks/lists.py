@@ -25,7 +25,7 @@ def no_list(attacker: Attacker) -> Loot:
 
 
 def forged_signatures(attacker: Attacker) -> Loot:
-    """The same, with the aggregator's own signature under the list in the name of each holder."""
+    """Do the same with the aggregator's own signature under the list in the name of each holder."""
 
     def forged(closed: ClosedList) -> Iterable[HolderSignature]:
         own = attacker.identity.signing.sign(LIST, closed.statement)
@@ -37,7 +37,7 @@ def forged_signatures(attacker: Attacker) -> Loot:
 
 
 def repeated_signature(attacker: Attacker) -> Loot:
-    """The same, with a conspiring holder's signature many times, under its own name and under others'."""
+    """Do the same with one conspiring holder's signature repeated, under its own name and under others'."""
 
     def repeated(closed: ClosedList) -> Iterable[HolderSignature]:
         name = attacker.stage.holders[-1]

@@ -52,7 +52,7 @@ def not_endorsed(attacker: Attacker) -> Loot:
 
 
 def forged_endorsement(attacker: Attacker) -> Loot:
-    """The same, with signatures: the aggregator's own in the holders' names, and random ones."""
+    """Do the same with signatures: the aggregator's own in the holders' names, and random ones."""
     _, _, _, after = honest_round(attacker)
     body = _statement(attacker, _silencing(attacker))
     own = attacker.identity.signing.sign(MODEL, body)
@@ -62,7 +62,7 @@ def forged_endorsement(attacker: Attacker) -> Loot:
 
 
 def repeated_endorsement(attacker: Attacker) -> Loot:
-    """The same, with a conspiring holder's true signature as often as it takes."""
+    """Do the same with a conspiring holder's genuine signature, repeated until there are enough."""
     _, _, _, after = honest_round(attacker)
     name = attacker.stage.holders[-1]
     true = attacker.conspirators.identity(name).signing.sign(MODEL, _statement(attacker, _silencing(attacker)))
