@@ -16,6 +16,7 @@ from core.identity.members import Role
 from core.identity.party import PartyIdentity, load_identity
 from core.wire import federation_pb2 as pb
 from core.wire import federation_pb2_grpc as rpc
+from core.wire import proxies
 from core.wire.dialing import STREAM_SECONDS, channel_credentials, channel_options, plaintext_metadata
 from registrar.federation import Federation as Registered
 from registrar.federation import make_federation
@@ -263,5 +264,6 @@ async def _watch(address: str, folder: Path, plaintext: bool, display: Display) 
 
 def _channel(address: str, identity: PartyIdentity, plaintext: bool) -> grpc.aio.Channel:
     if plaintext:
-        return grpc.aio.insecure_channel(address)
-    return grpc.aio.secure_channel(address, channel_credentials(identity), options=channel_options(identity))
+        return grpc.aio.insecure_channel(address, options=[proxies.channel_option(address)])
+    options = channel_options(identity, address)
+    return grpc.aio.secure_channel(address, channel_credentials(identity), options=options)
