@@ -214,7 +214,7 @@ class Federation:
 
     async def _report_loss(self, party: Party, display: Display) -> None:
         await processes.died(party)
-        display.say(f"{party.name} is gone: {party.last_words()}")
+        display.say_lost(party.name, party.last_words())
 
 
 def _left(parties: list[Party]) -> int:

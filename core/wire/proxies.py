@@ -55,7 +55,7 @@ def _is_excepted(host: str, environment: Mapping[str, str]) -> bool:
 
 
 def _covers(entry: str, host: str) -> bool:
-    """Whether an entry of no_proxy covers the host: `*`, a name, a domain, a number, or a network such as 10.0.0.0/8."""
+    """Whether an entry of no_proxy covers the host: `*`, a name, a domain, a number or a network (10.0.0.0/8)."""
     if entry == "*":
         return True
     try:
