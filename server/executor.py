@@ -30,6 +30,7 @@ class Executor:
         offers: the keys that holders offer for the next attempt.
         key: the one chosen for it.
         results: the completed rounds in order.
+        on_completed: called in the worker thread with each completed round, once it is stored.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Executor:
         self.offers = KeyOffers(store.used_keys)
         self.key: Signed | None = None
         self.results: list[RoundResult] = []
+        self.on_completed: Callable[[RoundResult], None] = lambda _result: None
         self._context = context
         self._store = store
         self._audience = audience
@@ -174,6 +176,7 @@ class Executor:
         result = with_epsilon(result, self._context.settings, self._context.values, self.results, sampling)
         model = attempt.next_model().vector
         self._store.complete_attempt(id, model, signatures_of(attempt.endorsements), result)
+        self.on_completed(result)
         return result
 
     def _result(self, attempt: Attempt, seconds: float) -> RoundResult:

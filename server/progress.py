@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from core.protocol import RoundResult
 from core.wire import federation_pb2 as pb
 from core.wire.messages import result_to_wire
+from core.wording import listing
 from server.rules import RoundRules
 from server.states import (
     Closing,
@@ -102,11 +103,6 @@ def progress(
         results=[result_to_wire(result) for result in results],
         sentence=waiting_for(state, rules, members),
     )
-
-
-def listing(names: Sequence[str]) -> str:
-    """Join names as one writes them: `a, b and c`."""
-    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 def _counts(phase: Phase) -> tuple[int, int]:

@@ -96,7 +96,9 @@ class ActiveRun:
         while not self.ended.done():
             self._wakeup.clear()
             try:
-                await asyncio.wait_for(self._wakeup.wait(), self._pause())
+                # Not wait_for: Python 3.11's swallows a cancellation that comes together with the wake-up.
+                async with asyncio.timeout(self._pause()):
+                    await self._wakeup.wait()
             except TimeoutError:
                 if self._clock() - logged_at >= rounds.LONGEST_PAUSE_SECONDS:
                     log.info(self.waiting_for)
@@ -135,6 +137,10 @@ class ActiveRun:
         async with self._lock:
             await self.with_store(lambda store: store.close())
         self._worker.close()
+
+    def when_completed(self, call: Callable[[RoundResult], None]) -> None:
+        """Have each round that is completed from now on handed to `call`, in the worker thread."""
+        self._executor.on_completed = call
 
     # -------------------------------------------------------------------------------- refusals
 

@@ -8,6 +8,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from core.protocol import RoundResult
 from core.wire import federation_pb2 as pb
 from core.wire.messages import result_from_wire
+from core.wording import counted
 
 
 class Display:
@@ -60,7 +61,7 @@ class Display:
             self.results.append(result)
             epsilon = f", epsilon {result.epsilon:.2f}" * (result.epsilon > 0)
             self.say(
-                f"round {result.round} of {progress.rounds}: {result.contributors} clients, "
+                f"round {result.round} of {progress.rounds}: {counted(result.contributors, 'client')}, "
                 f"accuracy {result.accuracy:.2%}, loss {result.loss:.4f}{epsilon}"
             )
         if progress.sentence != self._said and self._lost & set(progress.sentence.replace(",", "").split()):

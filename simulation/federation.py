@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,13 +10,14 @@ from pathlib import Path
 
 import grpc
 
-from core.errors import RunFailedError, StorageError
+from core.errors import RunFailedError
 from core.identity.members import Role
 from core.identity.party import PartyIdentity, load_identity
 from core.wire import federation_pb2 as pb
 from core.wire import federation_pb2_grpc as rpc
 from core.wire import proxies
 from core.wire.dialing import STREAM_SECONDS, channel_credentials, channel_options, plaintext_metadata
+from core.wording import counted
 from registrar.federation import Federation as Registered
 from registrar.federation import make_federation
 from server.settings import RunSettings
@@ -77,13 +77,8 @@ class Federation:
         return self.out / "federation"
 
     def _registered(self) -> Registered:
-        """Make the federation's folder; one that is left from an earlier run in the same place is replaced."""
+        """Make the federation's folder."""
         rules = self.settings.rules
-        if self._folder.exists() and not (self.out / "server").exists():
-            try:
-                shutil.rmtree(self._folder)
-            except OSError as error:
-                raise StorageError(f"{self._folder} cannot be replaced: {error.strerror}") from error
         return make_federation(
             self._folder,
             clients=self.plan.clients,
@@ -192,12 +187,12 @@ class Federation:
                 self._judge_server(server)
             elif holders_gone.done():
                 raise RunFailedError(
-                    f"{_left(holders)} of {len(holders)} key holders are left, and {rules.threshold} are needed: "
-                    f"{holders_gone.result()}"
+                    f"{_left(holders)} of {counted(len(holders), 'key holder')} are left, and "
+                    f"{rules.threshold} are needed: {holders_gone.result()}"
                 )
             else:
                 raise RunFailedError(
-                    f"{_left(clients)} of {len(clients)} clients are left; a round needs {rules.min_cohort}"
+                    f"{_left(clients)} of {counted(len(clients), 'client')} are left; a round needs {rules.min_cohort}"
                 )
         finally:
             for task in tasks:

@@ -12,11 +12,9 @@ keys and noise, which are always fresh).
 
 from __future__ import annotations
 
-import asyncio
 import random
 import tempfile
-from collections.abc import Callable, Collection, Coroutine, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -46,6 +44,7 @@ from keyholder.session import HolderSession
 from server import rounds, states
 from server.rules import RoundRules
 from server.settings import RunSettings
+from simulation.anywhere import run_anywhere
 from simulation.direct import DirectAggregator, DirectStream, UnavailableError
 from simulation.network import Network
 from simulation.party import Party
@@ -322,13 +321,3 @@ def play(
             return federation
 
     return run_anywhere(played())
-
-
-def run_anywhere(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end, also where an event loop is running already, as in a notebook."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        return thread.submit(asyncio.run, work).result()

@@ -13,8 +13,12 @@ from core.data.message import Mail
 from core.data.partition import partition_dirichlet, partition_groups, partition_iid, split_held_out
 from core.errors import DataError, SettingsError
 from core.tasks.task import Corpus, Task
+from core.wording import counted
+from simulation.nameless import NamelessFolder
 
 HELD_OUT = 0.2
+Folder = Path | NamelessFolder
+"""Where parts of real data go: `folder / name` is a path that can be written."""
 DEFAULT_CLIENTS = 5
 
 
@@ -32,7 +36,7 @@ class Plan:
 
 
 def make_plan(
-    task: Task, data: Path | None, clients: int | None, partition: str | None, seed: int, folder: Path
+    task: Task, data: Path | None, clients: int | None, partition: str | None, seed: int, folder: Folder
 ) -> Plan:
     """Decide what everyone gets; parts of real data are written as files to `folder`.
 
@@ -51,7 +55,9 @@ def make_plan(
         _not_dealt_out(partition, "made-up data has an owner for each client")
         count = clients or DEFAULT_CLIENTS
         what, theirs = ("mail", "mailboxes") if task.corpus is None else (f"data for {task.name}", "data")
-        return Plan(("generated",) * count, "generated", f"generated {what}, {count} owners with unlike {theirs}")
+        return Plan(
+            ("generated",) * count, "generated", f"generated {what}, {counted(count, 'owner')} with unlike {theirs}"
+        )
     if task.corpus is not None:
         return _corpus_dealt_out(task.corpus, data, clients or DEFAULT_CLIENTS, partition, seed, folder)
     paths = mailboxes_in(data) if data.is_dir() else [data]
@@ -75,16 +81,19 @@ def _not_dealt_out(partition: str | None, why: str) -> None:
         raise SettingsError(f"--partition deals out one file; {why}")
 
 
-def _one_mailbox_each(paths: list[Path], clients: int | None, folder: Path) -> Plan:
+def _one_mailbox_each(paths: list[Path], clients: int | None, folder: Folder) -> Plan:
     if clients is not None and clients > len(paths):
-        raise SettingsError(f"{clients} clients need {clients} mailboxes; there are {len(paths)}")
+        raise SettingsError(
+            f"{clients} clients need {counted(clients, 'mailbox', 'mailboxes')}; there are {len(paths)}"
+        )
     chosen = paths[:clients]
     share = f"{len(chosen)} of {len(paths)}" if len(chosen) < len(paths) else f"{len(paths)}"
-    sentence = f"{share} mailboxes, one client each: {', '.join(path.name for path in chosen)}"
+    boxes = "mailbox" if share == "1" else "mailboxes"
+    sentence = f"{share} {boxes}, one client each: {', '.join(path.name for path in chosen)}"
     return _write([list(read_mailbox(path).mails) for path in chosen], folder, sentence)
 
 
-def _dealt_out(path: Path, clients: int, partition: str, seed: int, folder: Path) -> Plan:
+def _dealt_out(path: Path, clients: int, partition: str, seed: int, folder: Folder) -> Plan:
     mails = list(read_mailbox(path).mails)
     train, held_out = split_held_out(mails, HELD_OUT)
     if partition == "grouped":
@@ -93,10 +102,14 @@ def _dealt_out(path: Path, clients: int, partition: str, seed: int, folder: Path
         )
     shares = _partition([mail.spam for mail in train], clients, partition, np.random.default_rng([seed, clients]))
     parts = [[train[row] for row in rows] for rows in shares]
-    return _write_parts(parts, held_out, folder, f"{path.name}, dealt out among {clients} clients ({partition})")
+    return _write_parts(
+        parts, held_out, folder, f"{path.name}, dealt out among {counted(clients, 'client')} ({partition})"
+    )
 
 
-def _corpus_dealt_out(corpus: Corpus, data: Path, clients: int, partition: str | None, seed: int, folder: Path) -> Plan:
+def _corpus_dealt_out(
+    corpus: Corpus, data: Path, clients: int, partition: str | None, seed: int, folder: Folder
+) -> Plan:
     training, held_out = corpus.read(data)
     partition = partition or corpus.partition
     labels = [corpus.label(example) for example in training]
@@ -108,7 +121,7 @@ def _corpus_dealt_out(corpus: Corpus, data: Path, clients: int, partition: str |
     corpus.write(test, held_out)
     counts = ", ".join(str(len(rows)) for rows in parts)
     sentence = (
-        f"{data}, dealt out among {clients} clients ({partition}); {counts} examples to train on, "
+        f"{data}, dealt out among {counted(clients, 'client')} ({partition}); {counts} examples to train on, "
         f"{len(held_out)} kept for the test"
     )
     return Plan(tuple(map(str, sources)), str(test), sentence)
@@ -135,7 +148,7 @@ def _alpha(text: str) -> float:
     return alpha
 
 
-def _write(mailboxes: list[list[Mail]], folder: Path, sentence: str) -> Plan:
+def _write(mailboxes: list[list[Mail]], folder: Folder, sentence: str) -> Plan:
     parts, held_out = [], []
     for mails in mailboxes:
         train, test = split_held_out(mails, HELD_OUT)
@@ -144,7 +157,7 @@ def _write(mailboxes: list[list[Mail]], folder: Path, sentence: str) -> Plan:
     return _write_parts(parts, held_out, folder, sentence)
 
 
-def _write_parts(parts: list[list[Mail]], held_out: list[Mail], folder: Path, sentence: str) -> Plan:
+def _write_parts(parts: list[list[Mail]], held_out: list[Mail], folder: Folder, sentence: str) -> Plan:
     if not held_out:
         raise DataError("there is too little mail to keep a fifth of it for the test")
     sources = []
@@ -152,7 +165,8 @@ def _write_parts(parts: list[list[Mail]], held_out: list[Mail], folder: Path, se
         path = folder / f"client-{number}.tsv"
         write_tsv(path, mails)
         sources.append(str(path))
-    write_tsv(folder / "test.tsv", held_out)
+    test = folder / "test.tsv"
+    write_tsv(test, held_out)
     counts = ", ".join(str(len(mails)) for mails in parts)
     full = f"{sentence}; {counts} mails to train on, {len(held_out)} kept for the test"
-    return Plan(tuple(sources), str(folder / "test.tsv"), full)
+    return Plan(tuple(sources), str(test), full)

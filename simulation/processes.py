@@ -15,7 +15,8 @@ from pathlib import Path
 from core.errors import RunFailedError, StorageError
 
 START_SECONDS = 60.0
-STOP_SECONDS = 5.0
+STOP_SECONDS = 20.0
+"""Time for the parties to end in order; the aggregator writes the results of the rounds there were."""
 TOLD = "the run ended:"
 """How clients and key holder begin their last sentence when the aggregator told them that the run failed."""
 FULL_DISK_BYTES = 65536

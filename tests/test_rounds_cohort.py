@@ -35,7 +35,7 @@ COMMITTING = [
     ("another attempt's commitment counts not",    committing("ab"),                s.CommitmentStored(1, 2, "c"),   1.0, s.Committing,  NOTHING),
     ("a client that dies is waited for",           committing("ab"),                s.ClientLeft("c"),              59.0, s.Committing,  NOTHING),
     ("until the deadline",                         committing("ab"),                s.Tick(),                       60.0, s.Closing,     (CLOSE,)),
-    ("too few at the deadline: abandoned",         committing("a"),                 s.Tick(),                       60.0, s.Waiting,     abandoned("1 updates were ready before the deadline, 2 are needed")),
+    ("too few at the deadline: abandoned",         committing("a"),                 s.Tick(),                       60.0, s.Waiting,     abandoned("1 update was ready before the deadline, 2 are needed")),
     ("a late client is invited",                   committing(),                    s.ClientJoined("d"),             1.0, s.Committing,  (s.InviteClient(1, 1, "d"),)),
     ("a returning client is invited again",        committing("a"),                 s.ClientJoined("a"),             1.0, s.Committing,  (s.InviteClient(1, 1, "a"),)),
     ("one more than the slots can hold is not",    committing(expected="abcd"),     s.ClientJoined("e"),             1.0, s.Committing,  NOTHING),
@@ -51,7 +51,7 @@ UPLOADING = [
     ("another attempt's update counts not",        uploading("ab"),                 s.SubmissionStored(1, 2, "c"),   1.0, s.Uploading,   NOTHING),
     ("a client that dies is waited for",           uploading("ab"),                 s.ClientLeft("c"),              29.0, s.Uploading,   NOTHING),
     ("until the deadline",                         uploading("ab"),                 s.Tick(),                       30.0, s.Releasing,   (FIX,)),
-    ("too few at the deadline: abandoned",         uploading("a"),                  s.Tick(),                       30.0, s.Waiting,     abandoned("1 updates came before the deadline, 2 are needed")),
+    ("too few at the deadline: abandoned",         uploading("a"),                  s.Tick(),                       30.0, s.Waiting,     abandoned("1 update came before the deadline, 2 are needed")),
     ("a listed client that returns is told again", uploading("a"),                  s.ClientJoined("b"),             1.0, s.Uploading,   (s.InviteClient(1, 1, "b"),)),
     ("one whose update is here is not",            uploading("a"),                  s.ClientJoined("a"),             1.0, s.Uploading,   NOTHING),
     ("nor one who is not listed",                  uploading("a"),                  s.ClientJoined("d"),             1.0, s.Uploading,   NOTHING),
@@ -75,7 +75,7 @@ def test_a_closed_list_is_sent_to_every_holder_once() -> None:
 
 def test_the_last_allowed_attempt_fails_the_run() -> None:
     state, commands = r.advance(committing("a", attempt=2), s.Tick(), 60.0, RULES)
-    why = "1 updates were ready before the deadline, 2 are needed"
+    why = "1 update was ready before the deadline, 2 are needed"
     assert commands == (
         s.AbandonAttempt(1, 2, why),
         s.EndRun(False, f"round 1 was abandoned 2 times, the last time because {why}"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from core.wording import counted
 from server.rounds.agreement import close_list, fix_contributors
 from server.rounds.waiting import abandon
 from server.rules import RoundRules
@@ -60,7 +61,8 @@ def in_committing(run: RunState, phase: Committing, event: Event, now: float, ru
         return run, ()
     if len(phase.committed) >= rules.min_cohort:
         return close_list(run, phase.round, phase.attempt, phase.committed, now)
-    message = f"{len(phase.committed)} updates were ready before the deadline, {rules.min_cohort} are needed"
+    ready = counted(len(phase.committed), "update was", "updates were")
+    message = f"{ready} ready before the deadline, {rules.min_cohort} are needed"
     return abandon(run, phase, message, now, rules)
 
 
@@ -102,7 +104,7 @@ def in_uploading(run: RunState, phase: Uploading, event: Event, now: float, rule
         return run, ()
     if len(phase.received) >= rules.min_cohort:
         return fix_contributors(run, phase, now, rules)
-    message = f"{len(phase.received)} updates came before the deadline, {rules.min_cohort} are needed"
+    message = f"{counted(len(phase.received), 'update')} came before the deadline, {rules.min_cohort} are needed"
     return abandon(run, phase, message, now, rules)
 
 
