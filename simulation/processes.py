@@ -68,6 +68,7 @@ async def start(name: str, module: str, arguments: Sequence[str], logs: Path) ->
     with output:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",  # else a server.py in the current folder would be taken for ours
             "-m",
             CHILD,
             module,

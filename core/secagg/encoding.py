@@ -152,6 +152,7 @@ class Encoding:
         leading, delta = self._metrics(update), update.delta
         if self.count_cap:
             count = min(update.examples, self.count_cap)
+            _require_finite(delta)
             delta = np.clip(delta, -self.clip, self.clip) * (count / self.count_cap)
             leading = np.append(leading, count)
         return self.pack(np.concatenate([leading, self.quantise(delta) + self.offset]))
@@ -167,8 +168,7 @@ class Encoding:
         """The integers nearest to delta * 2^fraction_bits, shape (values,), each in [-offset, offset - 1]."""
         if delta.shape != (self.values,):
             raise ValueError(f"the delta has shape {delta.shape}; expected ({self.values},)")
-        if not np.isfinite(delta).all():
-            raise ValueError("the delta has values that are not finite; the training diverged")
+        _require_finite(delta)
         scaled = np.rint(np.clip(delta, -self.clip, self.clip) * 2.0**self.fraction_bits).astype(np.int64)
         return np.minimum(scaled, self.offset - 1)
 
@@ -256,6 +256,12 @@ class Encoding:
         mean_loss = update.loss / update.examples if update.examples else 0.0
         loss = min(round(mean_loss / LOSS_UNIT), self.largest_value)
         return np.array([examples, loss, correct], dtype=np.int64)
+
+
+def _require_finite(delta: FloatArray) -> None:
+    """Raise ValueError; to be asked before clipping, which makes a number of an infinite one."""
+    if not np.isfinite(delta).all():
+        raise ValueError("the delta has values that are not finite; the training diverged")
 
 
 def _batches(count: int) -> list[slice]:
