@@ -35,6 +35,7 @@ from core.errors import SettingsError
 from core.federated import initial_model, load_model, save_model
 from core.identity.members import Role
 from core.identity.party import load_identity
+from core.new_paths import new_file
 from core.policy import Policy
 from core.policy_options import IdentityWithPolicy, MinKeyBits
 from core.privacy.options import MaxDelta, MinNoise
@@ -100,8 +101,9 @@ def take_part(
             session = ClientSession(participant, keep_model=keep_model is not None)
             ending = run_session(connection, session)
         if keep_model is not None and session.model is not None:
-            save_model(keep_model, the_task, session.model)
-            print(f"the global model is in {keep_model}")
+            kept = new_file(keep_model)
+            save_model(kept, the_task, session.model)
+            print(f"the global model is in {kept}")
         print(ending)
 
 

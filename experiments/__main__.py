@@ -19,6 +19,7 @@ from book.command import Data, Out, Quick, Seed, check_data, console, printer
 from book.run import Run
 from core.console import sentences
 from core.errors import DataError
+from core.new_paths import new_folder
 from experiments import studies
 from experiments.study import Study, table_of, write_files
 from experiments.web_page import Answered, write_page
@@ -39,7 +40,7 @@ def run_all(data: Data = None, quick: Quick = False, seed: Seed = 1, out: Out = 
     """Run every study of leakage and privacy, and put them on one page, index.html."""
     with sentences():
         check_data(data)
-        folder = out or Path("runs", time.strftime("experiments-%Y%m%d-%H%M%S"))
+        folder = new_folder(out or Path("runs", time.strftime("experiments-%Y%m%d-%H%M%S")))
         answered: list[Answered] = []
         left_out: list[tuple[str, str]] = []
         for name in studies.NAMES:
@@ -57,9 +58,10 @@ def _add_study(name: str) -> None:
     def ask(data: Data = None, quick: Quick = False, seed: Seed = 1, out: Out = None) -> None:
         with sentences():
             check_data(data)
-            _study(
-                studies.get_study(name), data, quick, seed, out or Path("runs", time.strftime(f"{name}-%Y%m%d-%H%M%S"))
-            )
+            folder = new_folder(out or Path("runs", time.strftime(f"{name}-%Y%m%d-%H%M%S")))
+            answered = _study(studies.get_study(name), data, quick, seed, folder)
+            write_page(folder / "index.html", [answered], [])
+            console().print(f"its page: {folder / 'index.html'}", highlight=False, soft_wrap=True)
 
 
 for _name in studies.NAMES:

@@ -71,7 +71,11 @@ def init(
         )
 
     with sentences():
-        made, new = make_if_missing(folder, clients, holders, threshold, make) if if_missing else (make(folder), True)
+        if if_missing:
+            names = (client_prefix, holder_prefix)
+            made, new = make_if_missing(folder, clients, holders, threshold, make, address=address, prefixes=names)
+        else:
+            made, new = make(folder), True
         if new:
             print(
                 f"federation {made.roster.federation} is in {folder}; {folder / WHO_GETS_WHAT} says what to do with it"

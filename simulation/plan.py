@@ -90,7 +90,7 @@ def _one_mailbox_each(paths: list[Path], clients: int | None, folder: Folder) ->
     share = f"{len(chosen)} of {len(paths)}" if len(chosen) < len(paths) else f"{len(paths)}"
     boxes = "mailbox" if share == "1" else "mailboxes"
     sentence = f"{share} {boxes}, one client each: {', '.join(path.name for path in chosen)}"
-    return _write([list(read_mailbox(path).mails) for path in chosen], folder, sentence)
+    return _write(chosen, folder, sentence)
 
 
 def _dealt_out(path: Path, clients: int, partition: str, seed: int, folder: Folder) -> Plan:
@@ -99,6 +99,11 @@ def _dealt_out(path: Path, clients: int, partition: str, seed: int, folder: Fold
     if partition == "grouped":
         raise SettingsError(
             "the partition is 'grouped'; for mail expected iid or dirichlet:ALPHA, such as dirichlet:0.5"
+        )
+    if len(train) < clients:
+        raise DataError(
+            f"{path} has {counted(len(mails), 'mail')}, of which {len(train)} are left to train on when a fifth is "
+            f"kept for the test; {counted(clients, 'client')} need at least one each"
         )
     shares = _partition([mail.spam for mail in train], clients, partition, np.random.default_rng([seed, clients]))
     parts = [[train[row] for row in rows] for rows in shares]
@@ -148,10 +153,16 @@ def _alpha(text: str) -> float:
     return alpha
 
 
-def _write(mailboxes: list[list[Mail]], folder: Folder, sentence: str) -> Plan:
+def _write(mailboxes: list[Path], folder: Folder, sentence: str) -> Plan:
     parts, held_out = [], []
-    for mails in mailboxes:
+    for path in mailboxes:
+        mails = list(read_mailbox(path).mails)
         train, test = split_held_out(mails, HELD_OUT)
+        if not train:
+            raise DataError(
+                f"{path} has {counted(len(mails), 'mail')}, and with a fifth of all texts kept for the test none is "
+                "left to train on; leave it out, or add mail"
+            )
         parts.append(train)
         held_out += test
     return _write_parts(parts, held_out, folder, sentence)
@@ -159,7 +170,8 @@ def _write(mailboxes: list[list[Mail]], folder: Folder, sentence: str) -> Plan:
 
 def _write_parts(parts: list[list[Mail]], held_out: list[Mail], folder: Folder, sentence: str) -> Plan:
     if not held_out:
-        raise DataError("there is too little mail to keep a fifth of it for the test")
+        total = sum(len(mails) for mails in parts)
+        raise DataError(f"{counted(total, 'mail')} in all are too few to keep a fifth of the texts for the test")
     sources = []
     for number, mails in enumerate(parts, start=1):
         path = folder / f"client-{number}.tsv"
