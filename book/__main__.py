@@ -44,9 +44,8 @@ def main(
         if every and not quick:
             console().print("all chapters take about a quarter of an hour; --quick takes half a minute")
         chosen = [get_chapter(number) for number in (numbers() if every else chapters or ())]
-        _run_each(
-            chosen, Run(new_folder(out or Path("runs", time.strftime("chapters-%Y%m%d-%H%M%S"))), data, quick, seed)
-        )
+        folder = new_folder(out or Path("runs", time.strftime("chapters-%Y%m%d-%H%M%S")))
+        _run_each(chosen, Run(folder, data, quick, seed))
 
 
 def _listing() -> str:

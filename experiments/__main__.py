@@ -21,7 +21,7 @@ from core.console import sentences
 from core.errors import DataError
 from core.new_paths import new_folder
 from experiments import studies
-from experiments.study import Study, table_of, write_files
+from experiments.study import Study, tables_of, write_files
 from experiments.web_page import Answered, write_page
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Ask a question, get a table and pictures.")
@@ -74,7 +74,8 @@ def _study(chosen: Study, data: Path | None, quick: bool, seed: int, out: Path) 
         run = Run(out, data, quick, seed, printer(terminal), status.update)
         rows = list(chosen.run(run))
     write_files(chosen, rows, run)
-    terminal.print(table_of(chosen, rows), highlight=False)
+    for table in tables_of(chosen, rows, terminal):
+        terminal.print(table, highlight=False)
     terminal.print(chosen.conclude(rows), highlight=False)
     terminal.print(f"{time.monotonic() - started:.1f} seconds; see {out}", highlight=False, soft_wrap=True)
     return Answered(chosen, rows, run)
