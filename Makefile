@@ -34,7 +34,7 @@ bench: setup-torch ## time the library against PyTorch   (ARGS="lstm-512 --repea
 	@$(TORCH)/bin/python -m benchmarks $(ARGS)
 
 notebooks: runs/notebooks/ready ## open the notebooks of chapters 3 to 15 in Jupyter (installs it once in .venv/notebooks)
-	@PYTHONPATH=$(CURDIR) OPENBLAS_NUM_THREADS=1 $(NOTEBOOKS)/bin/jupyter lab $(ARGS) runs/notebooks
+	@PYTHONPATH=$(CURDIR) OPENBLAS_NUM_THREADS=1 $(NOTEBOOKS)/bin/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS) runs/notebooks
 # Working copies: your changes are kept until the notebook itself changes.
 runs/notebooks/ready: $(wildcard book/notebooks/*.py) | $(NOTEBOOKS)/ready
 	@$(NOTEBOOKS)/bin/jupytext --quiet --to ../../runs/notebooks//ipynb $?

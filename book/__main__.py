@@ -24,6 +24,7 @@ from book.report import Timed, summary, table, timed, write_csv
 from book.run import Chapter, Run
 from core.console import help_of, sentences
 from core.errors import DataError
+from core.new_paths import new_folder
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=help_of(__doc__))
 
@@ -45,7 +46,8 @@ def main(
         if every and not quick:
             console().print("all chapters take about a quarter of an hour; --quick takes half a minute")
         chosen = [get_chapter(number) for number in (numbers() if every else chapters or ())]
-        _run_each(chosen, Run(out or Path("runs", time.strftime("chapters-%Y%m%d-%H%M%S")), data, quick, seed))
+        folder = new_folder(out or Path("runs", time.strftime("chapters-%Y%m%d-%H%M%S")))
+        _run_each(chosen, Run(folder, data, quick, seed))
 
 
 def _listing() -> str:

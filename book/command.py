@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -19,8 +18,8 @@ Out = Annotated[Path | None, typer.Option(help="Folder for tables and pictures; 
 
 
 def console() -> Console:
-    """Return the terminal, or where there is none a page of 120 columns."""
-    return Console(width=None if sys.stdout.isatty() else 120)
+    """Return the terminal, or where there is none a page of as many columns as COLUMNS says, or 80."""
+    return Console()
 
 
 def printer(to: Console) -> Callable[[str], None]:

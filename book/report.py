@@ -42,7 +42,7 @@ def table(title: str, findings: Sequence[Timed], comparable: bool) -> Table:
     kept = [place for place in range(len(HEADINGS)) if any(row[place] for row in rows)]
     for place in kept:
         left = HEADINGS[place] in ("what", "")
-        made.add_column(HEADINGS[place], justify="left" if left else "right", overflow="fold")
+        made.add_column(HEADINGS[place], justify="left" if left else "right", overflow="fold", no_wrap=place > 0)
     for row in rows:
         made.add_row(*(row[place] for place in kept))
     return made

@@ -32,6 +32,7 @@ from core.errors import SettingsError
 from core.federated import initial_model, load_model, save_model
 from core.identity.members import Role
 from core.identity.party import load_identity
+from core.new_paths import new_file
 from core.policy import Policy
 from core.settings.command_line import Given, options_of
 from core.settings.common import Identity, InsecurePlaintext, PassphraseFile, Patience, Server
@@ -67,8 +68,9 @@ def take_part(context: typer.Context, given: Given) -> None:
             session = ClientSession(participant, keep_model=settings.keep_model is not None)
             ending = run_session(connection, session)
         if settings.keep_model is not None and session.model is not None:
-            save_model(settings.keep_model, task, session.model)
-            print(f"the global model is in {settings.keep_model}")
+            kept = new_file(settings.keep_model)
+            save_model(kept, task, session.model)
+            print(f"the global model is in {kept}")
         print(ending)
 
 

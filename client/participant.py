@@ -20,6 +20,7 @@ from core.errors import Reason
 from core.federated import client_rng, client_update, encode_update, initial_model, task_digest
 from core.identity import signing
 from core.identity.party import PartyIdentity
+from core.optim import DivergedError
 from core.policy import Policy
 from core.protocol import (
     ClosedList,
@@ -31,6 +32,7 @@ from core.protocol import (
     Timings,
     digest,
 )
+from core.secagg.encoding import Update
 from core.secagg.noise import NoiseKind
 from core.secagg.roles import encryptor_for
 from core.tasks.task import Task
@@ -169,7 +171,7 @@ class Participant:
         encoding = description.encoding
         # Made before training: encryption prepares meanwhile what does not depend on the update.
         with closing(encryptor_for(description.key, encoding.plaintexts, self._noise)) as encryptor:
-            update = client_update(self.task, model, data, rng)
+            update = self._trained(model, data, rng)
             trained = self._clock.seconds()
             payload = encryptor.encrypt(encode_update(encoding, update, description.mechanism))
             encrypted = self._clock.seconds()
@@ -184,6 +186,12 @@ class Participant:
             description_digest=description_digest,
         )
         return self._last
+
+    def _trained(self, model: FloatArray, data: Dataset, rng: np.random.Generator) -> Update:
+        try:
+            return client_update(self.task, model, data, rng)
+        except DivergedError as error:
+            raise DivergedError(f"{error}; nothing was sent") from error
 
     def _load_data(self, seed: int) -> Dataset:
         if self._data is None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import NoReturn
 
 import structlog
 
@@ -88,13 +91,15 @@ class _StandardError:
 @contextmanager
 def sentences() -> Iterator[None]:
     """Show what goes wrong as one sentence and exit 1; end on Ctrl-C and on SIGTERM without a trace-back."""
-    signal.signal(signal.SIGTERM, _end_on_signal)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _end_on_signal)
     try:
         yield
     except GrokfedError as error:
         _say(f"error: {error}")
         sys.exit(1)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        _end_quietly_from_now_on()
         _say("stopped")
         sys.exit(128 + signal.SIGINT)
     except BrokenPipeError:
@@ -110,6 +115,18 @@ def sentences() -> Iterator[None]:
             raise
         _say(f"error: an unexpected {type(error).__name__}, which is a fault of ours; GROKFED_DEBUG=1 shows where")
         sys.exit(1)
+
+
+def leave_at_once(number: int) -> NoReturn:
+    """End this process on a second signal, without clean-up of any kind."""
+    _say("stopped")
+    os._exit(128 + number)
+
+
+def _end_quietly_from_now_on() -> None:
+    """Let another Ctrl-C end the process without a trace-back, however far its end has come."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _say(sentence: str) -> None:

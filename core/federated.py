@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import DataError, SettingsError
+from core.optim import DivergedError
 from core.parameters import from_vector, layout, load_npz, save_npz, to_vector
 from core.privacy.discrete_gaussian import RandomBytes
 from core.privacy.mechanism import Mechanism
@@ -71,10 +72,25 @@ def encode_update(
     """Return the plaintexts that a client encrypts, with a mechanism clipped and noisy.
 
     Then the sums over examples are 0: they would be exact, and tell of one client as much as the update may not.
+
+    Raises DivergedError for an update, or a loss, that is not finite.
     """
+    _require_finite(update)
     if mechanism is None:
         return encoding.encode(update)
     return encoding.encode_integers(mechanism.protect(update.delta, random_bytes))
+
+
+def _require_finite(update: Update) -> None:
+    """Raise DivergedError, before anything is encoded: clipped, an infinite number would look like another."""
+    wrong = int(update.delta.size - np.isfinite(update.delta).sum())
+    if wrong:
+        raise DivergedError(
+            f"the training diverged: {wrong} of the {update.delta.size} changes in this update are not finite; "
+            "nothing was sent"
+        )
+    if not np.isfinite(update.loss):
+        raise DivergedError(f"the training diverged: the loss is {update.loss}, which is not finite; nothing was sent")
 
 
 def evaluate_model(task: Task, model: FloatArray, data: Dataset) -> Sums:

@@ -21,8 +21,9 @@ from book.command import Data, Out, Quick, Seed, check_data, console, printer
 from book.run import Run
 from core.console import sentences
 from core.errors import DataError
+from core.new_paths import new_folder
 from experiments import studies
-from experiments.study import Study, table_of, write_files
+from experiments.study import Study, tables_of, write_files
 from experiments.web_page import Answered, write_page
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Ask a question, get a table and pictures.")
@@ -41,7 +42,7 @@ def run_all(data: Data = None, quick: Quick = False, seed: Seed = 1, out: Out = 
     """Run every study of leakage and privacy, and put them on one page, index.html."""
     with sentences():
         check_data(data)
-        folder = out or Path("runs", time.strftime("experiments-%Y%m%d-%H%M%S"))
+        folder = new_folder(out or Path("runs", time.strftime("experiments-%Y%m%d-%H%M%S")))
         answered: list[Answered] = []
         left_out: list[tuple[str, str]] = []
         for name in studies.NAMES:
@@ -59,9 +60,10 @@ def _add_study(name: str) -> None:
     def ask(data: Data = None, quick: Quick = False, seed: Seed = 1, out: Out = None) -> None:
         with sentences():
             check_data(data)
-            _study(
-                studies.get_study(name), data, quick, seed, out or Path("runs", time.strftime(f"{name}-%Y%m%d-%H%M%S"))
-            )
+            folder = new_folder(out or Path("runs", time.strftime(f"{name}-%Y%m%d-%H%M%S")))
+            answered = _study(studies.get_study(name), data, quick, seed, folder)
+            write_page(folder / "index.html", [answered], [])
+            console().print(f"its page: {folder / 'index.html'}", highlight=False, soft_wrap=True)
 
 
 for _name in studies.NAMES:
@@ -74,7 +76,8 @@ def _study(chosen: Study, data: Path | None, quick: bool, seed: int, out: Path) 
         run = Run(out, data, quick, seed, printer(terminal), status.update)
         rows = list(chosen.run(run))
     write_files(chosen, rows, run)
-    terminal.print(table_of(chosen, rows), highlight=False)
+    for table in tables_of(chosen, rows, terminal):
+        terminal.print(table, highlight=False)
     terminal.print(chosen.conclude(rows), highlight=False)
     terminal.print(f"{time.monotonic() - started:.1f} seconds; see {out}", highlight=False, soft_wrap=True)
     return Answered(chosen, rows, run)

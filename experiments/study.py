@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
 from book.run import Run
 from core.errors import StorageError
 
 Value = str | int | float
+WRAPPED = 24
+"""Characters in a line of a text that is wrapped."""
 Row = Mapping[str, Value]
 """One line of a study's table, by the names of its columns."""
 
@@ -53,16 +56,45 @@ def columns_of(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row))
 
 
-def table_of(study: Study, rows: Sequence[Row]) -> Table:
-    """Lay the rows out for people."""
-    made = Table(title=study.title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False, collapse_padding=True)
-    columns = columns_of(rows)
+def tables_of(study: Study, rows: Sequence[Row], terminal: Console) -> list[Table]:
+    """Lay the rows out for people, in lines that fit the terminal.
+
+    Columns that do not fit beside each other come in a further table, in which the first column is repeated.
+    """
+    first, *others = columns_of(rows) or [""]
+    whole = _table(study.title, [first, *others], rows)
+    if _natural_width(whole, terminal) <= terminal.width:
+        return [whole]
+    parts = [[first]]
+    for name in others:
+        beside = _table("", [*parts[-1], name], rows, narrow=True)
+        if len(parts[-1]) > 1 and _natural_width(beside, terminal) > terminal.width:
+            parts.append([first, name])
+        else:
+            parts[-1].append(name)
+    return [_table(study.title if part is parts[0] else "", part, rows, narrow=True) for part in parts]
+
+
+def _natural_width(table: Table, terminal: Console) -> int:
+    return terminal.measure(table, options=terminal.options.update(max_width=100_000)).maximum
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Row], *, narrow: bool = False) -> Table:
+    made = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False, collapse_padding=True)
     for name in columns:
-        numbers = all(not isinstance(row.get(name, 0), str) for row in rows)
-        made.add_column(name, justify="right" if numbers else "left", overflow="fold")
+        text = any(isinstance(row.get(name, 0), str) for row in rows)
+        width = _width(name, rows) if narrow else None
+        made.add_column(name, justify="left" if text else "right", width=width, overflow="fold")
     for row in rows:
         made.add_row(*(written(row.get(name, "")) for name in columns))
     return made
+
+
+def _width(name: str, rows: Sequence[Row]) -> int:
+    """Characters that a column needs: for its longest number or word, and for a longer text room to be wrapped in."""
+    cells = [written(row.get(name, "")) for row in rows]
+    longest_word = max((len(word) for text in (name, *cells) for word in text.split()), default=1)
+    return max(longest_word, min(WRAPPED, max(map(len, cells), default=1)))
 
 
 def write_files(study: Study, rows: Sequence[Row], run: Run) -> None:

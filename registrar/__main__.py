@@ -49,7 +49,11 @@ def init(folder: Folder, given: Given) -> None:
         settings = given.make(InitSettings)
         make = partial(_make, settings)
         if settings.if_missing:
-            made, new = make_if_missing(folder, settings.clients, settings.holders, settings.threshold, make)
+            names = (settings.client_prefix, settings.holder_prefix)
+            made, new = make_if_missing(
+                folder, settings.clients, settings.holders, settings.threshold, make, address=settings.address,
+                prefixes=names,
+            )  # fmt: skip
         else:
             made, new = make(folder), True
         if new:

@@ -95,6 +95,11 @@ def read_own_roster(folder: Path) -> Roster:
     return roster
 
 
+def read_address(folder: Path) -> str:
+    """Where the server of the registrar's federation is, HOST:PORT. Needs no passphrase. Raises DataError."""
+    return _read_card(folder)["address"]
+
+
 def reserve_serials(registrar: Registrar, count: int) -> int:
     """Take the next `count` serial numbers of round keys, durably, and give the first. No number is given twice.
 

@@ -9,28 +9,49 @@ from __future__ import annotations
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from core.errors import SettingsError, StorageError
 from core.identity.files import write_file
 from core.identity.members import Roster
+from core.wording import counted, listing
 from registrar.federation import WHO_GETS_WHAT, Federation
-from registrar.folder import CARD, read_own_roster
+from registrar.folder import CARD, read_address, read_own_roster
 from registrar.folder import NAME as REGISTRAR
 
 
 def make_if_missing(
-    folder: Path, clients: int, holders: int, threshold: int, make: Callable[[Path], Federation]
+    folder: Path,
+    clients: int,
+    holders: int,
+    threshold: int,
+    make: Callable[[Path], Federation],
+    *,
+    address: str | None = None,
+    prefixes: tuple[str, str] | None = None,
 ) -> tuple[Federation, bool]:
     """Return the federation in `folder`, and whether it was made just now, by `make` in a place of its own.
 
-    FOLDER/NAME may be there, empty, for any party. Raises SettingsError if the federation that is there has another
-    threshold, other key holders, or fewer clients than asked for; StorageError; what `make` raises.
+    FOLDER/NAME may be there, empty, for any party. `prefixes` are those of the names of clients and key holders.
+    Raises SettingsError, which names all that differs, if the federation that is there has another threshold, other key
+    holders, fewer clients, another address of the server or other names; StorageError; what `make` raises.
     """
     if (folder / REGISTRAR / CARD).is_file():
         roster = read_own_roster(folder / REGISTRAR)
-        _check_is_as_asked(folder, roster, clients, holders, threshold)
+        differences = [
+            *_other_numbers(roster, clients, holders, threshold),
+            *_other_names(roster, prefixes),
+            *_other_address(folder, address),
+        ]
+        if differences:
+            there = (
+                f"{counted(len(roster.clients), 'client')} with {roster.threshold} of {len(roster.holders)} key holders"
+            )
+            raise SettingsError(
+                f"{folder} holds a federation of {there}; expected {listing(differences)}. Ask for what is there, or "
+                "remove it to make a new one (in containers: docker compose down --volumes)"
+            )
         return Federation(folder, roster), False
     with tempfile.TemporaryDirectory() as scratch:
         made = make(Path(scratch, "federation"))
@@ -38,14 +59,24 @@ def make_if_missing(
     return Federation(folder, made.roster), True
 
 
-def _check_is_as_asked(folder: Path, roster: Roster, clients: int, holders: int, threshold: int) -> None:
-    asked = (threshold, holders)
-    there = (roster.threshold, len(roster.holders))
-    if there != asked or len(roster.clients) < clients:
-        raise SettingsError(
-            f"{folder} holds a federation of {len(roster.clients)} clients with {there[0]} of {there[1]} key holders; "
-            f"expected at least {clients} clients and {asked[0]} of {asked[1]}"
-        )
+def _other_numbers(roster: Roster, clients: int, holders: int, threshold: int) -> Iterator[str]:
+    if len(roster.clients) < clients:
+        yield f"at least {counted(clients, 'client')}"
+    if (roster.threshold, len(roster.holders)) != (threshold, holders):
+        yield f"{threshold} of {counted(holders, 'key holder')}"
+
+
+def _other_names(roster: Roster, prefixes: tuple[str, str] | None) -> Iterator[str]:
+    if prefixes is not None:
+        for members, prefix in zip((roster.clients, roster.holders), prefixes, strict=True):
+            if members and members[0].name != f"{prefix}-{members[0].number}":
+                yield f"the name {prefix}-{members[0].number}, not {members[0].name}"
+
+
+def _other_address(folder: Path, address: str | None) -> Iterator[str]:
+    there = read_address(folder / REGISTRAR)
+    if address is not None and address != there:
+        yield f"its server at {address}, not {there}"
 
 
 def _hand_over(made: Path, folder: Path) -> None:

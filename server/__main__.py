@@ -14,6 +14,7 @@ import contextlib
 import secrets
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +23,7 @@ import structlog
 import typer
 from rich.console import Console
 
-from core.console import configure_log, help_of, sentences, stamp
+from core.console import configure_log, help_of, leave_at_once, sentences, stamp
 from core.errors import RunFailedError, SettingsError
 from core.federated import encoding_for, initial_model
 from core.identity.members import Role
@@ -36,8 +37,10 @@ from core.tasks.task import Task
 from core.training import Dataset
 from core.wire.health import check_health
 from core.wire.streams import model_from_bytes
+from core.wording import counted
 from server import metrics
 from server.budget import within_budget
+from server.recorder import Recorder
 from server.report import report
 from server.results import make_results_folder, table, write_results
 from server.run import ActiveRun
@@ -136,6 +139,11 @@ async def _serve(
     store = Store(places.state)
     run = _begin_or_resume(store, settings, task, places.state)
     active = ActiveRun(run, settings, task, store, identity, test_data)
+    if places.out is not None:
+        recorder = Recorder(places.out, settings, store.history(run))
+        active.when_completed(recorder.add)
+        places = replace(places, out=recorder.folder)
+        print(f"results go to {recorder.folder}", flush=True)
     server: grpc.aio.Server | None = None
     _end_on_signals(asyncio.current_task())
     try:
@@ -154,6 +162,7 @@ async def _serve(
             print(f"the model stays available at port {port}; Ctrl-C ends this", flush=True)
             await _until_interrupted()
     except asyncio.CancelledError:
+        await _write_unfinished(settings, places, active)
         return False
     else:
         return True
@@ -171,8 +180,17 @@ async def _close(server: grpc.aio.Server | None, active: ActiveRun) -> None:
     if server is not None:
         await server.stop(grace=1)
         with contextlib.suppress(TimeoutError):  # what is cut off in its last step shows a trace-back
-            await asyncio.wait_for(active.audience.until_empty(), FAREWELL_SECONDS)
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                await active.audience.until_empty()
     await active.close()
+
+
+async def _write_unfinished(settings: RunSettings, places: Places, active: ActiveRun) -> None:
+    """Write the results of the completed rounds of a run that is stopped before its end."""
+    if active.results and not active.ended.done():
+        done, rounds = len(active.results), settings.rules.rounds
+        await _write_results(settings, places, active, f"it was stopped after {done} of {counted(rounds, 'round')}")
+        print(f"stopped after {done} of {counted(rounds, 'round')}; the results are in {places.out}", flush=True)
 
 
 async def _write_results(settings: RunSettings, places: Places, active: ActiveRun, failure: str) -> None:
@@ -201,7 +219,8 @@ async def _farewell(active: ActiveRun) -> None:
     if active.ended_before_start:
         await asyncio.sleep(FAREWELL_SECONDS)  # parties that waited for a restart reconnect now
     try:
-        await asyncio.wait_for(active.audience.until_empty(), FAREWELL_SECONDS)
+        async with asyncio.timeout(FAREWELL_SECONDS):
+            await active.audience.until_empty()
     except TimeoutError:
         log.warning("streams still open at shutdown")
 
@@ -209,7 +228,7 @@ async def _farewell(active: ActiveRun) -> None:
 def _print_table(settings: RunSettings, active: ActiveRun, tested: bool) -> None:
     rules = settings.rules
     console = Console(width=None if sys.stdout.isatty() else 80)
-    title = f"{settings.task}: {len(active.results)} of {rules.rounds} rounds, {settings.protection}"
+    title = f"{settings.task}: {len(active.results)} of {counted(rules.rounds, 'round')}, {settings.protection}"
     console.print(table(active.results, title, settings.privacy))
     if rules.asked is not None:
         console.print(rules.ending)
@@ -221,9 +240,16 @@ def _print_table(settings: RunSettings, active: ActiveRun, tested: bool) -> None
 
 
 def _end_on_signals(task: asyncio.Task[bool] | None) -> None:
+    """End in order on the first signal, and at once on the second: whatever was acknowledged is in the store."""
     assert task is not None
+
+    def end(number: int) -> None:
+        if task.cancelling():
+            leave_at_once(number)
+        task.cancel()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        asyncio.get_running_loop().add_signal_handler(number, end, number)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ bounds: what an attacker really learns may be less, and is never more.
 from __future__ import annotations
 
 import functools
+import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +33,12 @@ from importlib.util import find_spec
 from math import exp, inf, log, pi, sqrt
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from core.privacy.mechanism import LARGEST_DELTA
+
+FloatArray = npt.NDArray[np.float64]
 TERMS = 64
 """Of the sum in tau that are added up one by one; all later ones are smaller than the last."""
 
@@ -162,14 +169,43 @@ def _tight_epsilon(rho: float, delta: float) -> float:
     return float(accountant.get_epsilon(delta))
 
 
+def prepare(event: NoisySum) -> None:
+    """Do what takes long in accounting for an event of this kind, if anything does; to be called ahead, in a thread."""
+    if _tight():
+        epsilon_of(event.rho, LARGEST_DELTA)
+        if event.chosen < event.chosen_from:
+            _divergences(replace(event, round=0))
+
+
 def _sampled_epsilon(counts: Sequence[tuple[NoisySum, int]], delta: float) -> float:
+    from dp_accounting import rdp
+
+    composed = [(*_divergences(event), count) for event, count in counts]
+    total = sum(count * divergences for _, divergences, count in composed)
+    return float(rdp.compute_epsilon(composed[0][0], total, delta)[0])
+
+
+_one_at_a_time = threading.Lock()
+"""Whoever needs what is being computed already waits for it, instead of computing it again."""
+
+
+def _divergences(event: NoisySum) -> tuple[FloatArray, FloatArray]:
+    """Return the orders, and the Rényi divergences at them that one event costs: events add up.
+
+    So each kind is done once.
+    """
+    with _one_at_a_time:
+        return _computed_divergences(event)
+
+
+@functools.lru_cache(maxsize=4096)
+def _computed_divergences(event: NoisySum) -> tuple[FloatArray, FloatArray]:
     import dp_accounting
     from dp_accounting import rdp
 
     accountant = rdp.RdpAccountant(neighboring_relation=dp_accounting.NeighboringRelation.REPLACE_ONE)
-    for event, count in counts:
-        accountant.compose(_replacing(dp_accounting, event), count)
-    return float(accountant.get_epsilon(delta))
+    accountant.compose(_replacing(dp_accounting, event))
+    return accountant.orders, accountant.rdp
 
 
 def _replacing(dp_accounting: Any, event: NoisySum) -> Any:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from core.errors import SettingsError
-from core.privacy.mechanism import Mechanism, Privacy
+from core.federated import VALUE_BITS
+from core.privacy.mechanism import LARGEST_NOISE, Mechanism, Privacy, mechanism_for
 from core.protocol import RoundResult
-from server.accountant import NoisySum, affordable, epsilon_of, spent
+from server.accountant import NoisySum, affordable, epsilon_of, prepare, spent
 from server.settings import RunSettings
 
 
@@ -30,11 +31,28 @@ def within_budget(settings: RunSettings, values: int) -> RunSettings:
     if rounds == 0:
         raise SettingsError(
             f"one round costs an epsilon of {epsilon_of(worst.rho, privacy.delta):.3g}, more than the budget of "
-            f"{privacy.epsilon_budget:g}; more noise or a larger delta costs less"
+            f"{privacy.epsilon_budget:g}; {_advice(privacy, rules.min_cohort, values)}"
         )
     if rounds == rules.rounds:
         return settings
     return replace(settings, rules=replace(rules, rounds=rounds, asked=rules.rounds))
+
+
+def _advice(privacy: Privacy, min_cohort: int, values: int) -> str:
+    """Return what makes a round cost less than the budget: a noise multiplier that does.
+
+    Or where none does, the rest.
+    """
+    noises = [privacy.noise_multiplier * 2**power for power in range(1, 21)]
+    for noise in (noise for noise in noises if noise <= LARGEST_NOISE):
+        try:
+            mechanism = mechanism_for(replace(privacy, noise_multiplier=noise), min_cohort, VALUE_BITS)
+        except SettingsError:  # so much noise does not fit
+            break
+        event = _event(1, min_cohort, privacy, mechanism, values, (1, 1))
+        if epsilon_of(event.rho, privacy.delta) <= (privacy.epsilon_budget or 0.0):
+            return f"a noise multiplier of {noise:g} is enough, and a larger delta costs less"
+    return "no noise that fits is enough, so take a larger budget, or a larger delta, which costs less"
 
 
 def with_epsilon(
@@ -57,6 +75,14 @@ def with_epsilon(
     ]
     cost = spent(events, privacy.delta)
     return replace(result, epsilon=cost.epsilon, epsilon_models=cost.epsilon_models)
+
+
+def prepare_epsilon(settings: RunSettings, values: int, sampling: tuple[int, int]) -> None:
+    """Do ahead, in a thread, what takes long in with_epsilon() for a round that nobody drops out of."""
+    privacy, mechanism = settings.privacy, settings.mechanism
+    if privacy is not None and mechanism is not None:
+        contributors = settings.rules.cohort or sampling[0]
+        prepare(_event(1, contributors, privacy, mechanism, values, sampling))
 
 
 def _event(

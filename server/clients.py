@@ -48,6 +48,8 @@ class Clients:
         async with self._run.step() as step:
             if await self._run.audience.unseat_client(client, outbox):
                 await step.apply(states.ClientLeft(client))
+                if not self._run.ended.done():
+                    log.warning("connection lost", client=client, now=self._run.waiting_for)
 
     @shielded_from_cancellation
     async def commit(self, caller: Member, signed: Signed, timings: Timings) -> pb.Receipt:

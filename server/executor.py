@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
 
 import structlog
@@ -13,7 +14,7 @@ from core.wire.streams import model_bytes
 from server import metrics, notices, states
 from server.attempt import Attempt, signatures_of
 from server.audience import Audience
-from server.budget import with_epsilon
+from server.budget import prepare_epsilon, with_epsilon
 from server.concurrency import Worker
 from server.context import RunContext
 from server.offers import KeyOffers
@@ -30,6 +31,7 @@ class Executor:
         offers: the keys that holders offer for the next attempt.
         key: the one chosen for it.
         results: the completed rounds in order.
+        on_completed: called in the worker thread with each completed round, once it is stored.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Executor:
         self.offers = KeyOffers(store.used_keys)
         self.key: Signed | None = None
         self.results: list[RoundResult] = []
+        self.on_completed: Callable[[RoundResult], None] = lambda _result: None
         self._context = context
         self._store = store
         self._audience = audience
@@ -99,11 +102,21 @@ class Executor:
         assert self.key is not None
         self.attempt = await self._work(self._opened, id, self.key, expected, present)
         self._opened_at = self._clock()
+        self._account_ahead(len(expected), present)
         self.offers.clear()
         self.key = None
         log.info("opened", round=id.round, attempt=id.attempt, clients=len(expected))
         for client in expected:
             self._push(client, notices.round_opened(self.attempt.signed, committed=False))
+
+    def _account_ahead(self, chosen: int, present: int) -> None:
+        """Begin, in a thread of its own, what accounting for this round takes, so that it never holds up the round."""
+        settings = self._context.settings
+        if settings.privacy is not None:
+            sampling = (chosen, present)
+            thread = threading.Thread(target=prepare_epsilon, args=(settings, self._context.values, sampling))
+            thread.daemon = True
+            thread.start()
 
     def _opened(self, id: AttemptId, key: Signed, expected: frozenset[str], present: int) -> Attempt:
         _, model = self._store.model(id.run, id.round - 1)
@@ -174,6 +187,7 @@ class Executor:
         result = with_epsilon(result, self._context.settings, self._context.values, self.results, sampling)
         model = attempt.next_model().vector
         self._store.complete_attempt(id, model, signatures_of(attempt.endorsements), result)
+        self.on_completed(result)
         return result
 
     def _result(self, attempt: Attempt, seconds: float) -> RoundResult:

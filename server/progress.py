@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from core.protocol import RoundResult
 from core.wire import federation_pb2 as pb
 from core.wire.messages import result_to_wire
+from core.wording import listing
 from server.rules import RoundRules
 from server.states import (
     Closing,
@@ -21,21 +22,36 @@ from server.states import (
     Waiting,
 )
 
+MOST_NAMES = 3
+"""Missing clients that are named; more are counted."""
+MOST_SOUGHT = 100
+"""Missing clients among which names are looked for before the first round, at every arrival."""
 
-def waiting_for(run: RunState, rules: RoundRules) -> str:
-    """Say in one sentence what the run waits for."""
+
+def waiting_for(run: RunState, rules: RoundRules, members: Collection[str] = ()) -> str:
+    """Say in one sentence what the run waits for.
+
+    Args:
+        members: all clients of the federation, by name; those that are missing are named where that is known.
+    """
     match run.phase:
         case Waiting(key_ready=key_ready):
             if len(run.holders) < rules.threshold:
                 return f"waiting for key holders: {len(run.holders)} here, {rules.threshold} needed"
             if not key_ready:
                 return f"waiting for a fresh key that enough key holders have a share of ({rules.deal} makes some)"
+            if missing := _missing_members(run, rules, members):
+                return _here(len(run.present), missing)
             wanted = rules.target or f"at least {rules.min_cohort}"
             return f"waiting for clients: {len(run.present)} here, {wanted} wanted"
+        case Committing(expected=expected, committed=committed) if _worth_naming(run, expected, committed):
+            return _here(len(committed), expected - committed, gone=expected - committed - run.present)
         case Committing(expected=expected, committed=committed):
             return f"waiting for updates: {len(committed)} of {len(expected)} ready"
         case Closing(quorum=quorum):
             return f"waiting for key holders to sign the list: {len(quorum.answered)} of {rules.threshold}"
+        case Uploading(listed=listed, received=received) if _worth_naming(run, listed, received):
+            return _here(len(received), listed - received, gone=listed - received - run.present)
         case Uploading(listed=listed, received=received):
             return f"waiting for updates: {len(received)} of {len(listed)} here"
         case Releasing():
@@ -48,7 +64,30 @@ def waiting_for(run: RunState, rules: RoundRules) -> str:
             return message
 
 
-def progress(state: RunState, rules: RoundRules, results: Sequence[RoundResult]) -> pb.Progress:
+def _missing_members(run: RunState, rules: RoundRules, members: Collection[str]) -> frozenset[str]:
+    """Return who is missing before the first round, where everybody of the federation is waited for."""
+    if rules.target is None or len(members) != rules.target:
+        return frozenset()
+    few = rules.target - len(run.present) <= min(len(run.present), MOST_SOUGHT)
+    return frozenset(members) - run.present if few else frozenset()
+
+
+def _worth_naming(run: RunState, expected: frozenset[str], here: frozenset[str]) -> bool:
+    """Return whether to name who is missing: when it is not most of them, or when somebody's connection is gone."""
+    missing = expected - here
+    return 0 < len(missing) <= len(here) or bool(missing - run.present)
+
+
+def _here(count: int, missing: frozenset[str], gone: frozenset[str] = frozenset()) -> str:
+    """Name the missing, and first those of them whose connection is gone."""
+    names = [*(f"{name} (not connected)" for name in sorted(gone)), *sorted(missing - gone)]
+    more = [f"{len(names) - MOST_NAMES} more"] if len(names) > MOST_NAMES else []
+    return f"{count} of {count + len(missing)} here, waiting for {listing([*names[:MOST_NAMES], *more])}"
+
+
+def progress(
+    state: RunState, rules: RoundRules, results: Sequence[RoundResult], members: Collection[str] = ()
+) -> pb.Progress:
     """Build the message for observers: the state of the run, and results they have not seen yet."""
     phase = state.phase
     received, expected = _counts(phase)
@@ -62,7 +101,7 @@ def progress(state: RunState, rules: RoundRules, results: Sequence[RoundResult])
         received=received,
         expected=expected,
         results=[result_to_wire(result) for result in results],
-        sentence=waiting_for(state, rules),
+        sentence=waiting_for(state, rules, members),
     )
 
 

@@ -10,6 +10,7 @@ from core.errors import Reason
 from core.identity.members import Roster
 from core.protocol import RoundResult
 from core.secagg.scheme import PLAIN, SAFE_KEY_BITS
+from core.wording import counted
 from server.accountant import method
 from server.settings import RunSettings
 
@@ -25,7 +26,7 @@ def report(
     """Return the report as Markdown; `failure` says why the run failed, if it did."""
     stamps = [f"**INSECURE: {sentence}.**" for sentence in settings.insecurities]
     parts = [
-        f"# Run {run}: {settings.task}, {len(results)} of {settings.rules.rounds} rounds",
+        f"# Run {run}: {settings.task}, {len(results)} of {counted(settings.rules.rounds, 'round')}",
         *stamps,
         *([f"**The run failed:** {failure}."] if failure else []),
         _protection(settings, roster),
@@ -99,7 +100,7 @@ def _privacy(settings: RunSettings, results: Sequence[RoundResult]) -> list[str]
         f"- against those that see models only: {models}\n"
         f"- clip norm {privacy.clip_norm:g}, noise multiplier {privacy.noise_multiplier:g} for the smallest cohort, "
         f"{settings.rules.min_cohort}, of whom {privacy.max_colluders} may collude\n"
-        f"- {len(results)} rounds, clients chosen in each: {', '.join(rates) or 'none'}\n"
+        f"- {counted(len(results), 'round')}, clients chosen in each: {', '.join(rates) or 'none'}\n"
         f"- computed by {method()}\n\n"
         "A round that was opened and then given up is not in these figures. The run ends with it; the budget covers it."
     ]

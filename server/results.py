@@ -34,6 +34,7 @@ COLUMNS = (
     "exposure",
     "insecure",
 )
+FILES = ("history.csv", "history.jsonl", "report.md", "model.npz", "history.png")
 PRIVATE_COLUMNS = (*COLUMNS, "epsilon", "epsilon_models")
 """With privacy: epsilon spent against parties that see the contributors, and against those that see models only."""
 
@@ -113,7 +114,7 @@ def write_results(
     try:
         rows = [row(result, settings) for result in results]
         _write_csv(folder / "history.csv", rows, COLUMNS if settings.privacy is None else PRIVATE_COLUMNS)
-        (folder / "history.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows), encoding="utf-8")
+        _write_lines(folder / "history.jsonl", "".join(json.dumps(each) + "\n" for each in rows))
         (folder / "report.md").write_text(report, encoding="utf-8")
         save_model(folder / "model.npz", task, model)
         if results:
@@ -150,6 +151,14 @@ def draw_history(path: Path, results: Sequence[RoundResult], insecurities: Seque
     time.legend(ncols=4, loc="upper center", frameon=False)
     time.grid(axis="y", alpha=0.3)
     figure.savefig(path, dpi=120)
+
+
+def _write_lines(path: Path, text: str) -> None:
+    """Write the file whole or not at all, and not if it is the same already: somebody may be following it."""
+    if not path.exists() or path.read_text(encoding="utf-8", errors="replace") != text:
+        beside = path.with_name(f".{path.name}.partial")
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
 
 
 def _write_csv(path: Path, rows: Sequence[dict[str, int | float | str]], columns: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ from typing import BinaryIO, TypeVar
 import structlog
 
 from core.errors import Reason, StorageError
+from core.identity.members import Roster
 from core.identity.party import PartyIdentity
 from core.protocol import AttemptId, HolderSignature, RoundResult, Signed
 from core.tasks.task import Task
@@ -75,6 +76,7 @@ class ActiveRun:
         self._wakeup = asyncio.Event()
         self._model: tuple[int, bytes, tuple[HolderSignature, ...]] | None = None
         self._loading = asyncio.Lock()
+        self._named: tuple[Roster, frozenset[str]] | None = None
 
     # -------------------------------------------------------------------------------- life
 
@@ -94,10 +96,12 @@ class ActiveRun:
         while not self.ended.done():
             self._wakeup.clear()
             try:
-                await asyncio.wait_for(self._wakeup.wait(), self._pause())
+                # Not wait_for: Python 3.11's swallows a cancellation that comes together with the wake-up.
+                async with asyncio.timeout(self._pause()):
+                    await self._wakeup.wait()
             except TimeoutError:
                 if self._clock() - logged_at >= rounds.LONGEST_PAUSE_SECONDS:
-                    log.info(waiting_for(self.state, self._rules))
+                    log.info(self.waiting_for)
                     logged_at = self._clock()
                 await self.tick()
                 self._dismiss_revoked()
@@ -134,6 +138,10 @@ class ActiveRun:
             await self.with_store(lambda store: store.close())
         self._worker.close()
 
+    def when_completed(self, call: Callable[[RoundResult], None]) -> None:
+        """Have each round that is completed from now on handed to `call`, in the worker thread."""
+        self._executor.on_completed = call
+
     # -------------------------------------------------------------------------------- refusals
 
     def count_refusal(self, reason: Reason) -> None:
@@ -161,6 +169,19 @@ class ActiveRun:
     @property
     def phase(self) -> states.Phase:
         return self.state.phase
+
+    @property
+    def waiting_for(self) -> str:
+        """What the run waits for, in one sentence."""
+        return waiting_for(self.state, self._rules, self._members)
+
+    @property
+    def _members(self) -> frozenset[str]:
+        """The names of all clients that may take part, kept while the roster is the same."""
+        roster = self.context.identity.roster.current()
+        if self._named is None or self._named[0] is not roster:
+            self._named = roster, frozenset(client.name for client in roster.clients if not client.revoked)
+        return self._named[1]
 
     @property
     def attempt(self) -> Attempt | None:
@@ -213,7 +234,7 @@ class ActiveRun:
 
     def _report(self, watcher: Outbox[pb.Progress]) -> None:
         reported = self.audience.watchers[watcher]
-        watcher.push(progress(self.state, self._rules, self.results[reported:]))
+        watcher.push(progress(self.state, self._rules, self.results[reported:], self._members))
         self.audience.watchers[watcher] = len(self.results)
 
     # -------------------------------------------------------------------------------- rules -> store -> streams

@@ -54,7 +54,9 @@ _OPTIONS = (
     ("grpc.so_reuseport", 0),  # else a second server on a taken port would start and get half of the calls
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),  # decides, and is a minute by default
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.min_ping_interval_without_data_ms", 3_000),  # what a party with the least patience needs
     ("grpc.keepalive_permit_without_calls", 1),
 )
 

@@ -119,15 +119,22 @@ class RunSettings(Settings):
         return asdict(self)
 
     def check_same(self, stored: dict[str, Any], where: str) -> None:
-        """Raise SettingsError naming the first setting that an unfinished run was started with and that differs."""
-        for name, old, new in _differences(stored, self.to_json()):
+        """Raise SettingsError naming all settings that an unfinished run was started with and that differ."""
+        found = [f"{name} = {old}, not {new}" for name, old, new in _differences(stored, self.to_json())]
+        if found:
             raise SettingsError(
-                f"{where} holds an unfinished run with {name} = {old}, not {new}; "
-                "start with the same settings, or give another folder for a new run"
+                f"{where} holds an unfinished run with {'; '.join(found)}. Start with the same settings to go on "
+                "with it, or give another --state for a new run (in containers, docker compose down --volumes removes "
+                "the old one)"
             )
+
+
+_OPTIONS = {"target": "clients", "patience_seconds": "patience"}
+"""Options whose settings have other names."""
+_DERIVED = ("deal", "selection_secret")
 
 
 def _differences(stored: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, Any]]:
     flat = [(name, stored.get(name), value) for name, value in now.items() if name != "rules"]
     flat += [(name, stored.get("rules", {}).get(name), value) for name, value in now["rules"].items()]
-    return [(name, old, new) for name, old, new in flat if old != new]
+    return [(_OPTIONS.get(name, name), old, new) for name, old, new in flat if old != new and name not in _DERIVED]

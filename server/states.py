@@ -123,6 +123,8 @@ class RunState:
     present: frozenset[str] = field(default_factory=frozenset)
     holders: frozenset[str] = field(default_factory=frozenset)
     last_arrival: float = 0.0
+    last_departure: float = 0.0
+    """When a client's connection was lost last."""
     begun: bool = False
     """Whether a round was opened since the process started."""
     resumed: bool = False

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from core.database import explained
 from core.errors import StorageError
+from core.wording import counted
 from server.records import FILE, SCHEMA_VERSION
 
 ATTEMPTS = """
@@ -42,7 +43,8 @@ def show_status(folder: Path, console: Console) -> None:
 def _show_run(db: sqlite3.Connection, console: Console, run: str, settings: str, status: str, message: str) -> None:
     known = json.loads(settings)
     console.print(
-        f"run {run}: {known['task']}, {known['rules']['rounds']} rounds, {status}. {message}", highlight=False
+        f"run {run}: {known['task']}, {counted(known['rules']['rounds'], 'round')}, {status}. {message}",
+        highlight=False,
     )
     console.print(_attempts(db.execute(ATTEMPTS, (run,)).fetchall(), private=known["privacy"] is not None))
     rows = db.execute(

@@ -8,6 +8,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from core.protocol import RoundResult
 from core.wire import federation_pb2 as pb
 from core.wire.messages import result_from_wire
+from core.wording import counted
 
 
 class Display:
@@ -15,6 +16,8 @@ class Display:
 
     def __init__(self, console: Console, rounds: int) -> None:
         self.results: list[RoundResult] = []
+        self._lost: set[str] = set()
+        self._said = ""
         self._console = console
         self._rounds = rounds
         self._bar = Progress(
@@ -44,6 +47,11 @@ class Display:
         """Print one line above the live one."""
         self._console.print(sentence, highlight=False, soft_wrap=True)
 
+    def say_lost(self, name: str, why: str) -> None:
+        """Print that a party is gone; what the run then waits for is printed when that is its name."""
+        self._lost.add(name)
+        self.say(f"{name} is gone: {why}")
+
     def show(self, progress: pb.Progress) -> None:
         """Take one message of Observation.Watch."""
         for message in progress.results:
@@ -53,9 +61,12 @@ class Display:
             self.results.append(result)
             epsilon = f", epsilon {result.epsilon:.2f}" * (result.epsilon > 0)
             self.say(
-                f"round {result.round} of {progress.rounds}: {result.contributors} clients, "
+                f"round {result.round} of {progress.rounds}: {counted(result.contributors, 'client')}, "
                 f"accuracy {result.accuracy:.2%}, loss {result.loss:.4f}{epsilon}"
             )
+        if progress.sentence != self._said and self._lost & set(progress.sentence.replace(",", "").split()):
+            self._said = progress.sentence
+            self.say(f"round {progress.round}: {progress.sentence}")
         attempt = f" (attempt {progress.attempt})" if progress.attempt > 1 else ""
         description = f"round {progress.round}{attempt}: {progress.sentence}"
         self._bar.update(self._row, completed=len(self.results), description=description)

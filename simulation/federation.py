@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -12,13 +11,15 @@ from pathlib import Path
 import grpc
 
 from client.settings import ClientSettings
-from core.errors import RunFailedError, StorageError
+from core.errors import RunFailedError
 from core.identity.members import Role
 from core.identity.party import PartyIdentity, load_identity
 from core.settings.setting import arguments_of
 from core.wire import federation_pb2 as pb
 from core.wire import federation_pb2_grpc as rpc
+from core.wire import proxies
 from core.wire.dialing import STREAM_SECONDS, channel_credentials, channel_options, plaintext_metadata
+from core.wording import counted
 from keyholder.difference import DifferenceRule
 from keyholder.settings import HolderSettings
 from registrar.federation import Federation as Registered
@@ -78,13 +79,8 @@ class Federation:
         return self.out / "federation"
 
     def _registered(self) -> Registered:
-        """Make the federation's folder; one that is left from an earlier run in the same place is replaced."""
+        """Make the federation's folder."""
         rules = self.settings.rules
-        if self._folder.exists() and not (self.out / "server").exists():
-            try:
-                shutil.rmtree(self._folder)
-            except OSError as error:
-                raise StorageError(f"{self._folder} cannot be replaced: {error.strerror}") from error
         return make_federation(
             self._folder,
             clients=self.plan.clients,
@@ -167,12 +163,12 @@ class Federation:
                 self._judge_server(server)
             elif holders_gone.done():
                 raise RunFailedError(
-                    f"{_left(holders)} of {len(holders)} key holders are left, and {rules.threshold} are needed: "
-                    f"{holders_gone.result()}"
+                    f"{_left(holders)} of {counted(len(holders), 'key holder')} are left, and "
+                    f"{rules.threshold} are needed: {holders_gone.result()}"
                 )
             else:
                 raise RunFailedError(
-                    f"{_left(clients)} of {len(clients)} clients are left; a round needs {rules.min_cohort}"
+                    f"{_left(clients)} of {counted(len(clients), 'client')} are left; a round needs {rules.min_cohort}"
                 )
         finally:
             for task in tasks:
@@ -189,7 +185,7 @@ class Federation:
 
     async def _report_loss(self, party: Party, display: Display) -> None:
         await processes.died(party)
-        display.say(f"{party.name} is gone: {party.last_words()}")
+        display.say_lost(party.name, party.last_words())
 
 
 def _left(parties: list[Party]) -> int:
@@ -239,5 +235,6 @@ async def _watch(address: str, folder: Path, plaintext: bool, display: Display) 
 
 def _channel(address: str, identity: PartyIdentity, plaintext: bool) -> grpc.aio.Channel:
     if plaintext:
-        return grpc.aio.insecure_channel(address)
-    return grpc.aio.secure_channel(address, channel_credentials(identity), options=channel_options(identity))
+        return grpc.aio.insecure_channel(address, options=[proxies.channel_option(address)])
+    options = channel_options(identity, address)
+    return grpc.aio.secure_channel(address, channel_credentials(identity), options=options)

@@ -12,11 +12,9 @@ keys and noise, which are always fresh).
 
 from __future__ import annotations
 
-import asyncio
 import random
 import tempfile
-from collections.abc import Callable, Collection, Coroutine, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -48,6 +46,7 @@ from server import rounds, states
 from server.rules import RoundRules
 from server.run import ActiveRun
 from server.settings import RunSettings
+from simulation.anywhere import run_anywhere
 from simulation.direct import DirectAggregator, DirectStream, UnavailableError
 from simulation.network import Network, between
 from simulation.party import Party
@@ -144,7 +143,7 @@ class InProcessFederation:
         return [*self.clients.values(), *self.holders.values()]
 
     def party(self, name: str) -> Party[Any]:
-        """The client or key holder of this name."""
+        """Return the client or key holder of this name."""
         return self.clients[name] if name in self.clients else self.holders[name]
 
     @property
@@ -374,13 +373,3 @@ async def _played(
         finally:
             await federation.close()
         return federation
-
-
-def run_anywhere(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end, also where an event loop is running already, as in a notebook."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        return thread.submit(asyncio.run, work).result()

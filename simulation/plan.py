@@ -12,8 +12,12 @@ from core.data.mail import Mail, mailboxes_in, read_mailbox, require_both_classe
 from core.data.partition import partition_dirichlet, partition_groups, partition_iid, split_held_out
 from core.errors import DataError, SettingsError
 from core.tasks.task import Corpus, Task
+from core.wording import counted
+from simulation.nameless import NamelessFolder
 
 HELD_OUT = 0.2
+Folder = Path | NamelessFolder
+"""Where parts of real data go: `folder / name` is a path that can be written."""
 DEFAULT_CLIENTS = 5
 
 
@@ -36,7 +40,7 @@ def make_plan(
     clients: int | None,
     partition: str | None,
     seed: int,
-    folder: Path,
+    folder: Folder,
     spam_label: str | None = None,
 ) -> Plan:
     """Decide what everyone gets; parts of real data are written as files to `folder`.
@@ -58,7 +62,9 @@ def make_plan(
         _not_dealt_out(partition, "made-up data has an owner for each client")
         count = clients or DEFAULT_CLIENTS
         what, theirs = ("mail", "mailboxes") if task.corpus is None else (f"data for {task.name}", "data")
-        return Plan(("generated",) * count, "generated", f"generated {what}, {count} owners with unlike {theirs}")
+        return Plan(
+            ("generated",) * count, "generated", f"generated {what}, {counted(count, 'owner')} with unlike {theirs}"
+        )
     if task.corpus is not None:
         if spam_label is not None:
             raise SettingsError(f"--spam-label is {spam_label!r}, and the task {task.name} has no spam; leave it out")
@@ -84,17 +90,22 @@ def _not_dealt_out(partition: str | None, why: str) -> None:
         raise SettingsError(f"--partition deals out one file; {why}")
 
 
-def _one_mailbox_each(data: Path, paths: list[Path], clients: int | None, folder: Path, spam_label: str | None) -> Plan:
+def _one_mailbox_each(
+    data: Path, paths: list[Path], clients: int | None, folder: Folder, spam_label: str | None
+) -> Plan:
     if clients is not None and clients > len(paths):
-        raise SettingsError(f"{clients} clients need {clients} mailboxes; there are {len(paths)}")
+        raise SettingsError(
+            f"{clients} clients need {counted(clients, 'mailbox', 'mailboxes')}; there are {len(paths)}"
+        )
     chosen = paths[:clients]
     share = f"{len(chosen)} of {len(paths)}" if len(chosen) < len(paths) else f"{len(paths)}"
-    sentence = f"{share} mailboxes, one client each: {', '.join(path.name for path in chosen)}"
+    boxes = "mailbox" if share == "1" else "mailboxes"
+    sentence = f"{share} {boxes}, one client each: {', '.join(path.name for path in chosen)}"
     mailboxes = {path: read_mailbox(path, spam_label).mails for path in chosen}
     return _write(data, mailboxes, folder, sentence)
 
 
-def _dealt_out(path: Path, clients: int, partition: str, seed: int, folder: Path, spam_label: str | None) -> Plan:
+def _dealt_out(path: Path, clients: int, partition: str, seed: int, folder: Folder, spam_label: str | None) -> Plan:
     mails = read_mailbox(path, spam_label).mails
     require_both_classes(mails, path, otherwise="")
     train, held_out = split_held_out(mails, HELD_OUT)
@@ -104,15 +115,18 @@ def _dealt_out(path: Path, clients: int, partition: str, seed: int, folder: Path
         )
     if len(train) < clients:
         raise DataError(
-            f"{path} holds {len(mails)} mails, of which {len(held_out)} are kept for the test; the other "
-            f"{len(train)} are too few for {clients} clients; give more mail, or fewer --clients"
+            f"{path} has {counted(len(mails), 'mail')}, of which {len(train)} are left to train on when a fifth is "
+            f"kept for the test; {counted(clients, 'client')} need at least one each"
         )
     shares = _partition([mail.spam for mail in train], clients, partition, np.random.default_rng([seed, clients]))
     parts = [[train[row] for row in rows] for rows in shares]
-    return _write_parts(path, parts, held_out, folder, f"{path.name}, dealt out among {clients} clients ({partition})")
+    sentence = f"{path.name}, dealt out among {counted(clients, 'client')} ({partition})"
+    return _write_parts(path, parts, held_out, folder, sentence)
 
 
-def _corpus_dealt_out(corpus: Corpus, data: Path, clients: int, partition: str | None, seed: int, folder: Path) -> Plan:
+def _corpus_dealt_out(
+    corpus: Corpus, data: Path, clients: int, partition: str | None, seed: int, folder: Folder
+) -> Plan:
     training, held_out = corpus.read(data)
     partition = partition or corpus.partition
     labels = [corpus.label(example) for example in training]
@@ -124,7 +138,7 @@ def _corpus_dealt_out(corpus: Corpus, data: Path, clients: int, partition: str |
     corpus.write(test, held_out)
     counts = ", ".join(str(len(rows)) for rows in parts)
     sentence = (
-        f"{data}, dealt out among {clients} clients ({partition}); {counts} examples to train on, "
+        f"{data}, dealt out among {counted(clients, 'client')} ({partition}); {counts} examples to train on, "
         f"{len(held_out)} kept for the test"
     )
     return Plan(tuple(map(str, sources)), str(test), sentence)
@@ -151,28 +165,32 @@ def _alpha(text: str) -> float:
     return alpha
 
 
-def _write(data: Path, mailboxes: dict[Path, list[Mail]], folder: Path, sentence: str) -> Plan:
+def _write(data: Path, mailboxes: dict[Path, list[Mail]], folder: Folder, sentence: str) -> Plan:
     parts, held_out = [], []
     require_both_classes((mail for mails in mailboxes.values() for mail in mails), data, otherwise="")
     for path, mails in mailboxes.items():
         train, test = split_held_out(mails, HELD_OUT)
         if not train:
-            raise DataError(f"{path} holds {len(mails)} mails, too few to train on and to keep a fifth; give more mail")
+            raise DataError(
+                f"{path} has {counted(len(mails), 'mail')}, and with a fifth of all texts kept for the test none is "
+                "left to train on; leave it out, or add mail"
+            )
         parts.append(train)
         held_out += test
     return _write_parts(data, parts, held_out, folder, sentence)
 
 
-def _write_parts(data: Path, parts: list[list[Mail]], held_out: list[Mail], folder: Path, sentence: str) -> Plan:
+def _write_parts(data: Path, parts: list[list[Mail]], held_out: list[Mail], folder: Folder, sentence: str) -> Plan:
     if not held_out:
-        count = sum(map(len, parts))
-        raise DataError(f"{data} holds {count} mails, too few to keep a fifth of them for the test; give more mail")
+        total = sum(len(mails) for mails in parts)
+        raise DataError(f"{data} has {counted(total, 'mail')}, too few to keep a fifth of the texts for the test")
     sources = []
     for number, mails in enumerate(parts, start=1):
         path = folder / f"client-{number}.tsv"
         write_tsv(path, mails)
         sources.append(str(path))
-    write_tsv(folder / "test.tsv", held_out)
+    test = folder / "test.tsv"
+    write_tsv(test, held_out)
     counts = ", ".join(str(len(mails)) for mails in parts)
     full = f"{sentence}; {counts} mails to train on, {len(held_out)} kept for the test"
-    return Plan(tuple(sources), str(folder / "test.tsv"), full)
+    return Plan(tuple(sources), str(test), full)

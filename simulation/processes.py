@@ -16,7 +16,8 @@ from core.errors import RunFailedError, StorageError
 from core.threads import ONE_THREAD
 
 START_SECONDS = 60.0
-STOP_SECONDS = 5.0
+STOP_SECONDS = 20.0
+"""Time for the parties to end in order; the aggregator writes the results of the rounds there were."""
 TOLD = "the run ended:"
 """How clients and key holder begin their last sentence when the aggregator told them that the run failed."""
 FULL_DISK_BYTES = 65536
@@ -67,6 +68,7 @@ async def start(name: str, module: str, arguments: Sequence[str], logs: Path) ->
     with output:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",  # else a server.py in the current folder would be taken for ours
             "-m",
             CHILD,
             module,

@@ -159,3 +159,30 @@ def test_events_of_an_unknown_kind_are_refused() -> None:
 def test_impossible_events_cannot_be_made(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="\\w"):
         replace(ONCE, **wrong)
+
+
+def sampled(contributors: int) -> NoisySum:
+    return replace(ONCE, contributors=contributors, chosen=contributors, chosen_from=100)
+
+
+def test_rounds_of_several_kinds_cost_what_dp_accounting_says_of_them_together() -> None:
+    events = [sampled(5), sampled(6), sampled(6)]
+    whole = dp_accounting.rdp.RdpAccountant(neighboring_relation=dp_accounting.NeighboringRelation.REPLACE_ONE)
+    for event in events:
+        whole.compose(accountant._replacing(dp_accounting, event))
+    assert accountant._sampled_epsilon([(sampled(5), 1), (sampled(6), 2)], DELTA) == pytest.approx(
+        whole.get_epsilon(DELTA), rel=1e-12
+    )
+
+
+def test_each_kind_of_round_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever came before: the twentieth kind costs no more than the first."""
+    computed: list[NoisySum] = []
+    real = accountant._replacing
+    monkeypatch.setattr(accountant, "_replacing", lambda module, event: computed.append(event) or real(module, event))
+    accountant._computed_divergences.cache_clear()
+    spent([sampled(3)], DELTA)
+    spent([sampled(3), sampled(4)], DELTA)
+    accountant.prepare(replace(sampled(2), round=7))
+    spent([sampled(2), sampled(3), sampled(4), sampled(4)], DELTA)
+    assert sorted(event.contributors for event in computed) == [2, 3, 4]

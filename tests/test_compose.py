@@ -104,7 +104,7 @@ def test_up_runs_a_whole_federation_and_ends_with_the_table(tmp_path: Path) -> N
         rf"registrar-1 .*federation {before} is in /federation already, with roster version 1", again.stdout
     )
     assert re.search(r"client-1-1 .*INSECURE: a run that encrypts nothing", again.stdout)
-    assert re.search(r"server-1 .*1 of 1 rounds, plain: NOTHING IS ENCRYPTED", again.stdout)
+    assert re.search(r"server-1 .*1 of 1 round, plain: NOTHING IS ENCRYPTED", again.stdout)
     assert federation_of("client-5") == before
 
 

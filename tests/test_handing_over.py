@@ -108,3 +108,16 @@ def test_keys_of_another_kind_and_expired_ones_do_not_count(volumes: Path, capsy
     assert dealt_to_all(folders, "paillier", 256, today + 91) == set()
     assert dealt_to_all(folders, "paillier", 512, today) == set()
     assert dealt_to_all(folders, "damgard-jurik", 256, today) == set()
+
+
+def test_everything_that_differs_is_named_and_the_way_out(volumes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    init = ("registrar", "init", volumes, "--if-missing")
+    run_here(capsys, *init, "--clients", "2")
+    code, said = run_here(
+        capsys, *init, "--clients", "4", "--holders", "5", "--threshold", "3", "--address", "there:1",
+        "--client-prefix", "owner",
+    )  # fmt: skip
+    assert code == 1
+    assert "expected at least 4 clients, 3 of 5 key holders, the name owner-1, not client-1 and its server at" in said
+    assert "there:1, not 127.0.0.1:50551" in said
+    assert "docker compose down --volumes" in said

@@ -234,7 +234,7 @@ def test_under_the_minimum_cohort_a_round_is_abandoned_and_tried_again_with_a_fr
     first = clients[0].commit()
     closed = clients[0].next("round_closed")
     assert not closed.completed
-    assert "1 updates were ready before the deadline, 2 are needed" in closed.sentence
+    assert "1 update was ready before the deadline, 2 are needed" in closed.sentence
     clients[1].until("round_closed")
     second, _ = [client.commit() for client in clients]
     assert (second.description.id.round, second.description.id.attempt) == (1, 2)
@@ -242,7 +242,7 @@ def test_under_the_minimum_cohort_a_round_is_abandoned_and_tried_again_with_a_fr
     clients[0].upload()
     closed = clients[0].next("round_closed")
     assert not closed.completed
-    assert "1 updates came before the deadline, 2 are needed" in closed.sentence
+    assert "1 update came before the deadline, 2 are needed" in closed.sentence
     for client in clients:
         client.close()
     code, said = server.end()
@@ -330,8 +330,8 @@ def test_with_too_few_holders_left_the_run_fails_with_a_sentence(parties: Partie
     server, address = parties.server(*THREE, "--patience", "3")
     manual.holder(address, 1)
     for client in manual.clients(address, 1, 2, 3):
-        assert "1 key holders are here" in client.next("run_ended").sentence
+        assert "1 key holder is here" in client.next("run_ended").sentence
         client.close()
     code, said = server.end()
     assert code == 1
-    assert "error: the run failed: 1 key holders are here after 3 seconds, 2 are needed" in said
+    assert "error: the run failed: 1 key holder is here after 3 seconds, 2 are needed" in said

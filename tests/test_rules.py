@@ -171,3 +171,12 @@ def test_settings_are_stored_whole() -> None:
 )
 def test_what_was_switched_off_is_stamped_on_the_results(settings: dict[str, Any], stamp: list[str]) -> None:
     assert RunSettings(**settings).insecurities == stamp
+
+
+def test_all_settings_of_an_unfinished_run_that_differ_are_named_and_the_way_out() -> None:
+    stored = RunSettings(seed=1, rules=RoundRules(rounds=3, target=5)).to_json()
+    with pytest.raises(SettingsError) as refused:
+        RunSettings(seed=2, rules=RoundRules(rounds=4, target=20, deal="another")).check_same(stored, "here")
+    said = str(refused.value)
+    assert "seed = 1, not 2; rounds = 3, not 4; clients = 5, not 20." in said
+    assert "docker compose down --volumes" in said

@@ -189,8 +189,7 @@ class Encoding:
         """As `quantise`, but a change of exactly `clip` is one more than the largest signed integer."""
         if delta.shape != (self.values,):
             raise ValueError(f"the delta has shape {delta.shape}; expected ({self.values},)")
-        if not np.isfinite(delta).all():
-            raise ValueError("the delta has values that are not finite; the training diverged")
+        _require_finite(delta)
         return np.rint(np.clip(delta, -self.clip, self.clip) * 2.0**self.fraction_bits).astype(np.int64)
 
     def decode(self, plaintext_sums: Sequence[int], contributors: int) -> CohortSum:
@@ -277,6 +276,12 @@ class Encoding:
         mean_loss = update.loss / update.examples if update.examples else 0.0
         loss = min(round(mean_loss / LOSS_UNIT), self.largest_value)
         return np.array([examples, loss, correct], dtype=np.int64)
+
+
+def _require_finite(delta: FloatArray) -> None:
+    """Raise ValueError; to be asked before clipping, which makes a number of an infinite one."""
+    if not np.isfinite(delta).all():
+        raise ValueError("the delta has values that are not finite; the training diverged")
 
 
 def _batches(count: int) -> list[slice]:

@@ -6,6 +6,7 @@ random and growing pause until the party's patience is over; then it gives up wi
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any, NamedTuple, TypeVar, cast
@@ -18,6 +19,7 @@ from core.errors import ConnectionLostError, GrokfedError, Reason, SettingsError
 from core.identity.certificates import server_name
 from core.identity.party import PartyIdentity
 from core.wire import federation_pb2_grpc as rpc
+from core.wire import proxies
 from core.wire.calls import Ask, Call, Download, Upload
 from core.wire.status import refusal_of
 from core.wire.streams import read_chunks
@@ -29,21 +31,27 @@ TRANSFER_SECONDS = 300.0
 STREAM_SECONDS = 3600.0
 """Deadline of the stream on which the aggregator pushes; it is opened anew when it is over."""
 
+LONGEST_SILENCE = 30.0
+"""Seconds of silence after which a connection counts as lost; with little patience it is half of that."""
+PROXY_SECONDS = 15.0
+"""Longest wait for a first answer through a proxy: one that does not let us through will not do so later."""
+
 _OPTIONS = (
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 2_000),
 )
 _WORTH_REPEATING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 
+SHORTEST_SILENCE = 6.0
+SHORTEST_ATTEMPT = 1.0
 SAY_AFTER_ATTEMPTS = 3
 PARTY_KEY = "grokfed-party"
 """Metadata that names the caller where there is no certificate."""
 
 log = structlog.get_logger()
 T = TypeVar("T")
+Options = tuple[tuple[str, str | int], ...]
 
 
 class AggregatorConnection:
@@ -58,9 +66,12 @@ class AggregatorConnection:
     def __init__(self, address: str, patience: float, identity: PartyIdentity, *, plaintext: bool = False) -> None:
         check_address(address)
         self.address = address
-        self.channel = _plaintext_channel(address, identity) if plaintext else _secure_channel(address, identity)
         self._patience = patience
+        self._silence = min(LONGEST_SILENCE, max(SHORTEST_SILENCE, patience / 2))
+        options = (*_OPTIONS, proxies.channel_option(address), *_keepalive(self._silence))
+        self.channel = (_plaintext_channel if plaintext else _secure_channel)(address, identity, options)
         self._methods = methods_of(self.channel)
+        self._answered = False
 
     def __enter__(self) -> AggregatorConnection:
         return self
@@ -73,54 +84,72 @@ class AggregatorConnection:
 
         Raises Refused if the aggregator turned it down, ConnectionLostError when patience is over.
         """
-        return self._repeated(lambda: self._sent(call))
+        return self._repeated(lambda left: self._sent(call, left))
 
-    def _sent(self, call: Call) -> Any:
+    def _sent(self, call: Call, left: float) -> Any:
         method = self._methods[call.method]
         match call:
             case Ask(message=message):
-                return method(message, timeout=CALL_SECONDS)
+                return method(message, timeout=min(CALL_SECONDS, left))
             case Upload():
                 return method(call.messages(), timeout=TRANSFER_SECONDS)
             case Download(message=message, limit=limit):
                 return read_chunks(method(message, timeout=TRANSFER_SECONDS), limit)
 
-    def _repeated(self, send: Callable[[], T]) -> T:
+    def _repeated(self, send: Callable[[float], T], silent_for: float = 0.0) -> T:
+        """Call `send` with the seconds that are left, until it succeeds or patience is over.
+
+        Args:
+            silent_for: seconds that the outage has lasted already.
+        """
+        outage = _Outage(self._limit, self._silence, silent_for)
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_worth_repeating),
             wait=tenacity.wait_random_exponential(multiplier=0.2, max=3.0),
-            stop=_Outage(self._patience),
+            stop=outage,
             before_sleep=self._say_waiting,
             reraise=True,
         )
         try:
-            return retrying(send)
+            reply = retrying(lambda: send(outage.left))
         except grpc.RpcError as error:
             raise self._explained(error) from error
+        self._answered = True
+        return reply
+
+    @property
+    def _limit(self) -> float:
+        """Seconds that an outage may last now."""
+        if not self._answered and proxies.proxy_variable(self.address):
+            return min(self._patience, PROXY_SECONDS)
+        return self._patience
 
     def subscribe(self, call: Ask) -> Iterator[Any]:
         """Yield what the aggregator pushes, through outages, until it ends the stream itself."""
-        method = self._methods[call.method]
+        method, silent_for = self._methods[call.method], 0.0
         while True:
-            messages = self._repeated(lambda: _begun(method(call.message, timeout=STREAM_SECONDS)))
+            messages = self._repeated(lambda _left: _begun(method(call.message, timeout=STREAM_SECONDS)), silent_for)
             try:
                 yield from messages
             except grpc.RpcError as error:
                 if not _worth_repeating(error):
                     raise self._explained(error) from error
+                silent_for = self._silence if _fell_silent(error) else 0.0
             else:
                 return
 
     def _say_waiting(self, state: tenacity.RetryCallState) -> None:
         if state.attempt_number == SAY_AFTER_ATTEMPTS:
-            log.warning(f"no answer from {self.address} yet; trying for {self._patience:g} seconds")
+            hint = proxies.advice(self.address)
+            log.warning(f"no answer from {self.address} yet; trying for {self._limit:g} seconds{hint}")
 
     def _explained(self, error: grpc.RpcError) -> GrokfedError:
         if refusal := refusal_of(error):
             return refusal
         code, details = cast("grpc.Call", error).code(), cast("grpc.Call", error).details()
         if _worth_repeating(error):
-            return ConnectionLostError(f"no answer from {self.address} for {self._patience:g} seconds ({details})")
+            hint = proxies.advice(self.address)
+            return ConnectionLostError(f"no answer from {self.address} for {self._limit:g} seconds ({details}){hint}")
         return GrokfedError(f"the aggregator at {self.address} failed: {code.name} {details}")
 
 
@@ -132,24 +161,50 @@ def methods_of(channel: grpc.Channel) -> dict[str, Callable[..., Any]]:
 class _Outage:
     """A stop condition: the outage has lasted longer than the party's patience.
 
-    It begins with the first attempt that failed; or, where that one was a long transfer or a stream, so long before it
-    broke as keepalive takes to notice that the other side is gone. What went well before is no part of it.
+    It begins with the first attempt that failed; or, where that one was a long transfer, as long before it broke as
+    keepalive takes to notice that the other side is gone. What went well before is no part of it.
     """
 
-    def __init__(self, patience: float) -> None:
+    def __init__(self, patience: float, silence: float, silent_for: float) -> None:
         self._patience = patience
-        self._began: float | None = None
+        self._silence = silence
+        self._began = time.monotonic() - silent_for if silent_for else None
+
+    @property
+    def left(self) -> float:
+        """Seconds of patience that are left, and at least a moment for one more attempt."""
+        if self._began is None:
+            return self._patience
+        return max(SHORTEST_ATTEMPT, self._began + self._patience - time.monotonic())
 
     def __call__(self, state: tenacity.RetryCallState) -> bool:
         failed = cast("float", state.outcome_timestamp)
         if self._began is None:
-            self._began = max(state.start_time, failed - CALL_SECONDS)
+            assert state.outcome is not None
+            unnoticed = CALL_SECONDS if _is_late(state.outcome.exception()) else self._silence
+            self._began = max(state.start_time, failed - unnoticed)
         return failed - self._began >= self._patience
 
 
-def channel_options(identity: PartyIdentity) -> tuple[tuple[str, str | int], ...]:
-    """Return options of every channel to this federation's aggregator, wherever it runs."""
-    return (*_OPTIONS, ("grpc.ssl_target_name_override", server_name(identity.federation)))
+def channel_options(identity: PartyIdentity, address: str = "127.0.0.1:0") -> tuple[tuple[str, str | int], ...]:
+    """Return the options of every channel to this federation's aggregator, wherever it runs."""
+    return (
+        *_OPTIONS,
+        proxies.channel_option(address),
+        *_keepalive(LONGEST_SILENCE),
+        ("grpc.ssl_target_name_override", server_name(identity.federation)),
+    )
+
+
+def _keepalive(silence: float) -> Options:
+    """Ping after two thirds of the silence that is allowed, and leave the rest of it for the answer."""
+    milliseconds = round(silence * 1000)
+    return (
+        ("grpc.keepalive_time_ms", milliseconds * 2 // 3),
+        ("grpc.keepalive_timeout_ms", milliseconds // 3),
+        ("grpc.http2.ping_timeout_ms", milliseconds // 3),  # decides, and is a minute by default
+        ("grpc.http2.max_pings_without_data", 0),  # else only two, and then one a minute
+    )
 
 
 def channel_credentials(identity: PartyIdentity) -> grpc.ChannelCredentials:
@@ -162,14 +217,14 @@ def plaintext_metadata(identity: PartyIdentity) -> tuple[tuple[str, str], ...]:
     return ((PARTY_KEY, f"{identity.role.value}/{identity.name}"),)
 
 
-def _secure_channel(address: str, identity: PartyIdentity) -> grpc.Channel:
-    return grpc.secure_channel(address, channel_credentials(identity), options=channel_options(identity))
+def _secure_channel(address: str, identity: PartyIdentity, options: Options) -> grpc.Channel:
+    named = (*options, ("grpc.ssl_target_name_override", server_name(identity.federation)))
+    return grpc.secure_channel(address, channel_credentials(identity), options=named)
 
 
-def _plaintext_channel(address: str, identity: PartyIdentity) -> grpc.Channel:
-    return grpc.intercept_channel(
-        grpc.insecure_channel(address, options=_OPTIONS), _Claim(plaintext_metadata(identity))
-    )
+def _plaintext_channel(address: str, identity: PartyIdentity, options: Options) -> grpc.Channel:
+    claim = _Claim(plaintext_metadata(identity))
+    return grpc.intercept_channel(grpc.insecure_channel(address, options=options), claim)
 
 
 class _Claim(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor, grpc.StreamUnaryClientInterceptor):
@@ -217,6 +272,17 @@ def _begun(stream: Iterable[T]) -> Iterator[T]:
     except StopIteration:
         return iter(())
     return chain([first], messages)
+
+
+def _is_late(error: BaseException | None) -> bool:
+    """Return whether a call had no answer by its deadline."""
+    return isinstance(error, grpc.RpcError) and cast("grpc.Call", error).code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def _fell_silent(error: grpc.RpcError) -> bool:
+    """Return whether a stream ended because pings were not answered any more."""
+    details = (cast("grpc.Call", error).details() or "").lower()
+    return "ping" in details or "keepalive" in details
 
 
 def _worth_repeating(error: BaseException) -> bool:

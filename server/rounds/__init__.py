@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from server.rounds import agreement, waiting
+from server.rounds import agreement, cohort, waiting
 from server.rounds.agreement import in_closing, in_endorsing, in_releasing
 from server.rounds.cohort import in_committing, in_uploading
 from server.rounds.waiting import in_waiting
@@ -80,8 +80,8 @@ def next_wakeup(run: RunState, rules: RoundRules) -> float | None:
     match run.phase:
         case Waiting():
             return waiting.due(run, run.phase, rules)
-        case Committing(deadline=deadline) | Uploading(deadline=deadline):
-            return deadline
+        case Committing() | Uploading():
+            return cohort.due(run, run.phase, rules)
         case Closing() | Releasing() | Endorsing():
             return agreement.due(run, run.phase, rules)
         case _:
@@ -99,7 +99,7 @@ def _with_connections(run: RunState, event: Event, now: float) -> RunState:
         case ClientJoined(client):
             return replace(run, present=run.present | {client}, last_arrival=now)
         case ClientLeft(client):
-            return replace(run, present=run.present - {client})
+            return replace(run, present=run.present - {client}, last_departure=now)
         case HolderCame(holder):
             return replace(run, holders=run.holders | {holder})
         case HolderLeft(holder):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from core.wording import counted
 from server.rounds.agreement import close_list, fix_contributors
 from server.rounds.waiting import abandon
 from server.rules import RoundRules
@@ -20,6 +21,28 @@ from server.states import (
     Uploading,
 )
 
+RETURN_SECONDS = 15.0
+"""How long clients whose connection was lost are waited for, when nobody else is missing and enough are here."""
+
+
+def due(run: RunState, phase: Committing | Uploading, rules: RoundRules) -> float:
+    """Return when the phase ends if nothing happens before: at its deadline, or when the missing will not return.
+
+    Just after a restart no client has reconnected yet, so its absence says nothing.
+    """
+    expected, here = _counted(phase)
+    all_gone = not (expected - here) & run.present
+    if run.resumed or not all_gone or len(here) < rules.min_cohort:
+        return phase.deadline
+    return min(phase.deadline, run.last_departure + RETURN_SECONDS)
+
+
+def _counted(phase: Committing | Uploading) -> tuple[frozenset[str], frozenset[str]]:
+    if isinstance(phase, Committing):
+        return phase.expected, phase.committed
+    return phase.listed, phase.received
+
+
 # ------------------------------------------------------------------------------------------------ Committing
 
 
@@ -34,11 +57,12 @@ def in_committing(run: RunState, phase: Committing, event: Event, now: float, ru
         case ClientJoined(client) if client in phase.expected or _room_for_more(phase, rules):
             widened = replace(phase, expected=phase.expected | {client})
             return replace(run, phase=widened), (InviteClient(phase.round, phase.attempt, client),)
-    if now < phase.deadline:
+    if now < due(run, phase, rules):
         return run, ()
     if len(phase.committed) >= rules.min_cohort:
         return close_list(run, phase.round, phase.attempt, phase.committed, now)
-    message = f"{len(phase.committed)} updates were ready before the deadline, {rules.min_cohort} are needed"
+    ready = counted(len(phase.committed), "update was", "updates were")
+    message = f"{ready} ready before the deadline, {rules.min_cohort} are needed"
     return abandon(run, phase, message, now, rules)
 
 
@@ -76,11 +100,11 @@ def in_uploading(run: RunState, phase: Uploading, event: Event, now: float, rule
             return fix_if_complete(replace(run, phase=phase), phase, now, rules)
         case ClientJoined(client) if client in phase.listed - phase.received:
             return run, (InviteClient(phase.round, phase.attempt, client),)
-    if now < phase.deadline:
+    if now < due(run, phase, rules):
         return run, ()
     if len(phase.received) >= rules.min_cohort:
         return fix_contributors(run, phase, now, rules)
-    message = f"{len(phase.received)} updates came before the deadline, {rules.min_cohort} are needed"
+    message = f"{counted(len(phase.received), 'update')} came before the deadline, {rules.min_cohort} are needed"
     return abandon(run, phase, message, now, rules)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
+from core.wording import counted
 from server.rules import RoundRules
 from server.states import (
     AbandonAttempt,
@@ -98,13 +99,16 @@ def _could_open(run: RunState, phase: Waiting, rules: RoundRules) -> bool:
 def _missing(run: RunState, phase: Waiting, rules: RoundRules) -> str:
     seconds = f"{rules.patience_seconds:g} seconds"
     if len(run.holders) < rules.threshold:
-        return f"{len(run.holders)} key holders are here after {seconds}, {rules.threshold} are needed"
+        here = counted(len(run.holders), "key holder is", "key holders are")
+        return f"{here} here after {seconds}, {rules.threshold} are needed"
     if not phase.key_ready:
         return (
             f"the key holders had no unused round key of the right kind in common within {seconds}; "
             f"{rules.deal} makes some"
         )
-    return f"{len(run.present)} clients are here after {seconds}, {rules.min_cohort} are needed"
+    return (
+        f"{counted(len(run.present), 'client is', 'clients are')} here after {seconds}, {rules.min_cohort} are needed"
+    )
 
 
 # ------------------------------------------------------------------------------------------------ back to waiting
@@ -121,7 +125,7 @@ def abandon(run: RunState, phase: Attempted, message: str, now: float, rules: Ro
     abandoned = AbandonAttempt(phase.round, phase.attempt, message)
     if phase.attempt >= rules.max_attempts:
         run, commands = fail(
-            run, f"round {phase.round} was abandoned {phase.attempt} times, the last time because {message}"
+            run, f"round {phase.round} was abandoned {counted(phase.attempt, 'time')}, the last time because {message}"
         )
         return run, (abandoned, *commands)
     run, commands = wait(run, phase.round, phase.attempt + 1, now)

@@ -1,0 +1,70 @@
+"""Run a coroutine to its end: in a program, in a thread, and where an event loop runs already, as in a notebook."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from core.console import leave_at_once
+
+T = TypeVar("T")
+
+
+def run_anywhere(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end, also where an event loop is running already.
+
+    In the main thread, Ctrl-C and SIGTERM cancel it once, and end the process at once when they come again.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(_ending_on_signals(work))
+    return _in_a_thread(work)
+
+
+async def _ending_on_signals(work: Coroutine[Any, Any, T]) -> T:
+    if threading.current_thread() is not threading.main_thread():
+        return await work
+    task, came = asyncio.current_task(), list[int]()
+    assert task is not None
+
+    def end(number: int) -> None:
+        if came:
+            leave_at_once(number)
+        came.append(number)
+        task.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, end, number)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if came == [signal.SIGTERM]:
+            raise SystemExit(128 + signal.SIGTERM) from None
+        raise KeyboardInterrupt from None
+
+
+def _in_a_thread(work: Coroutine[Any, Any, T]) -> T:
+    """Run it in a thread with a loop of its own; what interrupts the caller cancels it."""
+    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = Future()
+
+    async def begun() -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        started.set_result((asyncio.get_running_loop(), task))
+        return await work
+
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        result = thread.submit(asyncio.run, begun())
+        try:
+            return result.result()
+        except BaseException:
+            if not result.done():
+                loop, task = started.result()
+                loop.call_soon_threadsafe(task.cancel)
+            raise
