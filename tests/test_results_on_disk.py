@@ -25,11 +25,11 @@ def rows(folder: Path) -> list[int]:
 
 
 @pytest.fixture
-def after_one_round(parties: Parties, hands: ManualParties) -> tuple[Program, str]:
+def after_one_round(parties: Parties, manual: ManualParties) -> tuple[Program, str]:
     """A server that has completed the first of three rounds, and its address."""
     server, address = parties.server("--clients", "2", "--rounds", "3")
-    hands.holders(address)
-    clients = hands.clients(address, 1, 2)
+    manual.holders(address)
+    clients = manual.clients(address, 1, 2)
     play(clients)
     for client in clients:
         assert client.until("round_closed").completed
@@ -43,7 +43,7 @@ def test_a_round_is_in_the_history_when_the_clients_hear_that_it_is_over(
 
 
 def test_it_is_still_there_when_the_aggregator_is_killed_and_goes_on_where_it_was(
-    parties: Parties, hands: ManualParties, after_one_round: tuple[Program, str]
+    parties: Parties, manual: ManualParties, after_one_round: tuple[Program, str]
 ) -> None:
     server, address = after_one_round
     server.kill()
