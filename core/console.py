@@ -18,6 +18,7 @@ import structlog
 import typer
 
 from core.errors import GrokfedError
+from core.plain_characters import print_on_any_console
 
 # The insecure options have names in the environment too, for those who start containers.
 INSECURE_DEMO_KEYS = "GROKFED_INSECURE_DEMO_KEYS"
@@ -103,6 +104,7 @@ class _StandardError:
 @contextmanager
 def sentences() -> Iterator[None]:
     """Show what goes wrong as one sentence and exit 1; end on Ctrl-C and on SIGTERM without a trace-back."""
+    print_on_any_console()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _end_on_signal)
     try:
