@@ -5,6 +5,8 @@ TORCH   := .venv/torch
 NOTEBOOKS := .venv/notebooks
 PEERS   := .venv/peers
 DATA    ?=
+# For the shell, whatever characters are in it: $(call quoted,text)
+quoted   = '$(subst ','\'',$(1))'
 ARGS    ?=
 
 .PHONY: simulate test experiments faults notebooks test-torch bench bench-encryption setup-torch kernel check lint types imports stubs lock setup setup-dev containers clean help
@@ -13,7 +15,7 @@ help:            ## say what can be done here
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
 
 simulate: setup  ## run a whole federation on this machine   (DATA=folder for real mail, ARGS="--rounds 10")
-	@$(PY) -m simulation $(if $(DATA),--data $(DATA)) $(ARGS)
+	@$(PY) -m simulation $(if $(DATA),--data $(call quoted,$(DATA))) $(ARGS)
 
 test: setup-dev  ## run every test that needs no containers
 	@$(PY) -m pytest -n 2 -m "not containers" $(ARGS)
@@ -31,7 +33,7 @@ bench: setup-torch ## time the library beside PyTorch   (ARGS="lstm-512 --repeat
 	@$(TORCH)/bin/python -m benchmarks $(ARGS)
 
 notebooks: runs/notebooks/ready ## open the notebooks of chapters 3 to 15 in Jupyter (installs it once, apart)
-	@PYTHONPATH=$(CURDIR) OPENBLAS_NUM_THREADS=1 $(NOTEBOOKS)/bin/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS) runs/notebooks
+	@PYTHONPATH=$(call quoted,$(CURDIR)) OPENBLAS_NUM_THREADS=1 $(NOTEBOOKS)/bin/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS) runs/notebooks
 # Copies to work in: what you write into one is kept until the notebook itself changes.
 runs/notebooks/ready: $(wildcard book/notebooks/*.py) | $(NOTEBOOKS)/ready
 	@$(NOTEBOOKS)/bin/jupytext --quiet --to ../../runs/notebooks//ipynb $?

@@ -58,6 +58,7 @@ def make_plan(
         return Plan(
             ("generated",) * count, "generated", f"generated {what}, {counted(count, 'owner')} with unlike {theirs}"
         )
+    data = data.expanduser()
     if task.corpus is not None:
         return _corpus_dealt_out(task.corpus, data, clients or DEFAULT_CLIENTS, partition, seed, folder)
     paths = mailboxes_in(data) if data.is_dir() else [data]

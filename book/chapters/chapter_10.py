@@ -21,7 +21,7 @@ KERNELS, SIZE = 16, 3
 WIDTHS = (1.0, 3.0, 10.0)
 RATES = (0.005, 0.01, 0.02)
 BATCHES = (20, 100)
-QUICK_WIDTH, QUICK_RATE = 1.0, 0.05  # on few digits, which the project draws, narrow kernels learn in few passes
+QUICK_WIDTH, QUICK_RATE = 1.0, 0.03  # on few digits, which the project draws, narrow kernels learn in few passes
 DENSE_RATES = (0.02, 0.05, 0.1)
 PIXELS_DROPPED = 0.2
 EVERY = 5, 1  # passes from one look at the test part to the next, in full and in the quick form
@@ -36,7 +36,7 @@ def run(run: Run) -> Iterator[Finding]:
     setting, choice = choose_setting(run, digits, width)
     yield choice
     recipe = convolutional(width, *setting)
-    passes = run.pick(300, 4)
+    passes = run.pick(300, 5)
     convolution = follow(run, digits, recipe, passes, name="convolution", stream=2, every=run.pick(*EVERY))
     yield from how_well(convolution, run.pick(*EVERY))
     yield from against_dense(run, digits, convolution, setting[1])
