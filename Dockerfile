@@ -26,4 +26,4 @@ USER grokfed
 VOLUME /state
 
 ENTRYPOINT ["python", "-m"]
-CMD ["simulation", "--out", "/state"]
+CMD ["simulation", "--out", "/state/simulation"]

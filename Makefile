@@ -5,6 +5,8 @@ TORCH   := .venv/torch
 NOTEBOOKS := .venv/notebooks
 PEERS   := .venv/peers
 DATA    ?=
+# For the shell, whatever characters are in it: $(call quoted,text)
+quoted   = '$(subst ','\'',$(1))'
 ARGS    ?=
 
 .PHONY: simulate test experiments faults notebooks test-torch fuzz-torch bench bench-encryption setup-torch kernel check lint types imports stubs house docs lock setup setup-dev containers clean help
@@ -13,7 +15,7 @@ help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
 
 simulate: setup  ## run a whole federation on this machine   (DATA=folder for real mail, ARGS="--rounds 10")
-	@$(PY) -m simulation $(if $(DATA),--data $(DATA)) $(ARGS)
+	@$(PY) -m simulation $(if $(DATA),--data $(call quoted,$(DATA))) $(ARGS)
 
 test: setup-dev  ## run every test that needs no containers
 	@$(PY) -m pytest -n 2 -m "not containers" $(ARGS)
@@ -34,7 +36,7 @@ bench: setup-torch ## time the library against PyTorch   (ARGS="lstm-512 --repea
 	@$(TORCH)/bin/python -m benchmarks $(ARGS)
 
 notebooks: runs/notebooks/ready ## open the notebooks of chapters 3 to 15 in Jupyter (installs it once in .venv/notebooks)
-	@PYTHONPATH=$(CURDIR) OPENBLAS_NUM_THREADS=1 $(NOTEBOOKS)/bin/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS) runs/notebooks
+	@PYTHONPATH=$(call quoted,$(CURDIR)) OPENBLAS_NUM_THREADS=1 $(NOTEBOOKS)/bin/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS) runs/notebooks
 # Working copies: your changes are kept until the notebook itself changes.
 runs/notebooks/ready: $(wildcard book/notebooks/*.py) | $(NOTEBOOKS)/ready
 	@$(NOTEBOOKS)/bin/jupytext --quiet --to ../../runs/notebooks//ipynb $?

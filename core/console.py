@@ -16,6 +16,7 @@ from typing import NoReturn
 import structlog
 
 from core.errors import GrokfedError
+from core.plain_characters import print_on_any_console
 
 INSECURE_STAMP = "INSECURE: keys below 2048 bits protect nothing; use this for demonstrations only"
 PLAIN_STAMP = (
@@ -91,6 +92,7 @@ class _StandardError:
 @contextmanager
 def sentences() -> Iterator[None]:
     """Show what goes wrong as one sentence and exit 1; end on Ctrl-C and on SIGTERM without a trace-back."""
+    print_on_any_console()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _end_on_signal)
     try:

@@ -65,6 +65,7 @@ def make_plan(
         return Plan(
             ("generated",) * count, "generated", f"generated {what}, {counted(count, 'owner')} with unlike {theirs}"
         )
+    data = data.expanduser()
     if task.corpus is not None:
         if spam_label is not None:
             raise SettingsError(f"--spam-label is {spam_label!r}, and the task {task.name} has no spam; leave it out")

@@ -21,15 +21,16 @@ class Program:
 
     Args:
         log: file to which what it logs is appended; without one, `hear` reads the log too.
+        cwd: the folder in which it is started.
     """
 
-    def __init__(self, *arguments: str | Path, log: Path | None = None) -> None:
+    def __init__(self, *arguments: str | Path, log: Path | None = None, cwd: Path = ROOT) -> None:
         self.said: list[str] = []
         errors: IO[bytes] | int = subprocess.STDOUT if log is None else log.open("ab")
         self.process = subprocess.Popen(
             [sys.executable, "-m", *map(str, arguments)],
-            cwd=ROOT,
-            env=ENVIRONMENT,
+            cwd=cwd,
+            env=ENVIRONMENT if cwd == ROOT else {**ENVIRONMENT, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,

@@ -43,8 +43,8 @@ class Parties:
     def database(self) -> Path:
         return self.folder / "server" / "aggregator.sqlite"
 
-    def start(self, *arguments: str | Path) -> Program:
-        self.started.append(Program(*arguments))
+    def start(self, *arguments: str | Path, cwd: Path = ROOT) -> Program:
+        self.started.append(Program(*arguments, cwd=cwd))
         return self.started[-1]
 
     def server(self, *arguments: str, port: int = 0) -> tuple[Program, str]:

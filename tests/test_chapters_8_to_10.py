@@ -226,3 +226,16 @@ class TestChapter10:
         assert [p.shape for p in model.parameters()] == [(16, 1, 3, 3), (16,), (10_816, 10), (10,)]
         assert {p.dtype for p in model.parameters()} == {np.dtype(np.float32)}
         assert model(np.zeros((2, 28, 28), np.float32)).shape == (2, 10)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_quick_form_of_chapter_10_shows_that_kernels_beat_a_dense_network(tmp_path, seed):
+    """As the notebook of the chapter says."""
+    run = Run(tmp_path, None, True, seed, lambda _line: None)
+    digits = chapter_10.load_digits(run)
+    width, _ = chapter_10.choose_width(run, digits)
+    setting, _ = chapter_10.choose_setting(run, digits, width)
+    recipe = chapter_10.convolutional(width, *setting)
+    convolution = chapter_10.follow(run, digits, recipe, 5, name="convolution", stream=2)
+    findings = {found.what: found.value for found in chapter_10.against_dense(run, digits, convolution, setting[1])}
+    assert findings["last pass: convolution minus dense"] > 0.03

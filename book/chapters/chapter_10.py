@@ -21,6 +21,7 @@ KERNELS, SIZE = 16, 3
 WIDTHS = (1.0, 3.0, 10.0)
 RATES = (0.005, 0.01, 0.02)
 BATCHES = (20, 100)
+QUICK_WIDTH, QUICK_RATE = 1.0, 0.03  # on few digits, which the project draws, narrow kernels learn in few passes
 DENSE_RATES = (0.02, 0.05, 0.1)
 PIXELS_DROPPED = 0.2
 EVERY = 5, 1  # passes from one look at the test part to the next, in full and in the quick form
@@ -35,7 +36,7 @@ def run(run: Run) -> Iterator[Finding]:
     setting, choice = choose_setting(run, digits, width)
     yield choice
     recipe = convolutional(width, *setting)
-    passes = run.pick(300, 4)
+    passes = run.pick(300, 5)
     convolution = follow(run, digits, recipe, passes, name="convolution", stream=2, every=run.pick(*EVERY))
     yield from how_well(convolution, run.pick(*EVERY))
     yield from against_dense(run, digits, convolution, setting[1])
@@ -91,14 +92,14 @@ def convolutional(width: float, rate: float, batch: int) -> Recipe:
 
 def choose_width(run: Run, digits: Digits) -> tuple[float, Finding]:
     """Choose how far apart the kernels start."""
-    recipes = {f"{width:g}": convolutional(width, 0.02, 100) for width in run.pick(WIDTHS, WIDTHS[-1:])}
+    recipes = {f"{width:g}": convolutional(width, 0.02, 100) for width in run.pick(WIDTHS, (QUICK_WIDTH,))}
     chosen, choice = choose(run, digits, recipes, run.pick(40, 1), "kernels start so many times as wide", stream=1)
     return float(chosen), choice
 
 
 def choose_setting(run: Run, digits: Digits, width: float) -> tuple[tuple[float, int], Finding]:
     """Choose rate and batch size."""
-    rates, sizes = run.pick((RATES, BATCHES), (RATES[-1:], BATCHES[:1]))
+    rates, sizes = run.pick((RATES, BATCHES), ((QUICK_RATE,), BATCHES[:1]))
     settings = {f"{rate:g} and {size}": (rate, size) for size in sizes for rate in rates}
     recipes = {name: convolutional(width, *setting) for name, setting in settings.items()}
     chosen, choice = choose(run, digits, recipes, run.pick(60, 1), "rate and batch size", stream=1)
