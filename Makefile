@@ -9,7 +9,7 @@ DATA    ?=
 quoted   = '$(subst ','\'',$(1))'
 ARGS    ?=
 
-.PHONY: simulate test experiments faults notebooks test-torch fuzz-torch bench bench-encryption setup-torch kernel check lint types imports stubs house docs lock setup setup-dev containers clean help
+.PHONY: simulate test test-all experiments faults notebooks test-torch fuzz-torch bench bench-encryption setup-torch kernel check lint types imports stubs house docs lock setup setup-dev containers clean help
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -17,8 +17,11 @@ help:            ## list the targets
 simulate: setup  ## run a whole federation on this machine   (DATA=folder for real mail, ARGS="--rounds 10")
 	@$(PY) -m simulation $(if $(DATA),--data $(call quoted,$(DATA))) $(ARGS)
 
-test: setup-dev  ## run every test that needs no containers
-	@$(PY) -m pytest -n 2 -m "not containers" $(ARGS)
+test: setup-dev  ## run the tests that need no containers and no long time
+	@$(PY) -m pytest -n 2 -m "not containers and not slow" $(ARGS)
+
+test-all: setup-dev ## run the long rest: fault scenarios, studies and chapters in their quick forms
+	@$(PY) -m pytest -n 2 -m "slow" $(ARGS)
 
 faults: setup-dev ## inject faults for about an hour and write the table of docs/reliability.md   (ARGS="--quick"; ARGS="lossy fuzz")
 	@$(PY) -m faults $(ARGS)

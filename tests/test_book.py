@@ -15,6 +15,8 @@ from book.report import Timed, summary, table, timed, write_csv
 from book.run import Run
 from core.errors import SettingsError, StorageError
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 
 

@@ -12,6 +12,8 @@ import structlog
 from faults.__main__ import SCENARIOS, main
 from faults.outcome import COLUMNS, Options, Outcome, markdown, timed
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:

@@ -14,6 +14,8 @@ from experiments import studies
 from experiments.study import Row, Study, columns_of, write_files, written
 from experiments.web_page import Answered, write_page
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(studies.__file__).parent
 PNG = b"\x89PNG not really"
 
