@@ -17,10 +17,10 @@ from phe import PaillierPrivateKey
 
 from book.decryption import PaillierDecryptor
 from core.secagg.encoding import METRIC_SLOTS, Encoding, FloatArray, IntArray, Update
+from core.secagg.factory import adder_for
 from core.secagg.noise import NoiseKind, noise_for
 from core.secagg.noise_pool import NoisePool
 from core.secagg.paillier import PaillierEncryptor, ciphertext_bytes, split_ciphertexts
-from core.secagg.roles import adder_for
 from core.secagg.scheme import PAILLIER, PublicKey
 from registrar.key_generation import generate_private_key
 

@@ -27,12 +27,12 @@ from benchmarks.encryption import significant
 from benchmarks.secure_aggregation import draw_problem
 from core.secagg import kernel
 from core.secagg.encoding import Encoding, Update
+from core.secagg.factory import adder_for
 from core.secagg.logarithm import logarithm
 from core.secagg.noise import noise_for
 from core.secagg.opening import combine, verify_opened
 from core.secagg.paillier import PaillierEncryptor, ciphertext_bytes, split_ciphertexts
 from core.secagg.powers import secret_powers
-from core.secagg.roles import adder_for
 from core.secagg.scheme import DAMGARD_JURIK, PAILLIER, PublicKey
 from core.secagg.sharing import coefficients, delta
 from registrar.dealing import deal, evaluate

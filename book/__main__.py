@@ -22,7 +22,7 @@ from book.chapters import get_chapter, numbers
 from book.command import Data, Out, Quick, Seed, check_data, console, printer
 from book.report import Timed, summary, table, timed, write_csv
 from book.run import Chapter, Run
-from core.console import help_of, sentences
+from core.console import help_of, reporting_errors
 from core.errors import DataError
 from core.new_paths import new_folder
 
@@ -38,7 +38,7 @@ def main(
     seed: Seed = 1,
     out: Out = None,
 ) -> None:
-    with sentences():
+    with reporting_errors():
         if not chapters and not every:
             console().print(_listing(), highlight=False)
             return

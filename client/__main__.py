@@ -27,7 +27,7 @@ from client.session import ClientSession, fetch_endorsed_model
 from client.settings import DEFAULT_IDENTITY, ClientSettings
 from core.checks import Verifier
 from core.clock import SYSTEM_CLOCK
-from core.console import configure_log, help_of, sentences, stamp
+from core.console import configure_log, help_of, reporting_errors, stamp
 from core.errors import SettingsError
 from core.federated import initial_model, load_model, save_model
 from core.identity.members import Role
@@ -52,7 +52,7 @@ def take_part(context: typer.Context, given: Given) -> None:
     if context.invoked_subcommand is not None:
         return
     configure_log()
-    with sentences():
+    with reporting_errors():
         settings, policy = given.make(ClientSettings), given.make(Policy)
         if settings.mail is None:
             raise SettingsError("--mail PATH is needed: what to train on; see python -m client --help")
@@ -87,7 +87,7 @@ def classify(
 ) -> None:
     """Score one message with the global model. The message stays on this machine."""
     configure_log(quiet=True)
-    with sentences():
+    with reporting_errors():
         task = get_task("spam")
         if model is not None:
             vector = load_model(model, task)
@@ -107,7 +107,7 @@ def look(
     texts: Annotated[int, typer.Option(min=0, help="Show this many mails as the model sees them.")] = 0,
 ) -> None:
     """Say what is in a mailbox and how it would be read. Nothing is sent."""
-    with sentences():
+    with reporting_errors():
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # a mail has characters that a console has not
         found = look_at(path, spam_label, texts)

@@ -33,8 +33,8 @@ from core.protocol import (
     digest,
 )
 from core.secagg.encoding import Update
+from core.secagg.factory import encryptor_for
 from core.secagg.noise import NoiseKind
-from core.secagg.roles import encryptor_for
 from core.tasks.task import Task
 from core.training import Dataset
 from core.wire.messages import SUBMISSION_BYTES, commitment_to_bytes

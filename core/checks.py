@@ -23,7 +23,7 @@ from core.protocol import (
     Signed,
     digest,
 )
-from core.secagg.roles import check_key
+from core.secagg.factory import check_key
 from core.secagg.scheme import PLAIN
 from core.tasks.task import Task
 from core.wire.messages import (

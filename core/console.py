@@ -90,7 +90,7 @@ class _StandardError:
 
 
 @contextmanager
-def sentences() -> Iterator[None]:
+def reporting_errors() -> Iterator[None]:
     """Show what goes wrong as one sentence and exit 1; end on Ctrl-C and on SIGTERM without a trace-back."""
     print_on_any_console()
     if threading.current_thread() is threading.main_thread():

@@ -19,7 +19,7 @@ from rich.status import Status
 
 from book.command import Data, Out, Quick, Seed, check_data, console, printer
 from book.run import Run
-from core.console import sentences
+from core.console import reporting_errors
 from core.errors import DataError
 from core.new_paths import new_folder
 from experiments import studies
@@ -33,14 +33,14 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Ask a quest
 def overview(context: typer.Context) -> None:
     """List what can be asked, if nothing is asked."""
     if context.invoked_subcommand is None:
-        with sentences():
+        with reporting_errors():
             console().print(_listing(), highlight=False)
 
 
 @app.command("all")
 def run_all(data: Data = None, quick: Quick = False, seed: Seed = 1, out: Out = None) -> None:
     """Run every study of leakage and privacy, and put them on one page, index.html."""
-    with sentences():
+    with reporting_errors():
         check_data(data)
         folder = new_folder(out or Path("runs", time.strftime("experiments-%Y%m%d-%H%M%S")))
         answered: list[Answered] = []
@@ -58,7 +58,7 @@ def run_all(data: Data = None, quick: Quick = False, seed: Seed = 1, out: Out = 
 def _add_study(name: str) -> None:
     @app.command(name, hidden=True)  # listed by `python -m experiments` with their titles
     def ask(data: Data = None, quick: Quick = False, seed: Seed = 1, out: Out = None) -> None:
-        with sentences():
+        with reporting_errors():
             check_data(data)
             folder = new_folder(out or Path("runs", time.strftime(f"{name}-%Y%m%d-%H%M%S")))
             answered = _study(studies.get_study(name), data, quick, seed, folder)

@@ -16,9 +16,9 @@ from core.errors import GrokfedError
 from core.identity.certificates import check_issued
 from core.identity.party import CARD, ROSTER, read_card
 from core.identity.roster import read_roster
+from core.secagg.factory import adder_for
 from core.secagg.key_share import KeyShare
 from core.secagg.opening import OpenedSum, check_partial, combine, verify_opened
-from core.secagg.roles import adder_for
 from core.wire import federation_pb2 as pb
 from core.wire import messages as m
 from core.wire.calls import converse

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from core.clock import SYSTEM_CLOCK
-from core.console import configure_log, help_of, sentences, stamp
+from core.console import configure_log, help_of, reporting_errors, stamp
 from core.errors import SettingsError
 from core.identity.members import Role
 from core.identity.party import load_identity
@@ -40,7 +40,7 @@ def hold(context: typer.Context, given: Given) -> None:
     if context.invoked_subcommand is not None:
         return
     configure_log()
-    with sentences():
+    with reporting_errors():
         settings, policy = given.make(HolderSettings), given.make(Policy)
         party = load_identity(settings.identity, settings.passphrase_file, Role.KEYHOLDER)
         plaintext, patience = settings.insecure_plaintext, settings.patience
@@ -60,7 +60,7 @@ def ledger(
     state: Annotated[Path, Setting("The ledger.", "folder")],
 ) -> None:
     """Check the chain of a ledger and print its entries: lists signed, sums opened, models endorsed."""
-    with sentences():
+    with reporting_errors():
         if not (state / "keyholder.sqlite").exists():
             raise SettingsError(f"{state} has no ledger of a key holder")
         opened = Ledger(state)
@@ -79,7 +79,7 @@ def healthy(
     insecure_plaintext: InsecurePlaintext = False,
 ) -> None:
     """Exit 0 if the aggregator says that this key holder attends, else 1."""
-    with sentences():
+    with reporting_errors():
         party = load_identity(identity, passphrase_file, Role.KEYHOLDER)
         check_health(server or party.address, party, party.name, plaintext=insecure_plaintext)
         print("healthy")

@@ -21,8 +21,8 @@ from core.identity import signing
 from core.identity.party import PartyIdentity
 from core.policy import Policy
 from core.protocol import MOST_OFFERED, AttemptId, RoundDescription, Signed, digest
+from core.secagg.factory import adder_for, payload_bytes
 from core.secagg.opening import OpenedSum, verify_opened
-from core.secagg.roles import adder_for, payload_bytes
 from core.tasks import get_task
 from core.tasks.task import Task
 from core.wire.calls import Dialogue, fetch_model

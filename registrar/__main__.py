@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from core.clock import today
-from core.console import help_of, sentences
+from core.console import help_of, reporting_errors
 from core.errors import SettingsError
 from core.identity import certificates
 from core.identity.members import Roster
@@ -45,7 +45,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The party's name.")]
 @options_of(InitSettings)
 def init(folder: Folder, given: Given) -> None:
     """Make a new federation: keys, certificates, roster, and a folder for each party."""
-    with sentences():
+    with reporting_errors():
         settings = given.make(InitSettings)
         make = partial(_make, settings)
         if settings.if_missing:
@@ -89,7 +89,7 @@ def add_client(
     passphrase_file: PassphraseFile = None,
 ) -> None:
     """Enrol one more client."""
-    with sentences():
+    with reporting_errors():
         changed = registry.add_client(
             folder, name, operator=operator, now=datetime.now(UTC), years=years, passphrase_file=passphrase_file
         )
@@ -102,7 +102,7 @@ def add_client(
 @options_of()
 def revoke(folder: Folder, name: Name, passphrase_file: PassphraseFile = None) -> None:
     """Revoke a party for good. A client that is to go on gets a new name with add-client."""
-    with sentences():
+    with reporting_errors():
         _say_hand_out(registry.revoke(folder, name, passphrase_file=passphrase_file))
 
 
@@ -110,7 +110,7 @@ def revoke(folder: Folder, name: Name, passphrase_file: PassphraseFile = None) -
 @options_of(DealSettings)
 def deal(folder: Folder, given: Given) -> None:
     """Make round keys ahead, give each holder its share of each, sealed, and keep nothing."""
-    with sentences():
+    with reporting_errors():
         settings = given.make(DealSettings)
         keys, scheme, key_bits = settings.keys, settings.scheme, settings.key_bits
         check_key_bits(scheme, key_bits, insecure_demo_keys=settings.insecure_demo_keys)
@@ -130,7 +130,7 @@ def deal(folder: Folder, given: Given) -> None:
 @app.command()
 def show(folder: Folder) -> None:
     """Show who belongs to the federation. Needs no passphrase."""
-    with sentences():
+    with reporting_errors():
         roster = read_own_roster(registrar_folder(folder))
         opening = f"{roster.threshold} of {len(roster.holders)} key holders open a sum"
         print(f"federation {roster.federation}, roster version {roster.version}; {opening}")

@@ -23,7 +23,7 @@ import structlog
 import typer
 from rich.console import Console
 
-from core.console import configure_log, help_of, leave_at_once, sentences, stamp
+from core.console import configure_log, help_of, leave_at_once, reporting_errors, stamp
 from core.errors import RunFailedError, SettingsError
 from core.federated import encoding_for, initial_model
 from core.identity.members import Role
@@ -61,7 +61,7 @@ def serve(context: typer.Context, given: Given) -> None:
     if context.invoked_subcommand is not None:
         return
     configure_log()
-    with sentences():
+    with reporting_errors():
         places = given.make(Places)
         party = load_identity(places.identity, places.passphrase_file, Role.SERVER)
         settings = _settings_of(given, party)
@@ -87,7 +87,7 @@ def status(
     state: Annotated[Path, Setting("Folder of the aggregator's database.", "folder")] = Path("runs/server"),
 ) -> None:
     """Show rounds, contributors and refusals of a running or stopped aggregator, from its database."""
-    with sentences():
+    with reporting_errors():
         show_status(state, Console(width=None if sys.stdout.isatty() else 100))
 
 
@@ -100,7 +100,7 @@ def healthy(
     insecure_plaintext: InsecurePlaintext = False,
 ) -> None:
     """Exit 0 if the aggregator answers and says it serves, else 1."""
-    with sentences():
+    with reporting_errors():
         party = load_identity(identity, passphrase_file)
         check_health(server or party.address, party, plaintext=insecure_plaintext)
         print("healthy")

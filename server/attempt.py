@@ -28,8 +28,8 @@ from core.protocol import (
     digest,
 )
 from core.secagg.encoding import CohortSum
+from core.secagg.factory import adder_for, payload_bytes
 from core.secagg.opening import OpenedSum, combine, partial_bytes, wrong_holders
-from core.secagg.roles import adder_for, payload_bytes
 from core.secagg.scheme import PLAIN
 from core.wire.messages import commitment_from_bytes, description_from_bytes
 from core.wire.streams import model_bytes

@@ -17,7 +17,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from core.console import INSECURE_STAMP, PLAINTEXT_STAMP, sentences
+from core.console import INSECURE_STAMP, PLAINTEXT_STAMP, reporting_errors
 from core.errors import SettingsError
 from core.federated import initial_model
 from core.new_paths import new_folder
@@ -40,7 +40,7 @@ from simulation.settings import NOT_ASKED, Scheme, SimulationSettings
 def main(given: Given) -> None:
     """Run a whole federation on this machine and show what it learned, what it cost, and how long it took."""
     console = Console(width=None if sys.stdout.isatty() else 80)
-    with sentences(), NamelessFolder() as scratch:
+    with reporting_errors(), NamelessFolder() as scratch:
         options = given.make(SimulationSettings)
         task, seed = get_task(given["task"]), given["seed"]
         plan = make_plan(task, options.data, options.clients, options.partition, seed, scratch, options.spam_label)

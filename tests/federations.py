@@ -34,8 +34,8 @@ from core.identity.roster import Roster
 from core.policy import Policy
 from core.protocol import AttemptId, Commitment, HolderSignature, RoundDescription, Signed, digest
 from core.secagg.encoding import Update
+from core.secagg.factory import adder_for, encryptor_for
 from core.secagg.opening import OpenedSum, combine
-from core.secagg.roles import adder_for, encryptor_for
 from core.wire.messages import (
     certificate_from_bytes,
     commitment_to_bytes,

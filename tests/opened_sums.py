@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from functools import cache
 
+from core.secagg.factory import adder_for, encryptor_for
 from core.secagg.opening import OpenedSum, combine, verify_opened, wrong_holders
-from core.secagg.roles import adder_for, encryptor_for
 from core.secagg.scheme import PublicKey, join_payload
 from registrar.dealing import DealtKey, deal
 

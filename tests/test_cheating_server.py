@@ -21,8 +21,8 @@ from core.console import quiet_log
 from core.errors import Reason, Refused, SettingsError
 from core.identity.members import Role, check_threshold
 from core.secagg.encoding import Encoding
+from core.secagg.factory import encryptor_for
 from core.secagg.opening import combine
-from core.secagg.roles import encryptor_for
 from core.secagg.scheme import PublicKey
 from experiments.__main__ import app
 from experiments.cheating_server import command

@@ -9,8 +9,8 @@ import pytest
 from gmpy2 import mpz
 
 from book.decryption import generate_decryptor
+from core.secagg.factory import encryptor_for
 from core.secagg.noise_pool import BATCH, NoisePool
-from core.secagg.roles import encryptor_for
 
 
 class Counting:
@@ -93,7 +93,7 @@ def test_a_round_that_comes_to_nothing_leaves_no_noise_being_made(monkeypatch):
             return super().draw(count)
 
     key = generate_decryptor("paillier", 256).public_key
-    monkeypatch.setattr("core.secagg.roles.noise_for", lambda *_: Endless())
+    monkeypatch.setattr("core.secagg.factory.noise_for", lambda *_: Endless())
     encryptor = encryptor_for(key, 1_000_000)
     encryptor.close()
     assert not any(thread.is_alive() for thread in started)

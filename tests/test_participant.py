@@ -19,8 +19,8 @@ from core.federated import client_rng, client_update
 from core.identity import signing
 from core.policy import Policy
 from core.protocol import ClosedList, Signed, digest
+from core.secagg.factory import payload_bytes
 from core.secagg.opening import combine
-from core.secagg.roles import payload_bytes
 from core.secagg.scheme import PublicKey
 from core.tasks import get_task
 from core.wire.messages import certificate_to_bytes, commitment_from_bytes, list_statement

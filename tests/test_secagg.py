@@ -13,9 +13,9 @@ from refusals import refused_with
 from book.decryption import generate_decryptor
 from core.errors import Reason, Refused, SettingsError
 from core.policy import Policy
+from core.secagg.factory import adder_for, encryptor_for, payload_bytes
 from core.secagg.noise import NoiseKind, TextbookNoise, noise_for
 from core.secagg.paillier import PaillierAdder, PaillierEncryptor, check_public_key, ciphertext_bytes
-from core.secagg.roles import adder_for, encryptor_for, payload_bytes
 from core.secagg.scheme import Decryptor, PublicKey, check_key_bits, join_payload
 
 SQUARE = int(gmpy2.next_prime((1 << 128) - (1 << 110))) ** 2
@@ -165,7 +165,7 @@ def test_adding_and_encrypting_check_the_key_themselves() -> None:
 @pytest.mark.parametrize("kind", list(NoiseKind))
 def test_the_kind_of_noise_that_was_asked_for_is_used(kind: NoiseKind, monkeypatch: pytest.MonkeyPatch) -> None:
     used = []
-    monkeypatch.setattr("core.secagg.roles.noise_for", lambda *a: used.append(a[2]) or noise_for(*a))
+    monkeypatch.setattr("core.secagg.factory.noise_for", lambda *a: used.append(a[2]) or noise_for(*a))
     key = generate_decryptor("paillier", BITS).public_key
     encryptor_for(key, 1, kind).encrypt([1])
     assert used == [kind]

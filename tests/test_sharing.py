@@ -17,11 +17,11 @@ from refusals import refused_with
 
 from core.errors import Reason, Refused, SettingsError
 from core.secagg import kernel
+from core.secagg.factory import payload_bytes
 from core.secagg.key_share import KeyShare
 from core.secagg.logarithm import exponential, logarithm
 from core.secagg.opening import combine, partial_bytes, verify_opened, wrong_holders
 from core.secagg.powers import in_threads, powers, product_of_powers, secret_powers
-from core.secagg.roles import payload_bytes
 from core.secagg.scheme import PublicKey
 from core.secagg.sharing import coefficients, mask_limit, share_bits
 from registrar.dealing import deal, draw_polynomial, evaluate

@@ -16,7 +16,7 @@ from core.data.message import Mail
 from core.errors import Reason, SettingsError
 from core.federated import add_plaintexts
 from core.secagg.encoding import Encoding, Update
-from core.secagg.roles import adder_for, encryptor_for
+from core.secagg.factory import adder_for, encryptor_for
 from core.secagg.scheme import join_payload
 from experiments.attacks.backdoor import ROOM_USED, add_to_slots, beyond_the_clip, replacing, weight_that_decides
 from experiments.studies import _backdoor_rounds, backdoor

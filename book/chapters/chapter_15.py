@@ -22,7 +22,7 @@ from core.errors import DataError
 from core.federated import add_updates, encoding_for, evaluate_model, fed_avg, initial_model
 from core.metrics import confusion
 from core.secagg.encoding import CohortSum, Encoding, Update
-from core.secagg.roles import adder_for, encryptor_for
+from core.secagg.factory import adder_for, encryptor_for
 from core.secagg.scheme import Decryptor
 from core.tasks.spam import SPAM, prepare, read
 from core.tasks.task import local_training

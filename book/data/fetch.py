@@ -28,7 +28,7 @@ from rich.progress import Progress
 
 from book.data.archives import read_members
 from book.data.published import FILES, Member, Public, PublicFile, PublicFolder, PublicMembers, choose
-from core.console import sentences
+from core.console import reporting_errors
 from core.errors import DataError, StorageError
 
 PIECE = 1 << 16
@@ -222,7 +222,7 @@ def main(
     to: Annotated[Path, typer.Option(help="The folder to put the files in.")] = Path("data"),
 ) -> None:
     """Fetch public data sets, with checksums; files that are there already stay."""
-    with sentences(), Progress() as progress:
+    with reporting_errors(), Progress() as progress:
         for item in choose(name):
             for path in bring(item, to, progress):
                 progress.console.print(f"{path} is there")

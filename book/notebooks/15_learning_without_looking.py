@@ -33,7 +33,7 @@ from core.federated import (
     initial_model,
     next_model,
 )
-from core.secagg.roles import adder_for, encryptor_for
+from core.secagg.factory import adder_for, encryptor_for
 from core.tasks.spam import SPAM, VOCABULARY, prepare
 from simulation.in_process import play
 

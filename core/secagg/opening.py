@@ -22,9 +22,9 @@ from itertools import combinations
 from gmpy2 import mpz
 
 from core.errors import Reason, Refused
+from core.secagg.factory import payload_bytes
 from core.secagg.paillier import split_ciphertexts
 from core.secagg.products import all_units
-from core.secagg.roles import payload_bytes
 from core.secagg.roots import agree, open_with, promising, roots_from
 from core.secagg.scheme import PLAIN, PublicKey, join_payload, split_payload
 from core.secagg.sharing import check_holders

@@ -18,8 +18,8 @@ from core.identity import signing
 from core.identity.party import PartyIdentity
 from core.identity.signing import SigningKey
 from core.protocol import AttemptId, Commitment, HolderSignature, RoundDescription, Signed, digest
+from core.secagg.factory import adder_for
 from core.secagg.opening import combine
-from core.secagg.roles import adder_for
 from core.secagg.scheme import PAILLIER
 from core.tasks.spam import SPAM
 from core.wire import federation_pb2 as pb

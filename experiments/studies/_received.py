@@ -9,7 +9,7 @@ import numpy as np
 from book.decryption import generate_decryptor
 from core.federated import encoding_for
 from core.secagg.encoding import CohortSum, Encoding, Update
-from core.secagg.roles import adder_for, encryptor_for
+from core.secagg.factory import adder_for, encryptor_for
 from core.secagg.scheme import PLAIN, Decryptor
 from core.tasks.task import Task
 

@@ -14,7 +14,7 @@ from book.run import Run
 from core.federated import FloatArray, client_update, encoding_for, initial_model
 from core.optim import SGD
 from core.secagg.encoding import Encoding, Update
-from core.secagg.roles import encryptor_for
+from core.secagg.factory import encryptor_for
 from core.secagg.scheme import PAILLIER, Encryptor, PublicKey
 from core.tasks.spam import SPAM
 from core.tasks.task import LocalTraining, Task

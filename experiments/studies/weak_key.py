@@ -18,7 +18,7 @@ from book.pictures.style import BLUE, GREEN, GREY, VERMILLION, new_figure, style
 from book.run import Run
 from core.errors import SettingsError
 from core.federated import client_update, encoding_for, initial_model
-from core.secagg.roles import encryptor_for
+from core.secagg.factory import encryptor_for
 from core.secagg.scheme import PAILLIER, SAFE_KEY_BITS, SMALLEST_KEY_BITS, PublicKey
 from core.tasks.spam import SPAM, prepare
 from experiments.attacks.factoring import ecm, rho

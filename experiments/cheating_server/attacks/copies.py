@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.errors import Reason
-from core.secagg.roles import payload_bytes
+from core.secagg.factory import payload_bytes
 from core.wire.calls import Dialogue
 from experiments.cheating_server.attack import Attack, Party
 from experiments.cheating_server.ciphertexts import blend, deltas, product, unmixed

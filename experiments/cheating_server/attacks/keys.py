@@ -144,7 +144,7 @@ def old_commitments(attacker: Attacker) -> Loot:
 @contextmanager
 def unchecked_arithmetic() -> Iterator[None]:
     """Switch off the check in the encryption itself, which no setting of a party does."""
-    with mock.patch("core.secagg.roles.check_public_key"), mock.patch("core.secagg.paillier.check_public_key"):
+    with mock.patch("core.secagg.factory.check_public_key"), mock.patch("core.secagg.paillier.check_public_key"):
         yield
 
 
