@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import ten_thousand
+from benchmarks.measure import numbers_table
 from core.secagg.scheme import SAFE_KEY_BITS
 
 COMPLETED = re.compile(r"round \d+ of \d+: ")
@@ -203,11 +204,9 @@ def table(wholes: Sequence[Whole]) -> Table:
         "a round: median seconds from one completed round to the next; processor seconds of the whole run by party; "
         "weights: of the spam model where none are given"
     )
-    made = Table("scheme", box=None, caption=caption, caption_justify="left")
-    for heading in ("bits", "holders", "TLS", "weights", "clients", "a round", "bar", "slowest", "start to finish"):
-        made.add_column(heading, justify="right")
-    for heading in ("MB, all parties", *PARTIES):
-        made.add_column(heading, justify="right")
+    headings = ("bits", "holders", "TLS", "weights", "clients", "a round", "bar", "slowest", "start to finish")
+    columns = (*headings, "MB, all parties", *PARTIES)
+    made = numbers_table(["scheme"], columns, caption=caption, caption_justify="left")
     for whole in wholes:
         by_party = whole.watch.by_party()
         made.add_row(

@@ -133,8 +133,7 @@ def dropout(run: Run, digits: Digits) -> Iterator[Finding]:
 def mini_batches(run: Run, digits: Digits) -> Iterator[Finding]:
     """Is it as good to take the mean of 100 images for a step? It is many times faster."""
     passes, recipes = run.pick(300, 5), {f"{rate:g}": in_batches(rate, dropped=0.5) for rate in BATCH_RATES}
-    chosen, choice = choose(run, digits, recipes, passes, "batches of 100: rate", stream=2)
-    yield choice
+    chosen = yield from choose(run, digits, recipes, passes, "batches of 100: rate", stream=2)
     curve = follow(run, digits, recipes[chosen], passes, name="batches of 100", stream=2)
     yield at_least(f"the same in batches of 100, {passes} passes: best on test", curve.best, 0.8067, book="80.67%")
     yield at_least("  last pass on test", curve.last, 0.7975, book="79.75%")
@@ -145,9 +144,8 @@ def batch_sizes(run: Run, digits: Digits) -> Iterator[Finding]:
     passes, series = run.pick(30, 1), {}
     for size, rates in RATES_BY_BATCH.items():
         recipes = {f"{rate:g}": in_batches(rate, 0.0, size) for rate in rates[: run.pick(len(rates), 1)]}
-        chosen, choice = choose(run, digits, recipes, passes, f"batches of {size}: rate", stream=3)
+        chosen = yield from choose(run, digits, recipes, passes, f"batches of {size}: rate", stream=3)
         curve = follow(run, digits, recipes[chosen], passes, name=f"batches of {size}", stream=3)
-        yield choice
         steps = passes * -(-len(digits.training) // size)
         yield shown(f"batches of {size}: test accuracy after {passes} passes, {steps} steps", curve.last, ".2%")
         series[f"batches of {size}"] = curve.accuracies
@@ -158,8 +156,7 @@ def weight_decay(run: Run, digits: Digits) -> Iterator[Finding]:
     """Does it help to let every weight shrink a little at each step?"""
     passes = run.pick(200, 4)
     recipes = {f"{decay:g}": in_batches(0.1, 0.0, decay=decay) for decay in DECAYS}
-    chosen, choice = choose(run, digits, recipes, passes, "weight decay", stream=4)
-    yield choice
+    chosen = yield from choose(run, digits, recipes, passes, "weight decay", stream=4)
     for name in dict.fromkeys((f"{DECAYS[0]:g}", chosen)):
         curve = follow(run, digits, recipes[name], passes, name=f"weight decay {name}", stream=4, every=passes)
         yield shown(f"weight decay {name}: test accuracy after {passes} passes", curve.last, ".2%")

@@ -119,13 +119,11 @@ def hidden_tanh(run: Run, digits: Digits) -> Iterator[Finding]:
     """How far do tanh in the middle, softmax at the end and dropout get with 1,000 images?"""
     passes = run.pick(300, 6)
     rates = {f"{rate:g}": Recipe(network(Tanh()), cross_entropy, rate, BATCH) for rate in RATES}
-    rate, choice = choose(run, digits, rates, passes, "tanh and softmax: rate", stream=1)
-    yield choice
+    rate = yield from choose(run, digits, rates, passes, "tanh and softmax: rate", stream=1)
     shares = {
         f"{share:g}": Recipe(network(Tanh(), share), cross_entropy, float(rate), BATCH) for share in PIXELS_DROPPED
     }
-    share, choice = choose(run, digits, shares, passes, "share of pixels dropped", stream=1)
-    yield choice
+    share = yield from choose(run, digits, shares, passes, "share of pixels dropped", stream=1)
     plain = follow(run, digits, rates[rate], passes, name="tanh, softmax, dropout of units", stream=1)
     curve = follow(run, digits, shares[share], passes, name="tanh, softmax, dropout of units and pixels", stream=1)
     yield shown(
@@ -153,8 +151,7 @@ def sigmoid_or_softmax(run: Run, digits: Digits) -> Iterator[Finding]:
     }
     for name, (build, loss, rates) in ends.items():
         recipes = {f"{rate:g}": Recipe(build, loss, rate, BATCH) for rate in rates}
-        rate, choice = choose(run, digits, recipes, passes, f"{name}: rate", stream=2)
-        yield choice
+        rate = yield from choose(run, digits, recipes, passes, f"{name}: rate", stream=2)
         curve = follow(run, digits, recipes[rate], passes, name=name, stream=2)
         when = run.pick("10 passes", "1 pass")
         yield shown(f"{name}: accuracy on test after {when}", curve.accuracies[run.pick(9, 0)], ".2%")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -30,10 +30,8 @@ SETTLED = 10  # passes after which the accuracy should not collapse any more
 def run(run: Run) -> Iterator[Finding]:
     yield from shapes()
     digits = load_digits(run)
-    width, choice = choose_width(run, digits)
-    yield choice
-    setting, choice = choose_setting(run, digits, width)
-    yield choice
+    width = yield from choose_width(run, digits)
+    setting = yield from choose_setting(run, digits, width)
     recipe = convolutional(width, *setting)
     passes = run.pick(300, 4)
     convolution = follow(run, digits, recipe, passes, name="convolution", stream=2, every=run.pick(*EVERY))
@@ -89,20 +87,20 @@ def convolutional(width: float, rate: float, batch: int) -> Recipe:
     return Recipe(build, cross_entropy, rate, batch)
 
 
-def choose_width(run: Run, digits: Digits) -> tuple[float, Finding]:
+def choose_width(run: Run, digits: Digits) -> Generator[Finding, None, float]:
     """Choose how far apart the kernels start."""
     recipes = {f"{width:g}": convolutional(width, 0.02, 100) for width in run.pick(WIDTHS, WIDTHS[-1:])}
-    chosen, choice = choose(run, digits, recipes, run.pick(40, 1), "kernels start so many times as wide", stream=1)
-    return float(chosen), choice
+    chosen = yield from choose(run, digits, recipes, run.pick(40, 1), "kernels start so many times as wide", stream=1)
+    return float(chosen)
 
 
-def choose_setting(run: Run, digits: Digits, width: float) -> tuple[tuple[float, int], Finding]:
+def choose_setting(run: Run, digits: Digits, width: float) -> Generator[Finding, None, tuple[float, int]]:
     """Choose rate and batch size."""
     rates, sizes = run.pick((RATES, BATCHES), (RATES[-1:], BATCHES[:1]))
     settings = {f"{rate:g} and {size}": (rate, size) for size in sizes for rate in rates}
     recipes = {name: convolutional(width, *setting) for name, setting in settings.items()}
-    chosen, choice = choose(run, digits, recipes, run.pick(60, 1), "rate and batch size", stream=1)
-    return settings[chosen], choice
+    chosen = yield from choose(run, digits, recipes, run.pick(60, 1), "rate and batch size", stream=1)
+    return settings[chosen]
 
 
 def how_well(curve: Curve, every: int) -> Iterator[Finding]:
@@ -121,8 +119,7 @@ def against_dense(run: Run, digits: Digits, convolution: Curve, batch: int) -> I
     """Is it the kernels? A dense network with tanh, dropout and softmax is trained alike, as many passes."""
     build: Build = chapter_09.network(Tanh(), PIXELS_DROPPED)
     recipes = {f"{rate:g}": Recipe(build, cross_entropy, rate, batch) for rate in DENSE_RATES}
-    rate, choice = choose(run, digits, recipes, run.pick(60, 1), "784-100-10: rate", stream=1)
-    yield choice
+    rate = yield from choose(run, digits, recipes, run.pick(60, 1), "784-100-10: rate", stream=1)
     passes = convolution.passes[-1]
     dense = follow(run, digits, recipes[rate], passes, name="784-100-10", stream=2, every=run.pick(*EVERY))
     yield shown(f"784-100-10 with the same dropout and batches, {passes} passes: best on test", dense.best, ".2%")

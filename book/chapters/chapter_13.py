@@ -201,22 +201,11 @@ def draw(run: Run, accuracies: list[float], entropies: list[float], best: float,
     """Draw how close learning comes to what is possible."""
     from book.pictures.curves import curves
 
-    run.save(
-        "last-words-accuracy",
-        curves(
-            {"network": accuracies, "best possible": [best] * len(accuracies)},
-            "update (all 100 lines)",
-            "accuracy (share right)",
-        ),
-    )
-    run.save(
-        "last-words-entropy",
-        curves(
-            {"network": entropies, "least possible": [least] * len(entropies)},
-            "update (all 100 lines)",
-            "cross entropy (nats)",
-        ),
-    )
+    for name, series, ylabel in (
+        ("accuracy", {"network": accuracies, "best possible": [best] * len(accuracies)}, "accuracy (share right)"),
+        ("entropy", {"network": entropies, "least possible": [least] * len(entropies)}, "cross entropy (nats)"),
+    ):
+        run.save(f"last-words-{name}", curves(series, "update (all 100 lines)", ylabel))
 
 
 CHAPTER = Chapter(13, "a framework of one's own: gradients, layers, and a network that reads", run)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,7 +58,7 @@ def load_digits(run: Run) -> Digits:
 def squared_error(outputs: Tensor, labels: Array) -> Tensor:
     """Return half the squared error to the one-hot targets, as a mean over the batch.
 
-    Row by row this is the delta rule of the book; of a batch the mean is what the book's update comes to.
+    Row by row this is the delta rule of the book; for a batch the mean gives the book's update.
     """
     return delta_rule(outputs, one_hot(labels, DIGITS, np.float32)) / len(labels)
 
@@ -121,7 +121,7 @@ class Curve:
         return self.best - self.last
 
     def lowest_after(self, passes: int) -> float:
-        """Return the lowest accuracy on the test part of those measured later than after so many passes."""
+        """Return the lowest accuracy on the test part of those measured after more than `passes` passes."""
         return min(
             a for a, at in zip(self.accuracies, self.passes, strict=True) if at > passes or at == self.passes[-1]
         )
@@ -130,7 +130,7 @@ class Curve:
 def follow(
     run: Run, digits: Digits, recipe: Recipe, passes: int, *, name: str, stream: int = 0, every: int = 1
 ) -> Curve:
-    """Train by a recipe and measure on the training and the test part.
+    """Train by a recipe, and measure on the training and the test part.
 
     Args:
         name: what the progress line calls it.
@@ -169,8 +169,8 @@ def validation_accuracy(run: Run, digits: Digits, recipe: Recipe, passes: int, s
 
 def choose(
     run: Run, digits: Digits, recipes: Mapping[str, Recipe], passes: int, what: str, stream: int = 0
-) -> tuple[str, Finding]:
-    """Train by each recipe for a few passes; return the name of the one that does best on the validation part.
+) -> Generator[Finding, None, str]:
+    """Train by each recipe for a few passes; yield what was chosen, and return its name.
 
     Args:
         what: what the recipes differ in.
@@ -181,4 +181,5 @@ def choose(
         accuracies[name] = validation_accuracy(run, digits, recipe, passes, stream)
     best = max(accuracies, key=lambda name: accuracies[name])
     tried = ", ".join(f"{name} {accuracy:.2%}" for name, accuracy in accuracies.items())
-    return best, shown(f"{what}, chosen by the validation part ({passes} passes: {tried})", best)
+    yield shown(f"{what}, chosen by the validation part ({passes} passes: {tried})", best)
+    return best

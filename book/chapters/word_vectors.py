@@ -93,7 +93,7 @@ def nearest_words(reviews: Reviews, table: Array, word: str, count: int = 10) ->
 
 @dataclass(frozen=True)
 class Blanks:
-    """Words of texts, each a blank between its neighbours: a data set that draws wrong answers anew each time.
+    """Words of texts, each a blank between its neighbours: a dataset that draws wrong answers anew each time.
 
     Attributes:
         stream: the numbers of all texts, with two of padding before, between and after them.

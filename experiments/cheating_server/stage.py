@@ -113,9 +113,9 @@ def mailbox(seed: int, number: int) -> Dataset:
 
 def build(folder: Path, profile: Profile, seed: int) -> Stage:
     """Make a federation of eight clients and read everybody's identity. Raises StorageError."""
-    made = make_federation(
+    federation = make_federation(
         folder, clients=8, holders=profile.holders, threshold=profile.threshold, now=datetime.now(UTC)
     )
-    identities = {member.name: load_identity(made.party(member.name)) for member in made.roster.members}
+    identities = {member.name: load_identity(federation.party(member.name)) for member in federation.roster.members}
     roster = revoke(folder, REVOKED).roster
     return Stage(profile, folder, seed, load_registrar(folder), roster, identities)

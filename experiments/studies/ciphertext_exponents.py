@@ -93,16 +93,13 @@ class Onlooker:
     def sees(self, sent: Sent, update: Update, model: FloatArray, sample: Sequence[int]) -> Visible:
         """Return what an onlooker sees of each sampled weight when this update is sent this way."""
         ways: dict[str, Callable[[], Visible]] = {
-            FLOATS: lambda: self._floats((model + update.delta if sent.whole else update.delta)[sample]),
-            WHOLE: lambda: self._whole(self.encoding.quantise(update.delta)[sample]),
+            FLOATS: lambda: self._exponents((model + update.delta if sent.whole else update.delta)[sample]),
+            WHOLE: lambda: self._exponents(self.encoding.quantise(update.delta)[sample]),
             PACKED: lambda: self._packed(update, len(sample)),
         }
         return ways[sent.way]()
 
-    def _floats(self, values: FloatArray) -> Visible:
-        return [self.phe_key.encrypt(value).exponent for value in values.tolist()]
-
-    def _whole(self, values: np.ndarray) -> Visible:
+    def _exponents(self, values: np.ndarray) -> Visible:
         return [self.phe_key.encrypt(value).exponent for value in values.tolist()]
 
     def _packed(self, update: Update, sampled: int) -> Visible:

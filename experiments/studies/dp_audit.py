@@ -298,17 +298,13 @@ def _draw(run: Run, cases: Sequence[Case]) -> None:
         places = np.arange(len(cases))
         claims = [case.scene.claim for case in cases]
         axes.plot(places, claims, "_", color=VERMILLION, markersize=26, markeredgewidth=2.5, label="promised")
-        for name, colour, marker, shift in (("epsilon_gaussian", BLUE, "o", -0.1), ("epsilon", GREEN, "s", 0.1)):
+        for name, kind, colour, marker, shift in (
+            ("epsilon_gaussian", "a Gaussian mechanism", BLUE, "o", -0.1), ("epsilon", "any mechanism", GREEN, "s", 0.1)
+        ):  # fmt: skip
             means = [over_seeds([getattr(each, name) for each in case.found]) for case in cases]
-            axes.errorbar(
-                places + shift,
-                [mean.mean for mean in means],
-                [mean.half for mean in means],
-                fmt=marker,
-                color=colour,
-                capsize=3,
-                label="proved, of a Gaussian mechanism" if name == "epsilon_gaussian" else "proved, of any mechanism",
-            )
+            mean, half = [each.mean for each in means], [each.half for each in means]
+            label = f"proved, of {kind}"
+            axes.errorbar(places + shift, mean, half, fmt=marker, color=colour, capsize=3, label=label)
         names = [f"{case.variant.name}\nz = {case.scene.noise:g}, n = {case.scene.clients}" for case in cases]
         axes.set_xticks(places, names, fontsize=7, rotation=20)
         axes.set(ylabel="ε of one sum", ylim=(0, None))

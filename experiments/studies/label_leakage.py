@@ -21,8 +21,9 @@ from experiments.attacks.labels import (
     shares_of_labels,
     whole_counts,
 )
-from experiments.studies._columns import cells, halves, means
+from experiments.studies._columns import cells, means
 from experiments.studies._label_data import Pool, Subject, digits, spam
+from experiments.studies._lines import Line, draw_columns
 from experiments.studies._received import PlainAggregator
 from experiments.study import Row, Study
 
@@ -132,9 +133,9 @@ def attack(run: Run, subject: Subject, setting: Setting, model: FloatArray, stre
 
 
 LINES = (
-    ("bias", "from the bias", BLUE, "-", "o"),
-    ("fitted", "from the bias, fitted on clients of one's own", VERMILLION, "--", "s"),
-    ("blind", "as in public data, blindly", GREY, ":", "v"),
+    Line("bias", "from the bias", BLUE, "-", "o"),
+    Line("fitted", "from the bias, fitted on clients of one's own", VERMILLION, "--", "s"),
+    Line("blind", "as in public data, blindly", GREY, ":", "v"),
 )
 
 
@@ -148,9 +149,7 @@ def draw(run: Run, rows: Sequence[Row]) -> None:
         for axes, optimiser in zip(line, (DESCENT, ADAM), strict=True):
             own = [row for row in rows if (row["labels of"], row["optimiser"], row["model"])
                    == (subject, optimiser, "untrained")]  # fmt: skip
-            for name, label, colour, dash, marker in LINES:
-                axes.errorbar(at, means(own, name), halves(own, name), color=colour, linestyle=dash, marker=marker,
-                              capsize=2, label=label)  # fmt: skip
+            draw_columns(axes, at, own, LINES)
             axes.set_title(f"{subject}, {optimiser}")
             axes.set_ylim(0, 1.05)
             axes.set_xticks(at, [f"{batch}×{steps}" for batch, steps in TRAININGS])

@@ -9,7 +9,6 @@ import numpy as np
 
 from book.run import Run
 from core.data.mnist import DIGITS, SIDE, Images
-from core.errors import SettingsError
 from core.federated import initial_model
 from core.tasks.mnist import HIDDEN, MNIST_MLP
 from experiments.attacks.membership import BoolArray, FloatArray, Shadows, by_loss, confidence
@@ -17,7 +16,7 @@ from experiments.attacks.roc import auc, tpr_at_fpr
 from experiments.attacks.shadow_networks import Float32, IntArray, Networks
 from experiments.intervals import over_seeds
 from experiments.studies import _membership_pictures as pictures
-from experiments.studies._updates import clipped, digits_for
+from experiments.studies._updates import check_noise, clipped, defence_name, digits_for
 from experiments.study import Row, Study
 
 RATE, BATCH, PASSES_A_ROUND = 0.1, 20, 5
@@ -41,13 +40,11 @@ class Setup:
     noise: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.noise and not self.clip_norm:
-            raise SettingsError(f"noise is {self.noise} times the clip norm, and the updates are not clipped")
+        check_noise(self.clip_norm, self.noise)
 
     @property
     def defence(self) -> str:
-        noise = f", noise {self.noise:g} times that" if self.noise else ""
-        return f"norm clip {self.clip_norm:g}{noise}" if self.clip_norm else "none"
+        return defence_name(self.clip_norm, self.noise)
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ from core.tasks.mnist import MNIST_CNN, Digit, read_both
 from core.tasks.spam import SPAM
 from core.tasks.task import Task
 from core.training import Dataset
-from experiments.intervals import Interval, over_seeds
-from experiments.studies._columns import MARK, cell
+from experiments.intervals import over_seeds
+from experiments.studies._columns import cell, means
 from experiments.study import Row, Study
 from server.accountant import NoisySum, spent
 
@@ -211,13 +211,7 @@ def study(run: Run) -> Iterator[Row]:
 
 
 def _points(
-    run: Run,
-    name: str,
-    make: Source,
-    clients: int,
-    noises: Sequence[float],
-    rounds: int,
-    repetition: int,
+    run: Run, name: str, make: Source, clients: int, noises: Sequence[float], rounds: int, repetition: int
 ) -> Iterator[Point]:
     seed = run.seed * 1000 + repetition
     run.progress(f"{name}, {clients} clients, repetition {repetition + 1}")
@@ -235,13 +229,9 @@ def _points(
             yield Point(name, clients, way, noise, epsilon, repetition, train(federation, rounds, seed, add_deltas))
 
 
-def _found(points: Sequence[Point], source: str, clients: int, way: str, noise: float) -> list[float]:
+def _found(points: Sequence[Point], source: str, clients: int, way: str, noise: float = 0.0) -> list[float]:
     wanted = (source, clients, way, noise)
     return [each.accuracy for each in points if (each.source, each.clients, each.way, each.noise) == wanted]
-
-
-def _mean(points: Sequence[Point], source: str, clients: int, way: str, noise: float) -> Interval:
-    return over_seeds(_found(points, source, clients, way, noise))
 
 
 def _groups(points: Sequence[Point]) -> list[tuple[str, int]]:
@@ -263,25 +253,22 @@ def _rows(points: Sequence[Point], rounds: int) -> Iterator[Row]:
                 "noise": noise,
                 "ε": epsilon,
                 **{way: cell(_found(points, source, clients, way, noise), 3) for way in WAYS},
-                "no noise": cell(_found(points, source, clients, "no noise", 0.0), 3),
-                "majority": _mean(points, source, clients, "majority", 0.0).mean,
+                "no noise": cell(_found(points, source, clients, "no noise"), 3),
+                "majority": over_seeds(_found(points, source, clients, "majority")).mean,
             }
 
 
 def conclude(rows: Sequence[Row]) -> str:
     strongest = max(float(row["noise"]) for row in rows)
     most = [row for row in rows if row["noise"] == strongest]
-    found = [f"{_value(row, 'distributed'):.1%} with {row['clients']} clients ({row['data']})" for row in most]
-    gaps = [_value(row, "distributed") - _value(row, "central") for row in rows]
+    found = [f"{mean:.1%} with {row['clients']} clients ({row['data']})"
+             for row, mean in zip(most, means(most, "distributed"), strict=True)]  # fmt: skip
+    gaps = np.subtract(means(rows, "distributed"), means(rows, "central"))
     return (
         f"At an epsilon of {float(most[0]['ε']):.1f} the model is right on {', '.join(found)}: the noise on the mean "
         "update falls with the number of clients who share it. Noise in shares and noise from a trusted party differ "
         f"in mean accuracy by {np.mean(gaps):+.1%} on average, and by {np.abs(gaps).max():.1%} at the most."
     )
-
-
-def _value(row: Row, way: str) -> float:
-    return float(str(row[way]).partition(MARK)[0])
 
 
 def _draw(run: Run, points: Sequence[Point]) -> None:
@@ -297,11 +284,11 @@ def _draw(run: Run, points: Sequence[Point]) -> None:
             counts = [clients for source, clients in _groups(points) if source == kind]
             for number, clients in enumerate(counts):
                 for way, dash in (("distributed", "-"), ("central", ":")):
-                    means = [_mean(points, kind, clients, way, noise) for noise in noises]
+                    found = [over_seeds(_found(points, kind, clients, way, noise)) for noise in noises]
                     axes.errorbar(
                         list(noises.values()),
-                        [100 * mean.mean for mean in means],
-                        [100 * mean.half for mean in means],
+                        [100 * each.mean for each in found],
+                        [100 * each.half for each in found],
                         fmt=MARKERS[number] + dash,
                         color=COLOURS[number],
                         capsize=3,

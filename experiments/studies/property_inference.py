@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from book.chapters.chapter_15 import ENRON
-from book.pictures.style import COLOURS, DASHES, GREY, MARKERS, new_figure, style
+from book.pictures.style import GREY, new_figure, style
 from book.run import Run
 from core.data.generated import generate_mailbox
 from core.data.message import Mail
@@ -20,7 +20,9 @@ from core.tasks.spam import SPAM, prepare, read
 from experiments.attacks.property_inference import BoolArray, LinearScore, learn_to_tell
 from experiments.attacks.roc import auc
 from experiments.intervals import Interval, over_seeds
-from experiments.studies._updates import PLAINTEXT_BITS, clipped
+from experiments.studies._lines import draw_line
+from experiments.studies._mailroom import some_of
+from experiments.studies._updates import PLAINTEXT_BITS, clipped, defence_name
 from experiments.study import Row, Study
 
 MAILS = 20  # of one client
@@ -67,7 +69,7 @@ class Population:
         else:
             spam = round(MAILS * (0.7 if has_property else 0.3))
         picked = [rng.choice(sources[place]) for place in rng.integers(0, len(sources), MAILS - spam)]
-        return _some(self.bags, np.concatenate([rng.choice(self.spam, spam, replace=False), picked]))
+        return some_of(self.bags, np.concatenate([rng.choice(self.spam, spam, replace=False), picked]))
 
 
 @dataclass(frozen=True)
@@ -76,11 +78,6 @@ class Updates:
 
     sent: FloatArray
     has_property: BoolArray
-
-
-def _some(bags: Bags, rows: IntArray) -> Bags:
-    (indices, offsets), labels = bags.batch(rows.astype(np.int64))
-    return Bags(indices, offsets, labels)
 
 
 def mailboxes(run: Run) -> list[list[Mail]]:
@@ -187,7 +184,7 @@ def measure(
 
 
 def _row(name: str, n: int, norm: float, noise: float, area: Interval) -> Row:
-    defence = f"norm clip {norm:g}, noise {noise:g} times that" if norm else "none"
+    defence = defence_name(norm, noise)
     return {"property": name, "clients in the sum": n, "defence": defence, "AUC": area.mean, "± (95 %)": area.half}
 
 
@@ -199,11 +196,10 @@ def draw(run: Run, rows: Sequence[Row]) -> None:
         own = [row for row in rows if row["property"] == name]
         for number, defence in enumerate(dict.fromkeys(str(row["defence"]) for row in own)):
             line = [row for row in own if row["defence"] == defence]
-            axes.errorbar(
-                [int(row["clients in the sum"]) for row in line], [float(row["AUC"]) for row in line],
-                [float(row["± (95 %)"]) for row in line], color=COLOURS[number], linestyle=DASHES[number],
-                marker=MARKERS[number], capsize=2, label="no noise, no clip" if defence == "none" else defence,
-            )  # fmt: skip
+            at, mean, half = (
+                [float(row[column]) for row in line] for column in ("clients in the sum", "AUC", "± (95 %)")
+            )
+            draw_line(axes, number, at, mean, half, label="no noise, no clip" if defence == "none" else defence)
         axes.axhline(0.5, color=GREY, linewidth=0.8)
         axes.set_xscale("log")
         axes.set_xticks([1, 10, 100], ["1", "10", "100"])

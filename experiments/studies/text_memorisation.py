@@ -8,11 +8,11 @@ from functools import partial
 
 import numpy as np
 
-from book.pictures.style import COLOURS, DASHES, GREY, MARKERS, new_figure, style
+from book.pictures.style import GREY, new_figure, style
 from book.run import Run
 from core.data.characters import IntArray, Speech
 from core.data.made_up_text import SPEAKERS, generated_speeches
-from core.errors import DataError, SettingsError
+from core.errors import DataError
 from core.federated import FloatArray, add_updates, encoding_for, evaluate_model, fed_avg, initial_model
 from core.metrics import perplexity
 from core.parameters import from_vector
@@ -23,7 +23,8 @@ from core.tensor import no_grad
 from core.training import Dataset
 from experiments.attacks.exposure import exposure, log_likelihoods
 from experiments.intervals import over_seeds
-from experiments.studies._updates import PLAINTEXT_BITS, clipped
+from experiments.studies._lines import draw_line
+from experiments.studies._updates import PLAINTEXT_BITS, check_noise, clipped, defence_name
 from experiments.study import Row, Study
 
 BEGINNINGS = (
@@ -48,12 +49,10 @@ class Defence:
     noise: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.noise and not self.clip_norm:
-            raise SettingsError(f"noise is {self.noise} times the clip norm, and the updates are not clipped")
+        check_noise(self.clip_norm, self.noise)
 
     def __str__(self) -> str:
-        noise = f", noise {self.noise:g} times that" if self.noise else ""
-        return f"norm clip {self.clip_norm:g}{noise}" if self.clip_norm else "none"
+        return defence_name(self.clip_norm, self.noise)
 
 
 @dataclass(frozen=True)
@@ -231,12 +230,10 @@ def draw(run: Run, rows: Sequence[Row], size: Size) -> None:
     last, most = max(size.rounds), size.digits * np.log2(10)
     for number, defence in enumerate(dict.fromkeys(str(row["defence"]) for row in rows)):
         line = [row for row in rows if row["defence"] == defence and row["rounds"] == last]
-        axes.errorbar(
-            [place + 0.08 * number for place in range(len(line))],  # beside each other, so that bars can be told apart
-            [float(row["exposure (bits)"]) for row in line], [float(row["± (95 %)"]) for row in line],
-            color=COLOURS[number], linestyle=DASHES[number], marker=MARKERS[number], capsize=2, elinewidth=1,
-            label="no clip, no noise" if defence == "none" else defence,
-        )  # fmt: skip
+        at = [place + 0.08 * number for place in range(len(line))]  # shifted, so that bars can be told apart
+        mean, half = ([float(row[column]) for row in line] for column in ("exposure (bits)", "± (95 %)"))
+        label = "no clip, no noise" if defence == "none" else defence
+        draw_line(axes, number, at, mean, half, elinewidth=1, label=label)
     axes.axhline(1 / np.log(2), color=GREY, linewidth=0.8, label="guessing")
     axes.set_xticks(range(len(size.times)), [str(times) for times in size.times])
     axes.set(xlabel="times that the client wrote it", ylabel=f"exposure (bits of {most:.1f})", ylim=(0, most * 1.08))

@@ -18,7 +18,8 @@ from core.tasks.spam import SPAM, VOCABULARY, prepare
 from core.tasks.task import Task
 from experiments.attacks.scores import precision_recall, rank_correlation
 from experiments.attacks.words import guess_blindly, label_from_bias, moved, words_of
-from experiments.studies._columns import cell, cells, halves, means
+from experiments.studies._columns import cell, cells, means
+from experiments.studies._lines import Line, draw_columns, log_ticks
 from experiments.studies._mailroom import Mailroom, open_mailroom
 from experiments.studies._received import PlainAggregator, word_part
 from experiments.study import Row, Study
@@ -162,10 +163,10 @@ PANELS = (
     ("batch size", "batch_size", "mails in a batch"),
 )
 LINES = (
-    ("weights recall", "weights of words: recall", BLUE, "-", "o"),
-    ("words recall", "words named: recall", GREEN, "--", "s"),
-    ("words precision", "words named: precision", VERMILLION, "-.", "^"),
-    ("words blind", "as many of the most frequent words, blindly", GREY, ":", "v"),
+    Line("weights recall", "weights of words: recall", BLUE, "-", "o"),
+    Line("words recall", "words named: recall", GREEN, "--", "s"),
+    Line("words precision", "words named: precision", VERMILLION, "-.", "^"),
+    Line("words blind", "as many of the most frequent words, blindly", GREY, ":", "v"),
 )
 
 
@@ -177,12 +178,8 @@ def draw(run: Run, found: Mapping[Setting, Row]) -> None:
     for axes, (varied, attribute, label) in zip(panels, PANELS, strict=True):
         chosen = [setting for setting in SETTINGS if setting.varied == varied]
         rows, at = [found[as_written(setting)] for setting in chosen], [getattr(each, attribute) for each in chosen]
-        for name, line, colour, dash, marker in LINES:
-            mean, half = means(rows, name), halves(rows, name)
-            axes.errorbar(at, mean, half, color=colour, linestyle=dash, marker=marker, capsize=2, label=line)
-        axes.set_xscale("log")
-        axes.set_xticks(at, [f"{value:g}" for value in at])
-        axes.minorticks_off()
+        draw_columns(axes, at, rows, LINES)
+        log_ticks(axes, at)
         axes.set(xlabel=label, ylim=(0, 1.05))
     panels[0].set_ylabel("share (1 = all)")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
