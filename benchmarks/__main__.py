@@ -1,4 +1,4 @@
-"""Time the cases and print each beside PyTorch and the book's own program: `python -m benchmarks [names]`."""
+"""Time the cases and compare each with PyTorch and the book's own program: `python -m benchmarks [names]`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=__doc__.partition(":")[0] + ".",
-        epilog="Encrypted sums have tables of their own: python -m benchmarks.encryption",
+        epilog="Encrypted sums have separate tables: python -m benchmarks.encryption",
     )
     parser.add_argument("names", nargs="*", metavar="name", help="what to time; everything if left out")
     parser.add_argument("--list", action="store_true", help="list the benchmarks and stop")

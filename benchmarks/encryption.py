@@ -1,4 +1,4 @@
-"""Time encrypted sums beside other libraries and the bare arithmetic: `python -m benchmarks.encryption`."""
+"""Time encrypted sums in this and other libraries, and the bare arithmetic: `python -m benchmarks.encryption`."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class Watch:
         self.memory = max(self.memory, sum(map(_memory, processes)))
         for process in processes:
             self.seconds[process] = max(self.seconds.get(process, 0.0), _seconds(process))
-            # Until it runs a program of its own, a new process bears its parent's name.
+            # Until it executes its program, a new process has its parent's name.
             self.names[process] = _party(process) or self.names.get(process, "other")
 
     def by_party(self) -> dict[str, float]:
@@ -120,7 +120,7 @@ class Whole:
 
 
 def run(setting: Setting, rounds: int) -> Whole:
-    """Run a federation and watch it. Raises RuntimeError, with what it said, if it fails."""
+    """Run a federation and watch it. Raises RuntimeError, with its last output, if it fails."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", *setting.program, "--rounds", str(rounds), "--out", folder]
         watch, done, ends, said = Watch(), Event(), [], []

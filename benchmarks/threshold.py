@@ -1,4 +1,4 @@
-"""Time opening a sum by several holders, our way beside the textbook's: `python -m benchmarks.threshold`."""
+"""Time opening a sum by several holders, our way and the textbook's: `python -m benchmarks.threshold`."""
 
 from __future__ import annotations
 

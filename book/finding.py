@@ -1,4 +1,4 @@
-"""What an experiment found: a number beside the book's, and whether the goal is reached."""
+"""What an experiment found: a number, the book's, and whether the goal is reached."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a study of leakage or privacy is: a question, who attacks and sees what, and a way to get rows of numbers."""
+"""A study of leakage or privacy: a question, an adversary, and a way to get rows of numbers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Study:
         adversary: who attacks, and exactly what it sees.
         method: what is done, in a few sentences, with its source.
         limits: what the numbers do not say.
-        run: gives the rows as they come out, and saves pictures by run.save.
+        run: yields the rows as they come out, and saves pictures by run.save.
         conclude: says in a few sentences what the rows show, for this run's numbers.
     """
 
@@ -54,7 +54,7 @@ def columns_of(rows: Sequence[Row]) -> list[str]:
 
 
 def table_of(study: Study, rows: Sequence[Row]) -> Table:
-    """Lay the rows out for people."""
+    """Lay the rows out for the terminal."""
     made = Table(title=study.title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False, collapse_padding=True)
     columns = columns_of(rows)
     for name in columns:

@@ -171,7 +171,7 @@ def ensemble(run: Run, digits: Digits) -> Iterator[Finding]:
     ]
     alone = [curve.last for curve in curves]
     together = evaluate(Ensemble([c.model for c in curves]), digits.test, squared_error, correct_classes).accuracy
-    yield shown(f"{MEMBERS} networks from unlike starts: mean test accuracy of one", float(np.mean(alone)), ".2%")
+    yield shown(f"{MEMBERS} networks from different starts: mean test accuracy of one", float(np.mean(alone)), ".2%")
     yield shown("  the best of them", max(alone), ".2%")
     yield at_least("  their outputs averaged", together, float(np.mean(alone)))
 

@@ -32,8 +32,8 @@ from core.training import evaluate, train_epoch
 PASSES = 2
 WIDTH = 100
 BATCH, RATE, DECAY = 4, 0.1, 0.3  # chosen on the last two thousand of the reviews to train on
-FREQUENT = 10_000  # neighbours are looked for among so many words: a vector hardly ever moved points anywhere
-ASKED = 20_000  # analogies are put and answered within so many
+FREQUENT = 10_000  # neighbours are looked for among these: a vector that hardly ever moved points anywhere
+ASKED = 20_000  # analogies are asked and answered within these
 BOOK_NEIGHBOURS = {"terrible": ("horrible", "brilliant", "pathetic")}
 BOOK_ANALOGY = ("terrific", "perfect", "worth", "decent", "superb", "great")
 

@@ -57,12 +57,12 @@ def labels_right(guessed: IntArray, true: IntArray) -> float:
 
 
 def fit(changes: FloatArray, shares: FloatArray) -> FloatArray:
-    """Learn from clients of one's own how changes of the bias follow from shares, by least squares.
+    """Learn from the attacker's own clients how changes of the bias follow from shares, by least squares.
 
     This is for optimisers whose changes are no gradients, such as Adam.
 
     Args:
-        changes: of each of one's own clients, shape (clients, biases).
+        changes: of each client, shape (clients, biases).
         shares: of the labels of each, shape (clients, classes).
 
     Returns:

@@ -31,7 +31,7 @@ SHORTEST_BITS = 60
 SPARE = 20
 """Relations beyond the number of primes."""
 LARGE_PRIME = 60
-"""One prime factor of Q(x) may be so many times larger than the largest of the base."""
+"""How many times larger than the base's largest prime one factor of Q(x) may be."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def quadratic_sieve(modulus: int, draw: Draw) -> Sieved:
     """Factor a composite that is no square and has no factor among the first primes.
 
     Args:
-        draw: gives a random number below its argument.
+        draw: returns a random number below its argument.
 
     Raises:
         ValueError: the modulus has fewer than 60 bits, for which there are too few polynomials.

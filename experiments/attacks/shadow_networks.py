@@ -54,7 +54,7 @@ class Networks:
         return found
 
     def step(self, pictures: Float32, labels: IntArray, rate: float) -> None:
-        """Take one step of gradient descent on the mean cross entropy, each network on a batch of its own, in place.
+        """Take one step of gradient descent on the mean cross entropy, each network on its own batch, in place.
 
         Args:
             pictures: shape (networks, n, inputs).

@@ -30,9 +30,9 @@ def neutral(encoding: Encoding) -> list[int]:
 def blend(
     key: PublicKey, encoding: Encoding, powers: Iterable[tuple[bytes, int]] = (), neutrals: int = 1
 ) -> bytes:  # fmt: skip
-    """Encrypt so many neutral updates, plus other updates' ciphertexts raised to powers, freshly blinded.
+    """Encrypt a number of neutral updates, plus other updates' ciphertexts raised to powers, freshly blinded.
 
-    What is inside is the sum of power times plaintext, though whoever makes it can read none of them (Paillier,
+    What is inside is the sum of power times plaintext, though its maker can read none of them (Paillier,
     EUROCRYPT 1999, section 8). With powers and `neutrals` that add up to 1, the counters say 1 as in any update.
     """
     n = mpz(key.modulus)

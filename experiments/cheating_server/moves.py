@@ -1,7 +1,7 @@
-"""What a dishonest aggregator can do: every step of a round, to whom it likes and with what it likes.
+"""What a dishonest aggregator can do: every step of a round, to any party and with any content.
 
 It uses its own identity, the roster, what parties sent it, and the identities of its conspirators. Each step waits for
-the answers and raises PartyRefusedError when a party does not go along.
+the answers and raises PartyRefusedError when a party refuses.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Attacker:
     # -------------------------------------------------------------------------------- clients
 
     def open_round(self, crafted: Round, clients: Iterable[str] = HONEST) -> dict[str, Signed]:
-        """Have clients train and commit; gives their commitments."""
+        """Have clients train and commit; return their commitments."""
         for client in clients:
             opened = pb.RoundOpened(round=round_to_wire(crafted.signed))
             self.rogue.push(client, pb.Notice(round_opened=opened))
@@ -188,7 +188,7 @@ class Attacker:
         holders: Sequence[str] | None = None,
         total: bytes | None = None,
     ) -> dict[int, bytes]:
-        """Have key holders lend their shares for the sum of these, or for `total`; gives their answers by number."""
+        """Have key holders lend their shares for the sum of these, or for `total`; return their answers by number."""
         asked = self.lenders if holders is None else holders
         order = self.order(closed, contributors, total)
         self.rogue.served.updates = self.updates

@@ -1,4 +1,4 @@
-"""The dishonest aggregator's side of the wire: it says what it likes, to whom it likes, and keeps what it hears.
+"""The dishonest aggregator's side of the wire: it sends anything to any party, and keeps what it hears.
 
 It keeps to none of the rules of an aggregator; it only speaks the protocol's messages. Every answer of a party, and
 every refusal, comes out of `hear`.
@@ -31,7 +31,7 @@ _OPTIONS = (("grpc.so_reuseport", 0),)
 
 
 class PartyRefusedError(Exception):
-    """An honest party did not go along.
+    """An honest party refused.
 
     Attributes:
         party: who.
@@ -59,7 +59,7 @@ class Answer:
 
 @dataclass
 class Served:
-    """What is given to whoever fetches it, by what it is; a function is asked who the caller is.
+    """What callers may fetch, by kind; a function depends on the caller.
 
     Attributes:
         models: by round.

@@ -76,11 +76,11 @@ class Stage:
         return Dealer(self.roster, self.registrar.signing, self.folder.joinpath, today() if day is None else day)
 
     def next_serial(self, count: int = 1) -> int:
-        """Reserve serial numbers and give the first."""
+        """Reserve serial numbers; return the first."""
         return reserve_serials(self.registrar, count)
 
     def deal(self, count: int = 1, bits: int = KEY_BITS, day: int | None = None) -> list[int]:
-        """Deal fresh keys to all holders; gives their serial numbers."""
+        """Deal fresh keys to all holders; return their serial numbers."""
         return list(self.dealer(day).deal(self.next_serial(count), count, PAILLIER, bits))
 
     def forget_keys(self) -> None:

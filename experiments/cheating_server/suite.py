@@ -73,7 +73,7 @@ class Experience:
 
 
 class Suite:
-    """Runs attacks in federations of its own, made in `folder` as they are needed."""
+    """Attacks played in federations that are made in `folder` as they are needed."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self._folder, self._seed = folder, seed

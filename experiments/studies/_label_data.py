@@ -32,7 +32,7 @@ class Pool:
     Attributes:
         data: all of them.
         labels: shape (examples,).
-        some: gives the examples of these rows as a dataset.
+        some: returns the examples of these rows as a dataset.
     """
 
     data: Dataset

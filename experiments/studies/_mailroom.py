@@ -21,7 +21,7 @@ PUBLIC_SHARE = 0.3
 FIRST_PUBLIC_OWNER = 10_001
 
 
-@dataclass(frozen=True, repr=False)  # nobody's mail belongs into a trace-back
+@dataclass(frozen=True, repr=False)  # mail does not belong in a traceback
 class Mailroom:
     """Mail of several owners, and what the attacker knows beforehand.
 
@@ -93,7 +93,7 @@ def some_of(bags: Bags, rows: IntArray) -> Bags:
 
 
 def open_mailroom(run: Run, owners: int = 40, mails_each: int = 300) -> Mailroom:
-    """Read the four Enron mailboxes of `run.data`, or make up mailboxes of so many owners.
+    """Read the four Enron mailboxes of `run.data`, or make up mailboxes of `owners` owners.
 
     Raises DataError if the files are not there.
     """

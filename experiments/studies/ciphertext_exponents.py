@@ -1,4 +1,4 @@
-"""Words read off ciphertexts that nobody opened: the exponents of encrypted floats travel in clear (chapter 15)."""
+"""Words read off unopened ciphertexts: the exponents of encrypted floats travel in clear (chapter 15)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BOOK = replace(SPAM, local=LocalTraining(0.01, epochs=1, batch_size=500, optimis
 """The book's local training: plain gradient descent at 0.01, batches of 500."""
 
 Visible = Sequence[int]
-"""What an onlooker sees beside each sampled weight."""
+"""What an onlooker sees of each sampled weight."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ SENT = (
 
 
 class Onlooker:
-    """Encrypts as a client would, keeps what is in clear, and forgets the rest."""
+    """An onlooker: encrypts as a client would, and keeps only what is in clear."""
 
     def __init__(self, values: int) -> None:
         self.phe_key: PaillierPublicKey = generate_paillier_keypair(n_length=BITS)[0]
@@ -228,8 +228,8 @@ def conclude(rows: Sequence[Row]) -> str:
 STUDY = Study(
     name="ciphertext-exponents",
     title="Exponents of ciphertexts: words read without opening anything",
-    question="What do ciphertexts show of a mailbox before anybody decrypts them?",
-    adversary="Whoever sees the ciphertexts of one update and has no key: the aggregator, or anybody in between. It "
+    question="What do ciphertexts show of a mailbox without being decrypted?",
+    adversary="Anyone who sees the ciphertexts of one update and has no key: the aggregator, or an eavesdropper. It "
     "knows the model that the client started from, and how frequent words are in public mail.",
     method="The book encrypts each weight as a float with phe, which writes it as m * 16^e and sends e in clear. A "
     "weight whose word does not occur keeps the exponent of zero (or of its old value, where whole weights are sent; "

@@ -213,9 +213,9 @@ STUDY = Study(
     name="differencing",
     title="Two sums that differ by one client, and the rule against it",
     question="What do the sums of n and of n - 1 clients say together, and what does it cost to refuse the second?",
-    adversary="Whoever sees opened sums and who contributed to each: aggregator and key holders. An aggregator can "
+    adversary="Anyone who sees opened sums and their contributors: aggregator and key holders. An aggregator can "
     "choose whose update it leaves out. Under `--difference-rule off` or `report` holders open the second sum too. The "
-    "attacker has public mail, on which it trains clients of its own to see how updates drift between rounds.",
+    "attacker has public mail, on which it trains its own clients to see how updates drift between rounds.",
     method="The victim is in the first sum and not in the second; updates are those of real local training, quantised "
     "and added as integers. In the next round the model has moved by the published rule, and all train again. Words "
     "are judged by Bayes' rule from public frequency and difference (experiments/attacks/differences.py): AUC over "

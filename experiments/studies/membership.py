@@ -1,4 +1,4 @@
-"""Was somebody's picture among those a model learned from? Guessed from the model alone."""
+"""Membership inference: was a picture among those a model learned from?"""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ def conclude(rows: Sequence[Row]) -> str:
     return (
         f"After {undefended['passes']} passes without defence, LiRA finds {_rare(undefended)} of the members at a "
         f"false alarm in a thousand (after {plain[0]['passes']}: {_rare(plain[0])}), the loss alone {_rare(loss)}, "
-        f"and whoever does not look at the model {_rare(prior)}. With {noisiest['defence']} LiRA finds "
+        f"and an attacker without the model {_rare(prior)}. With {noisiest['defence']} LiRA finds "
         f"{_rare(noisiest)}, and the model has {float(noisiest['test accuracy']):.0%} of the test digits right "
         f"instead of {float(undefended['test accuracy']):.0%}."
     )
@@ -236,7 +236,7 @@ STUDY = Study(
     name="membership",
     title="Was this example learned from?",
     question="Can one tell from a model alone whether a certain picture was among those it learned from?",
-    adversary="Anybody who has the final model, as every client has, and pictures of the same kind: it trains models "
+    adversary="Anyone who has the final model, as every client has, and pictures of the same kind: it trains models "
     "of its own. It sees no update and no sum.",
     method="784-32-10 learns, by federated averaging, from a random half of 1,000 digits (quick: 400), 100 passes at "
     "most. 32 such models (quick: 10) are attacked in turn, the others being the shadows. LiRA compares how sure the "

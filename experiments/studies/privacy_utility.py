@@ -49,11 +49,11 @@ AddDeltas = Callable[[Sequence[FloatArray]], FloatArray]
 
 @dataclass(frozen=True)
 class Federation:
-    """Who trains what, and on what a model is judged.
+    """The clients' data, and the test data that a model is judged on.
 
     Attributes:
         data: each client's own.
-        majority: accuracy of who always says what most of the test examples are.
+        majority: accuracy of always answering what most of the test examples are.
     """
 
     task: Task
@@ -160,7 +160,7 @@ def _federation(
 
 
 Source = Callable[[int, int], Federation]
-"""Makes a federation of so many clients from a seed."""
+"""Makes a federation from a number of clients and a seed."""
 
 
 def _enron(folder: Path) -> Source:
@@ -312,11 +312,11 @@ STUDY = Study(
     adversary="Sees every opened sum and every model, knows who takes part. epsilon bounds what it learns of any one "
     "client in the whole training.",
     method="Federated averaging in one process, in the integers of the protocol, without encryption (it changes no "
-    f"bit), everybody in each round; delta {DELTA:g}. The spam model (8,193 weights, clip norm {CLIP_NORMS['spam']:g}) "
-    f"on made-up mail, {MAILS} mails a client, of unlike owners; with --data also on Enron-Spam, dealt out evenly, and "
-    f"a convolutional network (5,386 weights, clip norm {CLIP_NORMS['mnist-cnn']:g}) on {DIGITS} digits of MNIST a "
-    "client. Repetitions with other data, starts and noise; means with 95 % intervals. `central`: a trusted party "
-    "adds the noise, once. `majority`: who always says what most examples are, and looks at no model, is so often "
+    f"bit), all clients in each round; delta {DELTA:g}. The spam model (8,193 weights, clip norm "
+    f"{CLIP_NORMS['spam']:g}) on made-up mail, {MAILS} mails a client, of unlike owners; with --data also on "
+    f"Enron-Spam, dealt out evenly, and a convolutional network (5,386 weights, clip norm "
+    f"{CLIP_NORMS['mnist-cnn']:g}) on {DIGITS} digits of MNIST a client. Repetitions with other data, starts and noise; means with 95 % intervals. `central`: a trusted party "
+    "adds the noise, once. `majority`: always answering what most examples are, without any model, is this often "
     "right.",
     limits="epsilon is for the training alone: that clip norms and number of rounds were chosen by looking at other "
     "trainings is not counted. After so few rounds the digits are not learned to the end, with noise or without. An "

@@ -226,12 +226,12 @@ def conclude(rows: Sequence[Row]) -> str:
 STUDY = Study(
     name="property-inference",
     title="A property of one client, told from a sum",
-    question="Does a sum of n updates tell something about one client's mail that nobody asked about?",
-    adversary="Whoever sees opened sums and knows that the victim is in one: the aggregator, a key holder, every "
-    "client. At n = 1 that is whoever sees a single update. It has mail of the same kind, and none of the clients'.",
+    question="Does a sum of n updates tell something about one client's mail that it was not meant to tell?",
+    adversary="Anyone who sees opened sums and knows that the victim is in one: the aggregator, a key holder, every "
+    "client. At n = 1 that is anyone who sees a single update. It has mail of the same kind, and none of the clients'.",
     method=f"Clients have {MAILS} mails each. Half of all clients have the property, the victim and the others "
     "alike: half of its ham is from one of four mailboxes, or none is; or 70 % of its mail is spam, or 30 %. The "
-    "attacker trains logistic regression on updates of clients it makes up of mail of its own (Melis et al., IEEE "
+    "attacker trains logistic regression on updates of clients it makes up of its own mail (Melis et al., IEEE "
     "S&P 2019), and scores sums with it: integers of the product's encoding, of client_update in round 1. Prior "
     "only: nobody who just knows that half of all clients have the property can do better than 0.5.",
     limits="One round. The same victim in many rounds with other clients each time is told ever better, as the "

@@ -1,4 +1,4 @@
-"""What the exact sum of n clients still says, though nobody sees a single update."""
+"""What the exact sum of n clients still says, though no single update is seen."""
 
 from __future__ import annotations
 
@@ -186,8 +186,8 @@ STUDY = Study(
     name="sum-leakage",
     title="What a sum still says: the words of a group, and whose they are",
     question="Which words does the sum of n updates give away, and can one of them be pinned on one client?",
-    adversary="Whoever sees the opened sum of one round: aggregator, key holders and clients. It knows the model that "
-    "the round started from, how clients train and public word frequencies, and sees no single update.",
+    adversary="Anyone who sees the opened sum of one round: aggregator, key holders and clients. It knows the model "
+    "that the round started from, how clients train and public word frequencies, and sees no single update.",
     method="Updates are quantised and added as integers, as in the protocol; only the sum is looked at. Group recall: "
     "of the words that anybody used, the share whose sum is not zero (blind: as many of the most frequent public "
     "words). Attribution: of the words that show, the share that a given client used (blind: of as many frequent "

@@ -1,4 +1,4 @@
-"""Secrets in a client's text, found again in the common model by whoever knows how they begin."""
+"""Secrets in a client's text, recovered from the common model by anyone who knows how they begin."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ DIGITS: IntArray = np.array([NUMBERS[digit] for digit in "0123456789"])
 
 @dataclass(frozen=True)
 class Defence:
-    """What is done to updates. Raises SettingsError for noise on what is not clipped."""
+    """What is done to updates. Raises SettingsError for noise without clipping."""
 
     clip_norm: float = 0.0
     noise: float = 0.0
@@ -60,7 +60,7 @@ class Size:
     """How much is done.
 
     Attributes:
-        times: how often the secret is written, in runs of their own.
+        times: how often the secret is written, in separate runs.
         characters: of each client's text.
         digits: of a secret.
         rounds: after which is measured.
@@ -77,7 +77,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Secret:
-    """A line `beginning` + number, written so many times by one client."""
+    """A line `beginning` + number, written `times` times by one client."""
 
     beginning: str
     number: int
@@ -261,16 +261,16 @@ STUDY = Study(
     name="text-memorisation",
     title="Secrets memorised by a model of text",
     question="Does a secret that one client wrote show in the model that all have learned together?",
-    adversary="Anybody who has the final model, as every client has, and knows how the secret begins and that digits "
+    adversary="Anyone who has the final model, as every client has, and knows how the secret begins and that digits "
     "follow. It sees no update and no sum.",
     method="Three clients learn the product's shakespeare-lstm together; the first has hidden a line such as 'my "
-    "code is 4719.' in its text, so many times, in runs of their own with the same texts. The attacker asks the "
+    "code is 4719.' in its text, a number of times, in separate runs with the same texts. The attacker asks the "
     "model for the likelihood of every number, and tries the likeliest first: exposure is how many bits of guessing "
     "that saves (Carlini et al., USENIX Security 2019). Baselines: the same secret in a model of the same texts in "
     "which nobody wrote it (0 times); and guessing, 1.44 bits on average. Where a noise is stated, updates are "
     "shortened to the clip norm and every weight of their sum gets normal noise of the stated multiple of it.",
     limits="A small model, little text, few clients: secrets weigh more here than among millions. Secrets are random "
-    "digits with a beginning of their own; what people write is easier to guess. The noise is a stated sigma on "
+    "digits after an unusual beginning; what people write is easier to guess. The noise is a stated sigma on "
     "clipped sums; no epsilon is claimed, and clipping by itself promises nothing.",
     run=study,
     conclude=conclude,

@@ -1,4 +1,4 @@
-"""Words, counts and label of a mailbox, read off one update that nothing hides (chapter 15)."""
+"""Words, counts and label of a mailbox, read off one update in clear (chapter 15)."""
 
 from __future__ import annotations
 
@@ -212,8 +212,8 @@ STUDY = Study(
     name="word-leakage",
     title="Words in one update: what an update says if nothing hides it",
     question="Which words of a mailbox does one client's update give away, how often do they occur, and is it spam?",
-    adversary="Whoever gets one update in clear: the aggregator of a run with `--scheme plain`, or t key holders "
-    "together. It knows the model that the client started from, and has mail of its own, none of it the client's, "
+    adversary="Anyone who gets one update in clear: the aggregator of a run with `--scheme plain`, or t key holders "
+    "together. It knows the model that the client started from, and has its own mail, none of it the client's, "
     "from which it knows words and how frequent they are.",
     method="A client's update is encoded, sent in the plain scheme and read by the aggregator's own functions. A "
     "word's weight moves only if the word occurs, and then nearly always (Melis et al., IEEE S&P 2019, section 4.1; "

@@ -1,4 +1,4 @@
-"""Who is in a sum: too few, nobody else, people who do not exist, people who may not."""
+"""Cohorts that are wrong: too small, invented, forged, not allowed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FIRST = CONSPIRATORS[0]
 
 
 def cohort_of_one(attacker: Attacker) -> Loot:
-    """Close a list with the victim on it and nobody else."""
+    """Close a list with only the victim on it."""
     crafted = attacker.describe(attacker.ask_key())
     return _open_with(attacker, crafted, (), ())
 

@@ -50,7 +50,7 @@ def two_attempts(attacker: Attacker) -> Loot:
 
 
 def two_cohorts(attacker: Attacker) -> Loot:
-    """Have two runs of one seed opened by unlike holders, the second without the victim."""
+    """Have two runs of one seed opened by different holders, the second without the victim."""
     crafted = attacker.describe(attacker.ask_key())
     whole = attacker.read_sum(attacker.full_list(crafted, WITH, lenders(attacker)), WITH, lenders(attacker))
     second_run(attacker)

@@ -90,7 +90,7 @@ def nothing_encrypted(attacker: Attacker) -> Loot:
 def key_used_twice(attacker: Attacker) -> Loot:
     """Abandon an attempt when the updates are there, open the next with its key, and add the old ones, scaled.
 
-    Whoever is in both attempts trains the same, so a conspirator's update that takes the others' old ones out leaves
+    Clients in both attempts train the same, so a conspirator's update that takes the others' old ones out leaves
     the victim's alone, and the victim is not even in the second attempt.
     """
     key = attacker.ask_key()

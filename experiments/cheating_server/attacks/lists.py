@@ -59,7 +59,7 @@ def changed_list(attacker: Attacker) -> Loot:
 
 
 def victim_left_out(attacker: Attacker) -> Loot:
-    """Close a list without the victim, have it upload all the same, and open it beside two that are on the list."""
+    """Close a list without the victim, have it upload all the same, and open it with two that are on the list."""
     crafted = attacker.describe(attacker.ask_key())
     found = attacker.open_round(crafted)
     neutral = [attacker.commit_as(name, crafted, blend(crafted.key, crafted.encoding)) for name in (FIRST, SECOND)]

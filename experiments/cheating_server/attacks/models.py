@@ -1,7 +1,7 @@
-"""Models of the attacker's choosing: one that silences whoever trains on it, for all but the victim.
+"""Models of the attacker's choosing: one that silences every client but the victim.
 
-A weight of 10^17 plus a step of 0.05 is 10^17 again: numbers of 53 bits have no room for it. So whoever trains on such
-weights sends a change of nothing, and the cohort's sum is the victim's update.
+A weight of 10^17 plus a step of 0.05 is 10^17 again: numbers of 53 bits have no room for it. So a client that trains on
+such weights sends a change of nothing, and the cohort's sum is the victim's update.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def not_pinned(attacker: Attacker) -> Loot:
 
 
 def not_endorsed(attacker: Attacker) -> Loot:
-    """Run round 1 honestly, then start round 2 from the silencing model, which nobody signed."""
+    """Run round 1 honestly, then start round 2 from the silencing model, which no holder signed."""
     _, _, _, after = honest_round(attacker)
     return _second_round(attacker, after, ())
 
@@ -86,7 +86,7 @@ def second_model(attacker: Attacker) -> Loot:
 def honest_round(
     attacker: Attacker, contributors: Sequence[str] = HONEST
 ) -> tuple[ClosedList, bytes, list[int], FloatArray]:  # fmt: skip
-    """Run round 1 by the rules; gives its list, the opened sum as bytes and plaintexts, and the model after it."""
+    """Run round 1 by the rules; return its list, the opened sum as bytes and plaintexts, and the model after it."""
     crafted = attacker.describe(attacker.ask_key())
     closed = attacker.full_list(crafted, contributors)
     profile, total = attacker.stage.profile, attacker.total(crafted, contributors)
