@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from book.chapters.digits import Build, Curve, Digits, Recipe, choose, follow, load_digits, squared_error
+from book.chapters.digits import Build, Curve, Digits, Recipe, choose, draw_learning, follow, load_digits, squared_error
 from book.finding import Finding, at_least, at_most, shown
 from book.run import Chapter, Run
 from core.data.mnist import DIGITS, SIDE
@@ -29,7 +29,8 @@ def run(run: Run) -> Iterator[Finding]:
     yield from by_heart(memorised)
     stopped, points = stop_early(run, digits)
     yield from what_stopping_saves(digits, memorised, stopped, points)
-    draw(run, "overfitting", {"training": memorised.training_accuracies, "test": memorised.accuracies}, len(points))
+    series = {"training": memorised.training_accuracies, "test": memorised.accuracies}
+    draw_learning(run, "overfitting", series, watched="test", stopped=len(points))
     yield from dropout(run, digits)
     yield from mini_batches(run, digits)
     yield from batch_sizes(run, digits)
@@ -127,7 +128,7 @@ def dropout(run: Run, digits: Digits) -> Iterator[Finding]:
         "training, dropout": on.training_accuracies,
         "test, dropout": on.accuracies,
     }
-    draw(run, "dropout", series)
+    draw_learning(run, "dropout", series)
 
 
 def mini_batches(run: Run, digits: Digits) -> Iterator[Finding]:
@@ -149,7 +150,7 @@ def batch_sizes(run: Run, digits: Digits) -> Iterator[Finding]:
         steps = passes * -(-len(digits.training) // size)
         yield shown(f"batches of {size}: test accuracy after {passes} passes, {steps} steps", curve.last, ".2%")
         series[f"batches of {size}"] = curve.accuracies
-    draw(run, "batch-sizes", series, ylabel="accuracy on test (share right)")
+    draw_learning(run, "batch-sizes", series, ylabel="accuracy on test (share right)")
 
 
 def weight_decay(run: Run, digits: Digits) -> Iterator[Finding]:
@@ -174,19 +175,6 @@ def ensemble(run: Run, digits: Digits) -> Iterator[Finding]:
     yield shown(f"{MEMBERS} networks from different starts: mean test accuracy of one", float(np.mean(alone)), ".2%")
     yield shown("  the best of them", max(alone), ".2%")
     yield at_least("  their outputs averaged", together, float(np.mean(alone)))
-
-
-def draw(
-    run: Run,
-    name: str,
-    series: dict[str, list[float]],
-    stopped: int | None = None,
-    ylabel: str = "accuracy (share right)",
-) -> None:
-    from book.pictures.curves import learning_curves  # only here: matplotlib takes longer than the quick form
-
-    watched = "test" if "test" in series else None
-    run.save(name, learning_curves(series, watched=watched, stopped=stopped, ylabel=ylabel))
 
 
 CHAPTER = Chapter(8, "learning by heart, and learning what holds for others", run)

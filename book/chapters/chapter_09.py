@@ -6,25 +6,13 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from book.chapters.digits import Build, Digits, Recipe, choose, follow, load_digits, squared_error
+from book.chapters.digits import Build, Digits, Recipe, choose, draw_learning, follow, load_digits, squared_error
 from book.data.vocabulary import one_hot
 from book.finding import Finding, at_least, at_most, exact, shown
 from book.run import Chapter, Run
 from core.data.mnist import DIGITS, SIDE
 from core.losses import cross_entropy, mse
-from core.nn import (
-    Dropout,
-    Flatten,
-    Hardtanh,
-    LeakyReLU,
-    Linear,
-    Module,
-    ReLU,
-    Sequential,
-    Sigmoid,
-    Softmax,
-    Tanh,
-)
+from core.nn import Dropout, Flatten, Hardtanh, LeakyReLU, Linear, Module, ReLU, Sequential, Sigmoid, Softmax, Tanh
 from core.nn.activations import Properties, examine
 from core.tensor import Tensor
 
@@ -139,7 +127,7 @@ def hidden_tanh(run: Run, digits: Digits) -> Iterator[Finding]:
         "training, pixels dropped too": curve.training_accuracies,
         "test, pixels dropped too": curve.accuracies,
     }
-    draw(run, "learning-curves", series)
+    draw_learning(run, "learning-curves", series)
 
 
 def sigmoid_or_softmax(run: Run, digits: Digits) -> Iterator[Finding]:
@@ -157,7 +145,7 @@ def sigmoid_or_softmax(run: Run, digits: Digits) -> Iterator[Finding]:
         yield shown(f"{name}: accuracy on test after {when}", curve.accuracies[run.pick(9, 0)], ".2%")
         yield shown(f"  after {passes}", curve.last, ".2%")
         series[name] = curve.accuracies
-    draw(run, "sigmoid-or-softmax", series, "accuracy on test (share right)")
+    draw_learning(run, "sigmoid-or-softmax", series, ylabel="accuracy on test (share right)")
 
 
 def draw_activations(run: Run) -> None:
@@ -165,12 +153,6 @@ def draw_activations(run: Run) -> None:
 
     run.save("activations", activation_curves(ACTIVATIONS))
     run.save("softmax-temperature", softmax_bars(SCORES, TEMPERATURES))
-
-
-def draw(run: Run, name: str, series: dict[str, list[float]], ylabel: str = "accuracy (share right)") -> None:
-    from book.pictures.curves import learning_curves
-
-    run.save(name, learning_curves(series, ylabel=ylabel))
 
 
 CHAPTER = Chapter(9, "activations: what makes a good one, and what goes at the end", run)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from book.chapters import chapter_09
-from book.chapters.digits import Build, Curve, Digits, Recipe, choose, follow, load_digits
+from book.chapters.digits import Build, Curve, Digits, Recipe, choose, draw_learning, follow, load_digits
 from book.finding import Finding, at_least, exact, shown
 from book.run import Chapter, Run
 from core.data.mnist import DIGITS, SIDE
@@ -130,7 +130,9 @@ def against_dense(run: Run, digits: Digits, convolution: Curve, batch: int) -> I
     for name, curve in (("convolution", convolution), ("dense", dense)):
         count = sum(parameter.size for parameter in curve.model.parameters())
         yield shown(f"numbers to learn: {name}", count, ",d")
-    draw_curves(run, convolution, dense)
+    series = {"convolution": convolution.accuracies, "dense": dense.accuracies}
+    ylabel = "accuracy on test (share right)"
+    draw_learning(run, "convolution-or-dense", series, passes=convolution.passes, ylabel=ylabel)
 
 
 def variants(run: Run, digits: Digits, recipe: Recipe, width: float) -> Iterator[Finding]:
@@ -161,14 +163,6 @@ def variants(run: Run, digits: Digits, recipe: Recipe, width: float) -> Iterator
         curve = follow(run, digits, tried, passes, name=name, stream=3, every=run.pick(20, 1))
         when = run.pick(f"{passes} passes", "1 pass")
         yield shown(f"{name}: test accuracy after {when}", curve.last, ".2%")
-
-
-def draw_curves(run: Run, convolution: Curve, dense: Curve) -> None:
-    from book.pictures.curves import learning_curves  # only here: matplotlib takes long to import
-
-    series = {"convolution": convolution.accuracies, "dense": dense.accuracies}
-    figure = learning_curves(series, passes=convolution.passes, ylabel="accuracy on test (share right)")
-    run.save("convolution-or-dense", figure)
 
 
 def draw_kernels(run: Run, digits: Digits, model: Module) -> None:

@@ -7,14 +7,7 @@ from collections.abc import Generator, Iterator, Sequence
 import numpy as np
 
 from book.analogies import score, solve, unit_rows
-from book.chapters.word_vectors import (
-    FillBlank,
-    Reviews,
-    learn_by_blanks,
-    load_reviews,
-    make_blanks,
-    nearest_words,
-)
+from book.chapters.word_vectors import FillBlank, Reviews, learn_by_blanks, load_reviews, make_blanks, nearest_words
 from book.data.analogies import read_analogies
 from book.data.vocabulary import FrequentWords
 from book.finding import Finding, at_least, exact, shown

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,8 +21,8 @@ from core.optim import SGD, DivergedError, DivergenceCheck
 from core.tensor import Tensor
 from core.training import Sums, evaluate, train_epoch
 
-TRAINING, VALIDATION, TEST = 1_000, 3_000, 10_000  # the book too trains on the first 1,000 and tests on all 10,000
-QUICK_TRAINING, QUICK_VALIDATION, QUICK_TEST = 200, 200, 400
+SIZES = (1_000, 3_000, 10_000)  # the book too trains on the first 1,000 and tests on all 10,000
+QUICK_SIZES = (200, 200, 400)
 
 Build = Callable[[np.random.Generator], Module]
 
@@ -43,7 +44,7 @@ class Digits:
 
 def load_digits(run: Run) -> Digits:
     """Read MNIST, or draw digits if there is no data."""
-    training, validation, test = run.pick((TRAINING, VALIDATION, TEST), (QUICK_TRAINING, QUICK_VALIDATION, QUICK_TEST))
+    training, validation, test = run.pick(SIZES, QUICK_SIZES)
     if run.data is None:
         run.say("digits drawn by the project, not MNIST")
         drawn = drawn_digits(training + validation, [run.seed, 0])
@@ -165,6 +166,13 @@ def validation_accuracy(run: Run, digits: Digits, recipe: Recipe, passes: int, s
     except DivergedError:
         return 0.0
     return evaluate(model, digits.validation, recipe.loss, correct_classes).accuracy
+
+
+def draw_learning(run: Run, name: str, series: Mapping[str, Sequence[float]], **options: Any) -> None:
+    """Save learning curves; the options are those of `learning_curves`."""
+    from book.pictures.curves import learning_curves  # only here: matplotlib takes longer than the quick form
+
+    run.save(name, learning_curves(series, **options))
 
 
 def choose(

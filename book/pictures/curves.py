@@ -17,13 +17,7 @@ FEW = 25  # points up to which each gets a mark
 
 @style()
 def curves(
-    series: Series,
-    xlabel: str,
-    ylabel: str,
-    *,
-    x: Sequence[float] | None = None,
-    log: bool = False,
-    title: str = "",
+    series: Series, xlabel: str, ylabel: str, *, x: Sequence[float] | None = None, log: bool = False, title: str = ""
 ) -> Picture:
     """Draw named series over one axis, each with its own colour, dash pattern and mark.
 

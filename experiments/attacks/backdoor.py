@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from core.secagg.encoding import Encoding, Update
+from experiments.arrays import FloatArray, IntArray
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 ROOM_USED = 0.9  # of what a sum may still move; the rest is for what honest clients send
 
 

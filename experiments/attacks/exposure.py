@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
 from core.ops import stable_log_softmax
+from experiments.arrays import FloatArray, IntArray
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 NextLogits = Callable[[IntArray], FloatArray]
 """Logits of the character after each text: (texts, length) numbers to (texts, characters)."""
 

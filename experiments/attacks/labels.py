@@ -8,10 +8,8 @@ kind there are, once the mean prediction is known or guessed (Wainakh et al., LL
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from experiments.arrays import FloatArray, IntArray
 
 
 def mean_gradient(change: FloatArray, rate: float, steps: int) -> FloatArray:

@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 from gmpy2 import mpz
 
-IntArray = npt.NDArray[np.int64]
+from experiments.arrays import IntArray
+
 Draw = Callable[[int], int]
 SKIPPED_BELOW = 30
 """Primes that are not sieved with: they cost most and say least."""

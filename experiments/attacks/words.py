@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.data.text import Vocabulary
-
-FloatArray = npt.NDArray[np.float64]
+from experiments.arrays import FloatArray
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,13 @@ from collections.abc import Iterable, Sequence
 
 import gmpy2
 import numpy as np
-import numpy.typing as npt
 from gmpy2 import mpz
 
 from core.secagg.encoding import METRIC_SLOTS, Encoding
 from core.secagg.paillier import ciphertext_bytes, split_ciphertexts
 from core.secagg.scheme import PublicKey, join_payload, split_payload
+from experiments.arrays import IntArray
 
-IntArray = npt.NDArray[np.int64]
 STEP = 410
 """What one step of Adam moves a weight by: 0.05, in multiples of 2^-13."""
 

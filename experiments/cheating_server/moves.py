@@ -10,9 +10,6 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
-
 from core.federated import encoding_for
 from core.identity import signing
 from core.identity.party import PartyIdentity
@@ -35,14 +32,13 @@ from core.wire.messages import (
     signed_key_from_wire,
 )
 from core.wire.streams import model_bytes
+from experiments.arrays import FloatArray
 from experiments.cheating_server.ciphertexts import blend, deltas, unmixed
 from experiments.cheating_server.conspirators import Conspirators
 from experiments.cheating_server.crafted import ClosedList, Round
 from experiments.cheating_server.loot import Loot
 from experiments.cheating_server.rogue import Rogue
 from experiments.cheating_server.stage import HONEST, KEY_BITS, MAX_COHORT, VICTIM, Stage
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass

@@ -7,9 +7,6 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from core.clock import today
 from core.data.generated import generate_mailbox
 from core.federated import client_rng, client_update, encoding_for, initial_model
@@ -18,6 +15,7 @@ from core.identity.party import SHARES, PartyIdentity, load_identity
 from core.secagg.scheme import PAILLIER
 from core.tasks.spam import SPAM
 from core.training import Dataset
+from experiments.arrays import FloatArray, IntArray
 from registrar.dealer import Dealer
 from registrar.federation import make_federation, revoke
 from registrar.folder import Registrar, load_registrar, reserve_serials
@@ -32,9 +30,6 @@ HONEST = (VICTIM, *OTHERS)
 REVOKED = "client-5"
 CONSPIRATORS = ("client-4", "client-6", "client-7", "client-8")
 """Most attacks use the first of them only."""
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from core.data.text import stem
 from core.errors import DataError, SettingsError
 from core.federated import (
     Cohort,
-    FloatArray,
     add_plaintexts,
     add_updates,
     encoding_for,
@@ -29,6 +28,7 @@ from core.federated import (
 from core.secagg.encoding import CohortSum, Update
 from core.tasks.spam import SPAM, VOCABULARY, SpamModel, prepare
 from core.tasks.task import Task
+from experiments.arrays import FloatArray
 from experiments.attacks.backdoor import beyond_the_clip, replacing, weight_that_decides
 from experiments.studies._updates import PLAINTEXT_BITS, clipped
 

@@ -12,9 +12,10 @@ from book.run import Run
 from core.data.generated import generate_mailbox
 from core.data.message import Mail
 from core.data.partition import split_held_out
-from core.data.text import Bags, IntArray, distinct_words
+from core.data.text import Bags, distinct_words
 from core.errors import DataError, SettingsError
 from core.tasks.spam import VOCABULARY, prepare, read
+from experiments.arrays import IntArray
 from experiments.attacks.words import PublicWords, public_words
 
 PUBLIC_SHARE = 0.3

@@ -11,9 +11,9 @@ from book.run import Run
 from core.data.drawn import drawn_digits
 from core.data.mnist import Images, Part, read_mnist
 from core.errors import DataError, SettingsError
-from core.federated import FloatArray
 from core.parameters import layout
 from core.tasks.task import Task
+from experiments.arrays import FloatArray
 
 Floats = TypeVar("Floats", npt.NDArray[np.float32], npt.NDArray[np.float64])
 

@@ -9,8 +9,8 @@ from matplotlib.ticker import MaxNLocator
 
 from book.pictures.style import COLOURS, DASHES, MARKERS, new_figure, style
 from book.run import Run
-from core.federated import FloatArray
 from core.tasks.spam import SPAM
+from experiments.arrays import FloatArray
 from experiments.intervals import over_seeds
 from experiments.studies._backdoor_rounds import (
     BEYOND,

@@ -11,13 +11,14 @@ from phe import PaillierPublicKey, generate_paillier_keypair
 from book.decryption import generate_decryptor
 from book.pictures.style import BLUE, GREY, VERMILLION, new_figure, style
 from book.run import Run
-from core.federated import FloatArray, client_update, encoding_for, initial_model
+from core.federated import client_update, encoding_for, initial_model
 from core.optim import SGD
 from core.secagg.encoding import Encoding, Update
 from core.secagg.roles import encryptor_for
 from core.secagg.scheme import PAILLIER, Encryptor, PublicKey
 from core.tasks.spam import SPAM
 from core.tasks.task import LocalTraining, Task
+from experiments.arrays import FloatArray
 from experiments.attacks.exponents import changed, entropy, exponent_of, mutual_information
 from experiments.attacks.scores import precision_recall
 from experiments.studies._columns import cells, halves, means

@@ -9,10 +9,11 @@ import numpy as np
 
 from book.pictures.style import new_figure, style
 from book.run import Run
-from core.data.text import Bags, IntArray
-from core.federated import FloatArray, client_update, encoding_for, initial_model
+from core.data.text import Bags
+from core.federated import client_update, encoding_for, initial_model
 from core.secagg.scheme import PAILLIER, PublicKey
 from core.tasks.spam import SPAM
+from experiments.arrays import FloatArray, IntArray
 from experiments.attacks.differences import log_odds_from_difference
 from experiments.attacks.roc import auc
 from experiments.attacks.scores import precision_recall

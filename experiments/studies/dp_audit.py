@@ -14,13 +14,13 @@ from math import erfc, exp, log, sqrt
 from statistics import NormalDist
 
 import numpy as np
-import numpy.typing as npt
 
 from book.run import Run
 from core.federated import add_plaintexts, encode_update
 from core.privacy.discrete_gaussian import RandomBytes
 from core.privacy.mechanism import Mechanism, Privacy, mechanism_for
 from core.secagg.encoding import Encoding, Update
+from experiments.arrays import FloatArray
 from experiments.clopper_pearson import clopper_pearson
 from experiments.intervals import over_seeds
 from experiments.studies._columns import cell
@@ -34,7 +34,6 @@ CLIP_NORM = 1.0
 CANARY_NORM = 3.0  # a canary does not clip itself
 PLAINTEXT_BITS = 2047
 
-FloatArray = npt.NDArray[np.float64]
 Source = Callable[[np.random.Generator], RandomBytes]
 
 

@@ -9,9 +9,10 @@ import numpy as np
 from book.chapters.leakage import clip_and_blur
 from book.run import Run
 from core.data.mnist import SIDE, Images
-from core.federated import FloatArray, add_updates, client_update, initial_model
+from core.federated import add_updates, client_update, initial_model
 from core.secagg.encoding import Encoding, Update
 from core.tasks.task import Task
+from experiments.arrays import FloatArray
 from experiments.attacks.inversion import (
     Convolution,
     input_of_each_unit,

@@ -9,18 +9,11 @@ import numpy as np
 
 from book.pictures.style import BLUE, GREY, VERMILLION, new_figure, style
 from book.run import Run
-from core.federated import FloatArray, client_update, initial_model
+from core.federated import client_update, initial_model
 from core.optim import SGD, Adam
 from core.tasks.task import LocalTraining, Task
-from experiments.attacks.labels import (
-    IntArray,
-    apply_fit,
-    fit,
-    labels_right,
-    mean_gradient,
-    shares_of_labels,
-    whole_counts,
-)
+from experiments.arrays import FloatArray, IntArray
+from experiments.attacks.labels import apply_fit, fit, labels_right, mean_gradient, shares_of_labels, whole_counts
 from experiments.studies._columns import cells, means
 from experiments.studies._label_data import Pool, Subject, digits, spam
 from experiments.studies._lines import Line, draw_columns

@@ -11,9 +11,10 @@ from book.run import Run
 from core.data.mnist import DIGITS, SIDE, Images
 from core.federated import initial_model
 from core.tasks.mnist import HIDDEN, MNIST_MLP
-from experiments.attacks.membership import BoolArray, FloatArray, Shadows, by_loss, confidence
+from experiments.arrays import BoolArray, Float32Array, FloatArray, IntArray
+from experiments.attacks.membership import Shadows, by_loss, confidence
 from experiments.attacks.roc import auc, tpr_at_fpr
-from experiments.attacks.shadow_networks import Float32, IntArray, Networks
+from experiments.attacks.shadow_networks import Networks
 from experiments.intervals import over_seeds
 from experiments.studies import _membership_pictures as pictures
 from experiments.studies._updates import check_noise, clipped, defence_name, digits_for
@@ -99,8 +100,8 @@ def random_halves(models: int, digits: int, rng: np.random.Generator) -> BoolArr
 
 
 def federations(
-    setup: Setup, starts: Float32, digits: Images, members: BoolArray, rounds: int, rng: np.random.Generator
-) -> Iterator[Float32]:
+    setup: Setup, starts: Float32Array, digits: Images, members: BoolArray, rounds: int, rng: np.random.Generator
+) -> Iterator[Float32Array]:
     """Train one federation for each half, all at once; yield the models after each round, shape (models, weights).
 
     Each client trains as client_update does, with SGD; the next model is this one plus the mean update.
@@ -167,7 +168,7 @@ def measure(setup: Setup, size: Size, run: Run, known: Images, test: Images, see
     return found
 
 
-def _logits(networks: Networks, digits: Images) -> Float32:
+def _logits(networks: Networks, digits: Images) -> Float32Array:
     return networks.logits(digits.images.reshape(len(digits), -1))
 
 

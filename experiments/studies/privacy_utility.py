@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from book.run import Run
 from core.data.generated import generate_mailbox, generate_test_mails
@@ -26,6 +25,7 @@ from core.tasks.mnist import MNIST_CNN, Digit, read_both
 from core.tasks.spam import SPAM
 from core.tasks.task import Task
 from core.training import Dataset
+from experiments.arrays import FloatArray, IntArray
 from experiments.intervals import over_seeds
 from experiments.studies._columns import cell, means
 from experiments.study import Row, Study
@@ -41,8 +41,6 @@ HELD_OUT = 0.2
 TESTS = 1000
 """Made-up mails, or real digits."""
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 AddDeltas = Callable[[Sequence[FloatArray]], FloatArray]
 """Makes the sum that is opened of the clients' updates, each of shape (values,)."""
 
@@ -314,10 +312,10 @@ STUDY = Study(
     method="Federated averaging in one process, in the integers of the protocol, without encryption (it changes no "
     f"bit), all clients in each round; delta {DELTA:g}. The spam model (8,193 weights, clip norm "
     f"{CLIP_NORMS['spam']:g}) on made-up mail, {MAILS} mails a client, of unlike owners; with --data also on "
-    f"Enron-Spam, dealt out evenly, and a convolutional network (5,386 weights, clip norm "
-    f"{CLIP_NORMS['mnist-cnn']:g}) on {DIGITS} digits of MNIST a client. Repetitions with other data, starts and noise; means with 95 % intervals. `central`: a trusted party "
-    "adds the noise, once. `majority`: always answering what most examples are, without any model, is this often "
-    "right.",
+    "Enron-Spam, dealt out evenly, and a convolutional network (5,386 weights, clip norm "
+    f"{CLIP_NORMS['mnist-cnn']:g}) on {DIGITS} digits of MNIST a client. Repetitions "
+    "with other data, starts and noise; means with 95 % intervals. `central`: a trusted party adds the noise, once. "
+    "`majority`: always answering what most examples are, without any model, is this often right.",
     limits="epsilon is for the training alone: that clip norms and number of rounds were chosen by looking at other "
     "trainings is not counted. After so few rounds the digits are not learned to the end, with noise or without. An "
     "epsilon of 10 or more promises little on paper, even where no known attack succeeds.",

@@ -13,11 +13,12 @@ from book.run import Run
 from core.data.generated import generate_mailbox
 from core.data.message import Mail
 from core.data.partition import split_held_out
-from core.data.text import Bags, IntArray
+from core.data.text import Bags
 from core.errors import DataError, SettingsError
-from core.federated import FloatArray, client_update, encoding_for, initial_model
+from core.federated import client_update, encoding_for, initial_model
 from core.tasks.spam import SPAM, prepare, read
-from experiments.attacks.property_inference import BoolArray, LinearScore, learn_to_tell
+from experiments.arrays import BoolArray, FloatArray, IntArray
+from experiments.attacks.property_inference import LinearScore, learn_to_tell
 from experiments.attacks.roc import auc
 from experiments.intervals import Interval, over_seeds
 from experiments.studies._lines import draw_line

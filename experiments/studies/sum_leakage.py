@@ -9,11 +9,11 @@ import numpy as np
 
 from book.pictures.style import BLUE, GREEN, GREY, VERMILLION, new_figure, style
 from book.run import Run
-from core.data.text import IntArray
-from core.federated import FloatArray, client_update, encoding_for, initial_model
+from core.federated import client_update, encoding_for, initial_model
 from core.secagg.scheme import PAILLIER, PublicKey
 from core.tasks.spam import SPAM, VOCABULARY
 from core.tasks.task import Task
+from experiments.arrays import FloatArray, IntArray
 from experiments.attacks.roc import auc
 from experiments.attacks.scores import precision_recall
 from experiments.attacks.sums import odds_if_nothing_cancels, odds_of_equal_steps, rate_of_clients

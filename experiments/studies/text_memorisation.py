@@ -10,10 +10,10 @@ import numpy as np
 
 from book.pictures.style import GREY, new_figure, style
 from book.run import Run
-from core.data.characters import IntArray, Speech
+from core.data.characters import Speech
 from core.data.made_up_text import SPEAKERS, generated_speeches
 from core.errors import DataError
-from core.federated import FloatArray, add_updates, encoding_for, evaluate_model, fed_avg, initial_model
+from core.federated import add_updates, encoding_for, evaluate_model, fed_avg, initial_model
 from core.metrics import perplexity
 from core.parameters import from_vector
 from core.secagg.encoding import CohortSum, Encoding, Update
@@ -21,6 +21,7 @@ from core.tasks.shakespeare import NUMBERS, SHAKESPEARE_LSTM, prepare, read_both
 from core.tasks.task import LocalTraining
 from core.tensor import no_grad
 from core.training import Dataset
+from experiments.arrays import FloatArray, IntArray
 from experiments.attacks.exposure import exposure, log_likelihoods
 from experiments.intervals import over_seeds
 from experiments.studies._lines import draw_line

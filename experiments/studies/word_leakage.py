@@ -12,10 +12,11 @@ from book.chapters.leakage import SECRET, counts_read_off, step_on_counts
 from book.pictures.style import BLUE, GREEN, GREY, VERMILLION, new_figure, style
 from book.run import Run
 from core.data.message import Mail
-from core.data.text import IntArray, distinct_words, stem, words
-from core.federated import FloatArray, client_update, initial_model
+from core.data.text import distinct_words, stem, words
+from core.federated import client_update, initial_model
 from core.tasks.spam import SPAM, VOCABULARY, prepare
 from core.tasks.task import Task
+from experiments.arrays import FloatArray, IntArray
 from experiments.attacks.scores import precision_recall, rank_correlation
 from experiments.attacks.words import guess_blindly, label_from_bias, moved, words_of
 from experiments.studies._columns import cell, cells, means

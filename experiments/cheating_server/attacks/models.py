@@ -10,7 +10,6 @@ import secrets
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from core.errors import Reason
 from core.federated import next_model
@@ -19,6 +18,7 @@ from core.protocol import HolderSignature, digest
 from core.secagg.opening import OpenedSum, combine
 from core.wire.messages import model_statement
 from core.wire.streams import model_bytes
+from experiments.arrays import FloatArray
 from experiments.cheating_server.attack import Attack, Party
 from experiments.cheating_server.ciphertexts import deltas
 from experiments.cheating_server.crafted import ClosedList, Round
@@ -26,7 +26,6 @@ from experiments.cheating_server.loot import Loot
 from experiments.cheating_server.moves import Attacker
 from experiments.cheating_server.stage import HONEST, OTHERS, VICTIM
 
-FloatArray = npt.NDArray[np.float64]
 SILENT = 1e17
 
 
