@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
@@ -29,7 +29,7 @@ def show_signed(
     return bare(axes).imshow(values, cmap=SIGNED, vmin=-limit, vmax=limit, interpolation="nearest", aspect=aspect)
 
 
-def show_all_signed(grid: Sequence[Axes], values: Array, names: Iterable[str], size: float = 11) -> AxesImage:
+def show_all_signed(grid: Iterable[Axes], values: Array, names: Iterable[str], size: float = 11) -> AxesImage:
     """Show matrices, shape (matrices, rows, columns), on one scale with zero in its middle; return the last image."""
     limit = symmetric_limit(values)
     for axes, matrix, name in zip(grid, values, names, strict=False):
