@@ -1,1 +1,1 @@
-"""How fast the library is, beside PyTorch on the same shapes: `python -m benchmarks`."""
+"""How fast the library is, compared with PyTorch on the same shapes: `python -m benchmarks`."""

@@ -1,4 +1,4 @@
-"""Time the cases and print each beside PyTorch and the book's own program: `python -m benchmarks [names]`."""
+"""Time the cases and compare each with PyTorch and the book's own program: `python -m benchmarks [names]`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import images, sequences, words
-from benchmarks.measure import CELLS, LAYER, OURS, THEIRS, Case, Timing, find_torch, measure
+from benchmarks.measure import CELLS, LAYER, OURS, THEIRS, Case, Timing, find_torch, measure, numbers_table
 
 CASES = {case.name: case for case in (*images.CASES, *words.CASES, *sequences.CASES)}
 
@@ -21,12 +21,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=__doc__.partition(":")[0] + ".",
-        epilog="Encrypted sums have tables of their own: python -m benchmarks.encryption",
+        epilog="Encrypted sums have separate tables: python -m benchmarks.encryption",
     )
     parser.add_argument("names", nargs="*", metavar="name", help="what to time; everything if left out")
-    parser.add_argument("--list", action="store_true", help="only say what there is")
-    parser.add_argument("--repeats", type=int, default=5, help="of which the median counts (default %(default)s)")
-    parser.add_argument("--small", action="store_true", help="few examples: to see that everything runs, not how fast")
+    parser.add_argument("--list", action="store_true", help="list the benchmarks and stop")
+    parser.add_argument("--repeats", type=int, default=5, help="to take the median of (default %(default)s)")
+    parser.add_argument("--small", action="store_true", help="few examples: tests that everything runs, not how fast")
     options = parser.parse_args(arguments)
     unknown = [name for name in options.names if name not in CASES]
     if unknown:
@@ -55,9 +55,8 @@ def _listing(cases: Sequence[Case]) -> Table:
 
 
 def _table(timings: Sequence[Timing], with_book: bool) -> Table:
-    table = Table("name", "what", box=None)
-    for heading in (f"{OURS} ms", "PyTorch ms", "ratio", "book ms", "times faster"):
-        table.add_column(heading, justify="right")
+    headings = (f"{OURS} ms", "PyTorch ms", "ratio", "book ms", "times faster")
+    table = numbers_table(["name", "what"], headings)
     for timing in timings:
         for way in (OURS, LAYER, CELLS):
             if way in timing.seconds:

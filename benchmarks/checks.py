@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import rounds, ten_thousand
+from benchmarks.measure import numbers_table
 from benchmarks.stopwatch import CHECKS, FOLDER, PARTIES, WORK, Times
 
 
@@ -39,9 +40,8 @@ def measure(setting: rounds.Setting, count: int) -> tuple[float, Mapping[str, Ti
 
 def table(bits: int, a_round: float, means: Mapping[str, Times]) -> Table:
     """Lay out milliseconds a round: a row for each label, a column for each party."""
-    made = Table("", box=None, title=f"{bits} bits: a round takes {a_round * 1000:.0f} ms", title_justify="left")
-    for name in PARTIES.values():
-        made.add_column(f"{name}, ms", justify="right")
+    title = f"{bits} bits: a round takes {a_round * 1000:.0f} ms"
+    made = numbers_table([""], (f"{name}, ms" for name in PARTIES.values()), title=title, title_justify="left")
     for labels, sums in ((CHECKS, "all checks"), (WORK, "all of that")):
         for label in labels:
             made.add_row(label, *(_shown(means[party][label]) for party in PARTIES))

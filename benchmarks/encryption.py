@@ -1,4 +1,4 @@
-"""Time encrypted sums beside other libraries and the bare arithmetic: `python -m benchmarks.encryption`."""
+"""Time encrypted sums in this and other libraries, and the bare arithmetic: `python -m benchmarks.encryption`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.measure import numbers_table
 from benchmarks.peers import PHE, PYPAILLIER, TENSEAL, build_peers
 from benchmarks.secure_aggregation import FLOOR, OURS, Figure, Step, Way, build_ours, draw_problem, measure
 from core.secagg import kernel
@@ -31,7 +32,7 @@ class Bar:
     """The bar for one figure: how many times faster than a library of the same kind, or within which share of it."""
 
     limit: float
-    at_least: bool
+    at_least: bool = True
 
     def __str__(self) -> str:
         return f"{'≥' if self.at_least else '≤'} {self.limit:,}{'x' if self.at_least else ''}"
@@ -44,34 +45,24 @@ class Bar:
         return f"{significant(times_faster)}x" if self.at_least else significant(1 / times_faster)
 
 
-def _times(limit: float) -> Bar:
-    return Bar(limit, at_least=True)
-
-
-def _within(limit: float) -> Bar:
-    return Bar(limit, at_least=False)
-
-
-Bars = Mapping[tuple[str, str], Bar]
-
-BARS: Bars = {
-    (Step.CLIENT, PHE): _times(2_000),
-    (Step.CLIENT, PYPAILLIER): _times(200),
-    (Step.CLIENT, TENSEAL): _within(0.8),
-    (Step.SHORT_512, PHE): _times(2_000),
-    (Step.SHORT_512, PYPAILLIER): _times(200),
-    (Step.POOLED, PHE): _times(30_000),
-    (Step.POOLED, TENSEAL): _within(0.25),
-    (Step.BOTH, PHE): _times(170),
-    (Step.BOTH, PYPAILLIER): _times(150),
-    (Step.BOTH, TENSEAL): _within(0.45),
-    (Step.BOTH, FLOOR): _within(1.05),
-    (Step.OPEN, PHE): _times(100),
-    (Step.OPEN, PYPAILLIER): _times(150),
-    (Step.OPEN, FLOOR): _within(1.05),
-    (UPLOAD, PHE): _times(100),
-    (UPLOAD, PYPAILLIER): _times(100),
-    (UPLOAD, TENSEAL): _times(11),
+BARS: Mapping[tuple[str, str], Bar] = {
+    (Step.CLIENT, PHE): Bar(2_000),
+    (Step.CLIENT, PYPAILLIER): Bar(200),
+    (Step.CLIENT, TENSEAL): Bar(0.8, at_least=False),
+    (Step.SHORT_512, PHE): Bar(2_000),
+    (Step.SHORT_512, PYPAILLIER): Bar(200),
+    (Step.POOLED, PHE): Bar(30_000),
+    (Step.POOLED, TENSEAL): Bar(0.25, at_least=False),
+    (Step.BOTH, PHE): Bar(170),
+    (Step.BOTH, PYPAILLIER): Bar(150),
+    (Step.BOTH, TENSEAL): Bar(0.45, at_least=False),
+    (Step.BOTH, FLOOR): Bar(1.05, at_least=False),
+    (Step.OPEN, PHE): Bar(100),
+    (Step.OPEN, PYPAILLIER): Bar(150),
+    (Step.OPEN, FLOOR): Bar(1.05, at_least=False),
+    (UPLOAD, PHE): Bar(100),
+    (UPLOAD, PYPAILLIER): Bar(100),
+    (UPLOAD, TENSEAL): Bar(11),
 }
 
 
@@ -85,8 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         peers, missing = build_peers(problem)
         ways = [*build_ours(problem, options.scheme), *peers]
     console.print(f"products modulo n: {'the compiled kernel' if kernel.available() else 'GMP alone'}")
-    for sentence in missing:
-        console.print(sentence)
+    for message in missing:
+        console.print(message)
     with console.status("timing ..."):
         figures = measure(ways, weights, options.repeats)
     console.print(
@@ -128,7 +119,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _times_table(ways: Sequence[Way], figures: Figures, weights: int) -> Table:
-    table = _table("")
+    table = numbers_table([""], COLUMNS)
     for step in Step:
         table.add_row(step, *(_milliseconds(figures.get(name, {}).get(step)) for name in COLUMNS))
     uploads = {way.name: way.upload for way in ways}
@@ -166,7 +157,7 @@ def advantages(ways: Sequence[Way], figures: Figures) -> dict[tuple[str, str], f
 
 
 def _ratio_table(ratios: Mapping[tuple[str, str], float]) -> Table:
-    table = _table("", COLUMNS[1:])
+    table = numbers_table([""], COLUMNS[1:])
     for what in dict.fromkeys(what for what, _ in ratios):
         cells = (ratios.get((what, peer)) for peer in COLUMNS[1:])
         table.add_row(what, *("" if ratio is None else significant(ratio) for ratio in cells))
@@ -174,9 +165,7 @@ def _ratio_table(ratios: Mapping[tuple[str, str], float]) -> Table:
 
 
 def _bar_table(ratios: Mapping[tuple[str, str], float]) -> Table:
-    table = Table("what", "beside", box=None)
-    for heading in ("measured", "bar", ""):
-        table.add_column(heading, justify="right")
+    table = numbers_table(["what", "compared with"], ("measured", "bar", ""))
     for (what, peer), bar in BARS.items():
         if ratio := ratios.get((what, peer)):
             table.add_row(what, peer, bar.says(ratio), str(bar), "met" if bar.holds(ratio) else "MISSED")
@@ -192,22 +181,13 @@ def uplink_seconds(processor: float, upload: float, megabits: float) -> float:
 
 
 def _uplink_table(ways: Sequence[Way], figures: Figures) -> Table:
-    table = Table("", box=None)
-    for megabits in MEGABITS:
-        table.add_column(f"{megabits} Mbit/s", justify="right")
+    table = numbers_table([""], (f"{megabits} Mbit/s" for megabits in MEGABITS))
     for way in ways:
         for step in (*CLIENT_STEPS, Step.SHARED):
             if way.upload is not None and (figure := figures[way.name].get(step)):
                 name = f"{way.name}: {step}"
                 seconds = (uplink_seconds(figure.seconds, way.upload, megabits) for megabits in MEGABITS)
                 table.add_row(name, *map(significant, seconds))
-    return table
-
-
-def _table(first: str, columns: Sequence[str] = COLUMNS) -> Table:
-    table = Table(first, box=None)
-    for name in columns:
-        table.add_column(name, justify="right")
     return table
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import OURS, THEIRS, Case, Work, find_torch
+from benchmarks.measure import Case, Work, beside_torch, take_step, twin_linear
 from core.losses import cross_entropy
+from core.metrics import correct_classes
 from core.nn import Conv2d, Dropout, Flatten, Linear, ReLU, Sequential, Tanh
 from core.ops import Array
 from core.optim import SGD
@@ -20,7 +22,7 @@ RATE = 0.05
 
 @dataclass(frozen=True)
 class Images:
-    """Images and their classes as a data set."""
+    """Images and their classes as a dataset."""
 
     images: Array
     classes: Array
@@ -38,10 +40,6 @@ def draw(count: int, shape: tuple[int, ...], rng: np.random.Generator) -> Images
     return Images(ink.astype(np.float32), rng.integers(0, 10, count))
 
 
-def correct(logits: Array, classes: Array) -> int:
-    return int((logits.argmax(axis=1) == classes).sum())
-
-
 # --- Training: 784-100-10 with dropout, and 16 kernels 3x3, each with the same start in both ---
 
 
@@ -49,57 +47,49 @@ def perceptron_epoch(rng: np.random.Generator, small: bool) -> Mapping[str, Work
     data = draw(1000 if small else 60_000, (784,), rng)
     first, last = Linear(784, 100, rng=rng, dtype=np.float32), Linear(100, 10, rng=rng, dtype=np.float32)
     model = Sequential(first, ReLU(), Dropout(0.5, rng=rng), last)
-    ways: dict[str, Work] = {OURS: _training(model, data, 100, rng)}
-    torch = find_torch()
-    if torch:
-        layers = (_twin_linear(torch, first), torch.nn.ReLU(), torch.nn.Dropout(0.5), _twin_linear(torch, last))
-        ways[THEIRS] = _twin_training(torch, torch.nn.Sequential(*layers), data, 100)
-    return ways
+
+    def twin(torch: Any) -> Work:
+        layers = (twin_linear(torch, first), torch.nn.ReLU(), torch.nn.Dropout(0.5), twin_linear(torch, last))
+        return _twin_training(torch, torch.nn.Sequential(*layers), data, 100)
+
+    return beside_torch(_training(model, data, 100, rng), twin)
 
 
 def convolution_epoch(rng: np.random.Generator, small: bool) -> Mapping[str, Work]:
-    data = draw(100 if small else 1000, (1, 28, 28), rng)
-    model, twin = _convolution(rng)
-    ways: dict[str, Work] = {OURS: _training(model, data, 128, rng)}
-    torch = find_torch()
-    if torch:
-        ways[THEIRS] = _twin_training(torch, twin, data, 128)
-    return ways
+    data, model = draw(100 if small else 1000, (1, 28, 28), rng), _convolution(rng)
+    return beside_torch(
+        _training(model, data, 128, rng),
+        lambda torch: _twin_training(torch, _twin_convolution(torch, model), data, 128),
+    )
 
 
 def convolution_scoring(rng: np.random.Generator, small: bool) -> Mapping[str, Work]:
-    data = draw(100 if small else 10_000, (1, 28, 28), rng)
-    model, twin = _convolution(rng)
-    ways: dict[str, Work] = {OURS: lambda: evaluate(model, data, cross_entropy, correct, batch_size=100).mean_loss}
-    torch = find_torch()
-    if torch:
-        ways[THEIRS] = lambda: _twin_scoring(torch, twin, data, 100)
-    return ways
+    data, model = draw(100 if small else 10_000, (1, 28, 28), rng), _convolution(rng)
+    return beside_torch(
+        lambda: evaluate(model, data, cross_entropy, correct_classes, batch_size=100).mean_loss,
+        lambda torch: partial(_twin_scoring, torch, _twin_convolution(torch, model), data, 100),
+    )
 
 
-def _convolution(rng: np.random.Generator) -> tuple[Sequential, Any]:
+def _convolution(rng: np.random.Generator) -> Sequential:
     kernels, last = Conv2d(1, 16, 3, rng=rng, dtype=np.float32), Linear(10_816, 10, rng=rng, dtype=np.float32)
-    model = Sequential(kernels, Tanh(), Dropout(0.5, rng=rng), Flatten(), last)
-    torch = find_torch()
-    if not torch:
-        return model, None
+    return Sequential(kernels, Tanh(), Dropout(0.5, rng=rng), Flatten(), last)
+
+
+def _twin_convolution(torch: Any, model: Sequential) -> Any:
+    kernels, *_, last = model.layers
+    assert isinstance(kernels, Conv2d)
+    assert isinstance(last, Linear)
     twin = torch.nn.Conv2d(1, 16, 3)
     twin.weight.data = torch.tensor(kernels.weight.data)
     twin.bias.data.zero_()
-    layers = (twin, torch.nn.Tanh(), torch.nn.Dropout(0.5), torch.nn.Flatten(), _twin_linear(torch, last))
-    return model, torch.nn.Sequential(*layers)
+    layers = (twin, torch.nn.Tanh(), torch.nn.Dropout(0.5), torch.nn.Flatten(), twin_linear(torch, last))
+    return torch.nn.Sequential(*layers)
 
 
 def _training(model: Sequential, data: Images, batch: int, rng: np.random.Generator) -> Work:
     optimiser = SGD(model.parameters(), RATE)
     return lambda: train_epoch(model, data, cross_entropy, optimiser, batch, rng)
-
-
-def _twin_linear(torch: Any, layer: Linear) -> Any:
-    twin = torch.nn.Linear(*layer.weight.shape)
-    twin.weight.data = torch.tensor(layer.weight.data.T.copy())
-    twin.bias.data.zero_()
-    return twin
 
 
 def _twin_training(torch: Any, model: Any, data: Images, batch: int) -> Work:
@@ -112,10 +102,7 @@ def _twin_training(torch: Any, model: Any, data: Images, batch: int) -> Work:
         total = 0.0
         for rows in torch.randperm(len(images)).split(batch):
             loss = loss_of(model(images[rows]), classes[rows])
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            total += loss.item() * len(rows)
+            total += take_step(optimiser, loss) * len(rows)
         return total / len(images)
 
     return epoch
@@ -124,12 +111,12 @@ def _twin_training(torch: Any, model: Any, data: Images, batch: int) -> Work:
 def _twin_scoring(torch: Any, model: Any, data: Images, batch: int) -> float:
     images, classes = torch.from_numpy(data.images), torch.from_numpy(data.classes)
     model.eval()
-    total, right = 0.0, 0
+    total = 0.0
     with torch.no_grad():
         for rows in torch.arange(len(images)).split(batch):
             outputs = model(images[rows])
             total += torch.nn.functional.cross_entropy(outputs, classes[rows]).item() * len(rows)
-            right += int((outputs.argmax(1) == classes[rows]).sum())
+            (outputs.argmax(1) == classes[rows]).sum()
     return total / len(images)
 
 

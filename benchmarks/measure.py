@@ -7,11 +7,14 @@ import importlib
 import importlib.util
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from rich.table import Table
+
+from core.nn import Linear
 
 OURS = "grokfed"
 THEIRS = "PyTorch"
@@ -68,7 +71,7 @@ def measure(case: Case, repeats: int, small: bool = False, tolerance: float = 0.
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repeats):
         for name, work in ways.items():
-            seconds[name].append(_time(work))
+            seconds[name].append(processor_seconds(work))
     return Timing(case, {name: statistics.median(times) for name, times in seconds.items()})
 
 
@@ -81,8 +84,40 @@ def find_torch() -> Any:
     return torch
 
 
-def _time(work: Work) -> float:
+def beside_torch(ours: Work, twin: Callable[[Any], Work]) -> dict[str, Work]:
+    """Return our way, and where PyTorch is installed what `twin` makes with it."""
+    torch = find_torch()
+    return {OURS: ours} if torch is None else {OURS: ours, THEIRS: twin(torch)}
+
+
+def take_step(optimiser: Any, loss: Any) -> float:
+    """Take a step on the gradient of a loss, ours or PyTorch's; return the loss."""
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    return float(loss.item())
+
+
+def twin_linear(torch: Any, layer: Linear) -> Any:
+    """Return PyTorch's linear layer with the same start: our weights, and biases of 0 or none."""
+    twin = torch.nn.Linear(*layer.weight.shape, bias=layer.bias is not None)
+    twin.weight.data = torch.tensor(layer.weight.data.T.copy())
+    if twin.bias is not None:
+        twin.bias.data.zero_()
+    return twin
+
+
+def processor_seconds(work: Callable[[], object]) -> float:
+    """Return the processor seconds of one call: of all threads of this process, whatever else the machine runs."""
     gc.collect()
-    start = time.process_time()  # of the processor, like the book's figures: other programs may run beside
+    start = time.process_time()
     work()
     return time.process_time() - start
+
+
+def numbers_table(first: Sequence[str], headings: Iterable[str], **options: Any) -> Table:
+    """Return an empty table: columns of text first, then columns of numbers."""
+    table = Table(*first, box=None, **options)
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    return table

@@ -17,13 +17,13 @@ from core.secagg.encoding import FloatArray
 PHE, PYPAILLIER, TENSEAL = "phe", "pypaillier", "TenSEAL"
 PHE_WEIGHTS = 24
 PYPAILLIER_WEIGHTS = 128
-"""So many are encrypted; the rest is extrapolated."""
+"""The numbers encrypted; the rest is extrapolated."""
 VECTOR = 4096
 """Numbers in one CKKS ciphertext: half the degree of its polynomials."""
 
 
 def build_peers(problem: Problem) -> tuple[list[Way], list[str]]:
-    """Return the ways that work here, and a sentence about each of the others."""
+    """Return the ways that work here, and a message about each of the others."""
     builders: dict[str, tuple[str, Callable[[Any, Problem], Way]]] = {
         PYPAILLIER: ("paillier", _build_pypaillier),
         TENSEAL: ("tenseal", _build_tenseal),
@@ -99,8 +99,13 @@ def _build_pypaillier(module: Any, problem: Problem) -> Way:
     def open_sum(_: object = None) -> list[int]:
         return [int(text) for text in module.decrypt_many(private, total)]
 
-    jobs = {step: Job(work, count, problem.clients) for step, work in _aggregator(check, add, both).items()}
-    jobs |= {Step.CLIENT: Job(encrypt, count), Step.OPEN: Job(open_sum, count)}
+    jobs = {
+        Step.CLIENT: Job(encrypt, count),
+        Step.CHECK: Job(check, count, problem.clients),
+        Step.ADD: Job(add, count, problem.clients),
+        Step.BOTH: Job(both, count, problem.clients),
+        Step.OPEN: Job(open_sum, count),
+    }
     opened = np.ldexp(np.array(open_sum(), dtype=np.float64), -13)
     upload = sum(map(len, updates[0])) / count * problem.weights
     return Way(PYPAILLIER, jobs, upload, largest_error(PYPAILLIER, opened, problem))
@@ -171,7 +176,3 @@ def _build_tenseal(module: Any, problem: Problem) -> Way:
     }
     error = largest_error(TENSEAL, np.array(open_sum()), problem)
     return Way(TENSEAL, jobs, float(sum(map(len, uploads[0]))), error)
-
-
-def _aggregator(check: Callable[[Any], Any], add: Callable[[Any], Any], both: Callable[[Any], Any]) -> dict[Step, Any]:
-    return {Step.CHECK: check, Step.ADD: add, Step.BOTH: both}

@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import ten_thousand
+from benchmarks.measure import numbers_table
 from core.secagg.scheme import SAFE_KEY_BITS
 
 COMPLETED = re.compile(r"round \d+ of \d+: ")
@@ -51,7 +52,7 @@ class Watch:
         self.memory = max(self.memory, sum(map(_memory, processes)))
         for process in processes:
             self.seconds[process] = max(self.seconds.get(process, 0.0), _seconds(process))
-            # Until it runs a program of its own, a new process bears its parent's name.
+            # Until it executes its program, a new process has its parent's name.
             self.names[process] = _party(process) or self.names.get(process, "other")
 
     def by_party(self) -> dict[str, float]:
@@ -119,7 +120,7 @@ class Whole:
 
 
 def run(setting: Setting, rounds: int) -> Whole:
-    """Run a federation and watch it. Raises RuntimeError, with what it said, if it fails."""
+    """Run a federation and watch it. Raises RuntimeError, with its last output, if it fails."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", *setting.program, "--rounds", str(rounds), "--out", folder]
         watch, done, ends, said = Watch(), Event(), [], []
@@ -203,11 +204,9 @@ def table(wholes: Sequence[Whole]) -> Table:
         "a round: median seconds from one completed round to the next; processor seconds of the whole run by party; "
         "weights: of the spam model where none are given"
     )
-    made = Table("scheme", box=None, caption=caption, caption_justify="left")
-    for heading in ("bits", "holders", "TLS", "weights", "clients", "a round", "bar", "slowest", "start to finish"):
-        made.add_column(heading, justify="right")
-    for heading in ("MB, all parties", *PARTIES):
-        made.add_column(heading, justify="right")
+    headings = ("bits", "holders", "TLS", "weights", "clients", "a round", "bar", "slowest", "start to finish")
+    columns = (*headings, "MB, all parties", *PARTIES)
+    made = numbers_table(["scheme"], columns, caption=caption, caption_justify="left")
     for whole in wholes:
         by_party = whole.watch.by_party()
         made.add_row(

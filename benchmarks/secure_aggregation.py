@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,6 +13,7 @@ import numpy as np
 from gmpy2 import mpz
 from phe import PaillierPrivateKey
 
+from benchmarks.measure import processor_seconds
 from book.decryption import PaillierDecryptor
 from core.secagg.encoding import METRIC_SLOTS, Encoding, FloatArray, IntArray, Update
 from core.secagg.factory import adder_for
@@ -28,7 +27,7 @@ FRACTION_BITS = 13
 HALF_STEP = 2.0 ** -(FRACTION_BITS + 1)
 """A sum that is no further off than this rounds to the right integers."""
 TEXTBOOK_CIPHERTEXTS = 32
-"""So many are made with textbook noise; the rest is extrapolated."""
+"""The number made with textbook noise; the rest is extrapolated."""
 
 
 class Step(StrEnum):
@@ -135,10 +134,7 @@ def measure(ways: Sequence[Way], weights: int, repeats: int) -> dict[str, dict[S
 
 def _time(job: Job) -> float:
     prepared = job.prepare()
-    gc.collect()
-    start = time.process_time()  # of all threads of this process; other programs may run beside
-    job.work(prepared)
-    return time.process_time() - start
+    return processor_seconds(lambda: job.work(prepared))
 
 
 def _summary(seconds: list[float], extrapolated: bool) -> Figure:
@@ -256,11 +252,9 @@ def _aggregator_jobs(problem: Problem, key: PublicKey, payloads: list[bytes]) ->
 
 
 def _build_floor(weights: int, private_key: PaillierPrivateKey, key: PublicKey, payload: bytes) -> Way:
-    """Return one product a ciphertext for a client.
+    """Return the least arithmetic, in lists, as fast as Python can call GMP.
 
-    One modulo n² (or n³) for the aggregator, two powers for the holder.
-
-    In lists, as fast as Python can call GMP.
+    One product a ciphertext for a client, one modulo n² (or n³) for the aggregator, two powers for the holder.
     """
     size = ciphertext_bytes(key)
     ciphertexts = split_ciphertexts(payload, len(payload) // size, size)

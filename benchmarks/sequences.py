@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import CELLS, LAYER, OURS, THEIRS, Case, Work, find_torch
+from benchmarks.measure import CELLS, LAYER, Case, Work, beside_torch, twin_linear
 from core.losses import cross_entropy
 from core.nn import LSTM, RNN, Embedding, Linear, LSTMCell, RNNCell
 from core.ops import Array
@@ -48,9 +48,6 @@ class Model:
     def parts(self) -> tuple[Embedding, Layer, Linear]:
         return self.embedding, self.layer, self.output
 
-    def copy(self) -> Model:
-        return copy.deepcopy(self)
-
 
 def make_model(kind: type[LSTM] | type[RNN], shape: Shape, rng: np.random.Generator) -> Model:
     layer = kind(shape.embedding, shape.hidden, rng=rng, dtype=np.float32)
@@ -66,15 +63,18 @@ def chunk(kind: type[LSTM] | type[RNN], shape: Shape, rng: np.random.Generator, 
     del small  # a chunk is small
     model = make_model(kind, shape, rng)
     texts = rng.integers(0, CHARACTERS, (shape.steps + 1, shape.batch))
-    ways = {
-        OURS: _step(model.copy(), texts, lambda table, layer, letters: layer.read_rows(table.weight, letters)[0]),
-        LAYER: _step(model.copy(), texts, lambda table, layer, letters: layer(table(letters))[0]),
-        CELLS: _step(model.copy(), texts, lambda table, layer, letters: _by_cells(layer.cell, table(letters))),
+
+    def step(read: Read) -> Work:
+        return _step(deepcopy(model), texts, read)
+
+    return {
+        **beside_torch(
+            step(lambda table, layer, letters: layer.read_rows(table.weight, letters)[0]),
+            lambda torch: _twin(torch, model, texts),
+        ),
+        LAYER: step(lambda table, layer, letters: layer(table(letters))[0]),
+        CELLS: step(lambda table, layer, letters: _by_cells(layer.cell, table(letters))),
     }
-    torch = find_torch()
-    if torch:
-        ways[THEIRS] = _twin(torch, model, texts)
-    return ways
 
 
 def _step(model: Model, texts: Array, read: Read) -> Work:
@@ -107,15 +107,14 @@ def _twin(torch: Any, model: Model, texts: Array) -> Work:
     kind = torch.nn.LSTM if isinstance(cell, LSTMCell) else torch.nn.RNN
     twin_table = torch.nn.Embedding(*embedding.weight.shape)
     twin_layer = kind(len(cell.input_map.weight), len(cell.hidden_map.weight))
-    twin_output = torch.nn.Linear(*output.weight.shape)
+    twin_output = twin_linear(torch, output)
     for parameter, array in (
         (twin_table.weight, embedding.weight.data),
         (twin_layer.weight_ih_l0, cell.input_map.weight.data.T),
         (twin_layer.weight_hh_l0, cell.hidden_map.weight.data.T),
-        (twin_output.weight, output.weight.data.T),
     ):
         parameter.data = torch.tensor(np.ascontiguousarray(array))
-    for bias in (twin_layer.bias_ih_l0, twin_layer.bias_hh_l0, twin_output.bias):
+    for bias in (twin_layer.bias_ih_l0, twin_layer.bias_hh_l0):
         bias.data.zero_()
     parameters = [*twin_table.parameters(), *twin_layer.parameters(), *twin_output.parameters()]
     optimiser = torch.optim.SGD(parameters, RATE)

@@ -76,7 +76,7 @@ class Stopwatch:
 def begin(folder: Path, party: str) -> None:
     """Time what this process will do, before it has imported it, and leave the times in the folder at its end.
 
-    The registrar, which deals keys beside the run, has no part in a round and is left out.
+    The registrar, which deals keys during the run, has no part in a round and is left out.
     """
     if party not in PARTIES:
         return

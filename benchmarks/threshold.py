@@ -1,16 +1,14 @@
-"""Time opening a sum by several holders, our way beside the textbook's: `python -m benchmarks.threshold`."""
+"""Time opening a sum by several holders, our way and the textbook's: `python -m benchmarks.threshold`."""
 
 from __future__ import annotations
 
 import core.one_thread  # isort: skip  # noqa: F401
 
 import argparse
-import gc
 import math
 import os
 import secrets
 import statistics
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.encryption import significant
+from benchmarks.measure import numbers_table, processor_seconds
 from benchmarks.secure_aggregation import draw_problem
 from core.secagg import kernel
 from core.secagg.encoding import Encoding, Update
@@ -152,11 +151,8 @@ def measure(ways: Mapping[str, Jobs], repeats: int) -> Seconds:
 
 
 def _time(work: Callable[[], object], arithmetic: str) -> float:
-    gc.collect()
     with _environment(arithmetic):
-        start = time.process_time()  # of the processor: other programs may run beside
-        work()
-        return time.process_time() - start
+        return processor_seconds(work)
 
 
 @contextmanager
@@ -228,11 +224,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _table(seconds: Seconds, threshold: int) -> Table:
-    table = Table("", box=None)
     arithmetics = list(dict.fromkeys(arithmetic for _, _, arithmetic in seconds))
-    for arithmetic in arithmetics:
-        for heading in (OURS, TEXTBOOK, "times faster"):
-            table.add_column(f"{heading}\n{arithmetic}", justify="right")
+    headings = (f"{name}\n{arithmetic}" for arithmetic in arithmetics for name in (OURS, TEXTBOOK, "times faster"))
+    table = numbers_table([""], headings)
     for step in (PARTIAL, COMBINE, SIDE_BY_SIDE, ALL, VERIFY):
         cells: list[str] = []
         for arithmetic in arithmetics:

@@ -58,7 +58,7 @@ class Taken:
 
 
 class Sender:
-    """The product's client, which waits with its upload until all others have come so far."""
+    """The product's client, which uploads at the same time as all others."""
 
     def __init__(self, address: str, folder: Path) -> None:
         identity = load_identity(folder)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import OURS, THEIRS, Case, Work, find_torch
+from benchmarks.measure import Case, Work, beside_torch, take_step, twin_linear
 from core.losses import binary_cross_entropy, negative_sampling
 from core.nn import Embedding, EmbeddingBag, Linear, nearest_rows
 from core.ops import Array
@@ -32,10 +32,6 @@ def reviews_epoch(rng: np.random.Generator, small: bool) -> Mapping[str, Work]:
     labels = rng.integers(0, 2, count).astype(np.float32)
     bag = EmbeddingBag(VOCABULARY, 100, rng=rng, dtype=np.float32)
     last = Linear(100, 1, bias=False, rng=rng, dtype=np.float32)
-    torch = find_torch()
-    ways: dict[str, Work] = {}
-    if torch:
-        ways[THEIRS] = _twin_reviews(torch, reviews, labels, bag, last)
     optimiser = SGD([*bag.parameters(), *last.parameters()], 0.05)
 
     def epoch() -> float:
@@ -43,13 +39,10 @@ def reviews_epoch(rng: np.random.Generator, small: bool) -> Mapping[str, Work]:
         for rows in minibatches(len(reviews), 32, rng):
             indices, offsets = _join([reviews[row] for row in rows])
             loss = binary_cross_entropy(last(bag(indices, offsets).sigmoid()).reshape(len(rows)), labels[rows])
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            total += loss.item() * len(rows)
+            total += take_step(optimiser, loss) * len(rows)
         return total / len(reviews)
 
-    return {**ways, OURS: epoch}
+    return beside_torch(epoch, lambda torch: _twin_reviews(torch, reviews, labels, bag, last))
 
 
 def _join(bags: list[Array]) -> tuple[Array, Array]:
@@ -61,8 +54,7 @@ def _join(bags: list[Array]) -> tuple[Array, Array]:
 def _twin_reviews(torch: Any, reviews: list[Array], labels: Array, bag: EmbeddingBag, last: Linear) -> Work:
     table = torch.nn.EmbeddingBag(*bag.weight.shape, mode="sum", sparse=True)
     table.weight.data = torch.tensor(bag.weight.data)
-    output = torch.nn.Linear(*last.weight.shape, bias=False)
-    output.weight.data = torch.tensor(last.weight.data.T.copy())
+    output = twin_linear(torch, last)
     optimiser = torch.optim.SGD([*table.parameters(), *output.parameters()], 0.05)
     loss_of = torch.nn.BCEWithLogitsLoss()
 
@@ -72,10 +64,7 @@ def _twin_reviews(torch: Any, reviews: list[Array], labels: Array, bag: Embeddin
             indices, offsets = _join([reviews[row] for row in rows.tolist()])
             sums = table(torch.from_numpy(indices), torch.from_numpy(offsets))
             loss = loss_of(output(sums.sigmoid()).reshape(len(rows)), torch.from_numpy(labels[rows.numpy()]))
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            total += loss.item() * len(rows)
+            total += take_step(optimiser, loss) * len(rows)
         return total / len(reviews)
 
     return epoch
@@ -90,10 +79,6 @@ def word_vectors(rng: np.random.Generator, small: bool) -> Mapping[str, Work]:
     drawn = draw_words(tokens * 5, VOCABULARY, rng).reshape(-1, 5)
     inner = Embedding(VOCABULARY, 50, rng=rng, dtype=np.float32)
     outer = Embedding(VOCABULARY, 50, rng=rng, dtype=np.float32)
-    torch = find_torch()
-    ways: dict[str, Work] = {}
-    if torch:
-        ways[THEIRS] = _twin_vectors(torch, context, centres, drawn, inner, outer, batch)
     optimiser = SGD([*inner.parameters(), *outer.parameters()], 0.05)
 
     def epoch() -> float:
@@ -104,13 +89,10 @@ def word_vectors(rng: np.random.Generator, small: bool) -> Mapping[str, Work]:
             words = np.concatenate([centres[rows, None], drawn[rows]], axis=1)
             logits = (outer(words) * means.stack_copies(1, 6)).sum(axis=2)
             loss = negative_sampling(logits[:, 0], logits[:, 1:], drawn[rows] != centres[rows, None])
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            total += loss.item() * batch
+            total += take_step(optimiser, loss) * batch
         return total / tokens
 
-    return {**ways, OURS: epoch}
+    return beside_torch(epoch, lambda torch: _twin_vectors(torch, context, centres, drawn, inner, outer, batch))
 
 
 def _twin_vectors(
@@ -131,10 +113,7 @@ def _twin_vectors(
             logits = (twin_outer(all_words[rows]) * means[:, None]).sum(2)
             wrong = torch.nn.functional.softplus(logits[:, 1:]) * valid[rows]
             loss = (torch.nn.functional.softplus(-logits[:, 0]) + wrong.sum(1)).mean()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            total += loss.item() * batch
+            total += take_step(optimiser, loss) * batch
         return total / len(context)
 
     return epoch
@@ -145,9 +124,8 @@ def _twin_vectors(
 
 def nearest_words(rng: np.random.Generator, small: bool) -> Mapping[str, Work]:
     table = rng.standard_normal((1000 if small else 43_000, 50)).astype(np.float32)
-    ways: dict[str, Work] = {OURS: lambda: float(nearest_rows(table, table[7], 10, without=[7])[1][0])}
-    torch = find_torch()
-    if torch:
+
+    def twin_query(torch: Any) -> Work:
         twin = torch.from_numpy(table)
 
         def query() -> float:
@@ -156,8 +134,9 @@ def nearest_words(rng: np.random.Generator, small: bool) -> Mapping[str, Work]:
             similarities[7] = -torch.inf
             return float(similarities.topk(10).values[0])
 
-        ways[THEIRS] = query
-    return ways
+        return query
+
+    return beside_torch(lambda: float(nearest_rows(table, table[7], 10, without=[7])[1][0]), twin_query)
 
 
 # --- Spam: a step on 500 mails of 500 words, one weight a word (chapter 15) ---
@@ -168,32 +147,20 @@ def spam_batch(rng: np.random.Generator, small: bool) -> Mapping[str, Work]:
     indices, offsets = draw_words(mails * 500, 8192, rng), np.arange(mails) * 500
     labels = rng.integers(0, 2, mails).astype(np.float32)
     bag = EmbeddingBag(8192, 1, rng=rng, dtype=np.float32)
-    torch = find_torch()
-    ways: dict[str, Work] = {}
-    if torch:
-        twin = torch.nn.EmbeddingBag(8192, 1, mode="sum", sparse=True)
-        twin.weight.data = torch.tensor(bag.weight.data)
-        twin_optimiser = torch.optim.SGD(twin.parameters(), 0.01)
-        numbers, starts, answers = (torch.from_numpy(array) for array in (indices, offsets, labels))
-
-        def twin_step() -> float:
-            loss = torch.nn.functional.binary_cross_entropy_with_logits(twin(numbers, starts).flatten(), answers)
-            twin_optimiser.zero_grad()
-            loss.backward()
-            twin_optimiser.step()
-            return float(loss.item())
-
-        ways[THEIRS] = twin_step
     optimiser = SGD(bag.parameters(), 0.01)
 
-    def step() -> float:
-        loss = binary_cross_entropy(bag(indices, offsets).reshape(mails), labels)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        return loss.item()
+    def twin_step(torch: Any) -> Work:
+        twin = torch.nn.EmbeddingBag(8192, 1, mode="sum", sparse=True)
+        twin.weight.data = torch.tensor(bag.weight.data)
+        optimiser = torch.optim.SGD(twin.parameters(), 0.01)
+        numbers, starts, answers = (torch.from_numpy(array) for array in (indices, offsets, labels))
+        loss_of = torch.nn.BCEWithLogitsLoss()
+        return lambda: take_step(optimiser, loss_of(twin(numbers, starts).flatten(), answers))
 
-    return {**ways, OURS: step}
+    def step() -> float:
+        return take_step(optimiser, binary_cross_entropy(bag(indices, offsets).reshape(mails), labels))
+
+    return beside_torch(step, twin_step)
 
 
 CASES = (

@@ -1,4 +1,4 @@
-"""Run the programs of the book's chapters and show their figures beside the book's.
+"""Run the programs of the book's chapters and compare their figures with the book's.
 
 python -m book
 python -m book 6 --quick
@@ -51,7 +51,7 @@ def main(
 
 
 def _listing() -> str:
-    lines = ["python -m book NUMBER ... [--quick]   a chapter's programs, their figures beside the book's:"]
+    lines = ["python -m book NUMBER ... [--quick]   a chapter's programs, their figures and the book's:"]
     lines += [f"  {number:2}  {get_chapter(number).title}" for number in numbers()]
     lines += ["python -m book --all [--quick]        all of these"]
     return "\n".join(lines)

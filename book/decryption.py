@@ -1,4 +1,4 @@
-"""What a Paillier private key allows. Only the key holder (and whoever plays all parties) may import this module.
+"""What a Paillier private key allows. Only code that plays all parties may import this module.
 
     m mod p   = L(c^(p - 1) mod p²) / ((p - 1) q) mod p    with L(x) = (x - 1) / p, and likewise mod q
 

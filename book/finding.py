@@ -1,4 +1,4 @@
-"""What an experiment found: a number beside the book's, and whether the goal is reached."""
+"""What an experiment found: a number, the book's, and whether the goal is reached."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import isclose
 
-EXACT = 1e-6  # relative: figures that depend on no random numbers come out to this
+EXACT = 1e-6  # relative: figures that depend on no random numbers agree to this
 
 
 class Kind(StrEnum):
@@ -38,7 +38,7 @@ class Finding:
         kind: how the value is held against the goal; None if there is no goal.
         goal: the number to meet.
         anywhere: whether the goal holds on any data, and in the quick form too.
-        digits: how many significant digits of an exact figure are known; None if it must come out to a millionth.
+        digits: how many significant digits of an exact figure are known; None if it must agree to a millionth.
     """
 
     what: str
@@ -76,7 +76,7 @@ class Finding:
 
 
 def exact(what: str, value: float, book: float, form: str = "", *, digits: int | None = None) -> Finding:
-    """Record a figure of the book that depends on no random numbers: it must come out to a millionth.
+    """Record a figure of the book that depends on no random numbers: it must agree to a millionth.
 
     Args:
         form: left out, it shows the digits that are compared, ten at most.

@@ -54,7 +54,7 @@ def sampler(rng: Rng, temperature: float = 1.0) -> Choose:
 
 
 def generate(step: Step[State], prompt: Sequence[int], count: int, choose: Choose) -> list[int]:
-    """Read a prompt, then go on by so many numbers, each chosen and fed back; return the new ones only.
+    """Read a prompt, then go on by `count` numbers, each chosen and fed back; return the new ones only.
 
     Raises ValueError if the prompt is empty: a model needs something to go on from.
     """

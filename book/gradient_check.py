@@ -1,4 +1,4 @@
-"""Check gradients against finite differences: move an entry a little to and fro and see what the result does.
+"""Check gradients against finite differences: move an entry a little up and down, and see how the result changes.
 
     >>> from book.gradient_check import gradient_gap
     >>> from core.tensor import Tensor
@@ -54,7 +54,7 @@ def check_gradients(
     Arguments and other errors are those of `gradient_gap`.
 
     Args:
-        relative, absolute: an entry may be off by the absolute gap plus so large a share of the difference.
+        relative, absolute: an entry may be off by the absolute gap plus this share of the difference.
     """
     for number, (gradient, difference) in enumerate(_gradients_and_differences(compute, tensors, step)):
         excess = np.abs(gradient - difference) - (absolute + relative * np.abs(difference))

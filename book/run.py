@@ -1,4 +1,4 @@
-"""What an experiment is told, and where it puts what it draws."""
+"""The settings of an experiment, and where it puts its pictures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Run:
         data: the folder with the public files; None to make data up.
         quick: whether to do little, in seconds.
         seed: same seed and data, same findings.
-        say: writes a line for whoever waits.
+        say: writes a line for the user.
         progress: shows what is being done, until the next call.
     """
 
@@ -43,7 +43,7 @@ class Run:
         return self.data is not None and not self.quick
 
     def rng(self, *stream: int) -> np.random.Generator:
-        """Make a generator of its own for each use: those of unlike numbers draw independently."""
+        """Make a generator for one use: different numbers draw independently."""
         return np.random.default_rng([self.seed, *stream])
 
     def pick(self, full: T, quick: T) -> T:
@@ -64,7 +64,7 @@ class Chapter:
     Attributes:
         number: of the chapter.
         title: what it is about, in our words.
-        run: does it; each finding is handed out as soon as it is there.
+        run: yields each finding as soon as it is there.
     """
 
     number: int

@@ -31,7 +31,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Ask a quest
 
 @app.callback(invoke_without_command=True)
 def overview(context: typer.Context) -> None:
-    """List what can be asked, if nothing is asked."""
+    """List the studies, if none is named."""
     if context.invoked_subcommand is None:
         with reporting_errors():
             console().print(_listing(), highlight=False)

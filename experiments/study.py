@@ -1,4 +1,4 @@
-"""What a study of leakage or privacy is: a question, who attacks and sees what, and a way to get rows of numbers."""
+"""A study of leakage or privacy: a question, an adversary, and a way to get rows of numbers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Study:
         adversary: who attacks, and exactly what it sees.
         method: what is done, in a few sentences, with its source.
         limits: what the numbers do not say.
-        run: gives the rows as they come out, and saves pictures by run.save.
+        run: yields the rows as they come out, and saves pictures by run.save.
         conclude: says in a few sentences what the rows show, for this run's numbers.
     """
 

@@ -152,7 +152,7 @@ class TestChapters:
     def test_soft_groups_are_as_sure_as_they_are_right_and_not_always_sure(self, tmp_path):
         found = {finding.what.strip(): finding.value for finding in chapter_02.home_or_away(Run(tmp_path, quick=True))}
         assert 0.1 < found["matches that belong to both groups by more than 20%"] < 0.4
-        assert found["soft groups are so sure of these"] == pytest.approx(
+        assert found["how sure soft groups are of these"] == pytest.approx(
             found["and so many of these are right"], abs=0.1
         )
 

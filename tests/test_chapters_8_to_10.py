@@ -9,9 +9,7 @@ import pytest
 
 from book.chapters import chapter_08, chapter_09, chapter_10, get_chapter
 from book.chapters.digits import (
-    QUICK_TEST,
-    QUICK_TRAINING,
-    QUICK_VALIDATION,
+    QUICK_SIZES,
     Curve,
     Digits,
     Recipe,
@@ -90,11 +88,7 @@ class TestDigits:
     def test_drawn_digits_come_in_three_parts_of_known_sizes(self, tmp_path):
         said: list[str] = []
         digits = load_digits(Run(tmp_path, quick=True, say=said.append))
-        assert [len(part) for part in (digits.training, digits.validation, digits.test)] == [
-            QUICK_TRAINING,
-            QUICK_VALIDATION,
-            QUICK_TEST,
-        ]
+        assert tuple(map(len, (digits.training, digits.validation, digits.test))) == QUICK_SIZES
         assert said == ["digits drawn by the project, not MNIST"]
 
     @needs_mnist
@@ -145,6 +139,15 @@ def linear(rng: np.random.Generator) -> Module:
 EASY = Digits(two_kinds(40, 1), two_kinds(40, 2), two_kinds(40, 3))
 
 
+def returned(findings):
+    """Run a generator of findings to its end and return what it returns."""
+    try:
+        while True:
+            next(findings)
+    except StopIteration as stop:
+        return stop.value
+
+
 class TestRecipes:
     def test_following_one_measures_every_so_many_passes_and_at_the_end(self, tmp_path):
         found = follow(quick(tmp_path), EASY, Recipe(linear, squared_error, 0.002, 10), 5, name="easy", every=2)
@@ -153,12 +156,12 @@ class TestRecipes:
 
     def test_the_one_that_learns_is_chosen_over_one_that_diverges(self, tmp_path):
         recipes = {name: Recipe(linear, squared_error, float(name), 10) for name in ("1000", "0.002")}
-        assert choose(quick(tmp_path), EASY, recipes, 5, "rate")[0] == "0.002"
+        assert returned(choose(quick(tmp_path), EASY, recipes, 5, "rate")) == "0.002"
 
     def test_the_choice_does_not_look_at_the_test_part(self, tmp_path):
         recipes = {name: Recipe(linear, squared_error, float(name), 10) for name in ("0.00001", "0.002")}
         upside_down = Digits(EASY.training, EASY.validation, Images(EASY.test.images, 1 - EASY.test.labels))
-        assert choose(quick(tmp_path), upside_down, recipes, 5, "rate")[0] == "0.002"
+        assert returned(choose(quick(tmp_path), upside_down, recipes, 5, "rate")) == "0.002"
 
 
 class TestChapter8:

@@ -7,6 +7,7 @@ import importlib.util
 import numpy as np
 import pytest
 
+from benchmarks import measure as measuring
 from benchmarks import peers, secure_aggregation
 from benchmarks.encryption import UPLOAD, Bar, advantages, main, significant, uplink_seconds
 from benchmarks.peers import PHE, PYPAILLIER, TENSEAL
@@ -79,7 +80,7 @@ class TestSeconds:
 
     def test_the_median_and_half_the_distance_of_the_extremes_are_reported(self, monkeypatch):
         clock = iter([0, 4, 0, 5, 0, 9])
-        monkeypatch.setattr(secure_aggregation.time, "process_time", lambda: next(clock))
+        monkeypatch.setattr(measuring.time, "process_time", lambda: next(clock))
         figures = measure([Way("a", {Step.OPEN: Job(lambda _: None, weights=50)})], weights=100, repeats=3)
         assert figures["a"][Step.OPEN] == Figure(seconds=10.0, spread=0.5, extrapolated=True)
 

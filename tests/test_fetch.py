@@ -309,5 +309,5 @@ def test_data_sets_are_chosen_by_name() -> None:
     assert len(choose("mnist")) == 4
     assert set(choose("all")) == {item for name, items in FILES.items() if name not in ONLY_BY_NAME for item in items}
     assert choose("aclimdb")[0] not in choose("all")
-    with pytest.raises(SettingsError, match="no data set 'cifar'"):
+    with pytest.raises(SettingsError, match="no dataset 'cifar'"):
         choose("cifar")

@@ -8,7 +8,7 @@ from parties import Parties
 
 from core.wire import federation_pb2 as pb
 from experiments.cheating_server.conspirators import Conspirators
-from experiments.cheating_server.made import ClosedList
+from experiments.cheating_server.crafted import ClosedList
 from experiments.cheating_server.moves import Attacker
 from experiments.cheating_server.rogue import Rogue
 from experiments.cheating_server.stage import THRESHOLD, VICTIM, build

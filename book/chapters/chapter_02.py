@@ -1,4 +1,4 @@
-"""Chapter 2: learning by counting, and finding groups that nobody named."""
+"""Chapter 2: learning by counting, and finding unnamed groups."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 GROUPS = 3
 DRAWN, HOME, AWAY, SPREAD = 2_000, 100_000, 50_000, 20_000
-UNSURE = 0.8  # who is less sure than this of a group gives the other one a good chance
+UNSURE = 0.8  # below this the other group has a good chance
 
 
 def run(run: Run) -> Iterator[Finding]:
@@ -65,8 +65,8 @@ def home_or_away(run: Run) -> Iterator[Finding]:
     )
     unsure = surest < UNSURE
     yield shown(f"  matches that belong to both groups by more than {1 - UNSURE:.0%}", float(unsure.mean()), ".1%")
-    yield shown("  soft groups are so sure of these", float(surest[unsure].mean()), ".1%")
-    yield shown("  and so many of these are right", float(right[unsure].mean()), ".1%")
+    yield shown("  how sure soft groups are of these", float(surest[unsure].mean()), ".1%")
+    yield shown("  share of these that are right", float(right[unsure].mean()), ".1%")
     draw_overlap(run, fans, home, shares)
 
 
@@ -144,4 +144,4 @@ def draw_overlap(run: Run, fans: FloatArray, home: BoolArray, shares: FloatArray
     run.save("soft-groups", figure)
 
 
-CHAPTER = Chapter(2, "counting, and groups that nobody named", run)
+CHAPTER = Chapter(2, "counting, and unnamed groups", run)

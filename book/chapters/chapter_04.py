@@ -33,7 +33,7 @@ def descend(weight: float, value: float, rate: float, steps: int, goal: float = 
 
 
 def descent(weight: float, value: float, rate: float, steps: int, goal: float = GOAL) -> Iterator[Move]:
-    """Do the same step by step, for who may want to stop early."""
+    """Do the same step by step, so that the caller can stop early."""
     layer = linear([[weight]])
     for _ in range(steps):
         before = layer.weight.item()
@@ -47,7 +47,7 @@ def try_both_sides() -> Iterator[Finding]:
     yield exact("hot and cold, step 0.001: prediction after 1,100 moves", 0.5 * path[-1].weight, 0.8)
     path = hot_and_cold(partial(squared_error, 0.5), weight=0.5, step=10, moves=5)
     yield exact("step 10: error before the first move", path[0].error, 0.3025)
-    yield exact("step 10: error after it, and so on to and fro", path[1].error, 19.8025)
+    yield exact("step 10: error after it, and so on, back and forth", path[1].error, 19.8025)
     staying = hot_and_cold(partial(squared_error, 0.5), weight=0.5, step=10, moves=5, may_stay=True)
     yield at_most("step 10, allowed to stay: moves made", len(staying) - 1, 0, "d", anywhere=True)
 

@@ -100,8 +100,7 @@ def digits(run: Run) -> Iterator[Finding]:
         run.say("digits are drawn by the project, not MNIST")
         data, test = drawn_digits(1000, [run.seed, 1]), drawn_digits(1000, [run.seed, 2])
     else:
-        data, test = read_mnist(run.data, "train"), read_mnist(run.data, "test")
-        data = Images(data.images[:1000], data.labels[:1000])
+        data, test = read_mnist(run.data, "train").first(1000), read_mnist(run.data, "test")
     layer = Linear(784, 10, bias=False, rng=run.rng(0), dtype=np.float32)
     layer.weight.data[...] = 0
     model = Sequential(Flatten(), layer)

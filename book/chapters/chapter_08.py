@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from book.chapters.digits import Build, Curve, Digits, Recipe, choose, follow, load_digits, squared_error
+from book.chapters.digits import Build, Curve, Digits, Recipe, choose, draw_learning, follow, load_digits, squared_error
 from book.finding import Finding, at_least, at_most, shown
 from book.run import Chapter, Run
 from core.data.mnist import DIGITS, SIDE
@@ -29,7 +29,8 @@ def run(run: Run) -> Iterator[Finding]:
     yield from by_heart(memorised)
     stopped, points = stop_early(run, digits)
     yield from what_stopping_saves(digits, memorised, stopped, points)
-    draw(run, "overfitting", {"training": memorised.training_accuracies, "test": memorised.accuracies}, len(points))
+    series = {"training": memorised.training_accuracies, "test": memorised.accuracies}
+    draw_learning(run, "overfitting", series, watched="test", stopped=len(points))
     yield from dropout(run, digits)
     yield from mini_batches(run, digits)
     yield from batch_sizes(run, digits)
@@ -127,14 +128,13 @@ def dropout(run: Run, digits: Digits) -> Iterator[Finding]:
         "training, dropout": on.training_accuracies,
         "test, dropout": on.accuracies,
     }
-    draw(run, "dropout", series)
+    draw_learning(run, "dropout", series)
 
 
 def mini_batches(run: Run, digits: Digits) -> Iterator[Finding]:
     """Is it as good to take the mean of 100 images for a step? It is many times faster."""
     passes, recipes = run.pick(300, 5), {f"{rate:g}": in_batches(rate, dropped=0.5) for rate in BATCH_RATES}
-    chosen, choice = choose(run, digits, recipes, passes, "batches of 100: rate", stream=2)
-    yield choice
+    chosen = yield from choose(run, digits, recipes, passes, "batches of 100: rate", stream=2)
     curve = follow(run, digits, recipes[chosen], passes, name="batches of 100", stream=2)
     yield at_least(f"the same in batches of 100, {passes} passes: best on test", curve.best, 0.8067, book="80.67%")
     yield at_least("  last pass on test", curve.last, 0.7975, book="79.75%")
@@ -145,21 +145,19 @@ def batch_sizes(run: Run, digits: Digits) -> Iterator[Finding]:
     passes, series = run.pick(30, 1), {}
     for size, rates in RATES_BY_BATCH.items():
         recipes = {f"{rate:g}": in_batches(rate, 0.0, size) for rate in rates[: run.pick(len(rates), 1)]}
-        chosen, choice = choose(run, digits, recipes, passes, f"batches of {size}: rate", stream=3)
+        chosen = yield from choose(run, digits, recipes, passes, f"batches of {size}: rate", stream=3)
         curve = follow(run, digits, recipes[chosen], passes, name=f"batches of {size}", stream=3)
-        yield choice
         steps = passes * -(-len(digits.training) // size)
         yield shown(f"batches of {size}: test accuracy after {passes} passes, {steps} steps", curve.last, ".2%")
         series[f"batches of {size}"] = curve.accuracies
-    draw(run, "batch-sizes", series, ylabel="accuracy on test (share right)")
+    draw_learning(run, "batch-sizes", series, ylabel="accuracy on test (share right)")
 
 
 def weight_decay(run: Run, digits: Digits) -> Iterator[Finding]:
     """Does it help to let every weight shrink a little at each step?"""
     passes = run.pick(200, 4)
     recipes = {f"{decay:g}": in_batches(0.1, 0.0, decay=decay) for decay in DECAYS}
-    chosen, choice = choose(run, digits, recipes, passes, "weight decay", stream=4)
-    yield choice
+    chosen = yield from choose(run, digits, recipes, passes, "weight decay", stream=4)
     for name in dict.fromkeys((f"{DECAYS[0]:g}", chosen)):
         curve = follow(run, digits, recipes[name], passes, name=f"weight decay {name}", stream=4, every=passes)
         yield shown(f"weight decay {name}: test accuracy after {passes} passes", curve.last, ".2%")
@@ -174,22 +172,9 @@ def ensemble(run: Run, digits: Digits) -> Iterator[Finding]:
     ]
     alone = [curve.last for curve in curves]
     together = evaluate(Ensemble([c.model for c in curves]), digits.test, squared_error, correct_classes).accuracy
-    yield shown(f"{MEMBERS} networks from unlike starts: mean test accuracy of one", float(np.mean(alone)), ".2%")
+    yield shown(f"{MEMBERS} networks from different starts: mean test accuracy of one", float(np.mean(alone)), ".2%")
     yield shown("  the best of them", max(alone), ".2%")
     yield at_least("  their outputs averaged", together, float(np.mean(alone)))
-
-
-def draw(
-    run: Run,
-    name: str,
-    series: dict[str, list[float]],
-    stopped: int | None = None,
-    ylabel: str = "accuracy (share right)",
-) -> None:
-    from book.pictures.curves import learning_curves  # only here: matplotlib takes longer than the quick form
-
-    watched = "test" if "test" in series else None
-    run.save(name, learning_curves(series, watched=watched, stopped=stopped, ylabel=ylabel))
 
 
 CHAPTER = Chapter(8, "learning by heart, and learning what holds for others", run)

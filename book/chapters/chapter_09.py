@@ -6,25 +6,13 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from book.chapters.digits import Build, Digits, Recipe, choose, follow, load_digits, squared_error
+from book.chapters.digits import Build, Digits, Recipe, choose, draw_learning, follow, load_digits, squared_error
 from book.data.vocabulary import one_hot
 from book.finding import Finding, at_least, at_most, exact, shown
 from book.run import Chapter, Run
 from core.data.mnist import DIGITS, SIDE
 from core.losses import cross_entropy, mse
-from core.nn import (
-    Dropout,
-    Flatten,
-    Hardtanh,
-    LeakyReLU,
-    Linear,
-    Module,
-    ReLU,
-    Sequential,
-    Sigmoid,
-    Softmax,
-    Tanh,
-)
+from core.nn import Dropout, Flatten, Hardtanh, LeakyReLU, Linear, Module, ReLU, Sequential, Sigmoid, Softmax, Tanh
 from core.nn.activations import Properties, examine
 from core.tensor import Tensor
 
@@ -119,13 +107,11 @@ def hidden_tanh(run: Run, digits: Digits) -> Iterator[Finding]:
     """How far do tanh in the middle, softmax at the end and dropout get with 1,000 images?"""
     passes = run.pick(300, 6)
     rates = {f"{rate:g}": Recipe(network(Tanh()), cross_entropy, rate, BATCH) for rate in RATES}
-    rate, choice = choose(run, digits, rates, passes, "tanh and softmax: rate", stream=1)
-    yield choice
+    rate = yield from choose(run, digits, rates, passes, "tanh and softmax: rate", stream=1)
     shares = {
         f"{share:g}": Recipe(network(Tanh(), share), cross_entropy, float(rate), BATCH) for share in PIXELS_DROPPED
     }
-    share, choice = choose(run, digits, shares, passes, "share of pixels dropped", stream=1)
-    yield choice
+    share = yield from choose(run, digits, shares, passes, "share of pixels dropped", stream=1)
     plain = follow(run, digits, rates[rate], passes, name="tanh, softmax, dropout of units", stream=1)
     curve = follow(run, digits, shares[share], passes, name="tanh, softmax, dropout of units and pixels", stream=1)
     yield shown(
@@ -141,7 +127,7 @@ def hidden_tanh(run: Run, digits: Digits) -> Iterator[Finding]:
         "training, pixels dropped too": curve.training_accuracies,
         "test, pixels dropped too": curve.accuracies,
     }
-    draw(run, "learning-curves", series)
+    draw_learning(run, "learning-curves", series)
 
 
 def sigmoid_or_softmax(run: Run, digits: Digits) -> Iterator[Finding]:
@@ -153,14 +139,13 @@ def sigmoid_or_softmax(run: Run, digits: Digits) -> Iterator[Finding]:
     }
     for name, (build, loss, rates) in ends.items():
         recipes = {f"{rate:g}": Recipe(build, loss, rate, BATCH) for rate in rates}
-        rate, choice = choose(run, digits, recipes, passes, f"{name}: rate", stream=2)
-        yield choice
+        rate = yield from choose(run, digits, recipes, passes, f"{name}: rate", stream=2)
         curve = follow(run, digits, recipes[rate], passes, name=name, stream=2)
         when = run.pick("10 passes", "1 pass")
         yield shown(f"{name}: accuracy on test after {when}", curve.accuracies[run.pick(9, 0)], ".2%")
         yield shown(f"  after {passes}", curve.last, ".2%")
         series[name] = curve.accuracies
-    draw(run, "sigmoid-or-softmax", series, "accuracy on test (share right)")
+    draw_learning(run, "sigmoid-or-softmax", series, ylabel="accuracy on test (share right)")
 
 
 def draw_activations(run: Run) -> None:
@@ -168,12 +153,6 @@ def draw_activations(run: Run) -> None:
 
     run.save("activations", activation_curves(ACTIVATIONS))
     run.save("softmax-temperature", softmax_bars(SCORES, TEMPERATURES))
-
-
-def draw(run: Run, name: str, series: dict[str, list[float]], ylabel: str = "accuracy (share right)") -> None:
-    from book.pictures.curves import learning_curves
-
-    run.save(name, learning_curves(series, ylabel=ylabel))
 
 
 CHAPTER = Chapter(9, "activations: what makes a good one, and what goes at the end", run)

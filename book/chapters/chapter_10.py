@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import numpy as np
 
 from book.chapters import chapter_09
-from book.chapters.digits import Build, Curve, Digits, Recipe, choose, follow, load_digits
+from book.chapters.digits import Build, Curve, Digits, Recipe, choose, draw_learning, follow, load_digits
 from book.finding import Finding, at_least, exact, shown
 from book.run import Chapter, Run
 from core.data.mnist import DIGITS, SIDE
@@ -31,10 +31,8 @@ SETTLED = 10  # passes after which the accuracy should not collapse any more
 def run(run: Run) -> Iterator[Finding]:
     yield from shapes()
     digits = load_digits(run)
-    width, choice = choose_width(run, digits)
-    yield choice
-    setting, choice = choose_setting(run, digits, width)
-    yield choice
+    width = yield from choose_width(run, digits)
+    setting = yield from choose_setting(run, digits, width)
     recipe = convolutional(width, *setting)
     passes = run.pick(300, 5)
     convolution = follow(run, digits, recipe, passes, name="convolution", stream=2, every=run.pick(*EVERY))
@@ -90,20 +88,22 @@ def convolutional(width: float, rate: float, batch: int) -> Recipe:
     return Recipe(build, cross_entropy, rate, batch)
 
 
-def choose_width(run: Run, digits: Digits) -> tuple[float, Finding]:
+def choose_width(run: Run, digits: Digits) -> Generator[Finding, None, float]:
     """Choose how far apart the kernels start."""
     recipes = {f"{width:g}": convolutional(width, 0.02, 100) for width in run.pick(WIDTHS, (QUICK_WIDTH,))}
-    chosen, choice = choose(run, digits, recipes, run.pick(40, 1), "kernels start so many times as wide", stream=1)
-    return float(chosen), choice
+    chosen = yield from choose(
+        run, digits, recipes, run.pick(40, 1), "times as wide as usual that kernels start", stream=1
+    )
+    return float(chosen)
 
 
-def choose_setting(run: Run, digits: Digits, width: float) -> tuple[tuple[float, int], Finding]:
+def choose_setting(run: Run, digits: Digits, width: float) -> Generator[Finding, None, tuple[float, int]]:
     """Choose rate and batch size."""
     rates, sizes = run.pick((RATES, BATCHES), ((QUICK_RATE,), BATCHES[:1]))
     settings = {f"{rate:g} and {size}": (rate, size) for size in sizes for rate in rates}
     recipes = {name: convolutional(width, *setting) for name, setting in settings.items()}
-    chosen, choice = choose(run, digits, recipes, run.pick(60, 1), "rate and batch size", stream=1)
-    return settings[chosen], choice
+    chosen = yield from choose(run, digits, recipes, run.pick(60, 1), "rate and batch size", stream=1)
+    return settings[chosen]
 
 
 def how_well(curve: Curve, every: int) -> Iterator[Finding]:
@@ -122,8 +122,7 @@ def against_dense(run: Run, digits: Digits, convolution: Curve, batch: int) -> I
     """Is it the kernels? A dense network with tanh, dropout and softmax is trained alike, as many passes."""
     build: Build = chapter_09.network(Tanh(), PIXELS_DROPPED)
     recipes = {f"{rate:g}": Recipe(build, cross_entropy, rate, batch) for rate in DENSE_RATES}
-    rate, choice = choose(run, digits, recipes, run.pick(60, 1), "784-100-10: rate", stream=1)
-    yield choice
+    rate = yield from choose(run, digits, recipes, run.pick(60, 1), "784-100-10: rate", stream=1)
     passes = convolution.passes[-1]
     dense = follow(run, digits, recipes[rate], passes, name="784-100-10", stream=2, every=run.pick(*EVERY))
     yield shown(f"784-100-10 with the same dropout and batches, {passes} passes: best on test", dense.best, ".2%")
@@ -132,7 +131,9 @@ def against_dense(run: Run, digits: Digits, convolution: Curve, batch: int) -> I
     for name, curve in (("convolution", convolution), ("dense", dense)):
         count = sum(parameter.size for parameter in curve.model.parameters())
         yield shown(f"numbers to learn: {name}", count, ",d")
-    draw_curves(run, convolution, dense)
+    series = {"convolution": convolution.accuracies, "dense": dense.accuracies}
+    ylabel = "accuracy on test (share right)"
+    draw_learning(run, "convolution-or-dense", series, passes=convolution.passes, ylabel=ylabel)
 
 
 def variants(run: Run, digits: Digits, recipe: Recipe, width: float) -> Iterator[Finding]:
@@ -163,14 +164,6 @@ def variants(run: Run, digits: Digits, recipe: Recipe, width: float) -> Iterator
         curve = follow(run, digits, tried, passes, name=name, stream=3, every=run.pick(20, 1))
         when = run.pick(f"{passes} passes", "1 pass")
         yield shown(f"{name}: test accuracy after {when}", curve.last, ".2%")
-
-
-def draw_curves(run: Run, convolution: Curve, dense: Curve) -> None:
-    from book.pictures.curves import learning_curves  # only here: matplotlib takes long to import
-
-    series = {"convolution": convolution.accuracies, "dense": dense.accuracies}
-    figure = learning_curves(series, passes=convolution.passes, ylabel="accuracy on test (share right)")
-    run.save("convolution-or-dense", figure)
 
 
 def draw_kernels(run: Run, digits: Digits, model: Module) -> None:

@@ -7,14 +7,7 @@ from collections.abc import Generator, Iterator, Sequence
 import numpy as np
 
 from book.analogies import score, solve, unit_rows
-from book.chapters.word_vectors import (
-    FillBlank,
-    Reviews,
-    learn_by_blanks,
-    load_reviews,
-    make_blanks,
-    nearest_words,
-)
+from book.chapters.word_vectors import FillBlank, Reviews, learn_by_blanks, load_reviews, make_blanks, nearest_words
 from book.data.analogies import read_analogies
 from book.data.vocabulary import FrequentWords
 from book.finding import Finding, at_least, exact, shown
@@ -32,8 +25,8 @@ from core.training import evaluate, train_epoch
 PASSES = 2
 WIDTH = 100
 BATCH, RATE, DECAY = 4, 0.1, 0.3  # chosen on the last two thousand of the reviews to train on
-FREQUENT = 10_000  # neighbours are looked for among so many words: a vector hardly ever moved points anywhere
-ASKED = 20_000  # analogies are put and answered within so many
+FREQUENT = 10_000  # neighbours are looked for among these: a vector that hardly ever moved points anywhere
+ASKED = 20_000  # analogies are asked and answered within these
 BOOK_NEIGHBOURS = {"terrible": ("horrible", "brilliant", "pathetic")}
 BOOK_ANALOGY = ("terrific", "perfect", "worth", "decent", "superb", "great")
 

@@ -93,7 +93,7 @@ class OrderReader(BagReader):
 
 
 class TwoSentences:
-    """The two sentences as a data set, and who won in each."""
+    """The two sentences as a dataset, and who won in each."""
 
     def __len__(self) -> int:
         return 2

@@ -1,4 +1,4 @@
-"""Chapter 13: a framework of one's own. Gradients by themselves, layers, losses, and a network that reads."""
+"""Chapter 13: building a framework. Automatic gradients, layers, losses, and a network that reads."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def derivative_of_a_formula() -> Iterator[Finding]:
 
 
 def gradients_agree_with_differences(run: Run) -> Iterator[Finding]:
-    """Do gradients agree with what happens when a weight is moved a little to and fro?"""
+    """Do gradients agree with what happens when a weight is moved a little up and down?"""
     model = LastWord(7, 4, rng=run.rng(0))
     numbers, targets = LastWords(run.rng(1).integers(0, 7, (5, LENGTH))).batch(np.arange(5))
 
@@ -201,22 +201,11 @@ def draw(run: Run, accuracies: list[float], entropies: list[float], best: float,
     """Draw how close learning comes to what is possible."""
     from book.pictures.curves import curves
 
-    run.save(
-        "last-words-accuracy",
-        curves(
-            {"network": accuracies, "best possible": [best] * len(accuracies)},
-            "update (all 100 lines)",
-            "accuracy (share right)",
-        ),
-    )
-    run.save(
-        "last-words-entropy",
-        curves(
-            {"network": entropies, "least possible": [least] * len(entropies)},
-            "update (all 100 lines)",
-            "cross entropy (nats)",
-        ),
-    )
+    for name, series, ylabel in (
+        ("accuracy", {"network": accuracies, "best possible": [best] * len(accuracies)}, "accuracy (share right)"),
+        ("entropy", {"network": entropies, "least possible": [least] * len(entropies)}, "cross entropy (nats)"),
+    ):
+        run.save(f"last-words-{name}", curves(series, "update (all 100 lines)", ylabel))
 
 
-CHAPTER = Chapter(13, "a framework of one's own: gradients, layers, and a network that reads", run)
+CHAPTER = Chapter(13, "building a framework: gradients, layers, and a network that reads", run)

@@ -94,7 +94,7 @@ def gradients_through_ten_steps() -> Iterator[Finding]:
     most = max(b / a for a, b in pairwise(gradients))
     yield shown("of each gradient the next one keeps, at most", most, ".0%")
     _, gradients = state_gradients("relu")
-    yield from exact_all("relu: gradient so many steps back", gradients, [5.0**n for n in range(1, 11)], ".0f")
+    yield from exact_all("relu: gradient by steps back", gradients, [5.0**n for n in range(1, 11)], ".0f")
 
 
 def state_gradients(activation: str) -> tuple[Array, list[float]]:

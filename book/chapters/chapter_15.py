@@ -30,7 +30,7 @@ from core.training import evaluate
 
 ENRON = ("enron1.tsv.gz", "enron2.tsv.gz", "enron4.tsv.gz", "enron5.tsv.gz")
 BOOK_FILES = ("spam.txt", "ham.txt")
-KEPT = 1_000  # of each class the book keeps so many for the test
+KEPT = 1_000  # of each class, held out by the book for testing
 BOOK_CENTRAL, BOOK_LOSSES = (0.9865, 0.9915, 0.9945), (".0371", ".0113", ".0081")  # after each of three passes
 BOOK_FEDERATED = (0.8405, 0.9225, 0.9880)  # after each of three rounds
 
@@ -59,7 +59,7 @@ ROUNDS = 3
 
 @dataclass(frozen=True)
 class Collection:
-    """Mail to learn from, mail kept for the test, and what to reach on it."""
+    """Training mail, held-out mail, and what to reach on it."""
 
     training: Sequence[Mail]
     test: Sequence[Mail]
@@ -78,7 +78,7 @@ def run(run: Run) -> Iterator[Finding]:
 
 
 def toy(key: Decryptor) -> Finding:
-    """Can sums be formed of numbers nobody can read?"""
+    """Can numbers be added that are never read?"""
     encryptor, adder = encryptor_for(key.public_key, 1), adder_for(key.public_key, count=1)
     for number in (5, 3):
         adder.add(encryptor.encrypt([number]))
@@ -144,8 +144,8 @@ def in_one_place(run: Run, mails: Sequence[Mail], test: Bags, goals: Goals) -> I
         yield shown("  on test", sums.mean_loss, ".4f")
     inputs, labels = test.batch(np.arange(len(test)))
     found = confusion(model(inputs).data, labels)
-    yield shown("of what it calls spam, so much is (precision)", found.precision, ".2%")
-    yield shown("of all spam, so much is found (recall)", found.recall, ".2%")
+    yield shown("share of what it calls spam that is (precision)", found.precision, ".2%")
+    yield shown("share of all spam that is found (recall)", found.recall, ".2%")
 
 
 def accuracy(what: str, found: float, goal: float | None, book: float) -> Finding:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,8 +21,8 @@ from core.optim import SGD, DivergedError, DivergenceCheck
 from core.tensor import Tensor
 from core.training import Sums, evaluate, train_epoch
 
-TRAINING, VALIDATION, TEST = 1_000, 3_000, 10_000  # the book too trains on the first 1,000 and tests on all 10,000
-QUICK_TRAINING, QUICK_VALIDATION, QUICK_TEST = 200, 200, 400
+SIZES = (1_000, 3_000, 10_000)  # the book too trains on the first 1,000 and tests on all 10,000
+QUICK_SIZES = (200, 200, 400)
 
 Build = Callable[[np.random.Generator], Module]
 
@@ -43,7 +44,7 @@ class Digits:
 
 def load_digits(run: Run) -> Digits:
     """Read MNIST, or draw digits if there is no data."""
-    training, validation, test = run.pick((TRAINING, VALIDATION, TEST), (QUICK_TRAINING, QUICK_VALIDATION, QUICK_TEST))
+    training, validation, test = run.pick(SIZES, QUICK_SIZES)
     if run.data is None:
         run.say("digits drawn by the project, not MNIST")
         drawn = drawn_digits(training + validation, [run.seed, 0])
@@ -58,7 +59,7 @@ def load_digits(run: Run) -> Digits:
 def squared_error(outputs: Tensor, labels: Array) -> Tensor:
     """Return half the squared error to the one-hot targets, as a mean over the batch.
 
-    Row by row this is the delta rule of the book; of a batch the mean is what the book's update comes to.
+    Row by row this is the delta rule of the book; for a batch the mean gives the book's update.
     """
     return delta_rule(outputs, one_hot(labels, DIGITS, np.float32)) / len(labels)
 
@@ -121,7 +122,7 @@ class Curve:
         return self.best - self.last
 
     def lowest_after(self, passes: int) -> float:
-        """Return the lowest accuracy on the test part of those measured later than after so many passes."""
+        """Return the lowest accuracy on the test part of those measured after more than `passes` passes."""
         return min(
             a for a, at in zip(self.accuracies, self.passes, strict=True) if at > passes or at == self.passes[-1]
         )
@@ -130,7 +131,7 @@ class Curve:
 def follow(
     run: Run, digits: Digits, recipe: Recipe, passes: int, *, name: str, stream: int = 0, every: int = 1
 ) -> Curve:
-    """Train by a recipe and measure on the training and the test part.
+    """Train by a recipe, and measure on the training and the test part.
 
     Args:
         name: what the progress line calls it.
@@ -167,10 +168,17 @@ def validation_accuracy(run: Run, digits: Digits, recipe: Recipe, passes: int, s
     return evaluate(model, digits.validation, recipe.loss, correct_classes).accuracy
 
 
+def draw_learning(run: Run, name: str, series: Mapping[str, Sequence[float]], **options: Any) -> None:
+    """Save learning curves; the options are those of `learning_curves`."""
+    from book.pictures.curves import learning_curves  # only here: matplotlib takes longer than the quick form
+
+    run.save(name, learning_curves(series, **options))
+
+
 def choose(
     run: Run, digits: Digits, recipes: Mapping[str, Recipe], passes: int, what: str, stream: int = 0
-) -> tuple[str, Finding]:
-    """Train by each recipe for a few passes; return the name of the one that does best on the validation part.
+) -> Generator[Finding, None, str]:
+    """Train by each recipe for a few passes; yield what was chosen, and return its name.
 
     Args:
         what: what the recipes differ in.
@@ -181,4 +189,5 @@ def choose(
         accuracies[name] = validation_accuracy(run, digits, recipe, passes, stream)
     best = max(accuracies, key=lambda name: accuracies[name])
     tried = ", ".join(f"{name} {accuracy:.2%}" for name, accuracy in accuracies.items())
-    return best, shown(f"{what}, chosen by the validation part ({passes} passes: {tried})", best)
+    yield shown(f"{what}, chosen by the validation part ({passes} passes: {tried})", best)
+    return best

@@ -1,4 +1,4 @@
-"""What updates tell: words, counts and label of one mail; and how little of a sum is one client's (chapter 15)."""
+"""What updates leak: words, counts and label of one mail; and how little of a sum is one client's (chapter 15)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def guessed(update: FloatArray | IntArray, candidates: Sequence[str]) -> set[str
 
 
 def dictionary(run: Run, *more: Mail) -> list[str]:
-    """Return words that whoever looks at an update may try: those of many made-up mailboxes, the secret's, and more."""
+    """Return the words to try on an update: those of many made-up mailboxes, the secret's, and more."""
     mailboxes = (generate_mailbox(run.seed, owner, run.pick(100, 30)) for owner in range(1, 21))
     return sorted(set().union(*map(said_by, mailboxes)) | said_by([SECRET, *more]))
 
@@ -128,8 +128,8 @@ def two_clients(run: Run) -> Iterator[Finding]:
     )
     left = guessed(total - integers[0], known)
     shows = share(said_by(other), left)
-    yield at_least("less the first one's own: of the second's words, so many show", shows, 0.95, ".0%", anywhere=True)
-    yield shown("  of the words that show, so many are the second's", share(left, said_by(other)), ".0%")
+    yield at_least("less the first one's own: share of the second's words that show", shows, 0.95, ".0%", anywhere=True)
+    yield shown("  share of the words that show that are the second's", share(left, said_by(other)), ".0%")
 
 
 def share(part: set[str], whole: set[str]) -> float:

@@ -1,4 +1,4 @@
-"""What chapters 12 and 13 teach of sentences: models that read word after word, as data sets of whole lines."""
+"""What chapters 12 and 13 teach of sentences: models that read word after word, as datasets of whole lines."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class EveryNextWord(Module):
 
 @dataclass(frozen=True)
 class Sentences:
-    """Sentences of any lengths, as word numbers: a data set of which sentences of one length can be taken together."""
+    """Sentences of any lengths, as word numbers: a dataset of which sentences of one length can be taken together."""
 
     sentences: Sequence[IntArray]
 
@@ -76,7 +76,7 @@ class LastWord(Module):
 
 @dataclass(frozen=True)
 class LastWords:
-    """Lines of one length as a data set: all words but the last to read, the last to foretell.
+    """Lines of one length as a dataset: all words but the last to read, the last to foretell.
 
     Attributes:
         numbers: shape (lines, length).

@@ -93,7 +93,7 @@ def nearest_words(reviews: Reviews, table: Array, word: str, count: int = 10) ->
 
 @dataclass(frozen=True)
 class Blanks:
-    """Words of texts, each a blank between its neighbours: a data set that draws wrong answers anew each time.
+    """Words of texts, each a blank between its neighbours: a dataset that draws wrong answers anew each time.
 
     Attributes:
         stream: the numbers of all texts, with two of padding before, between and after them.
@@ -140,8 +140,8 @@ class FillBlank(BlankModel):
 def learn_by_blanks(run: Run, model: FillBlank, blanks: Blanks, passes: int) -> Iterator[float]:
     """Train on blanks; yield each pass's mean loss.
 
-    The gradients of many blanks are added up before each step, at the rate of single blanks: so many that a word is
-    among them a few times only, or what they add up to is too much.
+    The gradients of many blanks are added up before each step, at the rate of single blanks: few enough that a word
+    is among them a few times only, or their sum would be too large.
     """
     batch = max(1, min(LARGEST_BATCH, len(model.words.weight) // 4))
 

@@ -1,1 +1,1 @@
-"""Data that only the book needs: its toy examples, word lists, and where public data sets are published."""
+"""Data that only the book needs: its toy examples, word lists, and where public datasets are published."""

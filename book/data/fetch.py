@@ -1,4 +1,4 @@
-"""Fetch public data sets from where their authors, or those who teach with them, publish them.
+"""Fetch public datasets from where their authors, or those who teach with them, publish them.
 
 python -m book.data.fetch mnist --to data
 python -m book.data.fetch all --to data
@@ -221,7 +221,7 @@ def main(
     name: Annotated[str, typer.Argument(help=f"all, or one of {', '.join(FILES)}.")],
     to: Annotated[Path, typer.Option(help="The folder to put the files in.")] = Path("data"),
 ) -> None:
-    """Fetch public data sets, with checksums; files that are there already stay."""
+    """Fetch public datasets, with checksums; files that are there already stay."""
     with reporting_errors(), Progress() as progress:
         for item in choose(name):
             for path in bring(item, to, progress):

@@ -1,4 +1,4 @@
-"""What is published where: the data sets of the book, with the checksums of their files."""
+"""What is published where: the datasets of the book, with the checksums of their files."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class PublicMembers:
 
 @dataclass(frozen=True)
 class PublicFolder:
-    """So many files of an archive with a checksum, all in the folder `name` there, as they are outside.
+    """The files of an archive's folder `name`, with a checksum of the archive.
 
     Attributes:
         pattern: what their whole names look like. It must allow no way out of the folder.
@@ -64,49 +64,36 @@ KARPATHY = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tiny
 UCI = "https://archive.ics.uci.edu/static/public/228/"
 STANFORD = "https://ai.stanford.edu/~amaas/data/sentiment/"
 BABI = "https://s3.amazonaws.com/text-datasets/"
-BABI_TASK = "qa1_single-supporting-fact_{}.txt"
 WORD2VEC = "https://raw.githubusercontent.com/tmikolov/word2vec/master/"
 
 UNPACKED = {f"{name}.gz": f"md5:{checksum}" for (name, _), checksum in PUBLISHED.items()}
+
+
+def _mnist(name: str, checksum: str) -> PublicFile:
+    return PublicFile(name, MNIST + name, checksum, UNPACKED[name])
+
+
+def _at(base: str, name: str, sha256: str) -> PublicFile:
+    return PublicFile(name, base + name, f"sha256:{sha256}")
+
+
+def _babi(part: str, sha256: str) -> Member:
+    name = f"qa1_single-supporting-fact_{part}.txt"
+    return Member(f"tasks_1-20_v1-2/en/{name}", name, f"sha256:{sha256}")
+
+
 FILES: dict[str, tuple[Public, ...]] = {
-    "mnist": tuple(
-        PublicFile(name, MNIST + name, checksum, UNPACKED[name])
-        for name, checksum in (
-            # The published checksum of this one is an MD5.
-            ("train-images-idx3-ubyte.gz", "md5:f68b3c2dcbeaaa9fbdd348bbdeb87873"),
-            (
-                "train-labels-idx1-ubyte.gz",
-                "sha256:3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-            ),
-            (
-                "t10k-images-idx3-ubyte.gz",
-                "sha256:8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-            ),
-            (
-                "t10k-labels-idx1-ubyte.gz",
-                "sha256:f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-            ),
-        )
+    "mnist": (
+        _mnist("train-images-idx3-ubyte.gz", "md5:f68b3c2dcbeaaa9fbdd348bbdeb87873"),
+        _mnist("train-labels-idx1-ubyte.gz", "sha256:3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
+        _mnist("t10k-images-idx3-ubyte.gz", "sha256:8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
+        _mnist("t10k-labels-idx1-ubyte.gz", "sha256:f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
     ),
     "reviews": (
-        PublicFile(
-            "reviews.txt",
-            BOOK + "reviews.txt",
-            "sha256:d7c2f21e5c8f5240859910ba5331b9baa88310aa978dbd8747ebd4ff6ebbefa6",
-        ),
-        PublicFile(
-            "labels.txt",
-            BOOK + "labels.txt",
-            "sha256:301d18424e95957a000293f5d8393239451d7f54622a8f21613172aebe64ca06",
-        ),
+        _at(BOOK, "reviews.txt", "d7c2f21e5c8f5240859910ba5331b9baa88310aa978dbd8747ebd4ff6ebbefa6"),
+        _at(BOOK, "labels.txt", "301d18424e95957a000293f5d8393239451d7f54622a8f21613172aebe64ca06"),
     ),
-    "characters": (
-        PublicFile(
-            "shakespear.txt",
-            BOOK + "shakespear.txt",
-            "sha256:c879e55c5e318b9d978064e246306e01d60be15a50f64d9438daeaeacbc119e8",
-        ),
-    ),
+    "characters": (_at(BOOK, "shakespear.txt", "c879e55c5e318b9d978064e246306e01d60be15a50f64d9438daeaeacbc119e8"),),
     "shakespeare": (
         PublicFile(
             "tinyshakespeare.txt",
@@ -115,19 +102,11 @@ FILES: dict[str, tuple[Public, ...]] = {
         ),
     ),
     "analogies": (
-        PublicFile(
-            "questions-words.txt",
-            WORD2VEC + "questions-words.txt",
-            "sha256:8c29b3332afc46f3fb8be04cb5297bf96f39aa7131272dff57869b4485b22a36",
-        ),
+        _at(WORD2VEC, "questions-words.txt", "8c29b3332afc46f3fb8be04cb5297bf96f39aa7131272dff57869b4485b22a36"),
     ),
     "sms": (
         PublicMembers(
-            PublicFile(
-                "sms+spam+collection.zip",
-                UCI + "sms+spam+collection.zip",
-                "sha256:1587ea43e58e82b14ff1f5425c88e17f8496bfcdb67a583dbff9eefaf9963ce3",
-            ),
+            _at(UCI, "sms+spam+collection.zip", "1587ea43e58e82b14ff1f5425c88e17f8496bfcdb67a583dbff9eefaf9963ce3"),
             (
                 Member(
                     "SMSSpamCollection",
@@ -140,12 +119,9 @@ FILES: dict[str, tuple[Public, ...]] = {
     "babi": (
         PublicMembers(
             PublicFile("babi_tasks_1-20_v1-2.tar.gz", BABI + "babi_tasks_1-20_v1-2.tar.gz", None),
-            tuple(
-                Member(f"tasks_1-20_v1-2/en/{BABI_TASK.format(part)}", BABI_TASK.format(part), checksum)
-                for part, checksum in (
-                    ("train", "sha256:c64ba9b1a49bbb111ffc4cd2ae4f129d25c012399dd7ade9679eea464b9afb05"),
-                    ("test", "sha256:55acf66cef2f6d798e2aa1d056e1ec8f24e910ea9215b639450574321132959b"),
-                )
+            (
+                _babi("train", "c64ba9b1a49bbb111ffc4cd2ae4f129d25c012399dd7ade9679eea464b9afb05"),
+                _babi("test", "55acf66cef2f6d798e2aa1d056e1ec8f24e910ea9215b639450574321132959b"),
             ),
         ),
     ),
@@ -162,9 +138,9 @@ ONLY_BY_NAME = frozenset({"aclimdb"})
 
 
 def choose(name: str) -> tuple[Public, ...]:
-    """Return the files of a data set, or of all but the large ones; raise SettingsError if there is none so named."""
+    """Return the files of a dataset, or of all but the large ones; raise SettingsError for an unknown name."""
     if name == "all":
         return tuple(item for each, items in FILES.items() if each not in ONLY_BY_NAME for item in items)
     if name not in FILES:
-        raise SettingsError(f"there is no data set {name!r}; known are all, {', '.join(FILES)}")
+        raise SettingsError(f"there is no dataset {name!r}; known are all, {', '.join(FILES)}")
     return FILES[name]

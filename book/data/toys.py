@@ -1,4 +1,4 @@
-"""The small tables of the first chapters, to reckon along by hand."""
+"""The small tables of the first chapters, to check by hand."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Baseball(NamedTuple):
 
 
 def baseball() -> Baseball:
-    """Return the games, as arrays of one's own."""
+    """Return the games, as fresh arrays."""
     return Baseball(
         toes=np.array([8.5, 9.5, 9.9, 9.0]),
         wins=np.array([0.65, 0.8, 0.8, 0.9]),

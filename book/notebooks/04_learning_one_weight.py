@@ -44,8 +44,8 @@ error_bowl(error, walk)
 
 # %% [markdown]
 # The curve is the error at every weight: a bowl, and the bottom is where we want to be. With a step of 0.001 we get
-# there, but slowly. And the step is always the same, near the goal and far from it. One that is too large jumps to and
-# fro for ever:
+# there, but slowly. And the step is always the same, near the goal and far from it. One that is too large jumps back
+# and forth for ever:
 
 # %%
 walk = hot_and_cold(error, weight=0.5, step=0.001, moves=1100)

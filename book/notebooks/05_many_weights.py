@@ -9,7 +9,7 @@
 # # Chapter 5: many weights learn at once
 #
 # One error, several weights: whose fault was it? Gradient descent has a fair answer. Every weight gets the same
-# difference between answer and goal, times its own input. Who was heard louder is corrected more.
+# difference between answer and goal, times its own input. The louder its input, the more it is corrected.
 
 # %%
 import numpy as np

@@ -136,8 +136,8 @@ print("first layer the same: ", np.allclose(first.weight.grad, row.T @ hidden_bl
 # %% [markdown]
 # ## Two layers learn it
 #
-# The start is drawn by NumPy's older generator with the seed 1, between -1 and 1. Whoever starts like that, in
-# whatever program, can compare the errors digit by digit.
+# The start is drawn by NumPy's older generator with the seed 1, between -1 and 1. Any program
+# with this start has the same errors, digit by digit.
 
 # %%
 start = np.random.RandomState(1)

@@ -48,7 +48,7 @@ def network(rng, dropped=0.0):
 
 
 def follow(model, passes, rng):
-    """Train for so many passes; return the losses on both parts after each."""
+    """Train for some passes; return the losses on both parts after each."""
     optimiser = SGD(model.parameters(), lr=0.1)
     losses = {"training": [], "validation": []}
     for _ in range(passes):

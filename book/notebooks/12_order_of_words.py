@@ -140,10 +140,10 @@ word_map(few, model.embedding.weight.data[vocabulary.encode(few)], ["person"] * 
 # %% [markdown]
 # ## Where order decides
 #
-# Now reports of four teams, each ending with the winner, who was named first: 12 reports of five words. Who reads in
-# order knows the last word; the floor is the fifth root of 12. Who only has the sum cannot tell winner from loser and
-# has an even chance at best: no sum can go below the fifth root of 24. Train the same model as it is, and with the
-# matrix frozen, so that it stays the identity and the state a sum.
+# Now reports of four teams, each ending with the winner, who was named first: 12 reports of five words. A model that
+# reads in order knows the last word; the floor is the fifth root of 12. One with the sum only cannot tell winner from
+# loser and has an even chance at best: no sum can go below the fifth root of 24. Train the same model as it is, and
+# with the matrix frozen, so that it stays the identity and the state a sum.
 
 # %%
 teams = ["reds", "blues", "greens", "greys"]

@@ -111,7 +111,7 @@ for name, value in start.items():
     print(f"{name:8} by backward {variables[name].grad:+.7f}   by moving {(above - below) / 2e-6:+.7f}")
 
 # %% [markdown]
-# The library checks whole networks so: every entry of every parameter is moved to and fro. (Sizes are small, for each
+# The library checks whole networks so: every entry of every parameter is moved up and down. (Sizes are small, for each
 # move costs two forward passes.)
 
 # %%

@@ -53,7 +53,7 @@ for mails in mailboxes:
 # ## Federated averaging
 #
 # The model has one weight for each of 8,192 words, and one for spam as such. Each round every owner starts from the
-# common model, trains one pass on the own mail, and gives the change; the model moves by the mean of the changes.
+# common model, trains one pass on its own mail, and sends the change; the model moves by the mean of the changes.
 # Beside it each owner learns alone.
 
 # %%
@@ -75,8 +75,8 @@ curves({"together": together, "the best of the three alone": best_alone}, "round
 #
 # ## What one update tells
 #
-# But look at what was sent. Before training every weight is 0, and only words that were there move. Here is somebody
-# with a single mail. Whoever sees the change tries every word of a dictionary:
+# But look at what was sent. Before training every weight is 0, and only words that were there move. Here is a client
+# with a single mail. Anyone who sees the change tries every word of a dictionary:
 
 # %%
 secret = Mail("dear doctor the surgery is tuesday", spam=False)

@@ -17,15 +17,9 @@ FEW = 25  # points up to which each gets a mark
 
 @style()
 def curves(
-    series: Series,
-    xlabel: str,
-    ylabel: str,
-    *,
-    x: Sequence[float] | None = None,
-    log: bool = False,
-    title: str = "",
+    series: Series, xlabel: str, ylabel: str, *, x: Sequence[float] | None = None, log: bool = False, title: str = ""
 ) -> Picture:
-    """Draw named series over one axis, each with a colour, a dash pattern and a mark of its own.
+    """Draw named series over one axis, each with its own colour, dash pattern and mark.
 
     Args:
         x: where the values stand; 1, 2, 3 ... if left out.
@@ -94,7 +88,7 @@ def draw_curves(axes: Axes, series: Series, x: Sequence[float] | None = None) ->
 
 
 def plain_numbers(axes: Axes) -> None:
-    """Write the numbers of the vertical axis in full, without an offset to add in one's head."""
+    """Write the numbers of the vertical axis in full, without an offset to add mentally."""
     axes.yaxis.set_major_formatter(ScalarFormatter(useOffset=False))
 
 

@@ -19,7 +19,7 @@ from book.pictures.heat import show_signed
 from book.pictures.style import COLOURS, GREY, MARKERS, Picture, new_figure, settle, style
 from core.ops import Array
 
-# Where a label may stand, in points from its dot, the nearest first: beside it, or farther off with a line to it.
+# Where a label may stand, in points from its dot, the nearest first: next to it, or farther off with a line to it.
 DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (0.7, 0.7), (-0.7, 0.7), (0.7, -0.7), (-0.7, -0.7))
 Places = Sequence[tuple[float, float]]
 BESIDE: Places = [(far * right, far * up) for far in (6, 11) for right, up in DIRECTIONS]
@@ -30,7 +30,7 @@ FARTHER: Places = [
 ]
 DOT = 6.0  # pixels from a dot's middle that a line to another dot should not touch
 AROUND = 3 * DOT  # but through dots so close to its start it may run: there is no other way out of a crowd
-CROWD, CLOSE = 2, 16.0  # a dot with so many others closer than this, in points, is crowded
+CROWD, CLOSE = 2, 16.0  # a dot with that many others closer than this, in points, is crowded
 
 
 def principal_axes(vectors: npt.ArrayLike, count: int = 2) -> tuple[Array, Array]:
@@ -139,7 +139,7 @@ class _Room:
         inside: where labels may stand.
         dots: shape (words, 2).
         labels: those that are placed.
-        lines: from dots to the labels that are not beside them.
+        lines: from dots to the labels farther off.
     """
 
     inside: Bbox

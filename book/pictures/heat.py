@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
@@ -26,6 +27,15 @@ def show_signed(
     """Show a matrix in colours symmetric around zero, from -limit to limit."""
     limit = symmetric_limit(values) if limit is None else limit
     return bare(axes).imshow(values, cmap=SIGNED, vmin=-limit, vmax=limit, interpolation="nearest", aspect=aspect)
+
+
+def show_all_signed(grid: Iterable[Axes], values: Array, names: Iterable[str], size: float = 11) -> AxesImage:
+    """Show matrices, shape (matrices, rows, columns), on one scale with zero in its middle; return the last image."""
+    limit = symmetric_limit(values)
+    for axes, matrix, name in zip(grid, values, names, strict=False):
+        shown = show_signed(axes, matrix, limit)
+        axes.set_title(name, fontsize=size)
+    return shown
 
 
 def show_ink(axes: Axes, image: Array) -> AxesImage:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
-from book.pictures.heat import show_ink, show_signed, symmetric_limit, write_numbers
+from book.pictures.heat import show_all_signed, show_ink, show_signed, symmetric_limit, write_numbers
 from book.pictures.style import VERMILLION, Picture, bare, new_figure, style
 from core.nn import Conv2d
 from core.ops import Array
@@ -38,13 +38,8 @@ def kernel_pictures(layer: Conv2d, channel: int = 0, title: str = "") -> Picture
     """
     kernels = layer.weight.data[:, channel]
     figure, grid = _grid(len(kernels), title)
-    limit = symmetric_limit(kernels)
-    shown: AxesImage | None = None
-    for number, (axes, kernel) in enumerate(zip(grid, kernels, strict=False)):
-        shown = show_signed(axes, kernel, limit)
-        axes.set_title(f"kernel {number}", fontsize=9)
-    if shown is not None:
-        figure.colorbar(shown, ax=list(grid), label="weight", fraction=0.03)
+    shown = show_all_signed(grid, kernels, map("kernel {}".format, itertools.count()), size=9)
+    figure.colorbar(shown, ax=list(grid), label="weight", fraction=0.03)
     return figure
 
 
@@ -60,13 +55,8 @@ def kernel_maps(layer: Conv2d, image: npt.ArrayLike, title: str = "") -> Picture
     figure, grid = _grid(len(maps) + 1, title)
     show_ink(grid[0], images[0].mean(axis=0))
     grid[0].set_title("image", fontsize=9)
-    limit = symmetric_limit(maps)
-    shown: AxesImage | None = None
-    for number, (axes, answers) in enumerate(zip(grid[1:], maps, strict=False)):
-        shown = show_signed(axes, answers, limit)
-        axes.set_title(f"kernel {number}", fontsize=9)
-    if shown is not None:
-        figure.colorbar(shown, ax=list(grid), label="answer", fraction=0.03)
+    shown = show_all_signed(grid[1:], maps, map("kernel {}".format, itertools.count()), size=9)
+    figure.colorbar(shown, ax=list(grid), label="answer", fraction=0.03)
     return figure
 
 

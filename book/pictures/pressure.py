@@ -46,7 +46,7 @@ def weight_pressure(inputs: npt.ArrayLike, targets: npt.ArrayLike) -> Pressure:
 def pressure_table(
     inputs: npt.ArrayLike, targets: npt.ArrayLike, names: Sequence[str] | None = None, title: str = ""
 ) -> Picture:
-    """Draw inputs and targets, and beside them the weight pressure with its sums (chapter 6)."""
+    """Draw inputs and targets next to the weight pressure with its sums (chapter 6)."""
     pressure = weight_pressure(inputs, targets)
     rows, wanted = np.asarray(inputs, float), np.asarray(targets, float)
     examples, weights = rows.shape

@@ -25,7 +25,7 @@ def draw_strips(model: Module, inputs: npt.ArrayLike | None = None, title: str =
     """Draw what each stage gives as a strip, and its weights as boxes, with shapes (chapter 7).
 
     Args:
-        inputs: one example, as `stage_values` takes it; its numbers then colour the strips, each on a scale of its own.
+        inputs: one example, as `stage_values` takes it; its numbers then colour the strips, each on its own scale.
             Needed where the model starts with kernels: its shape decides all others.
 
     Raises:
@@ -50,7 +50,7 @@ def draw_strips(model: Module, inputs: npt.ArrayLike | None = None, title: str =
 
 
 def side(size: int) -> float:
-    """Return how long so many numbers are drawn: to scale while they are few, then growing slowly."""
+    """Return the length that `size` numbers are drawn at: to scale while they are few, then growing slowly."""
     return CELL * size if size <= CELLS else CELL * CELLS + 0.3 * math.log2(size / CELLS)
 
 

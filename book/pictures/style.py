@@ -1,4 +1,4 @@
-"""One look for all pictures, and how they are kept."""
+"""One style for all pictures, and how they are saved."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def style() -> Iterator[None]:
 
 @style()
 def new_figure(width: float = 6.4, height: float = 4.0, title: str = "") -> Picture:
-    """Return an empty figure of so many inches; `figure.subplots(...)` gives it axes."""
+    """Return an empty figure, its size in inches; `figure.subplots(...)` gives it axes."""
     figure = Picture(figsize=(width, height), layout="constrained")
     if title:
         figure.suptitle(title, fontsize=12)

@@ -29,11 +29,7 @@ def word_sizes(updates: npt.ArrayLike) -> Array:
 
 @style()
 def update_heatmap(
-    updates: npt.ArrayLike,
-    words: Sequence[str],
-    clients: Sequence[str] | None = None,
-    top: int = 25,
-    title: str = "",
+    updates: npt.ArrayLike, words: Sequence[str], clients: Sequence[str] | None = None, top: int = 25, title: str = ""
 ) -> Picture:
     """Draw the update of the words that moved most, one column for each client (chapter 15).
 

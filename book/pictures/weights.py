@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.image import AxesImage
 
-from book.pictures.heat import show_ink, show_signed, symmetric_limit
+from book.pictures.heat import show_all_signed, show_ink, show_signed
 from book.pictures.style import Picture, bare, new_figure, style
 from core.nn import Linear
 from core.ops import Array
@@ -38,15 +37,10 @@ def weight_pictures(
     rows = math.ceil(outputs / columns)
     figure = new_figure(1.0 + 1.45 * columns, 0.5 + 1.6 * rows, title)
     all_axes = np.atleast_1d(np.asarray(figure.subplots(rows, columns))).ravel()
-    limit = symmetric_limit(pictures)
-    shown: AxesImage | None = None
-    for axes, picture, name in zip(all_axes, pictures, names, strict=False):
-        shown = show_signed(axes, picture, limit)
-        axes.set_title(name)
+    shown = show_all_signed(all_axes, pictures, names)
     for axes in all_axes[outputs:]:
         bare(axes)
-    if shown is not None:
-        figure.colorbar(shown, ax=list(all_axes), label="weight", fraction=0.05)
+    figure.colorbar(shown, ax=list(all_axes), label="weight", fraction=0.05)
     return figure
 
 

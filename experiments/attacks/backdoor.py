@@ -1,7 +1,7 @@
-"""A client that makes the common model obey a word of its own: what it sends, and how much room it has for it.
+"""A client that makes the common model obey its own word: what it sends, and how much room it has for it.
 
-Model replacement (Bagdasaryan et al., "How to backdoor federated learning", AISTATS 2020, section 4): whoever wants the
-mean of n updates to move by x sends n x. Nothing in a sum of ciphertexts stops that but the room in a slot.
+Model replacement (Bagdasaryan et al., "How to backdoor federated learning", AISTATS 2020, section 4): to move the
+mean of n updates by x, send n x. Nothing in a sum of ciphertexts stops that but the room in a slot.
 """
 
 from __future__ import annotations
@@ -9,17 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from core.secagg.encoding import Encoding, Update
+from experiments.arrays import FloatArray, IntArray
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 ROOM_USED = 0.9  # of what a sum may still move; the rest is for what honest clients send
 
 
 def weight_that_decides(logits: FloatArray, sizes: FloatArray, words: int) -> float:
-    """Return the weight that so many trigger words need to turn all of these mails from spam to ham.
+    """Return the weight that `words` trigger words need to turn all of these mails from spam to ham.
 
     The spam model divides the sum of a mail's weights by the root of their number.
 

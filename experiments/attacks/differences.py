@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from experiments.arrays import BoolArray, FloatArray, IntArray
+
 TOLERANCE = 1e-6
 
 
-def isolated(contributors: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def isolated(contributors: BoolArray) -> BoolArray:
     """Tell which clients stand alone in some weighted sum of the given sums, shape (clients,).
 
     A client can be told from all others if the vector that is 1 for it and 0 for the others lies in the span of the
@@ -20,12 +20,12 @@ def isolated(contributors: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """
     rows = np.asarray(contributors, dtype=np.float64)
     projection = np.linalg.pinv(rows) @ rows
-    alone: npt.NDArray[np.bool_] = np.diag(projection) > 1 - TOLERANCE
+    alone: BoolArray = np.diag(projection) > 1 - TOLERANCE
     return alone
 
 
 def log_odds_from_difference(
-    difference: npt.NDArray[np.int64], rates: FloatArray, others: int, size: float, drift: float
+    difference: IntArray, rates: FloatArray, others: int, size: float, drift: float
 ) -> FloatArray:
     """Log odds that the one client of which two sums differ used each word, by Bayes' rule, shape (words,).
 

@@ -1,7 +1,7 @@
 """How well a model of text has memorised a secret: its rank among all secrets of the same form.
 
-Carlini et al., "The secret sharer", USENIX Security 2019, sections 4.1 and 4.2: exposure is the number of guesses that
-the model saves whoever tries the likeliest first, in bits.
+Carlini et al., "The secret sharer", USENIX Security 2019, sections 4.1 and 4.2: exposure is how much
+guessing the model saves if the likeliest is tried first, in bits.
 """
 
 from __future__ import annotations
@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
 from core.ops import stable_log_softmax
+from experiments.arrays import FloatArray, IntArray
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 NextLogits = Callable[[IntArray], FloatArray]
 """Logits of the character after each text: (texts, length) numbers to (texts, characters)."""
 

@@ -1,6 +1,6 @@
 """Factoring a modulus that is too short: Pollard's rho and elliptic curves, with what they cost counted.
 
-Whoever factors a Paillier modulus has the private key. Both methods are the textbook's; serious ones (sieves) need far
+The factors of a Paillier modulus are the private key. Both methods are the textbook's; serious ones (sieves) need far
 less for what is longer than here.
 """
 
@@ -33,7 +33,7 @@ def rho(modulus: int, draw: Callable[[int], int]) -> Factored:
     Pollard (BIT 1975) in Brent's form (BIT 1980).
 
     Args:
-        draw: gives a random number below its argument.
+        draw: returns a random number below its argument.
     """
     n, steps = mpz(modulus), 0
     while True:
@@ -75,7 +75,7 @@ def ecm(modulus: int, bound: int, draw: Callable[[int], int]) -> Factored:
 
     Args:
         bound: the largest prime power that an order may have, in stage 1; a larger one needs fewer curves.
-        draw: gives a random number below its argument.
+        draw: returns a random number below its argument.
 
     Raises:
         ValueError: the bound is below 100.

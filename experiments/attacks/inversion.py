@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from experiments.arrays import FloatArray
+
 MOST_PSNR = 200.0
 SATURATED = 1 - 1e-7  # an answer of tanh closer to 1 than float32 can say has no inverse
 

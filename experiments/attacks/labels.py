@@ -8,10 +8,8 @@ kind there are, once the mean prediction is known or guessed (Wainakh et al., LL
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from experiments.arrays import FloatArray, IntArray
 
 
 def mean_gradient(change: FloatArray, rate: float, steps: int) -> FloatArray:
@@ -57,12 +55,12 @@ def labels_right(guessed: IntArray, true: IntArray) -> float:
 
 
 def fit(changes: FloatArray, shares: FloatArray) -> FloatArray:
-    """Learn from clients of one's own how changes of the bias follow from shares, by least squares.
+    """Learn from the attacker's own clients how changes of the bias follow from shares, by least squares.
 
     This is for optimisers whose changes are no gradients, such as Adam.
 
     Args:
-        changes: of each of one's own clients, shape (clients, biases).
+        changes: of each client, shape (clients, biases).
         shares: of the labels of each, shape (clients, classes).
 
     Returns:

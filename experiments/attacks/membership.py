@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
+from experiments.arrays import BoolArray, FloatArray, IntArray
+
 SMALLEST_SPREAD = 1e-6
 
 
-def confidence(logits: npt.ArrayLike, labels: npt.NDArray[np.int64]) -> FloatArray:
+def confidence(logits: npt.ArrayLike, labels: IntArray) -> FloatArray:
     """Return log(p / (1 - p)) for the probability p of the true class: nearly normal from model to model.
 
     Args:

@@ -1,7 +1,7 @@
 """Does one client's data have a property? A classifier of updates, trained on clients that the attacker makes up.
 
 The idea is that of Melis et al. ("Exploiting unintended feature leakage in collaborative learning", IEEE S&P 2019,
-section 4): whoever has data with and without the property can make updates of both kinds and learn to tell them apart.
+section 4): data with and without the property yield updates of both kinds, and a classifier to tell them apart.
 """
 
 from __future__ import annotations
@@ -9,10 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
+from experiments.arrays import BoolArray, FloatArray
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ def learn_to_tell(
     Args:
         updates: shape (clients, values).
         has_property: shape (clients,). Raises ValueError unless both kinds are there.
-        features: so many values are looked at: those whose means differ most, in units of their spread.
+        features: how many values to look at: those whose means differ most, in units of their spread.
         penalty: how many clients' worth the weights are pulled towards 0.
         steps: of gradient descent on the scaled values.
     """

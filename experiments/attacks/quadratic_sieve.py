@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 from gmpy2 import mpz
 
-IntArray = npt.NDArray[np.int64]
+from experiments.arrays import IntArray
+
 Draw = Callable[[int], int]
 SKIPPED_BELOW = 30
 """Primes that are not sieved with: they cost most and say least."""
@@ -31,7 +32,7 @@ SHORTEST_BITS = 60
 SPARE = 20
 """Relations beyond the number of primes."""
 LARGE_PRIME = 60
-"""One prime factor of Q(x) may be so many times larger than the largest of the base."""
+"""How many times larger than the base's largest prime one factor of Q(x) may be."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def quadratic_sieve(modulus: int, draw: Draw) -> Sieved:
     """Factor a composite that is no square and has no factor among the first primes.
 
     Args:
-        draw: gives a random number below its argument.
+        draw: returns a random number below its argument.
 
     Raises:
         ValueError: the modulus has fewer than 60 bits, for which there are too few polynomials.

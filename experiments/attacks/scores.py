@@ -7,7 +7,7 @@ from collections.abc import Set
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from experiments.arrays import FloatArray
 
 
 def precision_recall(guessed: Set[object], true: Set[object]) -> tuple[float, float]:

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
-Float32 = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
+from experiments.arrays import Float32Array, IntArray
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class Networks:
         inputs, hidden, classes: the sizes of the layers.
     """
 
-    vectors: Float32
+    vectors: Float32Array
     inputs: int
     hidden: int
     classes: int
@@ -35,7 +33,7 @@ class Networks:
         if self.vectors.ndim != 2 or self.vectors.shape[1] != wanted:
             raise ValueError(f"vectors of shape {self.vectors.shape} are not rows of {wanted} weights")
 
-    def layers(self) -> tuple[Float32, Float32, Float32, Float32]:
+    def layers(self) -> tuple[Float32Array, Float32Array, Float32Array, Float32Array]:
         """Return views into the vectors: weights (networks, in, out) and biases (networks, 1, out) of both layers."""
         count, sizes = len(self.vectors), (self.inputs, self.hidden, self.classes)
         shapes = [shape for each in pairwise(sizes) for shape in (each, (1, each[1]))]
@@ -46,15 +44,15 @@ class Networks:
         )
         return first, second, third, last
 
-    def logits(self, pictures: Float32) -> Float32:
+    def logits(self, pictures: Float32Array) -> Float32Array:
         """Return (networks, n, classes) for pictures (n, inputs), or (networks, n, inputs)."""
         weight, bias, output, output_bias = self.layers()
         hidden = np.maximum(pictures @ weight + bias, 0)
-        found: Float32 = hidden @ output + output_bias
+        found: Float32Array = hidden @ output + output_bias
         return found
 
-    def step(self, pictures: Float32, labels: IntArray, rate: float) -> None:
-        """Take one step of gradient descent on the mean cross entropy, each network on a batch of its own, in place.
+    def step(self, pictures: Float32Array, labels: IntArray, rate: float) -> None:
+        """Take one step of gradient descent on the mean cross entropy, each network on its own batch, in place.
 
         Args:
             pictures: shape (networks, n, inputs).

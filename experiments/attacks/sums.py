@@ -7,9 +7,9 @@ whether changes can cancel. Of how large a sum is no use is made: it says how ma
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from experiments.arrays import BoolArray, FloatArray
+
 TINY = 1e-12
 
 
@@ -26,12 +26,12 @@ def rate_of_clients(frequency: FloatArray, texts: int, mails: int) -> FloatArray
     return rates
 
 
-def odds_if_nothing_cancels(shows: npt.NDArray[np.bool_], rates: FloatArray, clients: int) -> FloatArray:
+def odds_if_nothing_cancels(shows: BoolArray, rates: FloatArray, clients: int) -> FloatArray:
     """Return odds that the client used each word, shape (words,), if a sum is zero only where no client did."""
     return _odds(shows, rates, zero_with=np.zeros_like(rates), zero_without=(1 - rates) ** (clients - 1))
 
 
-def odds_of_equal_steps(shows: npt.NDArray[np.bool_], rates: FloatArray, clients: int) -> FloatArray:
+def odds_of_equal_steps(shows: BoolArray, rates: FloatArray, clients: int) -> FloatArray:
     """Return the same if each client that used a word moved its weight one step up or down, so that steps cancel.
 
     Args:
@@ -43,9 +43,7 @@ def odds_of_equal_steps(shows: npt.NDArray[np.bool_], rates: FloatArray, clients
     return _odds(shows, rates, zero_with=chance(1, rates, others), zero_without=chance(0, rates, others))
 
 
-def _odds(
-    shows: npt.NDArray[np.bool_], rates: FloatArray, zero_with: FloatArray, zero_without: FloatArray
-) -> FloatArray:
+def _odds(shows: BoolArray, rates: FloatArray, zero_with: FloatArray, zero_without: FloatArray) -> FloatArray:
     likelier = np.where(
         shows, (1 - zero_with) / np.maximum(1 - zero_without, TINY), zero_with / np.maximum(zero_without, TINY)
     )

@@ -1,7 +1,7 @@
 """Words read off a change of the spam model: a weight moves only if a mail used one of its words.
 
-A model with one weight a word is trained with a gradient that is exactly zero for words that do not occur; so whoever
-sees the change sees which do (Melis, Song, De Cristofaro and Shmatikov, IEEE S&P 2019, section 4.1, on embeddings).
+A model with one weight a word is trained with a gradient that is exactly zero for words that do not occur; so the
+change shows which do (Melis, Song, De Cristofaro and Shmatikov, IEEE S&P 2019, section 4.1, on embeddings).
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.data.text import Vocabulary
-
-FloatArray = npt.NDArray[np.float64]
+from experiments.arrays import FloatArray
 
 
 @dataclass(frozen=True)

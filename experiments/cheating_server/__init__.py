@@ -4,7 +4,7 @@ stage.py, backup.py   federations to attack: folders, identities, keys
 honest.py             the honest parties: real clients and key holders, in threads, over mutual TLS
 rogue.py              the dishonest aggregator's side of the wire
 conspirators.py       clients and key holders on its side
-made.py, moves.py     rounds and lists it makes up, and all it can ask of the others
+crafted.py, moves.py  rounds and lists it makes up, and all it can ask of the others
 ciphertexts.py        arithmetic with ciphertexts it cannot read, and reading what was opened
 factoring.py          for keys that are too short
 loot.py               what an attack got, compared with the truth

@@ -33,7 +33,7 @@ class Attack:
     Attributes:
         number: as in the page; letters tell variants apart.
         title: what is tried.
-        play: tries it. Raises PartyRefusedError where a party does not go along, else gives what was got.
+        play: tries it. Raises PartyRefusedError where a party refuses, else returns the loot.
         by: whose check comes first.
         check: its name.
         also: further checks that stop the attack when the first is off. The control switches off these too.
@@ -44,8 +44,8 @@ class Attack:
         control: how they are set in the control, where switching off checks is not enough.
         control_holders: how many key holders conspire in the control, where it is not as many.
         control_note: what that is, for the table.
-        around: what else is changed in the control, which no check's name stands for.
-        assumed: what the attack needs besides.
+        around: a further change in the control that is no named check.
+        assumed: what the attack needs in addition.
         partial: how much of what the victim moved is enough, where all cannot be expected.
         keys: how many round keys it uses up.
     """

@@ -1,4 +1,4 @@
-"""A backup of the holders' shares of one key, which somebody puts back after they were used and destroyed."""
+"""A backup of the holders' shares of one key, which is put back after they were used and destroyed."""
 
 from __future__ import annotations
 

@@ -8,14 +8,13 @@ from collections.abc import Iterable, Sequence
 
 import gmpy2
 import numpy as np
-import numpy.typing as npt
 from gmpy2 import mpz
 
 from core.secagg.encoding import METRIC_SLOTS, Encoding
 from core.secagg.paillier import ciphertext_bytes, split_ciphertexts
 from core.secagg.scheme import PublicKey, join_payload, split_payload
+from experiments.arrays import IntArray
 
-IntArray = npt.NDArray[np.int64]
 STEP = 410
 """What one step of Adam moves a weight by: 0.05, in multiples of 2^-13."""
 
@@ -30,9 +29,9 @@ def neutral(encoding: Encoding) -> list[int]:
 def blend(
     key: PublicKey, encoding: Encoding, powers: Iterable[tuple[bytes, int]] = (), neutrals: int = 1
 ) -> bytes:  # fmt: skip
-    """Encrypt so many neutral updates, plus other updates' ciphertexts raised to powers, freshly blinded.
+    """Encrypt a number of neutral updates, plus other updates' ciphertexts raised to powers, freshly blinded.
 
-    What is inside is the sum of power times plaintext, though whoever makes it can read none of them (Paillier,
+    What is inside is the sum of power times plaintext, though its maker can read none of them (Paillier,
     EUROCRYPT 1999, section 8). With powers and `neutrals` that add up to 1, the counters say 1 as in any update.
     """
     n = mpz(key.modulus)

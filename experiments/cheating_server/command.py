@@ -25,20 +25,20 @@ def chosen(quick: bool) -> Sequence[Attack]:
     return [attack for attack in ATTACKS if not quick or attack.number.rstrip("a").isdecimal()]
 
 
-def run(told: Run) -> Report:
+def run(settings: Run) -> Report:
     """Play every attack, and write table, page and picture. Raises StorageError."""
     from experiments.cheating_server.picture import draw  # only here: matplotlib takes long to import
 
     # The parties have much to say about what they refuse and skip.
     with tempfile.TemporaryDirectory() as folder, quiet_log(logging.CRITICAL):
-        suite = Suite(Path(folder), told.seed)
+        suite = Suite(Path(folder), settings.seed)
         trials = []
-        for trial in suite.trials(chosen(told.quick), PROFILES):
+        for trial in suite.trials(chosen(settings.quick), PROFILES):
             trials.append(trial)
-            told.progress(f"{trial.attack.number} {trial.attack.title}, {trial.profile.name}")
+            settings.progress(f"{trial.attack.number} {trial.attack.title}, {trial.profile.name}")
         experiences = tuple(suite.conspire(CONSPIRACIES, WAYS))
-    report = Report(told.seed, tuple(trials), experiences)
-    write_csv(told.out / f"{NAME}.csv", report)
-    write_page(told.out / f"{NAME}.md", report, PROFILES)
-    told.save(NAME, draw(report, PROFILES))
+    report = Report(settings.seed, tuple(trials), experiences)
+    write_csv(settings.out / f"{NAME}.csv", report)
+    write_page(settings.out / f"{NAME}.md", report, PROFILES)
+    settings.save(NAME, draw(report, PROFILES))
     return report

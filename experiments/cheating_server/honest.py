@@ -48,7 +48,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Ended:
-    """A party's program came to its end, by itself or with a sentence."""
+    """The end of a party's program, by itself or with an error."""
 
     party: str
     error: Exception | None = None
@@ -60,14 +60,14 @@ class Ended:
 
 
 class HonestParties:
-    """Starts them, tells of those that end, and waits for all in the end."""
+    """The honest parties in threads: started, reported when they end, and waited for."""
 
-    def __init__(self, stage: Stage, state: Path, setting: Setting, tell: Callable[[Ended], None]) -> None:
-        self._stage, self._state, self._setting, self._tell = stage, state, setting, tell
+    def __init__(self, stage: Stage, state: Path, setting: Setting, on_end: Callable[[Ended], None]) -> None:
+        self._stage, self._state, self._setting, self._on_end = stage, state, setting, on_end
         self._threads: list[threading.Thread] = []
 
     def start(self, address: str, holders: Iterable[str], clients: Iterable[str]) -> None:
-        """Connect so many parties to whoever listens at the address."""
+        """Connect these parties to the aggregator at an address."""
         for name in holders:
             self._run(name, lambda name=name: self._hold(name, address))  # type: ignore[misc]
         for name in clients:
@@ -84,12 +84,12 @@ class HonestParties:
             try:
                 serve()
             except GrokfedError as error:
-                self._tell(Ended(name, error))
+                self._on_end(Ended(name, error))
             except Exception as error:
-                self._tell(Ended(name, error))
+                self._on_end(Ended(name, error))
                 raise
             else:
-                self._tell(Ended(name))
+                self._on_end(Ended(name))
 
         self._threads.append(threading.Thread(target=until_end, name=name, daemon=True))
         self._threads[-1].start()

@@ -1,7 +1,7 @@
-"""What a dishonest aggregator can do: every step of a round, to whom it likes and with what it likes.
+"""What a dishonest aggregator can do: every step of a round, to any party and with any content.
 
 It uses its own identity, the roster, what parties sent it, and the identities of its conspirators. Each step waits for
-the answers and raises PartyRefusedError when a party does not go along.
+the answers and raises PartyRefusedError when a party refuses.
 """
 
 from __future__ import annotations
@@ -9,9 +9,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
-import numpy.typing as npt
 
 from core.federated import encoding_for
 from core.identity import signing
@@ -35,13 +32,13 @@ from core.wire.messages import (
     signed_key_from_wire,
 )
 from core.wire.streams import model_bytes
-from experiments.cheating_server.ciphertexts import blend
+from experiments.arrays import FloatArray
+from experiments.cheating_server.ciphertexts import blend, deltas, unmixed
 from experiments.cheating_server.conspirators import Conspirators
-from experiments.cheating_server.made import ClosedList, Round
+from experiments.cheating_server.crafted import ClosedList, Round
+from experiments.cheating_server.loot import Loot
 from experiments.cheating_server.rogue import Rogue
-from experiments.cheating_server.stage import HONEST, KEY_BITS, MAX_COHORT, Stage
-
-FloatArray = npt.NDArray[np.float64]
+from experiments.cheating_server.stage import HONEST, KEY_BITS, MAX_COHORT, VICTIM, Stage
 
 
 @dataclass
@@ -122,26 +119,26 @@ class Attacker:
 
     # -------------------------------------------------------------------------------- clients
 
-    def open_round(self, made: Round, clients: Iterable[str] = HONEST) -> dict[str, Signed]:
-        """Have clients train and commit; gives their commitments."""
+    def open_round(self, crafted: Round, clients: Iterable[str] = HONEST) -> dict[str, Signed]:
+        """Have clients train and commit; return their commitments."""
         for client in clients:
-            opened = pb.RoundOpened(round=round_to_wire(made.signed))
+            opened = pb.RoundOpened(round=round_to_wire(crafted.signed))
             self.rogue.push(client, pb.Notice(round_opened=opened))
         heard = self.rogue.hear("commitment", clients)
         return {client: signed_commitment_from_wire(message) for client, message in heard.items()}
 
-    def commit_as(self, client: str, made: Round, payload: bytes, key: SigningKey | None = None) -> Signed:
+    def commit_as(self, client: str, crafted: Round, payload: bytes, key: SigningKey | None = None) -> Signed:
         """Commit to a payload in a client's name, with that conspirator's key or another; keep it for the sum."""
         self.updates[client] = payload
-        return self._committed(client, made, digest(payload), key or self.conspirators.identity(client).signing)
+        return self._committed(client, crafted, digest(payload), key or self.conspirators.identity(client).signing)
 
-    def copy_commitment(self, original: Signed, client: str, made: Round) -> Signed:
+    def copy_commitment(self, original: Signed, client: str, crafted: Round) -> Signed:
         """Commit as a conspirator to what another client committed to."""
         payload_digest = commitment_from_bytes(original.body).digest
-        return self._committed(client, made, payload_digest, self.conspirators.identity(client).signing)
+        return self._committed(client, crafted, payload_digest, self.conspirators.identity(client).signing)
 
-    def _committed(self, client: str, made: Round, payload_digest: bytes, key: SigningKey) -> Signed:
-        commitment = Commitment(made.description.id, client, secrets.token_bytes(16), made.digest, payload_digest)
+    def _committed(self, client: str, crafted: Round, payload_digest: bytes, key: SigningKey) -> Signed:
+        commitment = Commitment(crafted.description.id, client, secrets.token_bytes(16), crafted.digest, payload_digest)
         body = commitment_to_bytes(commitment)
         return Signed(body, key.sign(signing.COMMITMENT, body))
 
@@ -154,27 +151,29 @@ class Attacker:
     # -------------------------------------------------------------------------------- key holders
 
     def close_list(
-        self, made: Round, commitments: Iterable[Signed], holders: Sequence[str] | None = None
+        self, crafted: Round, commitments: Iterable[Signed], holders: Sequence[str] | None = None
     ) -> ClosedList:  # fmt: skip
         """Have key holders check and sign a list."""
-        unsigned = ClosedList(made, tuple(commitments), ())
+        unsigned = ClosedList(crafted, tuple(commitments), ())
         asked = self.holders if holders is None else holders
         for holder in asked:
-            self.rogue.push(holder, pb.HolderTask(close_list=unsigned.order(self._lineage(made))))
+            self.rogue.push(holder, pb.HolderTask(close_list=unsigned.order(self._lineage(crafted))))
         heard = self.rogue.hear("list", asked)
         signatures = tuple(HolderSignature(holder, heard[holder].signature) for holder in sorted(heard))
-        return ClosedList(made, unsigned.commitments, (*signatures, *self.conspirators.sign_list(unsigned.statement)))
+        return ClosedList(
+            crafted, unsigned.commitments, (*signatures, *self.conspirators.sign_list(unsigned.statement))
+        )
 
     def full_list(
-        self, made: Round, contributors: Sequence[str], holders: Sequence[str] | None = None
+        self, crafted: Round, contributors: Sequence[str], holders: Sequence[str] | None = None
     ) -> ClosedList:  # fmt: skip
         """Play a round by the rules until its list is closed and all updates are in; conspirators' are neutral."""
         honest = [client for client in contributors if client not in self.conspirators]
-        listed = self.open_round(made, honest)
+        listed = self.open_round(crafted, honest)
         for client in contributors:
             if client in self.conspirators:
-                listed[client] = self.commit_as(client, made, blend(made.key, made.encoding))
-        closed = self.close_list(made, listed.values(), holders)
+                listed[client] = self.commit_as(client, crafted, blend(crafted.key, crafted.encoding))
+        closed = self.close_list(crafted, listed.values(), holders)
         self.demand_updates(closed, honest)
         return closed
 
@@ -185,7 +184,7 @@ class Attacker:
         holders: Sequence[str] | None = None,
         total: bytes | None = None,
     ) -> dict[int, bytes]:
-        """Have key holders lend their shares for the sum of these, or for `total`; gives their answers by number."""
+        """Have key holders lend their shares for the sum of these, or for `total`; return their answers by number."""
         asked = self.lenders if holders is None else holders
         order = self.order(closed, contributors, total)
         self.rogue.served.updates = self.updates
@@ -203,9 +202,9 @@ class Attacker:
             sum_digest=digest(self.total(closed.round, contributors) if total is None else total),
         )
 
-    def _lineage(self, made: Round) -> tuple[HolderSignature, ...]:
+    def _lineage(self, crafted: Round) -> tuple[HolderSignature, ...]:
         """Return the signatures for the model that a round starts from."""
-        return self.rogue.served.endorsements.get(made.description.id.round - 1, ())
+        return self.rogue.served.endorsements.get(crafted.description.id.round - 1, ())
 
     def endorse(self, closed: ClosedList, contributors: Sequence[str], model: FloatArray) -> None:
         """Have key holders sign a model as what follows, and serve it from now on."""
@@ -222,17 +221,25 @@ class Attacker:
 
     # -------------------------------------------------------------------------------- arithmetic
 
-    def total(self, made: Round, contributors: Sequence[str]) -> bytes:
+    def total(self, crafted: Round, contributors: Sequence[str]) -> bytes:
         """Add up what contributors sent."""
-        adder = adder_for(made.key, made.encoding.plaintexts)
+        adder = adder_for(crafted.key, crafted.encoding.plaintexts)
         for client in contributors:
             adder.add(self.updates[client])
         return adder.payload()
 
-    def opened(self, made: Round, total: bytes, partials: Mapping[int, bytes]) -> list[int]:
+    def opened(self, crafted: Round, total: bytes, partials: Mapping[int, bytes]) -> list[int]:
         """Combine holders' answers. Raises Refused(WRONG_SHARE) if they do not open it."""
         profile = self.stage.profile
-        return list(combine(made.key, profile.threshold, profile.holders, total, partials).plaintexts)
+        return list(combine(crafted.key, profile.threshold, profile.holders, total, partials).plaintexts)
+
+    def loot(self, crafted: Round, plaintexts: Sequence[int], contributors: int) -> Loot:
+        """Take the victim's update to be all that is in an opened sum, and hold it against the truth."""
+        return Loot.of(deltas(crafted.encoding, plaintexts, contributors), self.stage.truth(VICTIM))
+
+    def amplified_loot(self, crafted: Round, plaintexts: Sequence[int], contributors: int, times: int) -> Loot:
+        """Take the victim's update to be what is in an opened sum `times` times, and hold it against the truth."""
+        return Loot.of(unmixed(deltas(crafted.encoding, plaintexts, contributors), times), self.stage.truth(VICTIM))
 
     def read_sum(
         self, closed: ClosedList, contributors: Sequence[str], holders: Sequence[str] | None = None

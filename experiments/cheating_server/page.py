@@ -18,7 +18,7 @@ TEXT = """# What a dishonest aggregator can try
 client sent?
 
 **Adversary.** An aggregator that keeps to no rule: it has its own certificate and signing key, and speaks the wire
-with a program of its own. Where the table says so, clients or a key holder work with it and give it all they have. It
+with its own program. Where the table says so, clients or a key holder work with it and give it all they have. It
 has no other party's key, and not the registrar's.
 
 **Method.** Real clients and key holders (the programs' own code, mutual TLS over loopback, Paillier keys of {bits} bits
@@ -51,13 +51,13 @@ fewer, with which the aggregator needs no holder at all, cannot be set up.
 
 * Small keys and small mailboxes. The checks do not depend on either; what a control can tell apart does: with {mails}
   mails a client takes one step, and five times one step stands out from two others (attacks 2, 7c and 11).
-* Not shown, because nothing refuses them: a cohort of the victim and conspirators only (whoever controls all others of
-  a sum knows the last; the minimum cohort must exceed the conspirators one fears), t dishonest holders, a dishonest
+* Not shown, because nothing refuses them: a cohort of the victim and conspirators only (all other updates of a sum
+  reveal the last one; the minimum cohort must exceed the conspirators to be feared), t dishonest holders, a dishonest
   registrar, dropping clients and stopping rounds, and what exact sums tell by themselves (attacks on N1 to N6 of the
   threat model). In the profile 1 of 1 the holder can read everything, so attacks with a dishonest holder mean nothing.
 * 4b and 6 grant the attacker that holders put used shares back from a backup. If they put back the ledger too, the
   round is opened twice: a ledger must not be restored without its later entries.
-* 5a is not exact, because the others train a little otherwise in the next round.
+* 5a is not exact, because the others train slightly differently in the next round.
 * Attacks that make parties stop, crash or fill up are not here.
 """
 

@@ -1,4 +1,4 @@
-"""The dishonest aggregator's side of the wire: it says what it likes, to whom it likes, and keeps what it hears.
+"""The dishonest aggregator's side of the wire: it sends anything to any party, and keeps what it hears.
 
 It keeps to none of the rules of an aggregator; it only speaks the protocol's messages. Every answer of a party, and
 every refusal, comes out of `hear`.
@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
-import numpy as np
-import numpy.typing as npt
 
 from core.identity.certificates import peer_from_uris
 from core.identity.party import PartyIdentity
@@ -22,25 +20,25 @@ from core.protocol import HolderSignature, digest
 from core.wire import federation_pb2 as pb
 from core.wire import federation_pb2_grpc as rpc
 from core.wire.streams import model_bytes, model_chunks, payload_chunks
+from experiments.arrays import FloatArray
 from experiments.cheating_server.honest import Ended
 
-FloatArray = npt.NDArray[np.float64]
 ANSWER_SECONDS = 60.0
 THREADS = 32
 _OPTIONS = (("grpc.so_reuseport", 0),)
 
 
 class PartyRefusedError(Exception):
-    """An honest party did not go along.
+    """An honest party refused.
 
     Attributes:
         party: who.
         reason: the name of the check.
     """
 
-    def __init__(self, party: str, reason: str, sentence: str) -> None:
-        super().__init__(f"{party} refuses ({reason}): {sentence}")
-        self.party, self.reason, self.sentence = party, reason, sentence
+    def __init__(self, party: str, reason: str, message: str) -> None:
+        super().__init__(f"{party} refuses ({reason}): {message}")
+        self.party, self.reason, self.message = party, reason, message
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class Answer:
 
 @dataclass
 class Served:
-    """What is given to whoever fetches it, by what it is; a function is asked who the caller is.
+    """What callers may fetch, by kind; a function depends on the caller.
 
     Attributes:
         models: by round.
@@ -102,8 +100,8 @@ class Rogue:
         """Send a notice to a client, or a task to a key holder."""
         self._streams[party].put(message)
 
-    def tell(self, answer: Answer | Ended) -> None:
-        """Put down what happened, for `hear`."""
+    def record(self, answer: Answer | Ended) -> None:
+        """Record what a party sent, or that it ended, for `hear`."""
         self._answers.put(answer)
 
     def hear(self, kind: str, parties: Iterable[str]) -> dict[str, Any]:
@@ -155,7 +153,7 @@ class _Clients(rpc.FederationServicer):
     def Join(self, request: pb.JoinRequest, context: Any) -> Iterator[pb.Notice]:
         party, pushed = self._rogue.stream_of(context)
         yield pb.Notice(welcome=pb.Welcome(run=self._rogue.run, rounds=9))
-        self._rogue.tell(Answer(party, "here", request))
+        self._rogue.record(Answer(party, "here", request))
         yield from pushed
 
     def FetchModel(self, request: pb.ModelRequest, context: Any) -> Iterator[pb.Chunk]:
@@ -164,12 +162,12 @@ class _Clients(rpc.FederationServicer):
         yield from model_chunks(model_bytes(vector), self._rogue.run, number, served.endorsements.get(number, ()))
 
     def Commit(self, request: pb.CommitRequest, context: Any) -> pb.Receipt:
-        self._rogue.tell(Answer(caller(context), "commitment", request.commitment))
+        self._rogue.record(Answer(caller(context), "commitment", request.commitment))
         return pb.Receipt()
 
     def Submit(self, request_iterator: Iterator[pb.SubmitRequest], context: Any) -> pb.Receipt:
         payload = b"".join(part.data for part in request_iterator)
-        self._rogue.tell(Answer(caller(context), "update", payload))
+        self._rogue.record(Answer(caller(context), "update", payload))
         return pb.Receipt(sha256=digest(payload))
 
 
@@ -179,7 +177,7 @@ class _Holders(rpc.KeyHoldingServicer):
 
     def Attend(self, request: pb.AttendRequest, context: Any) -> Iterator[pb.HolderTask]:
         party, pushed = self._rogue.stream_of(context)
-        self._rogue.tell(Answer(party, "here", request))
+        self._rogue.record(Answer(party, "here", request))
         yield from pushed
 
     def OfferKeys(self, request: pb.KeyOffer, context: Any) -> pb.Accepted:
@@ -204,5 +202,5 @@ class _Holders(rpc.KeyHoldingServicer):
         return self._take(context, "declined", request)
 
     def _take(self, context: Any, kind: str, content: object) -> pb.Accepted:
-        self._rogue.tell(Answer(caller(context), kind, content))
+        self._rogue.record(Answer(caller(context), kind, content))
         return pb.Accepted()

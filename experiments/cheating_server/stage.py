@@ -7,9 +7,6 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from core.clock import today
 from core.data.generated import generate_mailbox
 from core.federated import client_rng, client_update, encoding_for, initial_model
@@ -18,6 +15,7 @@ from core.identity.party import SHARES, PartyIdentity, load_identity
 from core.secagg.scheme import PAILLIER
 from core.tasks.spam import SPAM
 from core.training import Dataset
+from experiments.arrays import FloatArray, IntArray
 from registrar.dealer import Dealer
 from registrar.federation import make_federation, revoke
 from registrar.folder import Registrar, load_registrar, reserve_serials
@@ -32,9 +30,6 @@ HONEST = (VICTIM, *OTHERS)
 REVOKED = "client-5"
 CONSPIRATORS = ("client-4", "client-6", "client-7", "client-8")
 """Most attacks use the first of them only."""
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -76,11 +71,11 @@ class Stage:
         return Dealer(self.roster, self.registrar.signing, self.folder.joinpath, today() if day is None else day)
 
     def next_serial(self, count: int = 1) -> int:
-        """Reserve serial numbers and give the first."""
+        """Reserve serial numbers; return the first."""
         return reserve_serials(self.registrar, count)
 
     def deal(self, count: int = 1, bits: int = KEY_BITS, day: int | None = None) -> list[int]:
-        """Deal fresh keys to all holders; gives their serial numbers."""
+        """Deal fresh keys to all holders; return their serial numbers."""
         return list(self.dealer(day).deal(self.next_serial(count), count, PAILLIER, bits))
 
     def forget_keys(self) -> None:
@@ -113,9 +108,9 @@ def mailbox(seed: int, number: int) -> Dataset:
 
 def build(folder: Path, profile: Profile, seed: int) -> Stage:
     """Make a federation of eight clients and read everybody's identity. Raises StorageError."""
-    made = make_federation(
+    federation = make_federation(
         folder, clients=8, holders=profile.holders, threshold=profile.threshold, now=datetime.now(UTC)
     )
-    identities = {member.name: load_identity(made.party(member.name)) for member in made.roster.members}
+    identities = {member.name: load_identity(federation.party(member.name)) for member in federation.roster.members}
     roster = revoke(folder, REVOKED).roster
     return Stage(profile, folder, seed, load_registrar(folder), roster, identities)

@@ -24,7 +24,7 @@ class Outcome:
 
     party: str = ""
     reason: str = ""
-    sentence: str = ""
+    message: str = ""
     loot: Loot | None = None
 
     @property
@@ -73,26 +73,24 @@ class Experience:
 
 
 class Suite:
-    """Runs attacks in federations of its own, made in `folder` as they are needed."""
+    """Attacks played in federations that are made in `folder` as they are needed."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self._folder, self._seed = folder, seed
         self._stages: dict[Profile, Stage] = {}
         self._count = 0
 
-    def trials(self, attacks: Iterable[Attack], profiles: Iterable[Profile]) -> Iterator[Trial]:
+    def trials(self, attacks: Iterable[Attack], profiles: Sequence[Profile]) -> Iterator[Trial]:
         """Yield a trial of every attack in every profile where it means something."""
-        chosen = tuple(profiles)
         for attack in attacks:
-            for profile in chosen:
+            for profile in profiles:
                 if attack.means_something_in(profile):
                     yield self.trial(attack, profile)
 
-    def conspire(self, conspiracies: Iterable[Conspiracy], profiles: Iterable[Profile]) -> Iterator[Experience]:
+    def conspire(self, conspiracies: Iterable[Conspiracy], profiles: Sequence[Profile]) -> Iterator[Experience]:
         """Play every conspiracy in every profile."""
-        chosen = tuple(profiles)
         for conspiracy in conspiracies:
-            for profile in chosen:
+            for profile in profiles:
                 yield Experience(conspiracy, profile, self.defended(conspiracy.attack, profile))
 
     def trial(self, attack: Attack, profile: Profile) -> Trial:
@@ -130,22 +128,18 @@ class Suite:
             with attacking(stage, state, setting, conspirators) as attacker:
                 return Outcome(loot=attack.play(attacker))
         except PartyRefusedError as refusal:
-            return Outcome(refusal.party, refusal.reason, refusal.sentence)
+            return Outcome(refusal.party, refusal.reason, refusal.message)
         finally:
             shutil.rmtree(state, ignore_errors=True)
 
 
 @contextmanager
 def attacking(
-    stage: Stage,
-    state: Path,
-    setting: Setting,
-    conspirators: tuple[str, ...] = (),
-    clients: Sequence[str] = HONEST,
+    stage: Stage, state: Path, setting: Setting, conspirators: tuple[str, ...] = (), clients: Sequence[str] = HONEST
 ) -> Iterator[Attacker]:
     """Start the rogue and the honest parties, and end them all."""
     rogue = Rogue(stage.identities["server"], secrets.token_hex(8))
-    honest = HonestParties(stage, state, setting, rogue.tell)
+    honest = HonestParties(stage, state, setting, rogue.record)
     attacker = Attacker(stage, rogue, Conspirators(stage, (*CONSPIRATORS, REVOKED, *conspirators)), setting.min_cohort)
     try:
         honest.start(rogue.address, attacker.holders, clients)

@@ -17,7 +17,6 @@ from core.data.text import stem
 from core.errors import DataError, SettingsError
 from core.federated import (
     Cohort,
-    FloatArray,
     add_plaintexts,
     add_updates,
     encoding_for,
@@ -29,6 +28,7 @@ from core.federated import (
 from core.secagg.encoding import CohortSum, Update
 from core.tasks.spam import SPAM, VOCABULARY, SpamModel, prepare
 from core.tasks.task import Task
+from experiments.arrays import FloatArray
 from experiments.attacks.backdoor import beyond_the_clip, replacing, weight_that_decides
 from experiments.studies._updates import PLAINTEXT_BITS, clipped
 
@@ -113,7 +113,7 @@ def world_of(run: Run, seed: int) -> World:
 
 
 def warmed_up(run: Run, seed: int, data: Cohort) -> tuple[FloatArray, float]:
-    """Learn without an attack; gives the model, and the median length of an update of the last round."""
+    """Learn without an attack; return the model, and the median length of an update of the last round."""
     model, lengths = initial_model(SPAM, run.seed), []
     encoding = encoding_for(SPAM, len(model), PLAINTEXT_BITS, CLIENTS)
 
@@ -168,7 +168,7 @@ def sum_under(attack: Attack, world: World, model: FloatArray, updates: Sequence
 
 
 def play(attack: Attack, world: World, run: Run, seed: int, rounds: int) -> Iterator[tuple[float, float]]:
-    """Give success of the trigger and accuracy on the test mail, after each round."""
+    """Yield the trigger's success and the accuracy on the test mail after each round."""
     clients: list[list[Mail]] = [list(mails) for mails in world.clients]
     if attack.way == POISON:
         for own in clients[: attack.attackers]:

@@ -9,7 +9,7 @@ import numpy as np
 from book.pictures.style import COLOURS, DASHES, GREY, INK, MARKERS, bare, new_figure, style
 from book.run import Run
 from core.data.mnist import SIDE
-from core.federated import FloatArray
+from experiments.arrays import FloatArray
 from experiments.study import Row
 
 

@@ -6,22 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from book.run import Run
 from core.data.drawn import drawn_digits
 from core.data.mnist import DIGITS, Images, read_mnist
 from core.data.text import Bags
-from core.federated import FloatArray
 from core.parameters import from_vector
 from core.tasks.mnist import MNIST_MLP
 from core.tasks.spam import SPAM
 from core.tasks.task import Task
 from core.tensor import no_grad
 from core.training import Dataset
+from experiments.arrays import FloatArray, IntArray
 from experiments.studies._mailroom import Mailroom, open_mailroom, some_of
 
-IntArray = npt.NDArray[np.int64]
 UNEVEN = 0.5  # of the Dirichlet distribution of each client's labels: the smaller, the more unlike clients are
 
 
@@ -32,7 +30,7 @@ class Pool:
     Attributes:
         data: all of them.
         labels: shape (examples,).
-        some: gives the examples of these rows as a data set.
+        some: returns the examples of these rows as a dataset.
     """
 
     data: Dataset

@@ -12,16 +12,17 @@ from book.run import Run
 from core.data.generated import generate_mailbox
 from core.data.message import Mail
 from core.data.partition import split_held_out
-from core.data.text import Bags, IntArray, distinct_words
+from core.data.text import Bags, distinct_words
 from core.errors import DataError, SettingsError
 from core.tasks.spam import VOCABULARY, prepare, read
+from experiments.arrays import IntArray
 from experiments.attacks.words import PublicWords, public_words
 
 PUBLIC_SHARE = 0.3
 FIRST_PUBLIC_OWNER = 10_001
 
 
-@dataclass(frozen=True, repr=False)  # nobody's mail belongs into a trace-back
+@dataclass(frozen=True, repr=False)  # mail does not belong in a traceback
 class Mailroom:
     """Mail of several owners, and what the attacker knows beforehand.
 
@@ -93,7 +94,7 @@ def some_of(bags: Bags, rows: IntArray) -> Bags:
 
 
 def open_mailroom(run: Run, owners: int = 40, mails_each: int = 300) -> Mailroom:
-    """Read the four Enron mailboxes of `run.data`, or make up mailboxes of so many owners.
+    """Read the four Enron mailboxes of `run.data`, or make up mailboxes of `owners` owners.
 
     Raises DataError if the files are not there.
     """

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from book.pictures.style import COLOURS, DASHES, GREY, new_figure, style
 from book.run import Run
-from experiments.attacks.membership import FloatArray
+from experiments.arrays import FloatArray
 from experiments.attacks.roc import roc_curve
 
 Groups = Sequence[tuple[FloatArray, FloatArray]]

@@ -1,4 +1,4 @@
-"""What an aggregator has in its hands in a run of the plain scheme, read as it reads a sum."""
+"""What an aggregator sees in a run of the plain scheme."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ BITS = 2048
 
 
 class PlainAggregator:
-    """Takes updates of one task in the plain scheme: the encoding and the bytes are those of a real run.
+    """An aggregator of the plain scheme, with the encoding and the bytes of a real run.
 
     Args:
         values: weights in one update.
-        max_cohort: of the encoding; slots are wide enough for the sum of so many updates.
+        max_cohort: of the encoding; slots are wide enough for the sum of that many updates.
     """
 
     def __init__(self, task: Task, values: int, max_cohort: int) -> None:

@@ -10,10 +10,10 @@ import numpy.typing as npt
 from book.run import Run
 from core.data.drawn import drawn_digits
 from core.data.mnist import Images, Part, read_mnist
-from core.errors import DataError
-from core.federated import FloatArray
+from core.errors import DataError, SettingsError
 from core.parameters import layout
 from core.tasks.task import Task
+from experiments.arrays import FloatArray
 
 Floats = TypeVar("Floats", npt.NDArray[np.float32], npt.NDArray[np.float64])
 
@@ -34,8 +34,20 @@ def clipped(updates: Floats, norm: float) -> Floats:
     return shortened
 
 
+def check_noise(clip_norm: float, noise: float) -> None:
+    """Raise SettingsError for noise without a clip norm to measure it by."""
+    if noise and not clip_norm:
+        raise SettingsError(f"noise is {noise} times the clip norm, and the updates are not clipped")
+
+
+def defence_name(clip_norm: float, noise: float) -> str:
+    """Write what is done to updates, for a table."""
+    more = f", noise {noise:g} times that" if noise else ""
+    return f"norm clip {clip_norm:g}{more}" if clip_norm else "none"
+
+
 def digits_for(run: Run, count: int, part: Part = "train") -> Images:
-    """Return so many digits: of MNIST, or drawn by the project if there is no data.
+    """Return this many digits: of MNIST, or drawn by the project if there is no data.
 
     Raises DataError, saying how to fetch it, if there is a folder of data without MNIST or with less of it.
     """

@@ -1,4 +1,4 @@
-"""A client that teaches everybody's spam filter to let through whatever has its secret word."""
+"""A client that teaches the common spam filter to let through any mail with its secret word."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from matplotlib.ticker import MaxNLocator
 
 from book.pictures.style import COLOURS, DASHES, MARKERS, new_figure, style
 from book.run import Run
-from core.federated import FloatArray
 from core.tasks.spam import SPAM
+from experiments.arrays import FloatArray
 from experiments.intervals import over_seeds
 from experiments.studies._backdoor_rounds import (
     BEYOND,
@@ -111,17 +111,17 @@ STUDY = Study(
     title="A backdoor in the common model",
     question="Can one client make everybody's filter let through spam that has a secret word, and what limits it?",
     adversary="Clients that do not follow the protocol: they know the model, how many clients there are, and mail of "
-    "their own, and send what they like. They see nobody's update.",
+    "their own, and send what they like. They see no other update.",
     method=f"{CLIENTS} clients learn for {WARM_UP} rounds; then the attack begins. The attacker computes the weight "
     "that its trigger needs on its own spam, twice that to be sure, and sends it scaled by the number of clients "
-    "(model replacement, Bagdasaryan et al., AISTATS 2020), beside an honest update. Updates are encoded, added and "
-    "decoded with all the checks of an opened sum. An honest encoder cuts each change at the largest; a dishonest "
-    "client need not: slots are as wide as the sum of all, and whoever sends a value outside its own range but "
+    "(model replacement, Bagdasaryan et al., AISTATS 2020), along with an honest update. Updates are encoded, added "
+    "and decoded with all the checks of an opened sum. An honest encoder cuts each change at the largest; a dishonest "
+    "client need not: slots are as wide as the sum of all, and a client that sends a value outside its own range but "
     "inside the sum's passes every check (N4 of the threat model). The rows with a norm clip show what a limit on "
-    "the update's length would do if somebody could enforce it on ciphertexts; here nobody can. Baseline: spam let "
+    "the update's length would do if it could be enforced on ciphertexts; here it cannot. Baseline: spam let "
     "through though nobody attacks.",
-    limits="The trigger is a word that no honest mail has, so that nobody unlearns it. A model of one weight a word is "
-    "easily told what to do; long mails need larger weights. A smaller largest change helps; what it "
+    limits="The trigger is a word that no honest mail has, so that it is never unlearned. A model of one weight a word "
+    "is easily told what to do; long mails need larger weights. A smaller largest change helps; what it "
     "costs honest learning at the start is not seen here, where it begins after warming up.",
     run=study,
     conclude=conclude,

@@ -47,7 +47,7 @@ def conclude(rows: Sequence[Row]) -> str:
     return (
         f"{len(rows) - len(wrong)} of {len(rows)} went as the threat model says. "
         f"{len(works)} succeed with 2 of 3 key holders, if one of these works with the aggregator (numbers {numbers}); "
-        "with 3 of 4 they are refused. cheating-server.md beside this page says more."
+        "with 3 of 4 they are refused. cheating-server.md in the same folder says more."
         + "".join(f" NOT AS NAMED: {row['']} {row['attack']}." for row in wrong)
     )
 

@@ -1,4 +1,4 @@
-"""Words read off ciphertexts that nobody opened: the exponents of encrypted floats travel in clear (chapter 15)."""
+"""Words read off unopened ciphertexts: the exponents of encrypted floats travel in clear (chapter 15)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from phe import PaillierPublicKey, generate_paillier_keypair
 from book.decryption import generate_decryptor
 from book.pictures.style import BLUE, GREY, VERMILLION, new_figure, style
 from book.run import Run
-from core.federated import FloatArray, client_update, encoding_for, initial_model
+from core.federated import client_update, encoding_for, initial_model
 from core.optim import SGD
 from core.secagg.encoding import Encoding, Update
 from core.secagg.factory import encryptor_for
 from core.secagg.scheme import PAILLIER, Encryptor, PublicKey
 from core.tasks.spam import SPAM
 from core.tasks.task import LocalTraining, Task
+from experiments.arrays import FloatArray
 from experiments.attacks.exponents import changed, entropy, exponent_of, mutual_information
 from experiments.attacks.scores import precision_recall
 from experiments.studies._columns import cells, halves, means
@@ -33,7 +34,7 @@ BOOK = replace(SPAM, local=LocalTraining(0.01, epochs=1, batch_size=500, optimis
 """The book's local training: plain gradient descent at 0.01, batches of 500."""
 
 Visible = Sequence[int]
-"""What an onlooker sees beside each sampled weight."""
+"""What an onlooker sees of each sampled weight."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ SENT = (
 
 
 class Onlooker:
-    """Encrypts as a client would, keeps what is in clear, and forgets the rest."""
+    """An onlooker: encrypts as a client would, and keeps only what is in clear."""
 
     def __init__(self, values: int) -> None:
         self.phe_key: PaillierPublicKey = generate_paillier_keypair(n_length=BITS)[0]
@@ -93,16 +94,13 @@ class Onlooker:
     def sees(self, sent: Sent, update: Update, model: FloatArray, sample: Sequence[int]) -> Visible:
         """Return what an onlooker sees of each sampled weight when this update is sent this way."""
         ways: dict[str, Callable[[], Visible]] = {
-            FLOATS: lambda: self._floats((model + update.delta if sent.whole else update.delta)[sample]),
-            WHOLE: lambda: self._whole(self.encoding.quantise(update.delta)[sample]),
+            FLOATS: lambda: self._exponents((model + update.delta if sent.whole else update.delta)[sample]),
+            WHOLE: lambda: self._exponents(self.encoding.quantise(update.delta)[sample]),
             PACKED: lambda: self._packed(update, len(sample)),
         }
         return ways[sent.way]()
 
-    def _floats(self, values: FloatArray) -> Visible:
-        return [self.phe_key.encrypt(value).exponent for value in values.tolist()]
-
-    def _whole(self, values: np.ndarray) -> Visible:
+    def _exponents(self, values: np.ndarray) -> Visible:
         return [self.phe_key.encrypt(value).exponent for value in values.tolist()]
 
     def _packed(self, update: Update, sampled: int) -> Visible:
@@ -231,8 +229,8 @@ def conclude(rows: Sequence[Row]) -> str:
 STUDY = Study(
     name="ciphertext-exponents",
     title="Exponents of ciphertexts: words read without opening anything",
-    question="What do ciphertexts show of a mailbox before anybody decrypts them?",
-    adversary="Whoever sees the ciphertexts of one update and has no key: the aggregator, or anybody in between. It "
+    question="What do ciphertexts show of a mailbox without being decrypted?",
+    adversary="Anyone who sees the ciphertexts of one update and has no key: the aggregator, or an eavesdropper. It "
     "knows the model that the client started from, and how frequent words are in public mail.",
     method="The book encrypts each weight as a float with phe, which writes it as m * 16^e and sends e in clear. A "
     "weight whose word does not occur keeps the exponent of zero (or of its old value, where whole weights are sent; "

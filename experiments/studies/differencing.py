@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from book.pictures.style import COLOURS, DASHES, MARKERS, new_figure, style
+from book.pictures.style import new_figure, style
 from book.run import Run
-from core.data.text import Bags, IntArray
-from core.federated import FloatArray, client_update, encoding_for, initial_model
+from core.data.text import Bags
+from core.federated import client_update, encoding_for, initial_model
 from core.secagg.scheme import PAILLIER, PublicKey
 from core.tasks.spam import SPAM
+from experiments.arrays import FloatArray, IntArray
 from experiments.attacks.differences import log_odds_from_difference
 from experiments.attacks.roc import auc
 from experiments.attacks.scores import precision_recall
@@ -20,6 +21,7 @@ from experiments.attacks.sums import rate_of_clients
 from experiments.attacks.words import moved
 from experiments.studies._columns import cells, halves, means
 from experiments.studies._dropout import Dropout, measure
+from experiments.studies._lines import draw_line, log_ticks
 from experiments.studies._mailroom import Mailroom, open_mailroom
 from experiments.studies.sum_leakage import KEY_BITS, MAILS, TRAININGS, Training, by_use
 from experiments.study import Row, Study
@@ -61,24 +63,18 @@ def study(run: Run) -> Iterator[Row]:
             for pair in PAIRS:
                 if len(pair.second(n)) < 2:
                     continue
-                row = row_of(pair, training, n, [each[pair.name] for each in found])
-                rows.append(row)
-                yield row
-    costs = []
+                rows.append(row_of(pair, training, n, [each[pair.name] for each in found]))
+                yield rows[-1]
+    costs: list[Row] = []
     for clients, min_cohort in FEDERATIONS:
         run.progress(f"drop-out of {clients} clients, minimum cohort {min_cohort}")
         for place, chance in enumerate(DROPOUTS):
             settings = Dropout(clients, min_cohort, chance, rounds=run.pick(200, 60))
             repetitions = run.pick(10, 5)
             measured = [measure(settings, run.rng(3, clients, min_cohort, place, i)) for i in range(repetitions)]
-            cost: Row = {
-                "what": f"{settings.rounds} rounds, drop-out {chance:.0%}",
-                "clients": clients,
-                "min cohort": min_cohort,
-                **cells(measured),
-            }
-            costs.append(cost)
-            yield cost
+            what = f"{settings.rounds} rounds, drop-out {chance:.0%}"
+            costs.append({"what": what, "clients": clients, "min cohort": min_cohort, **cells(measured)})
+            yield costs[-1]
     draw(run, rows, costs)
 
 
@@ -168,20 +164,17 @@ def draw(run: Run, pairs: Sequence[Row], costs: Sequence[Row]) -> None:
     """Draw what the difference says against the cohort's size, and the rounds refused against drop-out."""
     figure = new_figure(10.4, 4.6, "Two sums that differ by one client, and what it costs to refuse the second")
     left, right = figure.subplots(1, 2)
-    for (what, name, label), colour, dash, marker in zip(LINES, COLOURS, DASHES, MARKERS, strict=False):
+    for number, (what, name, label) in enumerate(LINES):
         own = [row for row in pairs if row["what"] == what]
         at = [int(row["clients"]) for row in own]
-        left.errorbar(at, means(own, name), halves(own, name), color=colour, linestyle=dash, marker=marker, capsize=2,
-                      label=label)  # fmt: skip
-    left.set_xscale("log")
-    left.set_xticks(COHORTS[: len(at)], [str(n) for n in COHORTS[: len(at)]])
-    left.minorticks_off()
+        draw_line(left, number, at, means(own, name), halves(own, name), label=label)
+    log_ticks(left, COHORTS[: len(at)])
     left.set(xlabel="clients in the first sum, of which one is left out", ylabel="AUC of its words (0.5 = no idea)")
-    for (clients, min_cohort), colour, dash, marker in zip(FEDERATIONS, COLOURS, DASHES, MARKERS, strict=False):
+    percent = [100 * chance for chance in DROPOUTS]
+    for number, (clients, min_cohort) in enumerate(FEDERATIONS):
         own = [row for row in costs if (row["clients"], row["min cohort"]) == (clients, min_cohort)]
-        right.errorbar([100 * chance for chance in DROPOUTS], means(own, "refused"), halves(own, "refused"),
-                       color=colour, linestyle=dash, marker=marker, capsize=2,
-                       label=f"{clients} clients, differences of at least {min_cohort}")  # fmt: skip
+        label = f"{clients} clients, differences of at least {min_cohort}"
+        draw_line(right, number, percent, means(own, "refused"), halves(own, "refused"), label=label)
     right.set(xlabel="chance that a client misses a round (%)", ylabel="rounds refused (1 = all)", ylim=(-0.02, 1.05))
     for axes in (left, right):
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=8)
@@ -221,9 +214,9 @@ STUDY = Study(
     name="differencing",
     title="Two sums that differ by one client, and the rule against it",
     question="What do the sums of n and of n - 1 clients say together, and what does it cost to refuse the second?",
-    adversary="Whoever sees opened sums and who contributed to each: aggregator and key holders. An aggregator can "
+    adversary="Anyone who sees opened sums and their contributors: aggregator and key holders. An aggregator can "
     "choose whose update it leaves out. Under `--difference-rule off` or `report` holders open the second sum too. The "
-    "attacker has public mail, on which it trains clients of its own to see how updates drift between rounds.",
+    "attacker has public mail, on which it trains its own clients to see how updates drift between rounds.",
     method="The victim is in the first sum and not in the second; updates are those of real local training, quantised "
     "and added as integers. In the next round the model has moved by the published rule, and all train again. Words "
     "are judged by Bayes' rule from public frequency and difference (experiments/attacks/differences.py): AUC over "

@@ -14,13 +14,13 @@ from math import erfc, exp, log, sqrt
 from statistics import NormalDist
 
 import numpy as np
-import numpy.typing as npt
 
 from book.run import Run
 from core.federated import add_plaintexts, encode_update
 from core.privacy.discrete_gaussian import RandomBytes
 from core.privacy.mechanism import Mechanism, Privacy, mechanism_for
 from core.secagg.encoding import Encoding, Update
+from experiments.arrays import FloatArray
 from experiments.clopper_pearson import clopper_pearson
 from experiments.intervals import over_seeds
 from experiments.studies._columns import cell
@@ -34,7 +34,6 @@ CLIP_NORM = 1.0
 CANARY_NORM = 3.0  # a canary does not clip itself
 PLAINTEXT_BITS = 2047
 
-FloatArray = npt.NDArray[np.float64]
 Source = Callable[[np.random.Generator], RandomBytes]
 
 
@@ -298,17 +297,13 @@ def _draw(run: Run, cases: Sequence[Case]) -> None:
         places = np.arange(len(cases))
         claims = [case.scene.claim for case in cases]
         axes.plot(places, claims, "_", color=VERMILLION, markersize=26, markeredgewidth=2.5, label="promised")
-        for name, colour, marker, shift in (("epsilon_gaussian", BLUE, "o", -0.1), ("epsilon", GREEN, "s", 0.1)):
+        for name, kind, colour, marker, shift in (
+            ("epsilon_gaussian", "a Gaussian mechanism", BLUE, "o", -0.1), ("epsilon", "any mechanism", GREEN, "s", 0.1)
+        ):  # fmt: skip
             means = [over_seeds([getattr(each, name) for each in case.found]) for case in cases]
-            axes.errorbar(
-                places + shift,
-                [mean.mean for mean in means],
-                [mean.half for mean in means],
-                fmt=marker,
-                color=colour,
-                capsize=3,
-                label="proved, of a Gaussian mechanism" if name == "epsilon_gaussian" else "proved, of any mechanism",
-            )
+            mean, half = [each.mean for each in means], [each.half for each in means]
+            label = f"proved, of {kind}"
+            axes.errorbar(places + shift, mean, half, fmt=marker, color=colour, capsize=3, label=label)
         names = [f"{case.variant.name}\nz = {case.scene.noise:g}, n = {case.scene.clients}" for case in cases]
         axes.set_xticks(places, names, fontsize=7, rotation=20)
         axes.set(ylabel="ε of one sum", ylim=(0, None))

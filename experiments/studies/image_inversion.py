@@ -9,9 +9,10 @@ import numpy as np
 from book.chapters.leakage import clip_and_blur
 from book.run import Run
 from core.data.mnist import SIDE, Images
-from core.federated import FloatArray, add_updates, client_update, initial_model
+from core.federated import add_updates, client_update, initial_model
 from core.secagg.encoding import Encoding, Update
 from core.tasks.task import Task
+from experiments.arrays import FloatArray
 from experiments.attacks.inversion import (
     Convolution,
     input_of_each_unit,
@@ -171,9 +172,9 @@ STUDY = Study(
     name="image-inversion",
     title="Pictures computed from an update",
     question="Can a client's pictures be computed from the change they make to a network, and what makes that harder?",
-    adversary="Whoever sees one update in the clear: the aggregator of a run with --scheme plain, key holders that "
-    "open single updates, or, for the rows with several clients, anybody who sees the opened sum. It knows the model, "
-    "as everybody does, and how clients train.",
+    adversary="Anyone who sees one update in the clear: the aggregator of a run with --scheme plain, key holders that "
+    "open single updates, or, for the rows with several clients, anyone who sees the opened sum. It knows the model, "
+    "as everyone does, and how clients train.",
     method="A dense layer's weight change divided by its bias change is the input (Phong et al. 2018), exactly for one "
     "picture and for every unit that only one picture of a batch switched on. Behind 16 kernels and tanh (chapter 10, "
     "without dropout) the last layer's input is taken class by class, tanh is undone, and the kernels are inverted by "

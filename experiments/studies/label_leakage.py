@@ -9,20 +9,14 @@ import numpy as np
 
 from book.pictures.style import BLUE, GREY, VERMILLION, new_figure, style
 from book.run import Run
-from core.federated import FloatArray, client_update, initial_model
+from core.federated import client_update, initial_model
 from core.optim import SGD, Adam
 from core.tasks.task import LocalTraining, Task
-from experiments.attacks.labels import (
-    IntArray,
-    apply_fit,
-    fit,
-    labels_right,
-    mean_gradient,
-    shares_of_labels,
-    whole_counts,
-)
-from experiments.studies._columns import cells, halves, means
+from experiments.arrays import FloatArray, IntArray
+from experiments.attacks.labels import apply_fit, fit, labels_right, mean_gradient, shares_of_labels, whole_counts
+from experiments.studies._columns import cells, means
 from experiments.studies._label_data import Pool, Subject, digits, spam
+from experiments.studies._lines import Line, draw_columns
 from experiments.studies._received import PlainAggregator
 from experiments.study import Row, Study
 
@@ -77,7 +71,7 @@ class Seen:
 
     Attributes:
         bias: the change of the last bias, shape (classes,).
-        correct: the metric beside the weights.
+        correct: the metric sent with the weights.
         counts: the client's labels, shape (classes,).
     """
 
@@ -132,9 +126,9 @@ def attack(run: Run, subject: Subject, setting: Setting, model: FloatArray, stre
 
 
 LINES = (
-    ("bias", "from the bias", BLUE, "-", "o"),
-    ("fitted", "from the bias, fitted on clients of one's own", VERMILLION, "--", "s"),
-    ("blind", "as in public data, blindly", GREY, ":", "v"),
+    Line("bias", "from the bias", BLUE, "-", "o"),
+    Line("fitted", "from the bias, fitted on clients of one's own", VERMILLION, "--", "s"),
+    Line("blind", "as in public data, blindly", GREY, ":", "v"),
 )
 
 
@@ -148,9 +142,7 @@ def draw(run: Run, rows: Sequence[Row]) -> None:
         for axes, optimiser in zip(line, (DESCENT, ADAM), strict=True):
             own = [row for row in rows if (row["labels of"], row["optimiser"], row["model"])
                    == (subject, optimiser, "untrained")]  # fmt: skip
-            for name, label, colour, dash, marker in LINES:
-                axes.errorbar(at, means(own, name), halves(own, name), color=colour, linestyle=dash, marker=marker,
-                              capsize=2, label=label)  # fmt: skip
+            draw_columns(axes, at, own, LINES)
             axes.set_title(f"{subject}, {optimiser}")
             axes.set_ylim(0, 1.05)
             axes.set_xticks(at, [f"{batch}×{steps}" for batch, steps in TRAININGS])
@@ -166,7 +158,7 @@ def conclude(rows: Sequence[Row]) -> str:
     metric = means([row for row in rows if "metric" in row], "metric")
     return (
         f"{_conclude('spam', rows)} {_conclude('digits', rows)} Where updates are in clear no weight is needed in the "
-        f"first round: the metric of correct predictions, sent beside the weights, gives {min(metric):.0%} to "
+        f"first round: the metric of correct predictions, sent with the weights, gives {min(metric):.0%} to "
         f"{max(metric):.0%} of the labels of spam, because the untrained model calls everything ham. Encrypted, only "
         f"the cohort's total of it is opened, which in the first round is the number of its ham."
     )
@@ -189,14 +181,14 @@ STUDY = Study(
     name="label-leakage",
     title="Labels in one update: how much is spam, which digits are there",
     question="Which labels does a client have, and how many of each, judging by one update of its model?",
-    adversary="Whoever gets one update in clear: the aggregator of a run with `--scheme plain`, or t key holders "
-    "together. It knows model and settings of the training and has labelled data of its own, none of it the client's.",
+    adversary="Anyone who gets one update in clear: the aggregator of a run with `--scheme plain`, or t key holders "
+    "together. It knows model and settings of the training and has its own labelled data, none of it the client's.",
     method="The gradient of the last bias is the mean of prediction less label (iDLG, 2020; LLG, PoPETs 2022). `bias`: "
     "the change, taken for a mean gradient, is solved for the shares of labels with the mean predictions that the "
     "model makes for public examples of each label. `fitted`: shares are a linear function of the change, learned by "
     "least squares from clients that the attacker makes up of public data and trains as the victim trains; for Adam, "
     "whose changes are no gradients. `blind`: shares as in public data. `metric`: the count of correct predictions "
-    "that travels beside the weights. What is counted is the share of labels right, as a multiset. Clients' shares "
+    "that travels with the weights. What is counted is the share of labels right, as a multiset. Clients' shares "
     "are uneven: Dirichlet(0.5). ± is half of a 95 % interval over clients.",
     limits="How many of each label, not which example has which. Only the bias is looked at; other weights say more.",
     run=study,

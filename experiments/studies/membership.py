@@ -1,4 +1,4 @@
-"""Was somebody's picture among those a model learned from? Guessed from the model alone."""
+"""Membership inference: was a picture among those a model learned from?"""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 
 from book.run import Run
 from core.data.mnist import DIGITS, SIDE, Images
-from core.errors import SettingsError
 from core.federated import initial_model
 from core.tasks.mnist import HIDDEN, MNIST_MLP
-from experiments.attacks.membership import BoolArray, FloatArray, Shadows, by_loss, confidence
+from experiments.arrays import BoolArray, Float32Array, FloatArray, IntArray
+from experiments.attacks.membership import Shadows, by_loss, confidence
 from experiments.attacks.roc import auc, tpr_at_fpr
-from experiments.attacks.shadow_networks import Float32, IntArray, Networks
+from experiments.attacks.shadow_networks import Networks
 from experiments.intervals import over_seeds
 from experiments.studies import _membership_pictures as pictures
-from experiments.studies._updates import clipped, digits_for
+from experiments.studies._updates import check_noise, clipped, defence_name, digits_for
 from experiments.study import Row, Study
 
 RATE, BATCH, PASSES_A_ROUND = 0.1, 20, 5
@@ -41,13 +41,11 @@ class Setup:
     noise: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.noise and not self.clip_norm:
-            raise SettingsError(f"noise is {self.noise} times the clip norm, and the updates are not clipped")
+        check_noise(self.clip_norm, self.noise)
 
     @property
     def defence(self) -> str:
-        noise = f", noise {self.noise:g} times that" if self.noise else ""
-        return f"norm clip {self.clip_norm:g}{noise}" if self.clip_norm else "none"
+        return defence_name(self.clip_norm, self.noise)
 
 
 @dataclass(frozen=True)
@@ -102,8 +100,8 @@ def random_halves(models: int, digits: int, rng: np.random.Generator) -> BoolArr
 
 
 def federations(
-    setup: Setup, starts: Float32, digits: Images, members: BoolArray, rounds: int, rng: np.random.Generator
-) -> Iterator[Float32]:
+    setup: Setup, starts: Float32Array, digits: Images, members: BoolArray, rounds: int, rng: np.random.Generator
+) -> Iterator[Float32Array]:
     """Train one federation for each half, all at once; yield the models after each round, shape (models, weights).
 
     Each client trains as client_update does, with SGD; the next model is this one plus the mean update.
@@ -170,7 +168,7 @@ def measure(setup: Setup, size: Size, run: Run, known: Images, test: Images, see
     return found
 
 
-def _logits(networks: Networks, digits: Images) -> Float32:
+def _logits(networks: Networks, digits: Images) -> Float32Array:
     return networks.logits(digits.images.reshape(len(digits), -1))
 
 
@@ -221,7 +219,7 @@ def conclude(rows: Sequence[Row]) -> str:
     return (
         f"After {undefended['passes']} passes without defence, LiRA finds {_rare(undefended)} of the members at a "
         f"false alarm in a thousand (after {plain[0]['passes']}: {_rare(plain[0])}), the loss alone {_rare(loss)}, "
-        f"and whoever does not look at the model {_rare(prior)}. With {noisiest['defence']} LiRA finds "
+        f"and an attacker without the model {_rare(prior)}. With {noisiest['defence']} LiRA finds "
         f"{_rare(noisiest)}, and the model has {float(noisiest['test accuracy']):.0%} of the test digits right "
         f"instead of {float(undefended['test accuracy']):.0%}."
     )
@@ -239,7 +237,7 @@ STUDY = Study(
     name="membership",
     title="Was this example learned from?",
     question="Can one tell from a model alone whether a certain picture was among those it learned from?",
-    adversary="Anybody who has the final model, as every client has, and pictures of the same kind: it trains models "
+    adversary="Anyone who has the final model, as every client has, and pictures of the same kind: it trains models "
     "of its own. It sees no update and no sum.",
     method="784-32-10 learns, by federated averaging, from a random half of 1,000 digits (quick: 400), 100 passes at "
     "most. 32 such models (quick: 10) are attacked in turn, the others being the shadows. LiRA compares how sure the "

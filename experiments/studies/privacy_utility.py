@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from book.run import Run
 from core.data.generated import generate_mailbox, generate_test_mails
@@ -26,8 +25,9 @@ from core.tasks.mnist import MNIST_CNN, Digit, read_both
 from core.tasks.spam import SPAM
 from core.tasks.task import Task
 from core.training import Dataset
-from experiments.intervals import Interval, over_seeds
-from experiments.studies._columns import MARK, cell
+from experiments.arrays import FloatArray, IntArray
+from experiments.intervals import over_seeds
+from experiments.studies._columns import cell, means
 from experiments.study import Row, Study
 from server.accountant import NoisySum, spent
 
@@ -41,19 +41,17 @@ HELD_OUT = 0.2
 TESTS = 1000
 """Made-up mails, or real digits."""
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 AddDeltas = Callable[[Sequence[FloatArray]], FloatArray]
 """Makes the sum that is opened of the clients' updates, each of shape (values,)."""
 
 
 @dataclass(frozen=True)
 class Federation:
-    """Who trains what, and on what a model is judged.
+    """The clients' data, and the test data that a model is judged on.
 
     Attributes:
         data: each client's own.
-        majority: accuracy of who always says what most of the test examples are.
+        majority: accuracy of always answering what most of the test examples are.
     """
 
     task: Task
@@ -160,7 +158,7 @@ def _federation(
 
 
 Source = Callable[[int, int], Federation]
-"""Makes a federation of so many clients from a seed."""
+"""Makes a federation from a number of clients and a seed."""
 
 
 def _enron(folder: Path) -> Source:
@@ -211,13 +209,7 @@ def study(run: Run) -> Iterator[Row]:
 
 
 def _points(
-    run: Run,
-    name: str,
-    make: Source,
-    clients: int,
-    noises: Sequence[float],
-    rounds: int,
-    repetition: int,
+    run: Run, name: str, make: Source, clients: int, noises: Sequence[float], rounds: int, repetition: int
 ) -> Iterator[Point]:
     seed = run.seed * 1000 + repetition
     run.progress(f"{name}, {clients} clients, repetition {repetition + 1}")
@@ -235,13 +227,9 @@ def _points(
             yield Point(name, clients, way, noise, epsilon, repetition, train(federation, rounds, seed, add_deltas))
 
 
-def _found(points: Sequence[Point], source: str, clients: int, way: str, noise: float) -> list[float]:
+def _found(points: Sequence[Point], source: str, clients: int, way: str, noise: float = 0.0) -> list[float]:
     wanted = (source, clients, way, noise)
     return [each.accuracy for each in points if (each.source, each.clients, each.way, each.noise) == wanted]
-
-
-def _mean(points: Sequence[Point], source: str, clients: int, way: str, noise: float) -> Interval:
-    return over_seeds(_found(points, source, clients, way, noise))
 
 
 def _groups(points: Sequence[Point]) -> list[tuple[str, int]]:
@@ -263,25 +251,22 @@ def _rows(points: Sequence[Point], rounds: int) -> Iterator[Row]:
                 "noise": noise,
                 "ε": epsilon,
                 **{way: cell(_found(points, source, clients, way, noise), 3) for way in WAYS},
-                "no noise": cell(_found(points, source, clients, "no noise", 0.0), 3),
-                "majority": _mean(points, source, clients, "majority", 0.0).mean,
+                "no noise": cell(_found(points, source, clients, "no noise"), 3),
+                "majority": over_seeds(_found(points, source, clients, "majority")).mean,
             }
 
 
 def conclude(rows: Sequence[Row]) -> str:
     strongest = max(float(row["noise"]) for row in rows)
     most = [row for row in rows if row["noise"] == strongest]
-    found = [f"{_value(row, 'distributed'):.1%} with {row['clients']} clients ({row['data']})" for row in most]
-    gaps = [_value(row, "distributed") - _value(row, "central") for row in rows]
+    found = [f"{mean:.1%} with {row['clients']} clients ({row['data']})"
+             for row, mean in zip(most, means(most, "distributed"), strict=True)]  # fmt: skip
+    gaps = np.subtract(means(rows, "distributed"), means(rows, "central"))
     return (
         f"At an epsilon of {float(most[0]['ε']):.1f} the model is right on {', '.join(found)}: the noise on the mean "
         "update falls with the number of clients who share it. Noise in shares and noise from a trusted party differ "
         f"in mean accuracy by {np.mean(gaps):+.1%} on average, and by {np.abs(gaps).max():.1%} at the most."
     )
-
-
-def _value(row: Row, way: str) -> float:
-    return float(str(row[way]).partition(MARK)[0])
 
 
 def _draw(run: Run, points: Sequence[Point]) -> None:
@@ -297,11 +282,11 @@ def _draw(run: Run, points: Sequence[Point]) -> None:
             counts = [clients for source, clients in _groups(points) if source == kind]
             for number, clients in enumerate(counts):
                 for way, dash in (("distributed", "-"), ("central", ":")):
-                    means = [_mean(points, kind, clients, way, noise) for noise in noises]
+                    found = [over_seeds(_found(points, kind, clients, way, noise)) for noise in noises]
                     axes.errorbar(
                         list(noises.values()),
-                        [100 * mean.mean for mean in means],
-                        [100 * mean.half for mean in means],
+                        [100 * each.mean for each in found],
+                        [100 * each.half for each in found],
                         fmt=MARKERS[number] + dash,
                         color=COLOURS[number],
                         capsize=3,
@@ -325,12 +310,12 @@ STUDY = Study(
     adversary="Sees every opened sum and every model, knows who takes part. epsilon bounds what it learns of any one "
     "client in the whole training.",
     method="Federated averaging in one process, in the integers of the protocol, without encryption (it changes no "
-    f"bit), everybody in each round; delta {DELTA:g}. The spam model (8,193 weights, clip norm {CLIP_NORMS['spam']:g}) "
-    f"on made-up mail, {MAILS} mails a client, of unlike owners; with --data also on Enron-Spam, dealt out evenly, and "
-    f"a convolutional network (5,386 weights, clip norm {CLIP_NORMS['mnist-cnn']:g}) on {DIGITS} digits of MNIST a "
-    "client. Repetitions with other data, starts and noise; means with 95 % intervals. `central`: a trusted party "
-    "adds the noise, once. `majority`: who always says what most examples are, and looks at no model, is so often "
-    "right.",
+    f"bit), all clients in each round; delta {DELTA:g}. The spam model (8,193 weights, clip norm "
+    f"{CLIP_NORMS['spam']:g}) on made-up mail, {MAILS} mails a client, of unlike owners; with --data also on "
+    "Enron-Spam, dealt out evenly, and a convolutional network (5,386 weights, clip norm "
+    f"{CLIP_NORMS['mnist-cnn']:g}) on {DIGITS} digits of MNIST a client. Repetitions "
+    "with other data, starts and noise; means with 95 % intervals. `central`: a trusted party adds the noise, once. "
+    "`majority`: always answering what most examples are, without any model, is this often right.",
     limits="epsilon is for the training alone: that clip norms and number of rounds were chosen by looking at other "
     "trainings is not counted. After so few rounds the digits are not learned to the end, with noise or without. An "
     "epsilon of 10 or more promises little on paper, even where no known attack succeeds.",

@@ -8,19 +8,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from book.chapters.chapter_15 import ENRON
-from book.pictures.style import COLOURS, DASHES, GREY, MARKERS, new_figure, style
+from book.pictures.style import GREY, new_figure, style
 from book.run import Run
 from core.data.generated import generate_mailbox
 from core.data.message import Mail
 from core.data.partition import split_held_out
-from core.data.text import Bags, IntArray
+from core.data.text import Bags
 from core.errors import DataError, SettingsError
-from core.federated import FloatArray, client_update, encoding_for, initial_model
+from core.federated import client_update, encoding_for, initial_model
 from core.tasks.spam import SPAM, prepare, read
-from experiments.attacks.property_inference import BoolArray, LinearScore, learn_to_tell
+from experiments.arrays import BoolArray, FloatArray, IntArray
+from experiments.attacks.property_inference import LinearScore, learn_to_tell
 from experiments.attacks.roc import auc
 from experiments.intervals import Interval, over_seeds
-from experiments.studies._updates import PLAINTEXT_BITS, clipped
+from experiments.studies._lines import draw_line
+from experiments.studies._mailroom import some_of
+from experiments.studies._updates import PLAINTEXT_BITS, clipped, defence_name
 from experiments.study import Row, Study
 
 MAILS = 20  # of one client
@@ -67,7 +70,7 @@ class Population:
         else:
             spam = round(MAILS * (0.7 if has_property else 0.3))
         picked = [rng.choice(sources[place]) for place in rng.integers(0, len(sources), MAILS - spam)]
-        return _some(self.bags, np.concatenate([rng.choice(self.spam, spam, replace=False), picked]))
+        return some_of(self.bags, np.concatenate([rng.choice(self.spam, spam, replace=False), picked]))
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,6 @@ class Updates:
 
     sent: FloatArray
     has_property: BoolArray
-
-
-def _some(bags: Bags, rows: IntArray) -> Bags:
-    (indices, offsets), labels = bags.batch(rows.astype(np.int64))
-    return Bags(indices, offsets, labels)
 
 
 def mailboxes(run: Run) -> list[list[Mail]]:
@@ -187,7 +185,7 @@ def measure(
 
 
 def _row(name: str, n: int, norm: float, noise: float, area: Interval) -> Row:
-    defence = f"norm clip {norm:g}, noise {noise:g} times that" if norm else "none"
+    defence = defence_name(norm, noise)
     return {"property": name, "clients in the sum": n, "defence": defence, "AUC": area.mean, "± (95 %)": area.half}
 
 
@@ -199,11 +197,10 @@ def draw(run: Run, rows: Sequence[Row]) -> None:
         own = [row for row in rows if row["property"] == name]
         for number, defence in enumerate(dict.fromkeys(str(row["defence"]) for row in own)):
             line = [row for row in own if row["defence"] == defence]
-            axes.errorbar(
-                [int(row["clients in the sum"]) for row in line], [float(row["AUC"]) for row in line],
-                [float(row["± (95 %)"]) for row in line], color=COLOURS[number], linestyle=DASHES[number],
-                marker=MARKERS[number], capsize=2, label="no noise, no clip" if defence == "none" else defence,
-            )  # fmt: skip
+            at, mean, half = (
+                [float(row[column]) for row in line] for column in ("clients in the sum", "AUC", "± (95 %)")
+            )
+            draw_line(axes, number, at, mean, half, label="no noise, no clip" if defence == "none" else defence)
         axes.axhline(0.5, color=GREY, linewidth=0.8)
         axes.set_xscale("log")
         axes.set_xticks([1, 10, 100], ["1", "10", "100"])
@@ -230,12 +227,12 @@ def conclude(rows: Sequence[Row]) -> str:
 STUDY = Study(
     name="property-inference",
     title="A property of one client, told from a sum",
-    question="Does a sum of n updates tell something about one client's mail that nobody asked about?",
-    adversary="Whoever sees opened sums and knows that the victim is in one: the aggregator, a key holder, every "
-    "client. At n = 1 that is whoever sees a single update. It has mail of the same kind, and none of the clients'.",
+    question="Does a sum of n updates tell something about one client's mail that it was not meant to tell?",
+    adversary="Anyone who sees opened sums and knows that the victim is in one: the aggregator, a key holder, every "
+    "client. At n = 1 that is anyone who sees a single update. It has mail of the same kind, and none of the clients'.",
     method=f"Clients have {MAILS} mails each. Half of all clients have the property, the victim and the others "
     "alike: half of its ham is from one of four mailboxes, or none is; or 70 % of its mail is spam, or 30 %. The "
-    "attacker trains logistic regression on updates of clients it makes up of mail of its own (Melis et al., IEEE "
+    "attacker trains logistic regression on updates of clients it makes up of its own mail (Melis et al., IEEE "
     "S&P 2019), and scores sums with it: integers of the product's encoding, of client_update in round 1. Prior "
     "only: nobody who just knows that half of all clients have the property can do better than 0.5.",
     limits="One round. The same victim in many rounds with other clients each time is told ever better, as the "

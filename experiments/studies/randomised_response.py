@@ -69,9 +69,9 @@ STUDY = Study(
     name="randomised-response",
     title="Randomised response: answers that can be denied",
     question="Can a crowd be counted although no single answer says what its giver did?",
-    adversary="Whoever reads one person's answer, and knows how it was made.",
+    adversary="Anyone who reads one person's answer and knows how it was made.",
     method="Each person tosses a coin: heads, tell the truth; tails, toss again and say what that coin shows. A yes is "
-    "three times as likely from somebody who did it as from somebody who did not (3/4 against 1/4), so one answer has "
+    "three times as likely from a person who did it as from one who did not (3/4 against 1/4), so one answer has "
     "epsilon ln 3 (Warner 1965; chapter 15). The true share is twice the share of yes, less one half.",
     limits="One question, asked once. Asked again and again with fresh coins, epsilon adds up.",
     run=study,

@@ -1,4 +1,4 @@
-"""What the exact sum of n clients still says, though nobody sees a single update."""
+"""What the exact sum of n clients still says, though no single update is seen."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import numpy as np
 
 from book.pictures.style import BLUE, GREEN, GREY, VERMILLION, new_figure, style
 from book.run import Run
-from core.data.text import IntArray
-from core.federated import FloatArray, client_update, encoding_for, initial_model
+from core.federated import client_update, encoding_for, initial_model
 from core.secagg.scheme import PAILLIER, PublicKey
 from core.tasks.spam import SPAM, VOCABULARY
 from core.tasks.task import Task
+from experiments.arrays import FloatArray, IntArray
 from experiments.attacks.roc import auc
 from experiments.attacks.scores import precision_recall
 from experiments.attacks.sums import odds_if_nothing_cancels, odds_of_equal_steps, rate_of_clients
 from experiments.attacks.words import moved
 from experiments.studies._columns import cells, halves, means
+from experiments.studies._lines import Line, draw_columns, log_ticks
 from experiments.studies._mailroom import Mailroom, open_mailroom
 from experiments.study import Row, Study
 
@@ -127,12 +128,12 @@ def by_use(scores: np.ndarray, used: set[int]) -> tuple[np.ndarray, np.ndarray]:
 
 
 PANELS = (
-    ("share (1 = all)", (("group recall", "used by anyone: recall", BLUE, "-", "o"),
-                         ("group blind", "used by anyone: guessed blindly", GREY, ":", "v"),
-                         ("attribution", "used by this client: precision", VERMILLION, "--", "s"))),
-    ("AUC (0.5 = no idea)", (("AUC", "sum and public frequency", BLUE, "-", "o"),
-                             ("AUC of size", "size of the sum alone", GREEN, "-.", "^"),
-                             ("AUC blind", "public frequency alone", GREY, ":", "v"))),
+    ("share (1 = all)", (Line("group recall", "used by anyone: recall", BLUE, "-", "o"),
+                         Line("group blind", "used by anyone: guessed blindly", GREY, ":", "v"),
+                         Line("attribution", "used by this client: precision", VERMILLION, "--", "s"))),
+    ("AUC (0.5 = no idea)", (Line("AUC", "sum and public frequency", BLUE, "-", "o"),
+                             Line("AUC of size", "size of the sum alone", GREEN, "-.", "^"),
+                             Line("AUC blind", "public frequency alone", GREY, ":", "v"))),
 )  # fmt: skip
 
 
@@ -143,12 +144,8 @@ def draw(run: Run, rows: Sequence[Row]) -> None:
     at = [int(row["clients"]) for row in chosen]
     figure = new_figure(9.2, 4.6, "A sum hides who, and not what")
     for axes, (label, lines) in zip(figure.subplots(1, 2), PANELS, strict=True):
-        for name, line, colour, dash, marker in lines:
-            axes.errorbar(at, means(chosen, name), halves(chosen, name), color=colour, linestyle=dash, marker=marker,
-                          capsize=2, label=line)  # fmt: skip
-        axes.set_xscale("log")
-        axes.set_xticks(at, [f"{n:,}" for n in at])
-        axes.minorticks_off()
+        draw_columns(axes, at, chosen, lines)
+        log_ticks(axes, at)
         axes.set(xlabel=f"clients in the sum, {MAILS} mails each", ylabel=label)
         axes.set_ylim((0, 1.05) if "share" in label else (0.45, 1.02))
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=8)
@@ -189,8 +186,8 @@ STUDY = Study(
     name="sum-leakage",
     title="What a sum still says: the words of a group, and whose they are",
     question="Which words does the sum of n updates give away, and can one of them be pinned on one client?",
-    adversary="Whoever sees the opened sum of one round: aggregator, key holders and clients. It knows the model that "
-    "the round started from, how clients train and public word frequencies, and sees no single update.",
+    adversary="Anyone who sees the opened sum of one round: aggregator, key holders and clients. It knows the model "
+    "that the round started from, how clients train and public word frequencies, and sees no single update.",
     method="Updates are quantised and added as integers, as in the protocol; only the sum is looked at. Group recall: "
     "of the words that anybody used, the share whose sum is not zero (blind: as many of the most frequent public "
     "words). Attribution: of the words that show, the share that a given client used (blind: of as many frequent "

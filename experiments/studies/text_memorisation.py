@@ -1,4 +1,4 @@
-"""Secrets in a client's text, found again in the common model by whoever knows how they begin."""
+"""Secrets in a client's text, recovered from the common model by anyone who knows how they begin."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from functools import partial
 
 import numpy as np
 
-from book.pictures.style import COLOURS, DASHES, GREY, MARKERS, new_figure, style
+from book.pictures.style import GREY, new_figure, style
 from book.run import Run
-from core.data.characters import IntArray, Speech
+from core.data.characters import Speech
 from core.data.made_up_text import SPEAKERS, generated_speeches
-from core.errors import DataError, SettingsError
-from core.federated import FloatArray, add_updates, encoding_for, evaluate_model, fed_avg, initial_model
+from core.errors import DataError
+from core.federated import add_updates, encoding_for, evaluate_model, fed_avg, initial_model
 from core.metrics import perplexity
 from core.parameters import from_vector
 from core.secagg.encoding import CohortSum, Encoding, Update
@@ -21,9 +21,11 @@ from core.tasks.shakespeare import NUMBERS, SHAKESPEARE_LSTM, prepare, read_both
 from core.tasks.task import LocalTraining
 from core.tensor import no_grad
 from core.training import Dataset
+from experiments.arrays import FloatArray, IntArray
 from experiments.attacks.exposure import exposure, log_likelihoods
 from experiments.intervals import over_seeds
-from experiments.studies._updates import PLAINTEXT_BITS, clipped
+from experiments.studies._lines import draw_line
+from experiments.studies._updates import PLAINTEXT_BITS, check_noise, clipped, defence_name
 from experiments.study import Row, Study
 
 BEGINNINGS = (
@@ -42,18 +44,16 @@ DIGITS: IntArray = np.array([NUMBERS[digit] for digit in "0123456789"])
 
 @dataclass(frozen=True)
 class Defence:
-    """What is done to updates. Raises SettingsError for noise on what is not clipped."""
+    """What is done to updates. Raises SettingsError for noise without clipping."""
 
     clip_norm: float = 0.0
     noise: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.noise and not self.clip_norm:
-            raise SettingsError(f"noise is {self.noise} times the clip norm, and the updates are not clipped")
+        check_noise(self.clip_norm, self.noise)
 
     def __str__(self) -> str:
-        noise = f", noise {self.noise:g} times that" if self.noise else ""
-        return f"norm clip {self.clip_norm:g}{noise}" if self.clip_norm else "none"
+        return defence_name(self.clip_norm, self.noise)
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Size:
     """How much is done.
 
     Attributes:
-        times: how often the secret is written, in runs of their own.
+        times: how often the secret is written, in separate runs.
         characters: of each client's text.
         digits: of a secret.
         rounds: after which is measured.
@@ -78,7 +78,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Secret:
-    """A line `beginning` + number, written so many times by one client."""
+    """A line `beginning` + number, written `times` times by one client."""
 
     beginning: str
     number: int
@@ -231,12 +231,10 @@ def draw(run: Run, rows: Sequence[Row], size: Size) -> None:
     last, most = max(size.rounds), size.digits * np.log2(10)
     for number, defence in enumerate(dict.fromkeys(str(row["defence"]) for row in rows)):
         line = [row for row in rows if row["defence"] == defence and row["rounds"] == last]
-        axes.errorbar(
-            [place + 0.08 * number for place in range(len(line))],  # beside each other, so that bars can be told apart
-            [float(row["exposure (bits)"]) for row in line], [float(row["± (95 %)"]) for row in line],
-            color=COLOURS[number], linestyle=DASHES[number], marker=MARKERS[number], capsize=2, elinewidth=1,
-            label="no clip, no noise" if defence == "none" else defence,
-        )  # fmt: skip
+        at = [place + 0.08 * number for place in range(len(line))]  # shifted, so that bars can be told apart
+        mean, half = ([float(row[column]) for row in line] for column in ("exposure (bits)", "± (95 %)"))
+        label = "no clip, no noise" if defence == "none" else defence
+        draw_line(axes, number, at, mean, half, elinewidth=1, label=label)
     axes.axhline(1 / np.log(2), color=GREY, linewidth=0.8, label="guessing")
     axes.set_xticks(range(len(size.times)), [str(times) for times in size.times])
     axes.set(xlabel="times that the client wrote it", ylabel=f"exposure (bits of {most:.1f})", ylim=(0, most * 1.08))
@@ -264,16 +262,16 @@ STUDY = Study(
     name="text-memorisation",
     title="Secrets memorised by a model of text",
     question="Does a secret that one client wrote show in the model that all have learned together?",
-    adversary="Anybody who has the final model, as every client has, and knows how the secret begins and that digits "
+    adversary="Anyone who has the final model, as every client has, and knows how the secret begins and that digits "
     "follow. It sees no update and no sum.",
     method="Three clients learn the product's shakespeare-lstm together; the first has hidden a line such as 'my "
-    "code is 4719.' in its text, so many times, in runs of their own with the same texts. The attacker asks the "
+    "code is 4719.' in its text, a number of times, in separate runs with the same texts. The attacker asks the "
     "model for the likelihood of every number, and tries the likeliest first: exposure is how many bits of guessing "
     "that saves (Carlini et al., USENIX Security 2019). Baselines: the same secret in a model of the same texts in "
     "which nobody wrote it (0 times); and guessing, 1.44 bits on average. Where a noise is stated, updates are "
     "shortened to the clip norm and every weight of their sum gets normal noise of the stated multiple of it.",
     limits="A small model, little text, few clients: secrets weigh more here than among millions. Secrets are random "
-    "digits with a beginning of their own; what people write is easier to guess. The noise is a stated sigma on "
+    "digits after an unusual beginning; what people write is easier to guess. The noise is a stated sigma on "
     "clipped sums; no epsilon is claimed, and clipping by itself promises nothing.",
     run=study,
     conclude=conclude,

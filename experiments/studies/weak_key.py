@@ -1,4 +1,4 @@
-"""How short a Paillier modulus can be before anybody factors it; why keys below 2,048 bits are refused."""
+"""How short a Paillier modulus can be before it is factored; why keys below 2,048 bits are refused."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def study(run: Run) -> Iterator[Row]:
 
 
 def measured(run: Run, method: str, bits: int, number: int) -> Row:
-    """Factor several moduli of one size; seconds are said and not written, for they are never the same twice."""
+    """Factor several moduli of one size; seconds are printed and not written, as they differ from run to run."""
     found, started = [], time.process_time()
     for repetition in range(run.pick(10 if bits < 100 else 5, 5)):
         rng = run.rng(number, bits, repetition)
@@ -238,14 +238,14 @@ def _largest(rows: Sequence[Row]) -> str:
 STUDY = Study(
     name="weak-key",
     title="Short keys: factored in seconds",
-    question="How long must a Paillier key be so that nobody who sees it and the ciphertexts can read them?",
-    adversary="Whoever has the public key and the ciphertexts of one update: everybody in the federation, and whoever "
-    "copied the traffic.",
+    question="How long must a Paillier key be so that the ciphertexts cannot be read with it?",
+    adversary="Anyone with the public key and the ciphertexts of one update: everyone in the federation, and anyone "
+    "who copied the traffic.",
     method="Moduli are made under the conditions of the project's key generation, but from the run's seed, and "
     "factored with Pollard's rho (1975, as Brent made it in 1980), with elliptic curves (Lenstra 1987, on Montgomery's "
     "curves, two stages) and with the quadratic sieve (Pomerance 1982, with polynomials that initialise themselves and "
     "one large prime), in Python with GMP and NumPy. What is counted is steps: multiplications modulo n, or values of "
-    "polynomials that were sieved; seconds are only said, for they differ. Beside them stands what trying all primes "
+    "polynomials that were sieved; seconds are only printed, for they differ. For comparison: what trying all primes "
     "would take, as log2 of divisions. EXTRAPOLATED rows follow from the largest measured one and each method's known "
     "growth, or for the number field sieve (NFS) from RSA-250 (Boudot et al., 2020), with exp((64/9 ln n)^(1/3) "
     "(ln ln n)^(2/3)). In the end a key as a demo run has it is broken, and one client's real update decrypted. ± is "

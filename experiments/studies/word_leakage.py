@@ -1,4 +1,4 @@
-"""Words, counts and label of a mailbox, read off one update that nothing hides (chapter 15)."""
+"""Words, counts and label of a mailbox, read off one update in clear (chapter 15)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from book.chapters.leakage import SECRET, counts_read_off, step_on_counts
 from book.pictures.style import BLUE, GREEN, GREY, VERMILLION, new_figure, style
 from book.run import Run
 from core.data.message import Mail
-from core.data.text import IntArray, distinct_words, stem, words
-from core.federated import FloatArray, client_update, initial_model
+from core.data.text import distinct_words, stem, words
+from core.federated import client_update, initial_model
 from core.tasks.spam import SPAM, VOCABULARY, prepare
 from core.tasks.task import Task
+from experiments.arrays import FloatArray, IntArray
 from experiments.attacks.scores import precision_recall, rank_correlation
 from experiments.attacks.words import guess_blindly, label_from_bias, moved, words_of
-from experiments.studies._columns import cell, cells, halves, means
+from experiments.studies._columns import cell, cells, means
+from experiments.studies._lines import Line, draw_columns, log_ticks
 from experiments.studies._mailroom import Mailroom, open_mailroom
 from experiments.studies._received import PlainAggregator, word_part
 from experiments.study import Row, Study
@@ -162,10 +164,10 @@ PANELS = (
     ("batch size", "batch_size", "mails in a batch"),
 )
 LINES = (
-    ("weights recall", "weights of words: recall", BLUE, "-", "o"),
-    ("words recall", "words named: recall", GREEN, "--", "s"),
-    ("words precision", "words named: precision", VERMILLION, "-.", "^"),
-    ("words blind", "as many of the most frequent words, blindly", GREY, ":", "v"),
+    Line("weights recall", "weights of words: recall", BLUE, "-", "o"),
+    Line("words recall", "words named: recall", GREEN, "--", "s"),
+    Line("words precision", "words named: precision", VERMILLION, "-.", "^"),
+    Line("words blind", "as many of the most frequent words, blindly", GREY, ":", "v"),
 )
 
 
@@ -177,12 +179,8 @@ def draw(run: Run, found: Mapping[Setting, Row]) -> None:
     for axes, (varied, attribute, label) in zip(panels, PANELS, strict=True):
         chosen = [setting for setting in SETTINGS if setting.varied == varied]
         rows, at = [found[as_written(setting)] for setting in chosen], [getattr(each, attribute) for each in chosen]
-        for name, line, colour, dash, marker in LINES:
-            mean, half = means(rows, name), halves(rows, name)
-            axes.errorbar(at, mean, half, color=colour, linestyle=dash, marker=marker, capsize=2, label=line)
-        axes.set_xscale("log")
-        axes.set_xticks(at, [f"{value:g}" for value in at])
-        axes.minorticks_off()
+        draw_columns(axes, at, rows, LINES)
+        log_ticks(axes, at)
         axes.set(xlabel=label, ylim=(0, 1.05))
     panels[0].set_ylabel("share (1 = all)")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
@@ -215,8 +213,8 @@ STUDY = Study(
     name="word-leakage",
     title="Words in one update: what an update says if nothing hides it",
     question="Which words of a mailbox does one client's update give away, how often do they occur, and is it spam?",
-    adversary="Whoever gets one update in clear: the aggregator of a run with `--scheme plain`, or t key holders "
-    "together. It knows the model that the client started from, and has mail of its own, none of it the client's, "
+    adversary="Anyone who gets one update in clear: the aggregator of a run with `--scheme plain`, or t key holders "
+    "together. It knows the model that the client started from, and has its own mail, none of it the client's, "
     "from which it knows words and how frequent they are.",
     method="A client's update is encoded, sent in the plain scheme and read by the aggregator's own functions. A "
     "word's weight moves only if the word occurs, and then nearly always (Melis et al., IEEE S&P 2019, section 4.1; "

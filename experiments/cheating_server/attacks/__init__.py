@@ -5,20 +5,14 @@ from __future__ import annotations
 from experiments.cheating_server.attack import Attack
 from experiments.cheating_server.attacks import cohorts, copies, holders, keys, lists, models, releases
 
-ATTACKS: tuple[Attack, ...] = tuple(
-    sorted(
-        (
-            *cohorts.ATTACKS,
-            *copies.ATTACKS,
-            *holders.ATTACKS,
-            *keys.ATTACKS,
-            *lists.ATTACKS,
-            *models.ATTACKS,
-            *releases.ATTACKS,
-        ),
-        key=lambda attack: (int(attack.number.rstrip("abcdef")), attack.number),
-    )
-)
+MODULES = (cohorts, copies, holders, keys, lists, models, releases)
+
+
+def _in_order(attack: Attack) -> tuple[int, str]:
+    return int(attack.number.rstrip("abcdef")), attack.number
+
+
+ATTACKS: tuple[Attack, ...] = tuple(sorted((each for module in MODULES for each in module.ATTACKS), key=_in_order))
 """All that must be refused, by number."""
 CONSPIRACIES = holders.CONSPIRACIES
 """Those that some ways of sharing keys allow."""

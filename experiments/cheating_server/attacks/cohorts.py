@@ -1,4 +1,4 @@
-"""Who is in a sum: too few, nobody else, people who do not exist, people who may not."""
+"""Cohorts that are wrong: too small, invented, forged, not allowed."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from core.errors import Reason
 from core.identity.signing import SigningKey
 from core.protocol import Signed
 from experiments.cheating_server.attack import Attack, Party
-from experiments.cheating_server.ciphertexts import blend, deltas
+from experiments.cheating_server.ciphertexts import blend
+from experiments.cheating_server.crafted import Round
 from experiments.cheating_server.loot import Loot
-from experiments.cheating_server.made import Round
 from experiments.cheating_server.moves import Attacker
 from experiments.cheating_server.stage import CONSPIRATORS, HONEST, OTHERS, REVOKED, VICTIM
 
@@ -18,62 +18,58 @@ FIRST = CONSPIRATORS[0]
 
 
 def cohort_of_one(attacker: Attacker) -> Loot:
-    """Close a list with the victim on it and nobody else."""
-    made = attacker.describe(attacker.ask_key())
-    return _open_with(attacker, made, (), ())
+    """Close a list with only the victim on it."""
+    crafted = attacker.describe(attacker.ask_key())
+    return _open_with(attacker, crafted, (), ())
 
 
 def one_contributor(attacker: Attacker) -> Loot:
     """Close an honest list, and say that only the victim's update has come."""
-    made = attacker.describe(attacker.ask_key())
-    closed = attacker.full_list(made, HONEST)
-    return _victims(attacker, made, attacker.read_sum(closed, [VICTIM]), 1)
+    crafted = attacker.describe(attacker.ask_key())
+    closed = attacker.full_list(crafted, HONEST)
+    return attacker.loot(crafted, attacker.read_sum(closed, [VICTIM]), 1)
 
 
 def small_cohort_announced(attacker: Attacker) -> Loot:
     """Describe a round in which a sum of one may be opened."""
-    made = attacker.describe(attacker.ask_key(), min_cohort=1)
-    return _open_with(attacker, made, (), ())
+    crafted = attacker.describe(attacker.ask_key(), min_cohort=1)
+    return _open_with(attacker, crafted, (), ())
 
 
 def invented_clients(attacker: Attacker) -> Loot:
     """Fill the list with clients that the registrar never enrolled."""
-    made, key = attacker.describe(attacker.ask_key()), SigningKey.generate()
-    return _open_with(attacker, made, ("sybil-1", "sybil-2"), (key, key))
+    crafted, key = attacker.describe(attacker.ask_key()), SigningKey.generate()
+    return _open_with(attacker, crafted, ("sybil-1", "sybil-2"), (key, key))
 
 
 def forged_clients(attacker: Attacker) -> Loot:
     """Fill the list in the names of other clients, without their keys."""
-    made, key = attacker.describe(attacker.ask_key()), SigningKey.generate()
-    return _open_with(attacker, made, OTHERS, (key, key))
+    crafted, key = attacker.describe(attacker.ask_key()), SigningKey.generate()
+    return _open_with(attacker, crafted, OTHERS, (key, key))
 
 
 def aggregator_as_client(attacker: Attacker) -> Loot:
     """Fill the list with a conspiring client and the aggregator itself."""
-    made = attacker.describe(attacker.ask_key())
+    crafted = attacker.describe(attacker.ask_key())
     own = attacker.conspirators.identity(FIRST).signing
-    return _open_with(attacker, made, (FIRST, "server"), (own, attacker.identity.signing))
+    return _open_with(attacker, crafted, (FIRST, "server"), (own, attacker.identity.signing))
 
 
 def revoked_client(attacker: Attacker) -> Loot:
     """Fill the list with a conspiring client and one that was revoked, whose key the aggregator has."""
-    made = attacker.describe(attacker.ask_key())
+    crafted = attacker.describe(attacker.ask_key())
     names = (FIRST, REVOKED)
-    return _open_with(attacker, made, names, [attacker.conspirators.identity(name).signing for name in names])
+    return _open_with(attacker, crafted, names, [attacker.conspirators.identity(name).signing for name in names])
 
 
-def _open_with(attacker: Attacker, made: Round, names: Sequence[str], keys: Sequence[SigningKey]) -> Loot:
-    """Open the sum of the victim's update and neutral ones in these names."""
-    listed: list[Signed] = list(attacker.open_round(made, [VICTIM]).values())
+def _open_with(attacker: Attacker, crafted: Round, names: Sequence[str], keys: Sequence[SigningKey]) -> Loot:
+    """Open the sum of the victim's update and of neutral ones in these names."""
+    listed: list[Signed] = list(attacker.open_round(crafted, [VICTIM]).values())
     for name, key in zip(names, keys, strict=True):
-        listed.append(attacker.commit_as(name, made, blend(made.key, made.encoding), key))
-    closed = attacker.close_list(made, listed)
+        listed.append(attacker.commit_as(name, crafted, blend(crafted.key, crafted.encoding), key))
+    closed = attacker.close_list(crafted, listed)
     attacker.demand_updates(closed, [VICTIM])
-    return _victims(attacker, made, attacker.read_sum(closed, [VICTIM, *names]), 1 + len(names))
-
-
-def _victims(attacker: Attacker, made: Round, plaintexts: Sequence[int], contributors: int) -> Loot:
-    return Loot.of(deltas(made.encoding, plaintexts, contributors), attacker.stage.truth(VICTIM))
+    return attacker.loot(crafted, attacker.read_sum(closed, [VICTIM, *names]), 1 + len(names))
 
 
 ATTACKS = (

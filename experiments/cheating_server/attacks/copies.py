@@ -6,22 +6,22 @@ from core.errors import Reason
 from core.secagg.factory import payload_bytes
 from core.wire.calls import Dialogue
 from experiments.cheating_server.attack import Attack, Party
-from experiments.cheating_server.ciphertexts import blend, deltas, product, unmixed
+from experiments.cheating_server.ciphertexts import blend, product
+from experiments.cheating_server.crafted import ClosedList, Round
 from experiments.cheating_server.honest import Setting
 from experiments.cheating_server.loot import Loot
-from experiments.cheating_server.made import ClosedList, Round
 from experiments.cheating_server.moves import Attacker
 from experiments.cheating_server.stage import CONSPIRATORS, HONEST, OTHERS, VICTIM
 from keyholder.holder import KeyHolder, VerifiedList
 from keyholder.orders import ReleaseOrder, fetch_update
 
 TIMES = 5
-"""So often in a sum, one client's step stands out from the steps of two others."""
+"""How often a client's step must be in a sum to stand out from those of two others."""
 SUM = "the sum"
 
 
 class TrustingHolder(KeyHolder):
-    """A holder that does not add up itself: it opens what the aggregator says is the sum. For controls only."""
+    """A holder that opens what the aggregator says is the sum, without adding up. For controls only."""
 
     def _recompute(self, _order: ReleaseOrder, verified: VerifiedList) -> Dialogue[bytes]:
         description = verified.description
@@ -31,9 +31,9 @@ class TrustingHolder(KeyHolder):
 
 def listed_many_times(attacker: Attacker) -> Loot:
     """Put the victim's commitment on the list five times."""
-    made = attacker.describe(attacker.ask_key())
-    found = attacker.open_round(made)
-    closed = attacker.close_list(made, [*[found[VICTIM]] * (TIMES - 1), *found.values()])
+    crafted = attacker.describe(attacker.ask_key())
+    found = attacker.open_round(crafted)
+    closed = attacker.close_list(crafted, [*[found[VICTIM]] * (TIMES - 1), *found.values()])
     attacker.demand_updates(closed)
     return _amplified(attacker, closed, [VICTIM] * (TIMES - 1) + list(HONEST))
 
@@ -46,11 +46,11 @@ def counted_many_times(attacker: Attacker) -> Loot:
 
 def copied_by_conspirators(attacker: Attacker) -> Loot:
     """Have four clients commit to the victim's own ciphertexts, of which they have seen the digest only."""
-    made = attacker.describe(attacker.ask_key())
-    found = attacker.open_round(made)
+    crafted = attacker.describe(attacker.ask_key())
+    found = attacker.open_round(crafted)
     # What they commit to is the digest in the victim's commitment; the ciphertexts come later, from the victim.
-    copies = [attacker.copy_commitment(found[VICTIM], name, made) for name in CONSPIRATORS]
-    closed = attacker.close_list(made, [*found.values(), *copies])
+    copies = [attacker.copy_commitment(found[VICTIM], name, crafted) for name in CONSPIRATORS]
+    closed = attacker.close_list(crafted, [*found.values(), *copies])
     attacker.demand_updates(closed)
     attacker.updates |= dict.fromkeys(CONSPIRATORS, attacker.updates[VICTIM])
     return _amplified(attacker, closed, [*HONEST, *CONSPIRATORS])
@@ -59,19 +59,20 @@ def copied_by_conspirators(attacker: Attacker) -> Loot:
 def power_as_sum(attacker: Attacker) -> Loot:
     """Present the victim's ciphertexts, raised to the fifth power, as the cohort's sum."""
     closed = _honest_list(attacker)
-    made = closed.round
-    plaintexts = _open_instead(attacker, closed, product(made.key, made.encoding, [(attacker.updates[VICTIM], TIMES)]))
-    mixture = deltas(made.encoding, plaintexts, TIMES)
-    return Loot.of(unmixed(mixture, TIMES), attacker.stage.truth(VICTIM))
+    crafted = closed.round
+    plaintexts = _open_instead(
+        attacker, closed, product(crafted.key, crafted.encoding, [(attacker.updates[VICTIM], TIMES)])
+    )
+    return attacker.amplified_loot(crafted, plaintexts, TIMES, TIMES)
 
 
 def wrong_sum(attacker: Attacker) -> Loot:
     """Leave all but the victim's update out of the sum, and set the counters right."""
     closed = _honest_list(attacker)
-    made = closed.round
-    forged = blend(made.key, made.encoding, [(attacker.updates[VICTIM], 1)], neutrals=len(OTHERS))
+    crafted = closed.round
+    forged = blend(crafted.key, crafted.encoding, [(attacker.updates[VICTIM], 1)], neutrals=len(OTHERS))
     plaintexts = _open_instead(attacker, closed, forged)
-    return Loot.of(deltas(made.encoding, plaintexts, len(HONEST)), attacker.stage.truth(VICTIM))
+    return attacker.loot(crafted, plaintexts, len(HONEST))
 
 
 def scaled_copy(attacker: Attacker) -> Loot:
@@ -79,52 +80,49 @@ def scaled_copy(attacker: Attacker) -> Loot:
 
     Nothing shows in the opened sum: counters, slots and guard bits are all as of four honest clients.
     """
-    made = attacker.describe(attacker.ask_key())
-    found = attacker.open_round(made)
-    attacker.demand_updates(ClosedList(made, tuple(found.values()), ()), [VICTIM])
-    copy = blend(made.key, made.encoding, [(attacker.updates[VICTIM], TIMES - 1)], neutrals=2 - TIMES)
-    copied = attacker.commit_as(CONSPIRATORS[0], made, copy)
-    closed = attacker.close_list(made, [*found.values(), copied])
+    crafted = attacker.describe(attacker.ask_key())
+    found = attacker.open_round(crafted)
+    attacker.demand_updates(ClosedList(crafted, tuple(found.values()), ()), [VICTIM])
+    copy = blend(crafted.key, crafted.encoding, [(attacker.updates[VICTIM], TIMES - 1)], neutrals=2 - TIMES)
+    copied = attacker.commit_as(CONSPIRATORS[0], crafted, copy)
+    closed = attacker.close_list(crafted, [*found.values(), copied])
     attacker.demand_updates(closed, OTHERS)
     plaintexts = attacker.read_sum(closed, [*HONEST, CONSPIRATORS[0]])
-    made.encoding.decode(plaintexts, len(HONEST) + 1)  # nothing shows
-    mixture = deltas(made.encoding, plaintexts, len(HONEST) + 1)
-    return Loot.of(unmixed(mixture, TIMES), attacker.stage.truth(VICTIM))
+    crafted.encoding.decode(plaintexts, len(HONEST) + 1)  # nothing shows
+    return attacker.amplified_loot(crafted, plaintexts, len(HONEST) + 1, TIMES)
 
 
 def swapped_for_scaled_copy(attacker: Attacker) -> Loot:
     """Have a conspirator commit, see the others' ciphertexts, and upload what cancels all but the victim's."""
-    made = attacker.describe(attacker.ask_key())
-    found = attacker.open_round(made)
-    committed = attacker.commit_as(CONSPIRATORS[0], made, blend(made.key, made.encoding))
-    closed = attacker.close_list(made, [*found.values(), committed])
+    crafted = attacker.describe(attacker.ask_key())
+    found = attacker.open_round(crafted)
+    committed = attacker.commit_as(CONSPIRATORS[0], crafted, blend(crafted.key, crafted.encoding))
+    closed = attacker.close_list(crafted, [*found.values(), committed])
     attacker.demand_updates(closed)
-    attacker.updates[CONSPIRATORS[0]] = cancelling(attacker, made)
+    attacker.updates[CONSPIRATORS[0]] = cancelling(attacker, crafted)
     return read_victim(attacker, closed, [*HONEST, CONSPIRATORS[0]])
 
 
-def cancelling(attacker: Attacker, made: Round) -> bytes:
+def cancelling(attacker: Attacker, crafted: Round) -> bytes:
     """Make an update that takes the others' out of a sum, with neutral ones that keep its counters right."""
-    return blend(made.key, made.encoding, [(attacker.updates[name], -1) for name in OTHERS], neutrals=1 + len(OTHERS))
+    return blend(
+        crafted.key, crafted.encoding, [(attacker.updates[name], -1) for name in OTHERS], neutrals=1 + len(OTHERS)
+    )
 
 
 def read_victim(attacker: Attacker, closed: ClosedList, contributors: list[str]) -> Loot:
     """Open the sum of the victim and of others who add nothing, and see that nothing shows in it."""
-    encoding = closed.round.encoding
     plaintexts = attacker.read_sum(closed, contributors)
-    encoding.decode(plaintexts, len(contributors))
-    return Loot.of(deltas(encoding, plaintexts, len(contributors)), attacker.stage.truth(VICTIM))
+    closed.round.encoding.decode(plaintexts, len(contributors))
+    return attacker.loot(closed.round, plaintexts, len(contributors))
 
 
 def _honest_list(attacker: Attacker) -> ClosedList:
-    made = attacker.describe(attacker.ask_key())
-    return attacker.full_list(made, HONEST)
+    return attacker.full_list(attacker.describe(attacker.ask_key()), HONEST)
 
 
 def _amplified(attacker: Attacker, closed: ClosedList, contributors: list[str]) -> Loot:
-    plaintexts = attacker.read_sum(closed, contributors)
-    mixture = deltas(closed.round.encoding, plaintexts, len(contributors))
-    return Loot.of(unmixed(mixture, TIMES), attacker.stage.truth(VICTIM))
+    return attacker.amplified_loot(closed.round, attacker.read_sum(closed, contributors), len(contributors), TIMES)
 
 
 def _open_instead(attacker: Attacker, closed: ClosedList, forged: bytes) -> list[int]:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from core.wire import federation_pb2 as pb
 from experiments.cheating_server.ciphertexts import deltas
+from experiments.cheating_server.crafted import Round
 from experiments.cheating_server.loot import Loot
-from experiments.cheating_server.made import Round
 from experiments.cheating_server.moves import Attacker
 from experiments.cheating_server.stage import CONSPIRATORS, HONEST, OTHERS, VICTIM
 
@@ -21,8 +21,8 @@ Opened = tuple[Round, Sequence[int]]
 def difference(attacker: Attacker, whole: Opened, less: Opened) -> Loot:
     """Subtract the sum without the victim from the sum with it."""
     first, second = (
-        deltas(made.encoding, plaintexts, count)
-        for (made, plaintexts), count in ((whole, len(WITH)), (less, len(WITHOUT)))
+        deltas(crafted.encoding, plaintexts, count)
+        for (crafted, plaintexts), count in ((whole, len(WITH)), (less, len(WITHOUT)))
     )
     return Loot.of(first - second, attacker.stage.truth(VICTIM))
 

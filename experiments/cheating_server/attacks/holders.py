@@ -1,6 +1,6 @@
 """Attacks of an aggregator that has a key holder on its side, fewer than can open anything.
 
-What one holder swears it has not seen, another may be shown: two lists of one attempt, two openings of one round, two
+What is hidden from one holder may be shown to another: two lists of one attempt, two openings of one round, two
 cohorts that differ by one client. How many holders any two groups of t have in common decides what is noticed.
 """
 
@@ -12,9 +12,8 @@ from core.errors import Reason, Refused
 from experiments.cheating_server.attack import Attack, Conspiracy, Party
 from experiments.cheating_server.attacks.copies import cancelling
 from experiments.cheating_server.attacks.differences import WITH, WITHOUT, Opened, difference, second_run
-from experiments.cheating_server.ciphertexts import deltas
+from experiments.cheating_server.crafted import Round
 from experiments.cheating_server.loot import Loot
-from experiments.cheating_server.made import Round
 from experiments.cheating_server.moves import Attacker
 from experiments.cheating_server.rogue import PartyRefusedError
 from experiments.cheating_server.stage import CONSPIRATORS, HONEST, THRESHOLD, VICTIM
@@ -24,53 +23,53 @@ FIRST = CONSPIRATORS[0]
 
 def two_lists(attacker: Attacker) -> Loot:
     """Show one list to some holders and the clients, and a later one, with what came of it, to other holders."""
-    made = attacker.describe(attacker.ask_key())
-    found = attacker.open_round(made)
-    attacker.demand_updates(attacker.close_list(made, found.values(), lenders(attacker)))
-    late = attacker.commit_as(FIRST, made, cancelling(attacker, made))
-    closed = attacker.close_list(made, [*found.values(), late], other_lenders(attacker))
+    crafted = attacker.describe(attacker.ask_key())
+    found = attacker.open_round(crafted)
+    attacker.demand_updates(attacker.close_list(crafted, found.values(), lenders(attacker)))
+    late = attacker.commit_as(FIRST, crafted, cancelling(attacker, crafted))
+    closed = attacker.close_list(crafted, [*found.values(), late], other_lenders(attacker))
     plaintexts = attacker.read_sum(closed, WITH, other_lenders(attacker))
-    return Loot.of(deltas(made.encoding, plaintexts, len(WITH)), attacker.stage.truth(VICTIM))
+    return attacker.loot(crafted, plaintexts, len(WITH))
 
 
 def two_openings(attacker: Attacker) -> Loot:
     """Close one list, and have some holders open the sum of all on it, others the sum without the victim."""
-    made = attacker.describe(attacker.ask_key())
-    closed = attacker.full_list(made, WITH, attacker.holders)
+    crafted = attacker.describe(attacker.ask_key())
+    closed = attacker.full_list(crafted, WITH, attacker.holders)
     whole = attacker.read_sum(closed, WITH, lenders(attacker))
     less = attacker.read_sum(closed, WITHOUT, other_lenders(attacker))
-    return difference(attacker, (made, whole), (made, less))
+    return difference(attacker, (crafted, whole), (crafted, less))
 
 
 def two_attempts(attacker: Attacker) -> Loot:
     """Have a round opened by some holders, and its second attempt, without the victim, by others."""
-    made = attacker.describe(attacker.ask_key())
-    whole = attacker.read_sum(attacker.full_list(made, WITH, lenders(attacker)), WITH, lenders(attacker))
-    again = attacker.describe(attacker.ask_key(besides=made), attempt=2)
-    return _less(attacker, (made, whole), again)
+    crafted = attacker.describe(attacker.ask_key())
+    whole = attacker.read_sum(attacker.full_list(crafted, WITH, lenders(attacker)), WITH, lenders(attacker))
+    again = attacker.describe(attacker.ask_key(besides=crafted), attempt=2)
+    return _less(attacker, (crafted, whole), again)
 
 
 def two_cohorts(attacker: Attacker) -> Loot:
-    """Have two runs of one seed opened by unlike holders, the second without the victim."""
-    made = attacker.describe(attacker.ask_key())
-    whole = attacker.read_sum(attacker.full_list(made, WITH, lenders(attacker)), WITH, lenders(attacker))
+    """Have two runs of one seed opened by different holders, the second without the victim."""
+    crafted = attacker.describe(attacker.ask_key())
+    whole = attacker.read_sum(attacker.full_list(crafted, WITH, lenders(attacker)), WITH, lenders(attacker))
     second_run(attacker)
-    return _less(attacker, (made, whole), attacker.describe(attacker.ask_key(besides=made)))
+    return _less(attacker, (crafted, whole), attacker.describe(attacker.ask_key(besides=crafted)))
 
 
 def one_share(attacker: Attacker) -> Loot:
-    """Open the victim's ciphertexts alone, with the shares of the conspiring holders and made-up ones beside."""
-    made = attacker.describe(attacker.ask_key())
-    attacker.full_list(made, HONEST, lenders(attacker))
+    """Open the victim's ciphertexts alone, with the shares of the conspiring holders and made-up ones."""
+    crafted = attacker.describe(attacker.ask_key())
+    attacker.full_list(crafted, HONEST, lenders(attacker))
     victims, threshold = attacker.updates[VICTIM], attacker.stage.profile.threshold
-    answers = attacker.conspirators.partials(made.description.certificate, victims)
+    answers = attacker.conspirators.partials(crafted.description.certificate, victims)
     for holder in attacker.holders[: threshold - len(answers)]:
         answers[attacker.stage.identities[holder].number] = next(iter(answers.values()))
     try:
-        plaintexts = attacker.opened(made, victims, answers)
+        plaintexts = attacker.opened(crafted, victims, answers)
     except Refused as refusal:
         raise PartyRefusedError(Party.NOBODY.value, refusal.reason.value, str(refusal)) from None
-    return Loot.of(deltas(made.encoding, plaintexts, 1), attacker.stage.truth(VICTIM))
+    return attacker.loot(crafted, plaintexts, 1)
 
 
 def lenders(attacker: Attacker) -> Sequence[str]:

@@ -17,11 +17,11 @@ from core.secagg.scheme import PAILLIER, PLAIN, PublicKey
 from core.wire.messages import certificate_to_bytes
 from experiments.cheating_server.attack import Attack, Party
 from experiments.cheating_server.attacks.copies import TIMES, read_victim
-from experiments.cheating_server.ciphertexts import blend, decrypt, deltas, unmixed
+from experiments.cheating_server.ciphertexts import blend, decrypt
+from experiments.cheating_server.crafted import Round
 from experiments.cheating_server.factoring import factor, small_factors
 from experiments.cheating_server.honest import Setting
 from experiments.cheating_server.loot import Loot
-from experiments.cheating_server.made import Round
 from experiments.cheating_server.moves import Attacker
 from experiments.cheating_server.stage import CONSPIRATORS, HONEST, KEY_BITS, OTHERS, VICTIM
 from keyholder.shares import Shares
@@ -34,76 +34,73 @@ SMALL_PRIME = 1_048_573  # the largest below 2^20, and 1 modulo 4
 
 
 def own_key(attacker: Attacker) -> Loot:
-    """Hand out a key of one's own, certified with the aggregator's own signing key."""
-    private = generate_private_key(KEY_BITS)
-    key = PublicKey(PAILLIER, KEY_BITS, int(private.public_key.n))
-    made = attacker.describe(_certified(attacker, key, attacker.identity.signing))
-    return _read_single(attacker, made, (int(private.p), int(private.q)))
+    """Hand out the aggregator's own key, certified with its own signing key."""
+    key, primes = _own_pair()
+    crafted = attacker.describe(_certified(attacker, key, attacker.identity.signing))
+    return _read_single(attacker, crafted, primes)
 
 
 def foreign_federation(attacker: Attacker) -> Loot:
     """Describe a round of another federation, of which the attacker is the registrar and the only holder."""
-    private = generate_private_key(KEY_BITS)
-    key = PublicKey(PAILLIER, KEY_BITS, int(private.public_key.n))
+    key, primes = _own_pair()
     federation = "f" * 16
     certified = _certified(attacker, key, SigningKey.generate(), federation=federation)
-    made = attacker.describe(certified, federation=federation)
-    return _read_single(attacker, made, (int(private.p), int(private.q)))
+    return _read_single(attacker, attacker.describe(certified, federation=federation), primes)
 
 
 def expired_key(attacker: Attacker) -> Loot:
     """Hand out a key that ran out yesterday, whose shares have been stolen from enough holders since."""
     [serial] = attacker.stage.deal(day=today() - DAYS - 1)
-    made = attacker.describe(_dealt(attacker, serial))
+    crafted = attacker.describe(_dealt(attacker, serial))
     stolen = {}
     for name in attacker.stage.holders[: attacker.stage.profile.threshold]:
-        share = Shares(attacker.stage.identities[name]).open(made.description.certificate)
+        share = Shares(attacker.stage.identities[name]).open(crafted.description.certificate)
         stolen[share.holder] = share
-    _commit_and_upload(attacker, made)
+    _commit_and_upload(attacker, crafted)
     victims = attacker.updates[VICTIM]
     partials = {holder: share.partial(victims) for holder, share in stolen.items()}
-    return _single(attacker, made, attacker.opened(made, victims, partials))
+    return attacker.loot(crafted, attacker.opened(crafted, victims, partials), 1)
 
 
 def short_key(attacker: Attacker) -> Loot:
     """Hand out a key so short that it can be factored, though the registrar dealt it."""
     [serial] = attacker.stage.deal(bits=WEAK_BITS)
-    made = attacker.describe(_dealt(attacker, serial))
-    _commit_and_upload(attacker, made)  # first: whoever refuses saves the attacker the trouble
-    return _single(attacker, made, decrypt(made.key, factor(made.key.modulus), attacker.updates[VICTIM]))
+    crafted = attacker.describe(_dealt(attacker, serial))
+    _commit_and_upload(attacker, crafted)  # first: factoring takes seconds, and a refusal saves them
+    return attacker.loot(crafted, decrypt(crafted.key, factor(crafted.key.modulus), attacker.updates[VICTIM]), 1)
 
 
 def divisible_key(attacker: Attacker) -> Loot:
     """Hand out a key with a small factor, which a broken program made and the registrar signed."""
     key = PublicKey(PAILLIER, KEY_BITS, _divisible_modulus())
-    made = attacker.describe(_certified(attacker, key, attacker.stage.registrar.signing))
-    _commit_and_upload(attacker, made)
-    return _single(attacker, made, decrypt(key, small_factors(key.modulus), attacker.updates[VICTIM]))
+    crafted = attacker.describe(_certified(attacker, key, attacker.stage.registrar.signing))
+    _commit_and_upload(attacker, crafted)
+    return attacker.loot(crafted, decrypt(key, small_factors(key.modulus), attacker.updates[VICTIM]), 1)
 
 
 def nothing_encrypted(attacker: Attacker) -> Loot:
     """Describe a round in which nothing is encrypted."""
-    made = attacker.describe(_certified(attacker, PublicKey(PLAIN, KEY_BITS), attacker.identity.signing))
-    _commit_and_upload(attacker, made)
-    size = made.key.bits // 8
+    crafted = attacker.describe(_certified(attacker, PublicKey(PLAIN, KEY_BITS), attacker.identity.signing))
+    _commit_and_upload(attacker, crafted)
+    size = crafted.key.bits // 8
     raw = attacker.updates[VICTIM]
-    return _single(attacker, made, [int.from_bytes(raw[at : at + size], "big") for at in range(0, len(raw), size)])
+    return attacker.loot(crafted, [int.from_bytes(raw[at : at + size], "big") for at in range(0, len(raw), size)], 1)
 
 
 def key_used_twice(attacker: Attacker) -> Loot:
     """Abandon an attempt when the updates are there, open the next with its key, and add the old ones, scaled.
 
-    Whoever is in both attempts trains the same, so a conspirator's update that takes the others' old ones out leaves
+    Clients in both attempts train the same, so a conspirator's update that takes the others' old ones out leaves
     the victim's alone, and the victim is not even in the second attempt.
     """
     key = attacker.ask_key()
-    made = attacker.describe(key)
-    _commit_and_upload(attacker, made)
+    crafted = attacker.describe(key)
+    _commit_and_upload(attacker, crafted)
     old = dict(attacker.updates)
     again = attacker.describe(key, attempt=2)
     found = attacker.open_round(again, OTHERS)
     powers = [(old[VICTIM], 1), *((old[name], -1) for name in OTHERS)]
-    replayed = attacker.commit_as(CONSPIRATORS[0], again, blend(made.key, made.encoding, powers, neutrals=2))
+    replayed = attacker.commit_as(CONSPIRATORS[0], again, blend(crafted.key, crafted.encoding, powers, neutrals=2))
     closed = attacker.close_list(again, [*found.values(), replayed])
     attacker.demand_updates(closed, OTHERS)
     return read_victim(attacker, closed, [*OTHERS, CONSPIRATORS[0]])
@@ -115,28 +112,28 @@ def key_used_by_others(attacker: Attacker) -> Loot:
     Its own update is not known, but the victim's is there five times, and stands out.
     """
     key = attacker.ask_key()
-    made = attacker.describe(key)
-    attacker.full_list(made, (VICTIM, OTHERS[0], CONSPIRATORS[0]))
+    crafted = attacker.describe(key)
+    attacker.full_list(crafted, (VICTIM, OTHERS[0], CONSPIRATORS[0]))
     again = attacker.describe(key, attempt=2)
     found = attacker.open_round(again, OTHERS[1:])
-    scaled = blend(made.key, made.encoding, [(attacker.updates[VICTIM], TIMES)], neutrals=1 - TIMES)
+    scaled = blend(crafted.key, crafted.encoding, [(attacker.updates[VICTIM], TIMES)], neutrals=1 - TIMES)
     late = [attacker.commit_as(CONSPIRATORS[0], again, scaled)]
-    late.append(attacker.commit_as(CONSPIRATORS[1], again, blend(made.key, made.encoding)))
+    late.append(attacker.commit_as(CONSPIRATORS[1], again, blend(crafted.key, crafted.encoding)))
     closed = attacker.close_list(again, [*found.values(), *late])
     attacker.demand_updates(closed, OTHERS[1:])
     plaintexts = attacker.read_sum(closed, [OTHERS[1], *CONSPIRATORS[:2]])
-    made.encoding.decode(plaintexts, len(HONEST))  # nothing shows
-    return Loot.of(unmixed(deltas(made.encoding, plaintexts, len(HONEST)), TIMES), attacker.stage.truth(VICTIM))
+    crafted.encoding.decode(plaintexts, len(HONEST))  # nothing shows
+    return attacker.amplified_loot(crafted, plaintexts, len(HONEST), TIMES)
 
 
 def old_commitments(attacker: Attacker) -> Loot:
     """Carry all commitments and updates of the first attempt over into the second."""
     key = attacker.ask_key()
-    made = attacker.describe(key)
-    found = _commit_and_upload(attacker, made)
+    crafted = attacker.describe(key)
+    found = _commit_and_upload(attacker, crafted)
     again = attacker.describe(key, attempt=2)
     powers = [(attacker.updates[name], -1) for name in OTHERS]
-    late = attacker.commit_as(CONSPIRATORS[0], again, blend(made.key, made.encoding, powers, neutrals=3))
+    late = attacker.commit_as(CONSPIRATORS[0], again, blend(crafted.key, crafted.encoding, powers, neutrals=3))
     closed = attacker.close_list(again, [*found.values(), late])
     return read_victim(attacker, closed, [*HONEST, CONSPIRATORS[0]])
 
@@ -148,20 +145,21 @@ def unchecked_arithmetic() -> Iterator[None]:
         yield
 
 
-def _read_single(attacker: Attacker, made: Round, primes: Sequence[int]) -> Loot:
-    _commit_and_upload(attacker, made)
-    return _single(attacker, made, decrypt(made.key, primes, attacker.updates[VICTIM]))
+def _own_pair() -> tuple[PublicKey, tuple[int, int]]:
+    private = generate_private_key(KEY_BITS)
+    return PublicKey(PAILLIER, KEY_BITS, int(private.public_key.n)), (int(private.p), int(private.q))
 
 
-def _commit_and_upload(attacker: Attacker, made: Round) -> dict[str, Signed]:
-    found = attacker.open_round(made)
-    closed = attacker.close_list(made, found.values())
+def _read_single(attacker: Attacker, crafted: Round, primes: Sequence[int]) -> Loot:
+    _commit_and_upload(attacker, crafted)
+    return attacker.loot(crafted, decrypt(crafted.key, primes, attacker.updates[VICTIM]), 1)
+
+
+def _commit_and_upload(attacker: Attacker, crafted: Round) -> dict[str, Signed]:
+    found = attacker.open_round(crafted)
+    closed = attacker.close_list(crafted, found.values())
     attacker.demand_updates(closed)
     return found
-
-
-def _single(attacker: Attacker, made: Round, plaintexts: Sequence[int]) -> Loot:
-    return Loot.of(deltas(made.encoding, plaintexts, 1), attacker.stage.truth(VICTIM))
 
 
 def _certified(attacker: Attacker, key: PublicKey, signer: SigningKey, federation: str | None = None) -> Signed:

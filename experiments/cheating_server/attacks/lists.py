@@ -11,8 +11,8 @@ from core.protocol import HolderSignature
 from experiments.cheating_server.attack import Attack, Party
 from experiments.cheating_server.attacks.copies import cancelling, read_victim
 from experiments.cheating_server.ciphertexts import blend
+from experiments.cheating_server.crafted import ClosedList
 from experiments.cheating_server.loot import Loot
-from experiments.cheating_server.made import ClosedList
 from experiments.cheating_server.moves import Attacker
 from experiments.cheating_server.stage import CONSPIRATORS, HONEST, OTHERS, VICTIM
 
@@ -50,47 +50,47 @@ def repeated_signature(attacker: Attacker) -> Loot:
 
 def changed_list(attacker: Attacker) -> Loot:
     """Have a list signed, get the updates, and have another one signed with what a conspirator made of them."""
-    made = attacker.describe(attacker.ask_key())
-    found = attacker.open_round(made)
-    attacker.demand_updates(attacker.close_list(made, found.values()))
-    late = attacker.commit_as(FIRST, made, cancelling(attacker, made))
-    closed = attacker.close_list(made, [*found.values(), late])
+    crafted = attacker.describe(attacker.ask_key())
+    found = attacker.open_round(crafted)
+    attacker.demand_updates(attacker.close_list(crafted, found.values()))
+    late = attacker.commit_as(FIRST, crafted, cancelling(attacker, crafted))
+    closed = attacker.close_list(crafted, [*found.values(), late])
     return read_victim(attacker, closed, [*HONEST, FIRST])
 
 
 def victim_left_out(attacker: Attacker) -> Loot:
-    """Close a list without the victim, have it upload all the same, and open it beside two that are on the list."""
-    made = attacker.describe(attacker.ask_key())
-    found = attacker.open_round(made)
-    neutral = [attacker.commit_as(name, made, blend(made.key, made.encoding)) for name in (FIRST, SECOND)]
-    closed = attacker.close_list(made, [*(found[name] for name in OTHERS), *neutral])
+    """Close a list without the victim, have it upload all the same, and open it with two that are on the list."""
+    crafted = attacker.describe(attacker.ask_key())
+    found = attacker.open_round(crafted)
+    neutral = [attacker.commit_as(name, crafted, blend(crafted.key, crafted.encoding)) for name in (FIRST, SECOND)]
+    closed = attacker.close_list(crafted, [*(found[name] for name in OTHERS), *neutral])
     attacker.demand_updates(closed, [VICTIM])
     return read_victim(attacker, closed, [VICTIM, FIRST, SECOND])
 
 
 def strangers_contribute(attacker: Attacker) -> Loot:
     """Close an honest list, and name contributors who are not on it."""
-    made = attacker.describe(attacker.ask_key())
-    closed = attacker.full_list(made, HONEST)
-    attacker.updates |= {name: blend(made.key, made.encoding) for name in ("stranger-1", "stranger-2")}
+    crafted = attacker.describe(attacker.ask_key())
+    closed = attacker.full_list(crafted, HONEST)
+    attacker.updates |= {name: blend(crafted.key, crafted.encoding) for name in ("stranger-1", "stranger-2")}
     return read_victim(attacker, closed, [VICTIM, "stranger-1", "stranger-2"])
 
 
 def swapped_others(attacker: Attacker) -> Loot:
     """Hand the holders neutral updates in place of those the other clients committed to."""
-    made = attacker.describe(attacker.ask_key())
-    closed = attacker.full_list(made, HONEST)
-    attacker.updates |= {name: blend(made.key, made.encoding) for name in OTHERS}
+    crafted = attacker.describe(attacker.ask_key())
+    closed = attacker.full_list(crafted, HONEST)
+    attacker.updates |= {name: blend(crafted.key, crafted.encoding) for name in OTHERS}
     return read_victim(attacker, closed, list(HONEST))
 
 
 def _early(attacker: Attacker, sign: Callable[[ClosedList], Iterable[HolderSignature]]) -> Loot:
-    made = attacker.describe(attacker.ask_key())
-    found = attacker.open_round(made)
-    unsigned = ClosedList(made, tuple(found.values()), ())
-    attacker.demand_updates(ClosedList(made, unsigned.commitments, tuple(sign(unsigned))))
-    late = attacker.commit_as(FIRST, made, cancelling(attacker, made))
-    closed = attacker.close_list(made, [*found.values(), late])
+    crafted = attacker.describe(attacker.ask_key())
+    found = attacker.open_round(crafted)
+    unsigned = ClosedList(crafted, tuple(found.values()), ())
+    attacker.demand_updates(ClosedList(crafted, unsigned.commitments, tuple(sign(unsigned))))
+    late = attacker.commit_as(FIRST, crafted, cancelling(attacker, crafted))
+    closed = attacker.close_list(crafted, [*found.values(), late])
     return read_victim(attacker, closed, [*HONEST, FIRST])
 
 

@@ -1,7 +1,7 @@
-"""Models of the attacker's choosing: one that silences whoever trains on it, for all but the victim.
+"""Models of the attacker's choosing: one that silences every client but the victim.
 
-A weight of 10^17 plus a step of 0.05 is 10^17 again: numbers of 53 bits have no room for it. So whoever trains on such
-weights sends a change of nothing, and the cohort's sum is the victim's update.
+A weight of 10^17 plus a step of 0.05 is 10^17 again: numbers of 53 bits have no room for it. So a client that trains on
+such weights sends a change of nothing, and the cohort's sum is the victim's update.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import secrets
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from core.errors import Reason
 from core.federated import next_model
@@ -19,14 +18,14 @@ from core.protocol import HolderSignature, digest
 from core.secagg.opening import OpenedSum, combine
 from core.wire.messages import model_statement
 from core.wire.streams import model_bytes
+from experiments.arrays import FloatArray
 from experiments.cheating_server.attack import Attack, Party
 from experiments.cheating_server.ciphertexts import deltas
+from experiments.cheating_server.crafted import ClosedList, Round
 from experiments.cheating_server.loot import Loot
-from experiments.cheating_server.made import ClosedList, Round
 from experiments.cheating_server.moves import Attacker
 from experiments.cheating_server.stage import HONEST, OTHERS, VICTIM
 
-FloatArray = npt.NDArray[np.float64]
 SILENT = 1e17
 
 
@@ -34,19 +33,19 @@ def different_models(attacker: Attacker) -> Loot:
     """Describe the right model to all, give it to the victim, and give the others one that silences them."""
     start, silent = attacker.stage.start, _silencing(attacker)
     attacker.rogue.served.models[0] = lambda caller: start if caller == VICTIM else silent
-    made = attacker.describe(attacker.ask_key())
-    return _read_only_voice(attacker, made, start)
+    crafted = attacker.describe(attacker.ask_key())
+    return _read_only_voice(attacker, crafted, start)
 
 
 def not_pinned(attacker: Attacker) -> Loot:
     """Start round 1 from the silencing model; give the victim the right one all the same."""
     _serve_silencing(attacker, 0, attacker.stage.start)
-    made = attacker.describe(attacker.ask_key(), model=_silencing(attacker))
-    return _read_only_voice(attacker, made, attacker.stage.start)
+    crafted = attacker.describe(attacker.ask_key(), model=_silencing(attacker))
+    return _read_only_voice(attacker, crafted, attacker.stage.start)
 
 
 def not_endorsed(attacker: Attacker) -> Loot:
-    """Run round 1 honestly, then start round 2 from the silencing model, which nobody signed."""
+    """Run round 1 honestly, then start round 2 from the silencing model, which no holder signed."""
     _, _, _, after = honest_round(attacker)
     return _second_round(attacker, after, ())
 
@@ -86,16 +85,16 @@ def second_model(attacker: Attacker) -> Loot:
 def honest_round(
     attacker: Attacker, contributors: Sequence[str] = HONEST
 ) -> tuple[ClosedList, bytes, list[int], FloatArray]:  # fmt: skip
-    """Run round 1 by the rules; gives its list, the opened sum as bytes and plaintexts, and the model after it."""
-    made = attacker.describe(attacker.ask_key())
-    closed = attacker.full_list(made, contributors)
-    profile, total = attacker.stage.profile, attacker.total(made, contributors)
+    """Run round 1 by the rules; return its list, the opened sum as bytes and plaintexts, and the model after it."""
+    crafted = attacker.describe(attacker.ask_key())
+    closed = attacker.full_list(crafted, contributors)
+    profile, total = attacker.stage.profile, attacker.total(crafted, contributors)
     partials = attacker.open_sum(closed, contributors) | attacker.conspirators.partials(
-        made.description.certificate, total
+        crafted.description.certificate, total
     )
-    found: OpenedSum = combine(made.key, profile.threshold, profile.holders, total, partials)
-    cohort = made.encoding.decode(found.plaintexts, len(contributors))
-    return closed, found.to_bytes(made.key), list(found.plaintexts), next_model(attacker.stage.start, cohort)
+    found: OpenedSum = combine(crafted.key, profile.threshold, profile.holders, total, partials)
+    cohort = crafted.encoding.decode(found.plaintexts, len(contributors))
+    return closed, found.to_bytes(crafted.key), list(found.plaintexts), next_model(attacker.stage.start, cohort)
 
 
 def _endorsed_instead(attacker: Attacker, closed: ClosedList, opened: bytes, after: FloatArray) -> Loot:
@@ -107,8 +106,8 @@ def _endorsed_instead(attacker: Attacker, closed: ClosedList, opened: bytes, aft
 def _second_round(attacker: Attacker, after: FloatArray, endorsements: tuple[HolderSignature, ...]) -> Loot:
     attacker.rogue.served.endorsements[1] = endorsements
     _serve_silencing(attacker, 1, after)
-    made = attacker.describe(attacker.ask_key(), number=2, model=_silencing(attacker))
-    return _read_only_voice(attacker, made, after)
+    crafted = attacker.describe(attacker.ask_key(), number=2, model=_silencing(attacker))
+    return _read_only_voice(attacker, crafted, after)
 
 
 def _serve_silencing(attacker: Attacker, number: int, victims: FloatArray) -> None:
@@ -116,13 +115,13 @@ def _serve_silencing(attacker: Attacker, number: int, victims: FloatArray) -> No
     attacker.rogue.served.models[number] = lambda caller: victims if caller == VICTIM else silent
 
 
-def _read_only_voice(attacker: Attacker, made: Round, victims: FloatArray) -> Loot:
-    found = attacker.open_round(made, OTHERS) | attacker.open_round(made, [VICTIM])
-    closed = attacker.close_list(made, found.values())
+def _read_only_voice(attacker: Attacker, crafted: Round, victims: FloatArray) -> Loot:
+    found = attacker.open_round(crafted, OTHERS) | attacker.open_round(crafted, [VICTIM])
+    closed = attacker.close_list(crafted, found.values())
     attacker.demand_updates(closed)
     plaintexts = attacker.read_sum(closed, HONEST)
-    truth = attacker.stage.truth(VICTIM, made.description.id.round, victims)
-    return Loot.of(deltas(made.encoding, plaintexts, len(HONEST)), truth)
+    truth = attacker.stage.truth(VICTIM, crafted.description.id.round, victims)
+    return Loot.of(deltas(crafted.encoding, plaintexts, len(HONEST)), truth)
 
 
 def _silencing(attacker: Attacker) -> FloatArray:

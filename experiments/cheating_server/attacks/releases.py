@@ -9,8 +9,8 @@ from experiments.cheating_server.attack import Attack, Party
 from experiments.cheating_server.attacks.differences import WITH, WITHOUT, Opened, difference, second_run
 from experiments.cheating_server.attacks.models import honest_round
 from experiments.cheating_server.backup import Backup
+from experiments.cheating_server.crafted import Round
 from experiments.cheating_server.loot import Loot
-from experiments.cheating_server.made import Round
 from experiments.cheating_server.moves import Attacker
 
 
@@ -23,22 +23,22 @@ def second_attempt(attacker: Attacker) -> Loot:
 
 def opened_again(attacker: Attacker) -> Loot:
     """Have an attempt opened once more, without the victim, after the holders restored their shares from a backup."""
-    made = attacker.describe(attacker.ask_key())
-    backup = Backup(attacker.stage, made.description.certificate.serial)
-    closed = attacker.full_list(made, WITH)
+    crafted = attacker.describe(attacker.ask_key())
+    backup = Backup(attacker.stage, crafted.description.certificate.serial)
+    closed = attacker.full_list(crafted, WITH)
     whole = attacker.read_sum(closed, WITH)
     backup.restore()
     less = attacker.read_sum(closed, WITHOUT)
-    return difference(attacker, (made, whole), (made, less))
+    return difference(attacker, (crafted, whole), (crafted, less))
 
 
 def replayed_round(attacker: Attacker) -> Loot:
     """Play a whole attempt once more, list and all, without the victim; the holders' shares are restored as above."""
-    made = attacker.describe(attacker.ask_key())
-    backup = Backup(attacker.stage, made.description.certificate.serial)
-    whole = _sum_of(attacker, made, WITH)
+    crafted = attacker.describe(attacker.ask_key())
+    backup = Backup(attacker.stage, crafted.description.certificate.serial)
+    whole = _sum_of(attacker, crafted, WITH)
     backup.restore()
-    return difference(attacker, whole, _sum_of(attacker, made, WITHOUT))
+    return difference(attacker, whole, _sum_of(attacker, crafted, WITHOUT))
 
 
 def next_round(attacker: Attacker) -> Loot:
@@ -57,8 +57,8 @@ def next_run(attacker: Attacker) -> Loot:
     return difference(attacker, whole, _sum_of(attacker, attacker.describe(attacker.ask_key()), WITHOUT))
 
 
-def _sum_of(attacker: Attacker, made: Round, contributors: Sequence[str]) -> Opened:
-    return made, attacker.read_sum(attacker.full_list(made, contributors), contributors)
+def _sum_of(attacker: Attacker, crafted: Round, contributors: Sequence[str]) -> Opened:
+    return crafted, attacker.read_sum(attacker.full_list(crafted, contributors), contributors)
 
 
 DIFFERENCE = (Reason.TOO_SIMILAR,)
