@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from core.confusion import Confusion
 from core.ops import Array
+
+__all__ = ["Confusion", "confusion", "correct_answers", "correct_classes", "perplexity"]
 
 
 def correct_classes(logits: Array, targets: Array) -> int:
@@ -31,42 +32,6 @@ def perplexity(mean_loss: float) -> float:
     return float(np.exp(mean_loss))
 
 
-@dataclass(frozen=True)
-class Confusion:
-    """How many yes/no answers were right and wrong, by answer; the sum of parts is that of the whole.
-
-    A share of nothing is 0: a filter that never says spam has precision 0.
-    """
-
-    true_positives: int
-    false_positives: int
-    false_negatives: int
-    true_negatives: int
-
-    @property
-    def precision(self) -> float:
-        """How much of what was called positive is positive."""
-        return _share(self.true_positives, self.true_positives + self.false_positives)
-
-    @property
-    def recall(self) -> float:
-        """How much of what is positive was called so."""
-        return _share(self.true_positives, self.true_positives + self.false_negatives)
-
-    @property
-    def accuracy(self) -> float:
-        right = self.true_positives + self.true_negatives
-        return _share(right, right + self.false_positives + self.false_negatives)
-
-    def __add__(self, other: Confusion) -> Confusion:
-        return Confusion(
-            self.true_positives + other.true_positives,
-            self.false_positives + other.false_positives,
-            self.false_negatives + other.false_negatives,
-            self.true_negatives + other.true_negatives,
-        )
-
-
 def confusion(logits: Array, targets: Array) -> Confusion:
     """Count right and wrong yes/no answers: a positive logit means yes, targets are 1 for yes and 0 for no."""
     _same_shape(logits.shape, targets.shape)
@@ -77,10 +42,6 @@ def confusion(logits: Array, targets: Array) -> Confusion:
         false_negatives=int((~called & actual).sum()),
         true_negatives=int((~called & ~actual).sum()),
     )
-
-
-def _share(part: int, whole: int) -> float:
-    return part / whole if whole else 0.0
 
 
 def _same_shape(outputs: tuple[int, ...], targets: tuple[int, ...]) -> None:

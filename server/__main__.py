@@ -46,8 +46,8 @@ from core.privacy.options import (
 )
 from core.secagg.scheme import DEFAULT_KEY_BITS, PublicKey
 from core.tasks import get_task
+from core.tasks.held_out import HeldOut
 from core.tasks.task import Task
-from core.training import Dataset
 from core.wire.health import check_health
 from core.wire.streams import model_from_bytes
 from server import metrics
@@ -208,7 +208,7 @@ async def _serve(
     places: Places,
     identity: PartyIdentity,
     task: Task,
-    test_data: Dataset | None,
+    test_data: HeldOut | None,
 ) -> bool:
     """Run to the end; False if a signal ended it before (an unfinished run goes on at the next start)."""
     store = Store(places.state)

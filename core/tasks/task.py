@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from core.errors import SettingsError
+from core.errors import DataError, SettingsError
 from core.losses import Loss
 from core.nn import Module
 from core.optim import Adam, Optimiser
+from core.tasks.held_out import HeldOut, divide_texts
 from core.tensor import Tensor
 from core.training import Correct, Dataset, Sums, evaluate, train_epoch
 
@@ -95,7 +96,7 @@ class Task:
         name: how parties call it.
         build: makes the untrained model.
         loss: the mean loss of a batch, from outputs and targets.
-        correct: how many of a batch's outputs are right.
+        correct: counts a batch's right outputs; where they answer yes or no, all four counts.
         read: reads examples from a file or folder; what an example is, the task decides.
         generate: makes up the examples of one client, from a seed and the client's number.
         generate_test: makes up examples to judge a model by, from a seed and the number of clients.
@@ -105,6 +106,7 @@ class Task:
         require: raises DataError, naming the place, if nothing can be learned from examples (one class only, say).
         corpus: how published data is dealt out; None for mail, which comes in mailboxes.
         shuffled: the same data as training shuffles it, where examples belong together: characters in sequences.
+        text: the text of an example, of which each distinct one is judged once; None where examples are no texts.
     """
 
     name: str
@@ -120,13 +122,16 @@ class Task:
     require: Callable[[Sequence[Any], str], None] = usable
     corpus: Corpus | None = None
     shuffled: Callable[[Dataset], Dataset] = one_by_one
+    text: Callable[[Any], str] | None = None
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.clip) and self.clip > 0 and frexp(self.clip)[0] == 0.5):
             raise SettingsError(f"clip of task {self.name} is {self.clip}; it must be a power of two")
 
-    def load_test(self, source: str, seed: int, clients: int | None) -> Dataset:
+    def load_test(self, source: str, seed: int, clients: int | None) -> HeldOut:
         """Prepare examples to judge a model by: read from the path `source`, or made up where it is `generated`.
+
+        Each distinct text is judged once.
 
         Args:
             clients: for how many clients to make up examples; None is a few.
@@ -135,10 +140,26 @@ class Task:
             DataError: they cannot be read.
         """
         if source == GENERATED:
-            return self.prepare(self.generate_test(seed, clients or A_FEW_CLIENTS))
+            return self.held_out(self.generate_test(seed, clients or A_FEW_CLIENTS))
         if self.corpus is not None and Path(source).is_dir():
-            return self.prepare(self.corpus.read(Path(source))[1])
-        return self.prepare(self.read(Path(source)).examples)
+            return self.held_out(self.corpus.read(Path(source))[1])
+        return self.held_out(self.read(Path(source)).examples)
+
+    def held_out(self, examples: Sequence[Any]) -> HeldOut:
+        """Prepare examples to judge a model by, each distinct text once. Raises DataError if none is left."""
+        if self.text is None:
+            return HeldOut(self.prepare(examples))
+        texts = divide_texts(examples, self.text)
+        if not texts.distinct:
+            raise DataError(f"there is nothing to judge a model by: {texts.sentence}")
+        apart = self._prepared_apart(texts.repeats), self._prepared_apart(texts.wordless)
+        return HeldOut(self.prepare(texts.distinct), *apart, texts.sentence)
+
+    def _prepared_apart(self, examples: Sequence[Any]) -> Dataset | None:
+        try:
+            return self.prepare(examples) if examples else None
+        except DataError:  # too short for this task: there is nothing in them that could be judged right or wrong
+            return None
 
 
 def local_training(task: Task, model: Module, data: Dataset, rng: np.random.Generator) -> Sums:
