@@ -16,7 +16,7 @@ import typer
 
 from client.connection import run_session
 from client.participant import Load, Participant
-from client.scoring import score_message
+from client.scoring import FILTERS, score_message
 from client.session import ClientSession, fetch_endorsed_model
 from core.checks import Verifier
 from core.clock import SYSTEM_CLOCK
@@ -41,6 +41,7 @@ from core.privacy.options import MaxDelta, MinNoise
 from core.secagg.noise import NoiseKind
 from core.secagg.scheme import SAFE_KEY_BITS
 from core.tasks import get_task
+from core.tasks.spam import SPAM
 from core.tasks.task import GENERATED, Task
 from core.wire.calls import converse
 from core.wire.dialing import AggregatorConnection
@@ -112,18 +113,22 @@ def classify(
     passphrase_file: PassphraseFile = None,
     server: Server = None,
     model: Annotated[Path | None, typer.Option(help="A model file (.npz) instead of a server.")] = None,
+    task: Annotated[str, typer.Option(help="What the model was trained for: spam or spam-pairs.")] = SPAM.name,
     insecure_plaintext: InsecurePlaintext = False,
     patience: Patience = 10.0,
 ) -> None:
     """Score one message with the global model. The message stays on this machine."""
     configure_log(quiet=True)
     with sentences():
-        task = get_task("spam")
+        if task not in FILTERS:
+            raise SettingsError(f"the task is {task!r}; {' and '.join(FILTERS)} can score a message")
         if model is not None:
-            vector = load_model(model, task)
+            vector = load_model(model, FILTERS[task].task)
         else:
-            vector = _fetched(task, identity, passphrase_file, server, patience, plaintext=insecure_plaintext)
-        score = score_message(vector, _read(message))
+            vector = _fetched(
+                FILTERS[task].task, identity, passphrase_file, server, patience, plaintext=insecure_plaintext
+            )
+        score = score_message(vector, _read(message), FILTERS[task])
         print(f"{'spam' if score.spam else 'ham'}  (probability of spam {score.probability:.1%})")
         for word, weight in score.strongest:
             print(f"  {weight:+.2f}  {word}")

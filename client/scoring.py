@@ -9,10 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from core.data.message import Mail, text_of_message
-from core.data.text import distinct_words, stem, words
+from core.data.text import Terms, Vocabulary, distinct_words, stem, words, words_and_pairs
 from core.errors import DataError
 from core.parameters import from_vector
-from core.tasks.spam import SPAM, VOCABULARY, SpamModel
+from core.tasks import spam, spam_pairs
+from core.tasks.spam import SPAM, SpamModel
+from core.tasks.spam_pairs import SPAM_PAIRS
+from core.tasks.task import Task
 from core.tensor import no_grad
 
 STRONGEST = 5
@@ -35,27 +38,47 @@ class Score:
         return self.probability > 0.5
 
 
-def score_message(model: npt.NDArray[np.float64], content: bytes) -> Score:
-    """Score a raw e-mail or plain text with the spam model, shape (values,).
+@dataclass(frozen=True)
+class Filter:
+    """A kind of spam filter that can score: a task, and what it gives weights to."""
+
+    task: Task
+    vocabulary: Vocabulary
+    terms: Terms
+
+
+FILTERS = {
+    SPAM.name: Filter(SPAM, spam.VOCABULARY, distinct_words),
+    SPAM_PAIRS.name: Filter(SPAM_PAIRS, spam_pairs.VOCABULARY, words_and_pairs),
+}
+
+
+def score_message(model: npt.NDArray[np.float64], content: bytes, kind: Filter = FILTERS[SPAM.name]) -> Score:
+    """Score a raw e-mail or plain text with a spam model, shape (values,).
 
     Raises DataError if it is not one text message, or has no words to go by.
     """
+    text = _one_text(content)
+    terms = kind.terms(text)
+    if not terms:
+        raise DataError("the message has no words to go by")
+    module = SpamModel(kind.vocabulary.size, np.random.default_rng(0))
+    from_vector(module, model)
+    inputs, _ = kind.task.prepare([Mail(text, spam=False)]).batch(np.array([0]))
+    with no_grad():
+        logit = module(inputs).item()
+    numbers = [kind.vocabulary.index(term) for term in terms]
+    weights = module.words.weight.numpy()[numbers, 0] / np.sqrt(len(set(numbers)))
+    order = np.argsort(-np.abs(weights), kind="stable")[:STRONGEST]
+    probability = float(1 / (1 + np.exp(-np.clip(logit, -700, 700))))
+    spelt = {stem(word): word for word in reversed(words(text))}
+    spellings = [" ".join(spelt[part] for part in terms[place].split(" ")) for place in order]
+    return Score(probability, tuple(zip(spellings, weights[order].tolist(), strict=True)))
+
+
+def _one_text(content: bytes) -> str:
     if b"\0" in content:
         raise DataError("the message is not text")
     if content.startswith(b"From ") and (count := len(re.findall(rb"^From ", content, re.MULTILINE))) > 1:
         raise DataError(f"this is a mailbox of {count} messages; give one message")
-    text = text_of_message(content)
-    spelt = {stem(word): word for word in reversed(words(text))}
-    stems = distinct_words(text)
-    if not stems:
-        raise DataError("the message has no words to go by")
-    module = SpamModel(VOCABULARY.size, np.random.default_rng(0))
-    from_vector(module, model)
-    inputs, _ = SPAM.prepare([Mail(text, spam=False)]).batch(np.array([0]))
-    with no_grad():
-        logit = module(inputs).item()
-    numbers = [VOCABULARY.index(word) for word in stems]
-    weights = module.words.weight.numpy()[numbers, 0] / np.sqrt(len(set(numbers)))
-    order = np.argsort(-np.abs(weights), kind="stable")[:STRONGEST]
-    probability = float(1 / (1 + np.exp(-np.clip(logit, -700, 700))))
-    return Score(probability, tuple((spelt[stems[place]], float(weights[place])) for place in order))
+    return text_of_message(content)

@@ -53,7 +53,7 @@ from core.wire.streams import model_from_bytes
 from server import metrics
 from server.budget import within_budget
 from server.report import report
-from server.results import make_results_folder, table, write_results
+from server.results import judged_apart, make_results_folder, table, write_results
 from server.rules import RoundRules
 from server.run import ActiveRun
 from server.service import listen
@@ -171,6 +171,8 @@ def serve(
         encoding_for(the_task, values, plaintext_bits, max_cohort, count_cap, settings.mechanism)  # or say now why not
         settings = within_budget(settings, values)
         test_data = the_task.load_test(test, seed, clients) if test is not None else None
+        if test_data is not None and test_data.sentence:
+            print(f"the models are judged by {test_data.sentence}", flush=True)
         stamp(insecure_demo_keys=insecure_demo_keys, insecure_plaintext=insecure_plaintext)
         if settings.weaker_key:
             log.warning("key size", advice=settings.weaker_key.strip())
@@ -298,6 +300,8 @@ def _print_table(settings: RunSettings, active: ActiveRun, tested: bool) -> None
         own = "accuracy of the model the last round began with, on the clients' own data (there is no test data)"
         kind = "test accuracy" if tested else own
         console.print(f"{kind}: {last:.2%}")
+        if apart := judged_apart(active.results[-1]):
+            console.print(apart, highlight=False, soft_wrap=True)
 
 
 def _end_on_signals(task: asyncio.Task[bool] | None) -> None:

@@ -88,7 +88,7 @@ class RunContext:
         return description, Signed(body, self.identity.signing.sign(signing.ROUND, body))
 
     def score(self, model: FloatArray, cohort: CohortSum) -> Score:
-        """Judge the model, of shape (values,), on the test data; without any, return what the cohort says of its own."""
+        """Judge the model, of shape (values,), on the test data; without any, return the cohort's own metrics."""
         if self.test_data is None:
             return Score(cohort.accuracy, cohort.mean_loss, cohort.confusion, NOTHING, NOTHING)
         judged, repeats, wordless = (

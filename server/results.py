@@ -20,6 +20,7 @@ from core.errors import StorageError
 from core.federated import save_model
 from core.privacy.mechanism import Privacy
 from core.protocol import RoundResult
+from core.tasks.held_out import NOTABLE
 from core.tasks.task import Task
 from server.settings import RunSettings
 
@@ -128,6 +129,24 @@ def _cells(result: RoundResult, binary: bool, private: bool) -> list[str]:
         *(f"{result.add_seconds:.3f}", f"{result.decrypt_seconds:.2f}"),
         *([f"{result.epsilon:.2f}"] if private else []),
     ]
+
+
+def judged_apart(result: RoundResult) -> str:
+    """Say how repeats and texts without a word were judged, and what they would decide; empty if there are none."""
+    groups = (
+        (result.repeats, result.repeats_correct, "repeats of texts"),
+        (result.wordless, result.wordless_correct, "texts without a word"),
+    )
+    told = [f"{count} {what}, {correct / count:.2%} right" for count, correct, what in groups if count]
+    if not told:
+        return ""
+    sentence = f"judged apart: {'; '.join(told)}"
+    if abs(result.accuracy_of_all - result.accuracy) <= NOTABLE:
+        return sentence
+    return (
+        f"{sentence}. Counted like the rest they would decide more than half a point: the accuracy would be "
+        f"{result.accuracy_of_all:.2%} instead of {result.accuracy:.2%}"
+    )
 
 
 def make_results_folder(folder: Path) -> None:

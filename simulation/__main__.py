@@ -33,7 +33,7 @@ from core.privacy.options import (
 from core.tasks import get_task
 from keyholder.difference import DifferenceRule
 from server.budget import within_budget
-from server.results import table
+from server.results import judged_apart, table
 from server.rules import RoundRules
 from server.settings import RunSettings
 from simulation.central import train_in_one_place
@@ -161,6 +161,8 @@ def _simulate(console: Console, federation: Federation) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if apart := judged_apart(display.results[-1]):
+        console.print(apart, highlight=False, soft_wrap=True)
 
 
 def _promise(settings: RunSettings) -> str:

@@ -89,7 +89,7 @@ def test_the_row_of_the_history_says_what_the_round_cost(federation: SmallFedera
 
 def test_with_test_data_each_model_is_judged_on_that(federation: SmallFederation, tmp_path: Path) -> None:
     async def story(hall: Hall) -> None:
-        vars(hall.coordinator.context)["test_data"] = SPAM.prepare(SPAM.generate_test(0, 3)[:100])
+        vars(hall.coordinator.context)["test_data"] = SPAM.held_out(SPAM.generate_test(0, 3)[:100])
         await hall.gather()
         await hall.finish()
         (row,) = hall.store.history(RUN)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.confusion import Confusion
 from core.data.mail import Mail, mailboxes_in, read_mailbox
 from core.data.partition import partition_dirichlet, partition_iid, split_held_out
 from core.data.text import Bags
@@ -56,8 +57,8 @@ def test_test_mails_are_read_or_generated(tmp_path: Path) -> None:
     assert len(SPAM.load_test(str(tmp_path / "box.tsv"), 0, None)) == 2
     generated = SPAM.load_test("generated", 3, 2)
     assert len(generated) == 1000
-    (indices, _), _ = generated.batch(np.arange(1000))
-    (others, _), _ = SPAM.load_test("generated", 3, 4).batch(np.arange(1000))
+    (indices, _), _ = generated.data.batch(np.arange(1000))
+    (others, _), _ = SPAM.load_test("generated", 3, 4).data.batch(np.arange(1000))
     assert not np.array_equal(indices, others)
 
 
@@ -80,7 +81,8 @@ def test_the_untrained_model_calls_nothing_spam() -> None:
 
 
 def test_right_answers_are_counted_on_both_sides() -> None:
-    assert SPAM.correct(np.array([2.0, -2.0, 2.0, -2.0, 0.0]), np.array([1, 1, 0, 0, 0])) == 3
+    answers = SPAM.correct(np.array([2.0, -2.0, 2.0, -2.0, 0.0]), np.array([1, 1, 0, 0, 0]))
+    assert answers == Confusion(true_positives=1, false_positives=1, false_negatives=1, true_negatives=2)
 
 
 # --- One round of one client ---

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Protocol
 
 import numpy as np
@@ -25,6 +25,8 @@ import numpy.typing as npt
 from core.errors import DataError, SettingsError
 
 IntArray = npt.NDArray[np.int64]
+Terms = Callable[[str], list[str]]
+"""Cuts a text into what has a weight: its distinct words, or words and pairs."""
 
 WORD = re.compile(r"[^\W_]+|[^\w\s]|_")
 STEM_LETTERS = 6
@@ -82,9 +84,19 @@ def distinct_words(text: str, longest: int = LONGEST_MAIL) -> list[str]:
     return list(islice(dict.fromkeys(map(stem, dict.fromkeys(words(text)))), longest))
 
 
-def bag(text: str, vocabulary: Vocabulary) -> list[int]:
-    """Return the set of the numbers of a text's distinct words, ascending."""
-    return sorted({vocabulary.index(word) for word in distinct_words(text)})
+def words_and_pairs(text: str) -> list[str]:
+    """Return the set of a text's words and of its pairs of neighbouring words, each word as its stem: all of them.
+
+    >>> words_and_pairs("click here, click now")
+    ['click', 'here', ',', 'now', 'click here', 'here ,', ', click', 'click now']
+    """
+    stems = [stem(word) for word in words(text)]
+    return [*dict.fromkeys(stems), *dict.fromkeys(f"{left} {right}" for left, right in pairwise(stems))]
+
+
+def bag(text: str, vocabulary: Vocabulary, terms: Terms = distinct_words) -> list[int]:
+    """Return the set of the numbers of a text's distinct terms, ascending."""
+    return sorted({vocabulary.index(term) for term in terms(text)})
 
 
 @dataclass(frozen=True)
@@ -122,9 +134,11 @@ class Bags:
         return (self.indices[source], offsets), self.labels[rows]
 
 
-def make_bags(texts: Iterable[str], labels: Sequence[bool], vocabulary: Vocabulary) -> Bags:
+def make_bags(
+    texts: Iterable[str], labels: Sequence[bool], vocabulary: Vocabulary, terms: Terms = distinct_words
+) -> Bags:
     """Make a data set of texts; `labels` says of each whether it is spam. A text without words is an empty bag."""
-    bags = [bag(text, vocabulary) for text in texts]
+    bags = [bag(text, vocabulary, terms) for text in texts]
     if len(bags) != len(labels):
         raise ValueError(f"there are {len(bags)} texts and {len(labels)} labels")
     sizes = np.array([len(numbers) for numbers in bags], np.int64)

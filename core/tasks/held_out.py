@@ -39,8 +39,8 @@ class DistinctTexts:
         """What is judged apart, and what would decide more than half a point if it were not."""
         total = len(self.distinct) + len(self.repeats) + len(self.wordless)
         counted = (
-            f"{len(self.distinct)} distinct texts to judge by; {len(self.repeats)} repeats and {len(self.wordless)} "
-            "without a word are judged apart"
+            f"{len(self.distinct)} distinct texts, each judged once; {len(self.repeats)} repeats and "
+            f"{len(self.wordless)} texts without a word are judged apart"
         )
         blocks = (("one text with all its copies", self.most_copies), ("those without a word", len(self.wordless)))
         notable = [

@@ -7,7 +7,7 @@ One weight a word, so that the model is as small as a spam filter can be and eve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,9 @@ from core.data.mail import read_mailbox, require_both_classes
 from core.data.message import Mail
 from core.data.text import Bags, HashingVocabulary, IntArray, make_bags
 from core.losses import binary_cross_entropy
+from core.metrics import confusion
 from core.nn import EmbeddingBag, Module, Parameter
-from core.ops import Array
+from core.optim import Adam, Optimiser
 from core.tasks.task import LocalTraining, Reading, Task
 from core.tensor import Tensor
 
@@ -51,9 +52,13 @@ class SpamModel(Module):
         return sums / np.sqrt(np.maximum(sizes, 1)) + self.bias
 
 
-def correct(logits: Array, labels: Array) -> int:
-    """Count the mails judged right; a logit of exactly 0 is no reason to call a mail spam."""
-    return int(((logits > 0) == (labels == 1)).sum())
+def cautious_adam(parameters: Iterable[Tensor], learning_rate: float) -> Optimiser:
+    """Return Adam with an `eps` as large as the gradients of rare words.
+
+    Divided by its own size alone, the smallest gradient moves a weight as far as the largest: a word of one mail would
+    count as much as one of a hundred, which costs SMS half a point of accuracy.
+    """
+    return Adam(parameters, learning_rate, eps=1e-4)
 
 
 def read(path: Path) -> Reading:
@@ -71,12 +76,13 @@ SPAM = Task(
     name="spam",
     build=lambda rng: SpamModel(VOCABULARY.size, rng),
     loss=binary_cross_entropy,
-    correct=correct,
+    correct=confusion,  # a logit of exactly 0 is no reason to call a mail spam
     read=read,
     generate=lambda seed, number: generate_mailbox(seed, number, GENERATED_MAILS),
     generate_test=lambda seed, clients: generate_test_mails(seed, clients, GENERATED_TEST_MAILS),
     prepare=prepare,
-    local=LocalTraining(learning_rate=0.05, epochs=1, batch_size=16),
+    local=LocalTraining(learning_rate=0.1, epochs=1, batch_size=16, optimiser=cautious_adam),
     clip=4.0,
     require=require_both_classes,
+    text=lambda mail: mail.text.removeprefix("Subject:"),
 )
