@@ -19,6 +19,7 @@ from core.data.text import (
     make_bags,
     stem,
     words,
+    words_and_pairs,
 )
 from core.errors import SettingsError
 
@@ -131,3 +132,12 @@ def test_no_texts_make_an_empty_data_set() -> None:
 def test_a_label_missing_is_a_mistake_of_the_caller() -> None:
     with pytest.raises(ValueError, match="2 texts and 1 labels"):
         make_bags(["a", "b"], [True], HashingVocabulary(8))
+
+
+def test_words_and_pairs_are_distinct_stems_and_neighbours() -> None:
+    assert words_and_pairs("Click here, click HERE now") == [
+        *("click", "here", ",", "now"),
+        *("click here", "here ,", ", click", "here now"),
+    ]
+    assert words_and_pairs("congratulations 123456") == ["congra", "000000", "congra 000000"]
+    assert words_and_pairs("") == []
