@@ -81,7 +81,7 @@ SPAM = Task(
     generate=lambda seed, number: generate_mailbox(seed, number, GENERATED_MAILS),
     generate_test=lambda seed, clients: generate_test_mails(seed, clients, GENERATED_TEST_MAILS),
     prepare=prepare,
-    local=LocalTraining(learning_rate=0.1, epochs=1, batch_size=16, optimiser=cautious_adam),
+    local=LocalTraining(learning_rate=0.1, epochs=1, batch_size=32, optimiser=cautious_adam),
     clip=4.0,
     require=require_both_classes,
     text=lambda mail: mail.text.removeprefix("Subject:"),
