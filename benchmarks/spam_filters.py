@@ -11,6 +11,7 @@ import importlib.util
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -167,15 +168,15 @@ def _judged(called_spam: Any, mails: Sequence[Mail]) -> Confusion:
 def compare(split: Split, rounds: int, seed: int) -> Iterator[Line]:
     """Train every filter that can be trained here on one split."""
     for task in TASKS:
-        yield _line(f"{task.name}, all mail in one place", lambda task=task: central(task, split, rounds, seed))
-        yield _line(f"{task.name}, federated", lambda task=task: federated(task, split, rounds, seed))
+        yield _line(f"{task.name}, all mail in one place", partial(central, task, split, rounds, seed))
+        yield _line(f"{task.name}, federated", partial(federated, task, split, rounds, seed))
         if has_sklearn():
             started = time.perf_counter()
             name, answers = logistic_regression(task, split)
             yield Line(f"  {name}", answers, time.perf_counter() - started)
     if has_sklearn():
-        yield _line("naive Bayes, counts of words", lambda: naive_bayes(split))
-        yield _line("linear SVM, TF-IDF of words and pairs", lambda: linear_svm(split))
+        yield _line("naive Bayes, counts of words", partial(naive_bayes, split))
+        yield _line("linear SVM, TF-IDF of words and pairs", partial(linear_svm, split))
 
 
 def has_sklearn() -> bool:

@@ -20,7 +20,7 @@ from core.errors import StorageError
 from core.federated import save_model
 from core.privacy.mechanism import Privacy
 from core.protocol import RoundResult
-from core.tasks.held_out import NOTABLE
+from core.tasks.held_out import NOTABLE, counted
 from core.tasks.task import Task
 from server.settings import RunSettings
 
@@ -107,7 +107,7 @@ def _caption(binary: bool, privacy: Privacy | None) -> str:
     own_seconds = "to train and encrypt per client, " if privacy is None else ""
     parts = [f"KiB up per client; seconds {own_seconds}to add and decrypt for all"]
     if binary:
-        parts.append("alarms: false ones, the share of the negatives (such as ham) that were taken for positives")
+        parts.append("alarms: the false-alarm rate, the share of negatives (ham) called positive (spam)")
     if privacy is not None:
         parts.append(f"ε spent so far, for a delta of {privacy.delta:g}")
     return "; ".join(parts)
@@ -134,10 +134,10 @@ def _cells(result: RoundResult, binary: bool, private: bool) -> list[str]:
 def judged_apart(result: RoundResult) -> str:
     """Say how repeats and texts without a word were judged, and what they would decide; empty if there are none."""
     groups = (
-        (result.repeats, result.repeats_correct, "repeats of texts"),
-        (result.wordless, result.wordless_correct, "texts without a word"),
+        (counted(result.repeats, "repeat"), result.repeats, result.repeats_correct),
+        (f"{counted(result.wordless, 'text')} without a word", result.wordless, result.wordless_correct),
     )
-    told = [f"{count} {what}, {correct / count:.2%} right" for count, correct, what in groups if count]
+    told = [f"{what}, {correct / count:.2%} right" for what, count, correct in groups if count]
     if not told:
         return ""
     sentence = f"judged apart: {'; '.join(told)}"

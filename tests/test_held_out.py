@@ -95,7 +95,7 @@ def test_repeats_too_short_to_judge_are_only_counted() -> None:
     short = replace(example, text="word")
     held_out = task.held_out([example, short, short])
     assert held_out.repeats is None
-    assert "1 repeats" in held_out.sentence
+    assert "1 repeat and" in held_out.sentence
 
 
 def test_the_plan_says_what_is_judged_apart(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_result_says_what_was_judged_apart_and_what_it_would_decide() -> None:
     assert RESULT.answers == Confusion(480, 10, 10, 500)
     assert judged_apart(RESULT) == ""
     few = replace(RESULT, repeats=10, repeats_correct=9)
-    assert judged_apart(few) == "judged apart: 10 repeats of texts, 90.00% right"
+    assert judged_apart(few) == "judged apart: 10 repeats, 90.00% right"
     assert judged_apart(replace(RESULT, wordless=50)) == (
         "judged apart: 50 texts without a word, 0.00% right. Counted like the rest they would decide more than half a "
         "point: the accuracy would be 93.33% instead of 98.00%"

@@ -38,9 +38,9 @@ class DistinctTexts:
     def sentence(self) -> str:
         """What is judged apart, and what would decide more than half a point if it were not."""
         total = len(self.distinct) + len(self.repeats) + len(self.wordless)
-        counted = (
-            f"{len(self.distinct)} distinct texts, each judged once; {len(self.repeats)} repeats and "
-            f"{len(self.wordless)} texts without a word are judged apart"
+        what_is_apart = (
+            f"{counted(len(self.distinct), 'distinct text')}, each judged once; {counted(len(self.repeats), 'repeat')} "
+            f"and {counted(len(self.wordless), 'text')} without a word are judged apart"
         )
         blocks = (("one text with all its copies", self.most_copies), ("those without a word", len(self.wordless)))
         notable = [
@@ -48,12 +48,19 @@ class DistinctTexts:
             for what, count in blocks
             if count > 1 and count > NOTABLE * total
         ]
-        return "; ".join([counted, *notable])
+        return "; ".join([what_is_apart, *notable])
+
+
+def counted(count: int, noun: str) -> str:
+    """Return the number and the noun: 1 text, 2 texts."""
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def divide_texts(examples: Iterable[Any], text: Callable[[Any], str]) -> DistinctTexts:
     """Set repeats, and texts without a word, apart from the examples. Spaces and line ends do not count."""
-    distinct, repeats, wordless = [], [], []
+    distinct: list[Any] = []
+    repeats: list[Any] = []
+    wordless: list[Any] = []
     copies: Counter[str] = Counter()
     for example in examples:
         content = " ".join(text(example).split())
