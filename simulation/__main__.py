@@ -24,7 +24,7 @@ from core.federated import initial_model
 from core.settings.command_line import Given, options_of
 from core.tasks import get_task
 from server.budget import within_budget
-from server.results import table
+from server.results import judged_apart, table
 from server.settings import RunSettings
 from simulation.central import train_in_one_place
 from simulation.display import Display
@@ -86,6 +86,8 @@ def _simulate(console: Console, federation: Federation) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if apart := judged_apart(display.results[-1]):
+        console.print(apart, highlight=False, soft_wrap=True)
 
 
 def _promise(settings: RunSettings) -> str:

@@ -51,10 +51,12 @@ class Display:
             if result.round <= len(self.results):
                 continue  # told again after a reconnection
             self.results.append(result)
+            answers = result.answers
+            precision = f", precision {answers.precision:.2%}, false alarms {answers.false_alarm_rate:.2%}"
             epsilon = f", epsilon {result.epsilon:.2f}" * (result.epsilon > 0)
             self.say(
                 f"round {result.round} of {progress.rounds}: {result.contributors} clients, "
-                f"accuracy {result.accuracy:.2%}, loss {result.loss:.4f}{epsilon}"
+                f"accuracy {result.accuracy:.2%}{precision * result.asks_yes_or_no}, loss {result.loss:.4f}{epsilon}"
             )
         attempt = f" (attempt {progress.attempt})" if progress.attempt > 1 else ""
         description = f"round {progress.round}{attempt}: {progress.sentence}"

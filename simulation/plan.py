@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from core.data.mail import Mail, mailboxes_in, read_mailbox, require_both_classes, write_tsv
 from core.data.partition import partition_dirichlet, partition_groups, partition_iid, split_held_out
 from core.errors import DataError, SettingsError
+from core.tasks.held_out import divide_texts
 from core.tasks.task import Corpus, Task
 
 HELD_OUT = 0.2
@@ -44,7 +46,7 @@ def make_plan(
     A folder of mail gives each mailbox in it to one client. One file, and other data, is dealt out among the clients:
     `partition` is iid, dirichlet:ALPHA for unlike class balances, or (not for mail) grouped, which gives all examples
     of one label, such as a speaker, to one client; None is the task's own. A fifth of all mails, chosen by the digests
-    of their texts, is kept for the test; other data comes with its test part.
+    of their texts, is kept for the test; other data comes with its test part. Each distinct text is judged once.
 
     `spam_label` is a name for spam of its owner's own.
 
@@ -62,12 +64,12 @@ def make_plan(
     if task.corpus is not None:
         if spam_label is not None:
             raise SettingsError(f"--spam-label is {spam_label!r}, and the task {task.name} has no spam; leave it out")
-        return _corpus_dealt_out(task.corpus, data, clients or DEFAULT_CLIENTS, partition, seed, folder)
+        return _corpus_dealt_out(task, task.corpus, data, clients or DEFAULT_CLIENTS, partition, seed, folder)
     paths = mailboxes_in(data, spam_label) if data.is_dir() else [data]
     if len(paths) > 1:
         _not_dealt_out(partition, f"{data} is a folder of {len(paths)} mailboxes, one for each client")
-        return _one_mailbox_each(data, paths, clients, folder, spam_label)
-    return _dealt_out(paths[0], clients or DEFAULT_CLIENTS, partition or "iid", seed, folder, spam_label)
+        return _one_mailbox_each(task, data, paths, clients, folder, spam_label)
+    return _dealt_out(task, paths[0], clients or DEFAULT_CLIENTS, partition or "iid", seed, folder, spam_label)
 
 
 def check_partition(partition: str) -> None:
@@ -84,17 +86,21 @@ def _not_dealt_out(partition: str | None, why: str) -> None:
         raise SettingsError(f"--partition deals out one file; {why}")
 
 
-def _one_mailbox_each(data: Path, paths: list[Path], clients: int | None, folder: Path, spam_label: str | None) -> Plan:
+def _one_mailbox_each(
+    task: Task, data: Path, paths: list[Path], clients: int | None, folder: Path, spam_label: str | None
+) -> Plan:
     if clients is not None and clients > len(paths):
         raise SettingsError(f"{clients} clients need {clients} mailboxes; there are {len(paths)}")
     chosen = paths[:clients]
     share = f"{len(chosen)} of {len(paths)}" if len(chosen) < len(paths) else f"{len(paths)}"
     sentence = f"{share} mailboxes, one client each: {', '.join(path.name for path in chosen)}"
     mailboxes = {path: read_mailbox(path, spam_label).mails for path in chosen}
-    return _write(data, mailboxes, folder, sentence)
+    return _write(task, data, mailboxes, folder, sentence)
 
 
-def _dealt_out(path: Path, clients: int, partition: str, seed: int, folder: Path, spam_label: str | None) -> Plan:
+def _dealt_out(
+    task: Task, path: Path, clients: int, partition: str, seed: int, folder: Path, spam_label: str | None
+) -> Plan:
     mails = read_mailbox(path, spam_label).mails
     require_both_classes(mails, path, otherwise="")
     train, held_out = split_held_out(mails, HELD_OUT)
@@ -109,10 +115,13 @@ def _dealt_out(path: Path, clients: int, partition: str, seed: int, folder: Path
         )
     shares = _partition([mail.spam for mail in train], clients, partition, np.random.default_rng([seed, clients]))
     parts = [[train[row] for row in rows] for rows in shares]
-    return _write_parts(path, parts, held_out, folder, f"{path.name}, dealt out among {clients} clients ({partition})")
+    sentence = f"{path.name}, dealt out among {clients} clients ({partition})"
+    return _write_parts(task, path, parts, held_out, folder, sentence)
 
 
-def _corpus_dealt_out(corpus: Corpus, data: Path, clients: int, partition: str | None, seed: int, folder: Path) -> Plan:
+def _corpus_dealt_out(
+    task: Task, corpus: Corpus, data: Path, clients: int, partition: str | None, seed: int, folder: Path
+) -> Plan:
     training, held_out = corpus.read(data)
     partition = partition or corpus.partition
     labels = [corpus.label(example) for example in training]
@@ -125,9 +134,14 @@ def _corpus_dealt_out(corpus: Corpus, data: Path, clients: int, partition: str |
     counts = ", ".join(str(len(rows)) for rows in parts)
     sentence = (
         f"{data}, dealt out among {clients} clients ({partition}); {counts} examples to train on, "
-        f"{len(held_out)} kept for the test"
+        f"{_to_judge_by(task, held_out)}"
     )
     return Plan(tuple(map(str, sources)), str(test), sentence)
+
+
+def _to_judge_by(task: Task, held_out: Sequence[Any]) -> str:
+    kept = f"{len(held_out)} kept for the test"
+    return kept if task.text is None else f"{kept}: {divide_texts(held_out, task.text).sentence}"
 
 
 def _partition(labels: list[Any], clients: int, partition: str, rng: np.random.Generator) -> list[list[int]]:
@@ -151,7 +165,7 @@ def _alpha(text: str) -> float:
     return alpha
 
 
-def _write(data: Path, mailboxes: dict[Path, list[Mail]], folder: Path, sentence: str) -> Plan:
+def _write(task: Task, data: Path, mailboxes: dict[Path, list[Mail]], folder: Path, sentence: str) -> Plan:
     parts, held_out = [], []
     require_both_classes((mail for mails in mailboxes.values() for mail in mails), data, otherwise="")
     for path, mails in mailboxes.items():
@@ -160,10 +174,12 @@ def _write(data: Path, mailboxes: dict[Path, list[Mail]], folder: Path, sentence
             raise DataError(f"{path} holds {len(mails)} mails, too few to train on and to keep a fifth; give more mail")
         parts.append(train)
         held_out += test
-    return _write_parts(data, parts, held_out, folder, sentence)
+    return _write_parts(task, data, parts, held_out, folder, sentence)
 
 
-def _write_parts(data: Path, parts: list[list[Mail]], held_out: list[Mail], folder: Path, sentence: str) -> Plan:
+def _write_parts(
+    task: Task, data: Path, parts: list[list[Mail]], held_out: list[Mail], folder: Path, sentence: str
+) -> Plan:
     if not held_out:
         count = sum(map(len, parts))
         raise DataError(f"{data} holds {count} mails, too few to keep a fifth of them for the test; give more mail")
@@ -174,5 +190,5 @@ def _write_parts(data: Path, parts: list[list[Mail]], held_out: list[Mail], fold
         sources.append(str(path))
     write_tsv(folder / "test.tsv", held_out)
     counts = ", ".join(str(len(mails)) for mails in parts)
-    full = f"{sentence}; {counts} mails to train on, {len(held_out)} kept for the test"
+    full = f"{sentence}; {counts} mails to train on, {_to_judge_by(task, held_out)}"
     return Plan(tuple(sources), str(folder / "test.tsv"), full)
