@@ -38,7 +38,7 @@ from core.tasks.spam_pairs import SPAM_PAIRS
 TASKS = (SPAM, SPAM_PAIRS)
 CLIENTS = 5
 """Among whom a single mailbox is dealt out."""
-STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0)
+STRENGTHS = (1.0, 10.0, 100.0)
 """Of the regularisation, C in scikit-learn; the one that does best on a fifth of the training mail is taken."""
 Labels = npt.NDArray[np.bool_]
 
@@ -116,7 +116,7 @@ def logistic_regression(task: Task, split: Split) -> tuple[str, Confusion]:
         model = LogisticRegression(C=strength, max_iter=5000).fit(_matrix(task, bags), bags.labels)  # type: ignore[attr-defined]
         return _judged(model.predict(_matrix(task, task.prepare(judged))), judged)
 
-    fitted, checked = split_held_out(split.training, seed=1)
+    fitted, checked = split_held_out(split.training, seed=-1)  # a split that is never the outer one
     strength = max(STRENGTHS, key=lambda strength: answers(fitted, checked, strength).accuracy)
     return f"logistic regression, same features, C = {strength:g}", answers(split.training, split.held_out, strength)
 

@@ -123,11 +123,18 @@ def _headings(binary: bool, private: bool) -> list[str]:
 def _cells(result: RoundResult, binary: bool, private: bool) -> list[str]:
     answers = [f"{result.answers.precision:.2%}", f"{result.answers.false_alarm_rate:.2%}"] if binary else []
     own_seconds = [] if private else [f"{result.train_seconds:.2f}", f"{result.encrypt_seconds:.2f}"]
+    epsilon = [f"{result.epsilon:.2f}"] if private else []
     return [
-        *(str(result.round), str(result.contributors), f"{result.accuracy:.2%}", *answers),
-        *(f"{result.loss:.3f}", f"{result.bytes_up_per_client / 1024:.1f}", *own_seconds),
-        *(f"{result.add_seconds:.3f}", f"{result.decrypt_seconds:.2f}"),
-        *([f"{result.epsilon:.2f}"] if private else []),
+        str(result.round),
+        str(result.contributors),
+        f"{result.accuracy:.2%}",
+        *answers,
+        f"{result.loss:.3f}",
+        f"{result.bytes_up_per_client / 1024:.1f}",
+        *own_seconds,
+        f"{result.add_seconds:.3f}",
+        f"{result.decrypt_seconds:.2f}",
+        *epsilon,
     ]
 
 

@@ -17,6 +17,8 @@ from core.errors import DataError, SettingsError
 from core.tasks.spam import VOCABULARY, prepare, read
 from experiments.attacks.words import PublicWords, public_words
 
+STEP = 0.05
+"""Learning rate of clients under attack. They train with plain Adam, whose first step moves every word equally far."""
 PUBLIC_SHARE = 0.3
 FIRST_PUBLIC_OWNER = 10_001
 
