@@ -4,12 +4,13 @@ PYTHON3 ?= python3
 TORCH   := .venv/torch
 NOTEBOOKS := .venv/notebooks
 PEERS   := .venv/peers
+LEARN   := .venv/learn
 DATA    ?=
 # For the shell, whatever characters are in it: $(call quoted,text)
 quoted   = '$(subst ','\'',$(1))'
 ARGS    ?=
 
-.PHONY: simulate test test-all experiments faults notebooks test-torch fuzz-torch bench bench-encryption setup-torch kernel check lint types imports stubs house docs lock setup setup-dev containers clean help
+.PHONY: simulate test test-all experiments faults notebooks test-torch fuzz-torch bench bench-encryption bench-spam setup-torch kernel check lint types imports stubs house docs lock setup setup-dev containers clean help
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -74,6 +75,9 @@ $(KERNEL): core/secagg/kernel/ifma.c core/secagg/kernel/build.py | .venv/ready
 bench-encryption: $(PEERS)/ready kernel ## time encrypted sums against other libraries   (ARGS="--bits 3072")
 	@$(PEERS)/bin/python -m benchmarks.encryption $(ARGS)
 
+bench-spam: $(LEARN)/ready ## compare our spam filters with scikit-learn's   (DATA=folder of mail; ARGS="--splits 0 1 2")
+	@OPENBLAS_NUM_THREADS=1 $(LEARN)/bin/python -m benchmarks.spam_filters $(if $(DATA),--data $(DATA)) $(ARGS)
+
 # PyTorch has a separate environment: it is large and not locked, and the other tests must not depend on it. Some package
 # indexes serve builds with several gigabytes of GPU libraries; point pip at PyTorch's own index for a CPU build.
 setup-torch: $(TORCH)/ready
@@ -93,6 +97,9 @@ $(TORCH)/ready: pyproject.toml requirements-dev.lock .venv/bin/python
 
 $(PEERS)/ready: pyproject.toml requirements.lock .venv/bin/python
 	$(call own-environment,$(PEERS),peers,requirements.lock,other encryption libraries)
+
+$(LEARN)/ready: pyproject.toml requirements.lock .venv/bin/python
+	$(call own-environment,$(LEARN),learn,requirements.lock,scikit-learn)
 
 $(NOTEBOOKS)/ready: pyproject.toml requirements.lock .venv/bin/python
 	$(call own-environment,$(NOTEBOOKS),notebooks,requirements.lock,Jupyter)

@@ -22,7 +22,7 @@ from client.connection import run_session
 from client.look import look_at
 from client.participant import Participant
 from client.reading import loader
-from client.scoring import score_message
+from client.scoring import FILTERS, score_message
 from client.session import ClientSession, fetch_endorsed_model
 from client.settings import DEFAULT_IDENTITY, ClientSettings
 from core.checks import Verifier
@@ -38,6 +38,7 @@ from core.settings.command_line import Given, options_of
 from core.settings.common import Identity, InsecurePlaintext, PassphraseFile, Patience, Server
 from core.settings.setting import Setting
 from core.tasks import get_task
+from core.tasks.spam import SPAM
 from core.tasks.task import Task
 from core.wire.calls import converse
 from core.wire.dialing import AggregatorConnection
@@ -82,18 +83,22 @@ def classify(
     passphrase_file: PassphraseFile = None,
     server: Server = None,
     model: Annotated[Path | None, Setting("A model (.npz) instead of a server.", "file")] = None,
+    task: Annotated[str, Setting("What the model was trained for: spam or spam-pairs.", "name")] = SPAM.name,
     insecure_plaintext: InsecurePlaintext = False,
     patience: Patience = 10.0,
 ) -> None:
     """Score one message with the global model. The message stays on this machine."""
     configure_log(quiet=True)
     with reporting_errors():
-        task = get_task("spam")
+        if task not in FILTERS:
+            raise SettingsError(f"the task is {task!r}; {' and '.join(FILTERS)} can score a message")
         if model is not None:
-            vector = load_model(model, task)
+            vector = load_model(model, FILTERS[task].task)
         else:
-            vector = _fetched(task, identity, passphrase_file, server, patience, plaintext=insecure_plaintext)
-        score = score_message(vector, _read(message))
+            vector = _fetched(
+                FILTERS[task].task, identity, passphrase_file, server, patience, plaintext=insecure_plaintext
+            )
+        score = score_message(vector, _read(message), FILTERS[task])
         print(f"{'spam' if score.spam else 'ham'}  (probability of spam {score.probability:.1%})")
         for word, weight in score.strongest:
             print(f"  {weight:+.2f}  {word}")

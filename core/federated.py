@@ -34,7 +34,7 @@ from core.parameters import from_vector, layout, load_npz, save_npz, to_vector
 from core.privacy.discrete_gaussian import RandomBytes
 from core.privacy.mechanism import Mechanism
 from core.randomness import Rng
-from core.secagg.encoding import CohortSum, Encoding, Update
+from core.secagg.encoding import METRIC_SLOTS, CohortSum, Encoding, Update
 from core.tasks.task import Task, local_training
 from core.training import Dataset, Sums, evaluate
 
@@ -63,7 +63,8 @@ def client_update(task: Task, model: FloatArray, data: Dataset, rng: Rng) -> Upd
     from_vector(module, model)
     with np.errstate(over="ignore", invalid="ignore"):  # a model that diverges is reported as an error
         sums = local_training(task, module, data, rng)
-    return Update(to_vector(module) - model, sums.examples, sums.loss, sums.correct)
+    counts = (sums.correct, sums.positives, sums.true_positives)
+    return Update(to_vector(module) - model, sums.examples, sums.loss, *counts)
 
 
 def encode_update(
@@ -208,9 +209,6 @@ def encoding_for(
 
 
 def task_digest(task: Task) -> bytes:
-    """Return SHA-256 of what two parties must agree on before their numbers can be added: weights.
-
-    Shapes and the clip.
-    """
+    """Return SHA-256 of what must agree before updates are added: weights, shapes, clip, slots."""
     shapes = layout(task.build(np.random.default_rng(0)))
-    return hashlib.sha256(repr((task.name, shapes, task.clip, VALUE_BITS)).encode()).digest()
+    return hashlib.sha256(repr((task.name, shapes, task.clip, VALUE_BITS, METRIC_SLOTS)).encode()).digest()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
+from core.confusion import Confusion
 from core.ops import Array
 from core.tensor import Tensor
 
 Numbers = Tensor | npt.ArrayLike
+
+__all__ = ["Confusion", "confusion", "correct_answers", "correct_classes", "perplexity"]
 
 
 def correct_classes(logits: Numbers, targets: Numbers) -> int:
@@ -37,42 +38,6 @@ def perplexity(mean_loss: float) -> float:
     return float(np.exp(mean_loss))
 
 
-@dataclass(frozen=True)
-class Confusion:
-    """How many yes/no answers were right and wrong, by answer; the sum of parts is that of the whole.
-
-    A share of nothing is 0: a filter that never says spam has precision 0.
-    """
-
-    true_positives: int
-    false_positives: int
-    false_negatives: int
-    true_negatives: int
-
-    @property
-    def precision(self) -> float:
-        """How much of what was called positive is positive."""
-        return _share(self.true_positives, self.true_positives + self.false_positives)
-
-    @property
-    def recall(self) -> float:
-        """How much of what is positive was called so."""
-        return _share(self.true_positives, self.true_positives + self.false_negatives)
-
-    @property
-    def accuracy(self) -> float:
-        right = self.true_positives + self.true_negatives
-        return _share(right, right + self.false_positives + self.false_negatives)
-
-    def __add__(self, other: Confusion) -> Confusion:
-        return Confusion(
-            self.true_positives + other.true_positives,
-            self.false_positives + other.false_positives,
-            self.false_negatives + other.false_negatives,
-            self.true_negatives + other.true_negatives,
-        )
-
-
 def confusion(logits: Numbers, targets: Numbers) -> Confusion:
     """Count right and wrong yes/no answers: a positive logit means yes, targets are 1 for yes and 0 for no."""
     logits, targets = _array(logits), _array(targets)
@@ -88,10 +53,6 @@ def confusion(logits: Numbers, targets: Numbers) -> Confusion:
 
 def _array(numbers: Numbers) -> Array:
     return numbers.data if isinstance(numbers, Tensor) else np.asarray(numbers)
-
-
-def _share(part: int, whole: int) -> float:
-    return part / whole if whole else 0.0
 
 
 def _same_shape(outputs: tuple[int, ...], targets: tuple[int, ...]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from core.confusion import Confusion
 from core.errors import Reason, Refused
 from core.limits import PARTY_NAME
 from core.privacy.mechanism import Mechanism, Privacy, mechanism_for
@@ -159,6 +160,11 @@ class RoundResult:
         epsilon, epsilon_models: spent so far, against parties that see who takes part, and against those that see
             models only; 0 without privacy.
         chosen, chosen_from: clients that the attempt was opened for, and those that they were chosen from.
+        true_positives, false_positives, false_negatives, true_negatives: what the accuracy is made of. A task without
+            a yes/no question has negatives only.
+        cohort_...: the same of the model the round started from, on the contributors' own data.
+        repeats, wordless: examples judged apart from the accuracy: further copies of a text, and texts without a word.
+        repeats_correct, wordless_correct: those of them that were judged right.
     """
 
     round: int
@@ -178,3 +184,31 @@ class RoundResult:
     epsilon_models: float = 0.0
     chosen: int = 0
     chosen_from: int = 0
+    true_positives: int = 0
+    false_positives: int = 0
+    false_negatives: int = 0
+    true_negatives: int = 0
+    cohort_true_positives: int = 0
+    cohort_false_positives: int = 0
+    cohort_false_negatives: int = 0
+    cohort_true_negatives: int = 0
+    repeats: int = 0
+    repeats_correct: int = 0
+    wordless: int = 0
+    wordless_correct: int = 0
+
+    @property
+    def answers(self) -> Confusion:
+        """What the accuracy is made of."""
+        return Confusion(self.true_positives, self.false_positives, self.false_negatives, self.true_negatives)
+
+    @property
+    def asks_yes_or_no(self) -> bool:
+        """Whether there is a class to be found, such as spam, so that precision and false alarms mean something."""
+        return self.answers.positives > 0
+
+    @property
+    def accuracy_of_all(self) -> float:
+        """The accuracy if every copy of a text, and every text without a word, counted like any other example."""
+        examples = self.answers.examples + self.repeats + self.wordless
+        return (self.answers.correct + self.repeats_correct + self.wordless_correct) / examples if examples else 0.0

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from core.confusion import Confusion, four_counts
 from core.losses import Loss
 from core.nn import Module
 from core.ops import Array
@@ -20,7 +21,8 @@ from core.randomness import Rng, generator
 from core.tensor import Tensor, no_grad
 
 Rows = npt.NDArray[np.int64]
-Correct = Callable[[Array, Array], int]
+Correct = Callable[[Array, Array], int | Confusion]
+"""Counts a batch's right answers, given outputs and targets as arrays; of yes/no answers, all four counts."""
 
 
 class Dataset(Protocol):
@@ -42,11 +44,30 @@ class Schedule(Protocol):
 
 @dataclass(frozen=True)
 class Sums:
-    """Totals over examples; sums of parts are the totals of the whole."""
+    """Totals over examples; sums of parts are the totals of the whole.
+
+    Attributes:
+        positives: examples whose answer is yes; 0 where no yes/no question was asked.
+        true_positives: those of them that were answered so.
+    """
 
     examples: int
     loss: float
     correct: int
+    positives: int = 0
+    true_positives: int = 0
+
+    @classmethod
+    def of(cls, examples: int, loss: float, answers: int | Confusion) -> Sums:
+        """Return the sums of a batch, with its right answers as a `Correct` counts them."""
+        if isinstance(answers, Confusion):
+            return cls(examples, loss, answers.correct, answers.positives, answers.true_positives)
+        return cls(examples, loss, answers)
+
+    @property
+    def confusion(self) -> Confusion:
+        """The same as four counts; of an answer that is neither yes nor no, as if it were no."""
+        return four_counts(self.examples, self.correct, self.positives, self.true_positives)
 
     @property
     def accuracy(self) -> float:
@@ -62,7 +83,13 @@ class Sums:
         return total / self.examples
 
     def __add__(self, other: Sums) -> Sums:
-        return Sums(self.examples + other.examples, self.loss + other.loss, self.correct + other.correct)
+        return Sums(
+            self.examples + other.examples,
+            self.loss + other.loss,
+            self.correct + other.correct,
+            self.positives + other.positives,
+            self.true_positives + other.true_positives,
+        )
 
 
 NOTHING = Sums(0, 0.0, 0)
@@ -103,7 +130,7 @@ def _steps(
     model: Module,
     data: Dataset,
     loss: Loss,
-    correct: Callable[[Any, Array], int],
+    correct: Callable[[Any, Array], int | Confusion],
     optimiser: Optimiser,
     batch_size: int,
     rng: Rng,
@@ -124,7 +151,7 @@ def _steps(
             if max_norm is not None:
                 clip_grad_norm_(optimiser.parameters, max_norm)
             optimiser.step()
-        yield Sums(len(rows), batch_loss.item() * len(rows), right)
+        yield Sums.of(len(rows), batch_loss.item() * len(rows), right)
 
 
 def _none(_outputs: Any, _targets: Array) -> int:
@@ -146,7 +173,7 @@ def evaluate(model: Module, data: Dataset, loss: Loss, correct: Correct, batch_s
 
     Args:
         loss: the mean loss of a batch.
-        correct: how many of a batch's outputs are right, given outputs and targets as arrays.
+        correct: counts the right outputs of a batch.
     """
     sums = NOTHING
     was_training = model.training
@@ -156,7 +183,7 @@ def evaluate(model: Module, data: Dataset, loss: Loss, correct: Correct, batch_s
             inputs, targets = data.batch(rows)
             outputs = model(inputs)
             batch_loss = loss(outputs, targets).item() * len(rows)
-            sums += Sums(len(rows), batch_loss, correct(outputs.numpy(), targets))
+            sums += Sums.of(len(rows), batch_loss, correct(outputs.numpy(), targets))
     model.train(was_training)
     return sums
 
@@ -243,7 +270,7 @@ def train(
     checked(validation)
     curve: list[Pass] = []
 
-    def right(outputs: Tensor, targets: Array) -> int:
+    def right(outputs: Tensor, targets: Array) -> int | Confusion:
         return correct(outputs.numpy(), targets)
 
     for _ in range(passes):

@@ -85,8 +85,8 @@ CORE = (
     _core("protecting", ("secagg: encoding, Paillier;", "privacy: noise"), "secagg privacy", 450, 695, 250),
     _core("identity", ("certificates, roster,", "signatures, key files"), "identity", 735, 695, 250),
     _core("errors, limits, clock, settings, console, database", (),
-          "errors limits clock randomness threads one_thread settings console database new_paths wording "
-          "plain_characters",
+          "errors limits clock confusion randomness threads one_thread settings console database new_paths "
+          "wording plain_characters",
           450, 786, 820),
 )  # fmt: skip
 

@@ -33,8 +33,8 @@ from core.settings.command_line import Given, options_of
 from core.settings.common import Identity, InsecurePlaintext, PassphraseFile, Server
 from core.settings.setting import Setting
 from core.tasks import get_task
+from core.tasks.held_out import HeldOut
 from core.tasks.task import Task
-from core.training import Dataset
 from core.wire.health import check_health
 from core.wire.streams import model_from_bytes
 from core.wording import counted
@@ -42,7 +42,7 @@ from server import metrics
 from server.budget import within_budget
 from server.recorder import Recorder
 from server.report import report
-from server.results import make_results_folder, table, write_results
+from server.results import judged_apart, make_results_folder, table, write_results
 from server.run import ActiveRun
 from server.service import listen
 from server.settings import Places, RunSettings
@@ -112,11 +112,14 @@ def _settings_of(given: Given, party: PartyIdentity) -> RunSettings:
     return given.make(RunSettings, threshold=roster.threshold, holders=len(roster.holders), deal=deal)
 
 
-def _test_data(places: Places, settings: RunSettings, task: Task) -> Dataset | None:
-    """Return the data to judge models on, if there is any."""
+def _test_data(places: Places, settings: RunSettings, task: Task) -> HeldOut | None:
+    """Return the data to judge models on, if there is any, and print what is judged apart."""
     if places.test is None:
         return None
-    return task.load_test(places.test, settings.seed, settings.rules.target, places.spam_label)
+    test_data = task.load_test(places.test, settings.seed, settings.rules.target, places.spam_label)
+    if test_data.sentence:
+        print(f"the models are judged by {test_data.sentence}", flush=True)
+    return test_data
 
 
 def _workable(settings: RunSettings, task: Task) -> RunSettings:
@@ -133,7 +136,7 @@ async def _serve(
     places: Places,
     identity: PartyIdentity,
     task: Task,
-    test_data: Dataset | None,
+    test_data: HeldOut | None,
 ) -> bool:
     """Run to the end; False if a signal ended it before (an unfinished run goes on at the next start)."""
     store = Store(places.state)
@@ -237,6 +240,8 @@ def _print_table(settings: RunSettings, active: ActiveRun, tested: bool) -> None
         own = "accuracy of the model the last round began with, on the clients' own data (there is no test data)"
         kind = "test accuracy" if tested else own
         console.print(f"{kind}: {last:.2%}")
+        if apart := judged_apart(active.results[-1]):
+            console.print(apart, highlight=False, soft_wrap=True)
 
 
 def _end_on_signals(task: asyncio.Task[bool] | None) -> None:

@@ -9,17 +9,36 @@ import numpy as np
 import numpy.typing as npt
 
 from core.checks import Verifier
+from core.confusion import Confusion
 from core.federated import encoding_for, evaluate_model, initial_model
 from core.identity import signing
 from core.identity.party import PartyIdentity
 from core.protocol import AttemptId, RoundDescription, Signed
 from core.secagg.encoding import CohortSum
+from core.tasks.held_out import HeldOut
 from core.tasks.task import Task
-from core.training import Dataset
+from core.training import Sums
 from core.wire.messages import certificate_from_bytes, description_to_bytes
 from server.settings import RunSettings
 
 FloatArray = npt.NDArray[np.float64]
+NOTHING = Sums(0, 0.0, 0)
+
+
+@dataclass(frozen=True)
+class Score:
+    """How good a model is.
+
+    Attributes:
+        accuracy, loss, answers: on each distinct text of the test data.
+        repeats, wordless: sums over what is judged apart: further copies of a text, and texts without a word.
+    """
+
+    accuracy: float
+    loss: float
+    answers: Confusion
+    repeats: Sums
+    wordless: Sums
 
 
 @dataclass(frozen=True)
@@ -35,7 +54,7 @@ class RunContext:
     settings: RunSettings
     task: Task
     identity: PartyIdentity
-    test_data: Dataset | None = None
+    test_data: HeldOut | None = None
 
     @cached_property
     def values(self) -> int:
@@ -68,9 +87,12 @@ class RunContext:
         body = description_to_bytes(description)
         return description, Signed(body, self.identity.signing.sign(signing.ROUND, body))
 
-    def score(self, model: FloatArray, cohort: CohortSum) -> tuple[float, float]:
-        """Return accuracy and mean loss of the model, of shape (values,), on the test data; else the cohort's own."""
+    def score(self, model: FloatArray, cohort: CohortSum) -> Score:
+        """Judge the model, of shape (values,), on the test data; without any, return the cohort's own metrics."""
         if self.test_data is None:
-            return cohort.accuracy, cohort.mean_loss
-        sums = evaluate_model(self.task, model, self.test_data)
-        return sums.accuracy, sums.mean_loss
+            return Score(cohort.accuracy, cohort.mean_loss, cohort.confusion, NOTHING, NOTHING)
+        judged, repeats, wordless = (
+            NOTHING if data is None else evaluate_model(self.task, model, data)
+            for data in (self.test_data.data, self.test_data.repeats, self.test_data.wordless)
+        )
+        return Score(judged.accuracy, judged.mean_loss, judged.confusion, repeats, wordless)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 
 import structlog
 
@@ -193,12 +194,12 @@ class Executor:
     def _result(self, attempt: Attempt, seconds: float) -> RoundResult:
         assert attempt.opened is not None
         cohort, costs = attempt.cohort(attempt.opened), self._store.costs(attempt.id)
-        accuracy, loss = self._context.score(attempt.next_model().vector, cohort)
+        score = self._context.score(attempt.next_model().vector, cohort)
         return RoundResult(
             round=attempt.id.round,
             contributors=cohort.contributors,
-            accuracy=accuracy,
-            loss=loss,
+            accuracy=score.accuracy,
+            loss=score.loss,
             bytes_up_per_client=costs.bytes_up,
             train_seconds=costs.train_seconds,
             encrypt_seconds=costs.encrypt_seconds,
@@ -208,6 +209,12 @@ class Executor:
             cohort_loss=cohort.mean_loss,
             seconds=seconds,
             exposure=attempt.exposure,
+            **asdict(score.answers),
+            **{f"cohort_{name}": count for name, count in asdict(cohort.confusion).items()},
+            repeats=score.repeats.examples,
+            repeats_correct=score.repeats.correct,
+            wordless=score.wordless.examples,
+            wordless_correct=score.wordless.correct,
         )
 
     async def _abandon(self, id: AttemptId, message: str) -> None:

@@ -21,7 +21,7 @@ from core.protocol import AttemptId, HolderSignature, RoundResult, Signed, diges
 from core.wire.streams import model_from_bytes
 
 FILE = "aggregator.sqlite"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
     run TEXT PRIMARY KEY, settings TEXT NOT NULL, selection_secret TEXT NOT NULL,
@@ -61,6 +61,12 @@ CREATE TABLE IF NOT EXISTS history (
     add_seconds REAL NOT NULL, decrypt_seconds REAL NOT NULL, cohort_accuracy REAL NOT NULL, cohort_loss REAL NOT NULL,
     seconds REAL NOT NULL, exposure TEXT NOT NULL,
     epsilon REAL NOT NULL, epsilon_models REAL NOT NULL, chosen INTEGER NOT NULL, chosen_from INTEGER NOT NULL,
+    true_positives INTEGER NOT NULL, false_positives INTEGER NOT NULL,
+    false_negatives INTEGER NOT NULL, true_negatives INTEGER NOT NULL,
+    cohort_true_positives INTEGER NOT NULL, cohort_false_positives INTEGER NOT NULL,
+    cohort_false_negatives INTEGER NOT NULL, cohort_true_negatives INTEGER NOT NULL,
+    repeats INTEGER NOT NULL, repeats_correct INTEGER NOT NULL,
+    wordless INTEGER NOT NULL, wordless_correct INTEGER NOT NULL,
     PRIMARY KEY (run, round)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS refusals (

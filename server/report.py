@@ -12,6 +12,7 @@ from core.protocol import RoundResult
 from core.secagg.scheme import PLAIN, SAFE_KEY_BITS
 from core.wording import counted
 from server.accountant import method
+from server.results import judged_apart
 from server.settings import RunSettings
 
 
@@ -32,6 +33,7 @@ def report(
         _protection(settings, roster),
         *_privacy(settings, results),
         _operators(roster),
+        *_answers(results),
         _exposures(results),
         _refusals(refusals),
         _what_sums_say(settings),
@@ -120,6 +122,23 @@ def _operators(roster: Roster) -> str:
     return "Roles in one hand, of which none protects anybody from that hand (as the roster says):\n\n" + "\n".join(
         lines
     )
+
+
+def _answers(results: Sequence[RoundResult]) -> list[str]:
+    if not results:
+        return []
+    last, parts = results[-1], []
+    if last.asks_yes_or_no:
+        answers = last.answers
+        parts.append(
+            f"The last model: {answers.accuracy:.2%} right; of {answers.true_positives + answers.false_positives} "
+            f"called positive {answers.false_positives} wrongly (precision {answers.precision:.2%}), which is "
+            f"{answers.false_alarm_rate:.2%} of the {answers.false_positives + answers.true_negatives} negatives "
+            f"(false alarms); {answers.false_negatives} of {answers.positives} positives missed."
+        )
+    if apart := judged_apart(last):
+        parts.append(f"Each distinct text was judged once; {apart}.")
+    return parts
 
 
 def _exposures(results: Sequence[RoundResult]) -> str:

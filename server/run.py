@@ -19,8 +19,8 @@ from core.errors import Reason, StorageError
 from core.identity.members import Roster
 from core.identity.party import PartyIdentity
 from core.protocol import AttemptId, HolderSignature, RoundResult, Signed
+from core.tasks.held_out import HeldOut
 from core.tasks.task import Task
-from core.training import Dataset
 from core.wire import federation_pb2 as pb
 from core.wire.streams import model_bytes
 from server import metrics, notices, rounds, states
@@ -57,7 +57,7 @@ class ActiveRun:
         task: Task,
         store: Store,
         identity: PartyIdentity,
-        test_data: Dataset | None = None,
+        test_data: HeldOut | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         settings = settings if settings.privacy is None else _with_selection_secret(settings, store, id)

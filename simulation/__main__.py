@@ -25,7 +25,7 @@ from core.settings.command_line import Given, options_of
 from core.tasks import get_task
 from core.wording import counted
 from server.budget import within_budget
-from server.results import table
+from server.results import judged_apart, table
 from server.settings import RunSettings
 from simulation.anywhere import run_anywhere
 from simulation.central import train_in_one_place
@@ -89,6 +89,8 @@ def _simulate(console: Console, federation: Federation) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if apart := judged_apart(display.results[-1]):
+        console.print(apart, highlight=False, soft_wrap=True)
     _say_next(console, federation)
 
 

@@ -23,4 +23,4 @@ def train_in_one_place(task: Task, plan: Plan, passes: int, seed: int) -> Sums:
     rng = np.random.default_rng([seed, 1])
     for _ in range(passes):
         local_training(task, model, data, rng)
-    return evaluate(model, task.load_test(plan.test, seed, plan.clients), task.loss, task.correct)
+    return evaluate(model, task.load_test(plan.test, seed, plan.clients).data, task.loss, task.correct)

@@ -17,8 +17,8 @@ from core.errors import Reason, Refused
 from core.federated import initial_model
 from core.identity.certificates import PeerName
 from core.identity.party import PartyIdentity
+from core.tasks.held_out import HeldOut
 from core.tasks.task import Task
-from core.training import Dataset
 from core.wire.calls import Ask, Call, Download, Upload
 from core.wire.status import REASON_KEY
 from core.wire.streams import read_chunks
@@ -79,7 +79,7 @@ class DirectAggregator:
         task: Task,
         clock: Callable[[], float],
         *,
-        test_data: Dataset | None = None,
+        test_data: HeldOut | None = None,
         resume: str | None = None,
         store: Callable[[Path], Store] = Store,
     ) -> None:

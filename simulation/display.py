@@ -59,10 +59,12 @@ class Display:
             if result.round <= len(self.results):
                 continue  # told again after a reconnection
             self.results.append(result)
+            answers = result.answers
+            precision = f", precision {answers.precision:.2%}, false alarms {answers.false_alarm_rate:.2%}"
             epsilon = f", epsilon {result.epsilon:.2f}" * (result.epsilon > 0)
             self.say(
                 f"round {result.round} of {progress.rounds}: {counted(result.contributors, 'client')}, "
-                f"accuracy {result.accuracy:.2%}, loss {result.loss:.4f}{epsilon}"
+                f"accuracy {result.accuracy:.2%}{precision * result.asks_yes_or_no}, loss {result.loss:.4f}{epsilon}"
             )
         if progress.sentence != self._said and self._lost & set(progress.sentence.replace(",", "").split()):
             self._said = progress.sentence

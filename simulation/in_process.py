@@ -34,8 +34,8 @@ from core.identity.party import PartyIdentity
 from core.policy import Policy
 from core.protocol import RoundResult
 from core.secagg.scheme import SAFE_KEY_BITS
+from core.tasks.held_out import HeldOut
 from core.tasks.task import GENERATED, Task
-from core.training import Dataset
 from core.wire.calls import Ask, Call, Conversation
 from core.wire.streams import model_from_bytes
 from keyholder.difference import DifferenceRule
@@ -322,7 +322,7 @@ class Options:
     rule: DifferenceRule = DifferenceRule.REPORT
     policy: Policy | None = None
     load: Load | None = None
-    test_data: Dataset | None = None
+    test_data: HeldOut | None = None
     seed: int = 0
     record: bool = False
 

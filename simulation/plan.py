@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from core.data.mail import Mail, mailboxes_in, read_mailbox, require_both_classes, write_tsv
 from core.data.partition import partition_dirichlet, partition_groups, partition_iid, split_held_out
 from core.errors import DataError, SettingsError
+from core.tasks.held_out import divide_texts
 from core.tasks.task import Corpus, Task
 from core.wording import counted
 from simulation.nameless import NamelessFolder
@@ -48,7 +50,7 @@ def make_plan(
     A folder of mail gives each mailbox in it to one client. One file, and other data, is dealt out among the clients:
     `partition` is iid, dirichlet:ALPHA for unlike class balances, or (not for mail) grouped, which gives all examples
     of one label, such as a speaker, to one client; None is the task's own. A fifth of all mails, chosen by the digests
-    of their texts, is kept for the test; other data comes with its test part.
+    of their texts, is kept for the test; other data comes with its test part. Each distinct text is judged once.
 
     `spam_label` is a name for spam of its owner's own.
 
@@ -59,22 +61,24 @@ def make_plan(
     if partition is not None:
         check_partition(partition)
     if data is None:
-        _not_dealt_out(partition, "made-up data has an owner for each client")
-        count = clients or DEFAULT_CLIENTS
-        what, theirs = ("mail", "mailboxes") if task.corpus is None else (f"data for {task.name}", "data")
-        return Plan(
-            ("generated",) * count, "generated", f"generated {what}, {counted(count, 'owner')} with unlike {theirs}"
-        )
+        return _generated(task, clients or DEFAULT_CLIENTS, partition)
     data = data.expanduser()
     if task.corpus is not None:
         if spam_label is not None:
             raise SettingsError(f"--spam-label is {spam_label!r}, and the task {task.name} has no spam; leave it out")
-        return _corpus_dealt_out(task.corpus, data, clients or DEFAULT_CLIENTS, partition, seed, folder)
+        return _corpus_dealt_out(task, task.corpus, data, clients or DEFAULT_CLIENTS, partition, seed, folder)
     paths = mailboxes_in(data, spam_label) if data.is_dir() else [data]
     if len(paths) > 1:
         _not_dealt_out(partition, f"{data} is a folder of {len(paths)} mailboxes, one for each client")
-        return _one_mailbox_each(data, paths, clients, folder, spam_label)
-    return _dealt_out(paths[0], clients or DEFAULT_CLIENTS, partition or "iid", seed, folder, spam_label)
+        return _one_mailbox_each(task, data, paths, clients, folder, spam_label)
+    return _dealt_out(task, paths[0], clients or DEFAULT_CLIENTS, partition or "iid", seed, folder, spam_label)
+
+
+def _generated(task: Task, clients: int, partition: str | None) -> Plan:
+    _not_dealt_out(partition, "made-up data has an owner for each client")
+    what, theirs = ("mail", "mailboxes") if task.corpus is None else (f"data for {task.name}", "data")
+    sentence = f"generated {what}, {counted(clients, 'owner')} with unlike {theirs}"
+    return Plan(("generated",) * clients, "generated", sentence)
 
 
 def check_partition(partition: str) -> None:
@@ -92,7 +96,7 @@ def _not_dealt_out(partition: str | None, why: str) -> None:
 
 
 def _one_mailbox_each(
-    data: Path, paths: list[Path], clients: int | None, folder: Folder, spam_label: str | None
+    task: Task, data: Path, paths: list[Path], clients: int | None, folder: Folder, spam_label: str | None
 ) -> Plan:
     if clients is not None and clients > len(paths):
         raise SettingsError(
@@ -103,10 +107,12 @@ def _one_mailbox_each(
     boxes = "mailbox" if share == "1" else "mailboxes"
     sentence = f"{share} {boxes}, one client each: {', '.join(path.name for path in chosen)}"
     mailboxes = {path: read_mailbox(path, spam_label).mails for path in chosen}
-    return _write(data, mailboxes, folder, sentence)
+    return _write(task, data, mailboxes, folder, sentence)
 
 
-def _dealt_out(path: Path, clients: int, partition: str, seed: int, folder: Folder, spam_label: str | None) -> Plan:
+def _dealt_out(
+    task: Task, path: Path, clients: int, partition: str, seed: int, folder: Folder, spam_label: str | None
+) -> Plan:
     mails = read_mailbox(path, spam_label).mails
     require_both_classes(mails, path, otherwise="")
     train, held_out = split_held_out(mails, HELD_OUT)
@@ -122,11 +128,11 @@ def _dealt_out(path: Path, clients: int, partition: str, seed: int, folder: Fold
     shares = _partition([mail.spam for mail in train], clients, partition, np.random.default_rng([seed, clients]))
     parts = [[train[row] for row in rows] for rows in shares]
     sentence = f"{path.name}, dealt out among {counted(clients, 'client')} ({partition})"
-    return _write_parts(path, parts, held_out, folder, sentence)
+    return _write_parts(task, path, parts, held_out, folder, sentence)
 
 
 def _corpus_dealt_out(
-    corpus: Corpus, data: Path, clients: int, partition: str | None, seed: int, folder: Folder
+    task: Task, corpus: Corpus, data: Path, clients: int, partition: str | None, seed: int, folder: Folder
 ) -> Plan:
     training, held_out = corpus.read(data)
     partition = partition or corpus.partition
@@ -140,9 +146,14 @@ def _corpus_dealt_out(
     counts = ", ".join(str(len(rows)) for rows in parts)
     sentence = (
         f"{data}, dealt out among {counted(clients, 'client')} ({partition}); {counts} examples to train on, "
-        f"{len(held_out)} kept for the test"
+        f"{_to_judge_by(task, held_out)}"
     )
     return Plan(tuple(map(str, sources)), str(test), sentence)
+
+
+def _to_judge_by(task: Task, held_out: Sequence[Any]) -> str:
+    kept = f"{len(held_out)} kept for the test"
+    return kept if task.text is None else f"{kept}: {divide_texts(held_out, task.text).sentence}"
 
 
 def _partition(labels: list[Any], clients: int, partition: str, rng: np.random.Generator) -> list[list[int]]:
@@ -166,7 +177,7 @@ def _alpha(text: str) -> float:
     return alpha
 
 
-def _write(data: Path, mailboxes: dict[Path, list[Mail]], folder: Folder, sentence: str) -> Plan:
+def _write(task: Task, data: Path, mailboxes: dict[Path, list[Mail]], folder: Folder, sentence: str) -> Plan:
     parts, held_out = [], []
     require_both_classes((mail for mails in mailboxes.values() for mail in mails), data, otherwise="")
     for path, mails in mailboxes.items():
@@ -178,10 +189,12 @@ def _write(data: Path, mailboxes: dict[Path, list[Mail]], folder: Folder, senten
             )
         parts.append(train)
         held_out += test
-    return _write_parts(data, parts, held_out, folder, sentence)
+    return _write_parts(task, data, parts, held_out, folder, sentence)
 
 
-def _write_parts(data: Path, parts: list[list[Mail]], held_out: list[Mail], folder: Folder, sentence: str) -> Plan:
+def _write_parts(
+    task: Task, data: Path, parts: list[list[Mail]], held_out: list[Mail], folder: Folder, sentence: str
+) -> Plan:
     if not held_out:
         total = sum(len(mails) for mails in parts)
         raise DataError(f"{data} has {counted(total, 'mail')}, too few to keep a fifth of the texts for the test")
@@ -193,5 +206,5 @@ def _write_parts(data: Path, parts: list[list[Mail]], held_out: list[Mail], fold
     test = folder / "test.tsv"
     write_tsv(test, held_out)
     counts = ", ".join(str(len(mails)) for mails in parts)
-    full = f"{sentence}; {counts} mails to train on, {len(held_out)} kept for the test"
+    full = f"{sentence}; {counts} mails to train on, {_to_judge_by(task, held_out)}"
     return Plan(tuple(sources), str(test), full)

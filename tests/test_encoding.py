@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from refusals import refused_with
 
+from core.confusion import Confusion
 from core.errors import Reason, Refused, SettingsError
 from core.federated import next_model
 from core.secagg.encoding import GUARD_BITS, METRIC_SLOTS, CohortSum, Encoding, Update
@@ -33,6 +34,24 @@ def test_three_clients_sum_exactly_and_their_metrics_too() -> None:
     assert (cohort.contributors, cohort.examples, cohort.correct) == (3, 50, 34)
     assert cohort.mean_loss == pytest.approx((0.5 + 1.0 + 0.5) / 3, abs=2**-12)
     assert cohort.accuracy == pytest.approx(34 / 50)
+
+
+def test_the_four_counts_of_two_clients_add_up_and_nothing_else_is_sent_of_them() -> None:
+    """Client 1 has 6 spam of 10 and found 5; client 2 has no spam, and took 3 of 30 for it."""
+    encoding = small_encoding(values=1)
+    clients = [Update(np.zeros(1), 10, 5.0, 8, 6, 5), Update(np.zeros(1), 30, 1.0, 27, 0, 0)]
+    assert clients[0].confusion == Confusion(5, 1, 1, 3)
+    cohort = encoding.decode(added([encoding.encode(client) for client in clients]), 2)
+    assert cohort.confusion == Confusion(5, 1 + 3, 1, 3 + 27)
+    assert (cohort.examples, cohort.correct, cohort.positives, cohort.true_positives) == (40, 35, 6, 5)
+
+
+def test_a_mailbox_beyond_what_a_slot_holds_keeps_its_shares() -> None:
+    encoding = small_encoding(values=1)
+    huge = Update(np.zeros(1), 1_000_000, 0.0, 800_000, 400_000, 300_000)
+    counts = encoding.decode(encoding.encode(huge), 1).confusion
+    assert encoding.largest_value - 4 < counts.examples <= encoding.largest_value
+    assert (counts.accuracy, counts.precision, counts.false_alarm_rate) == pytest.approx((0.8, 0.75, 1 / 6), abs=1e-4)
 
 
 def test_slots_have_room_for_the_largest_cohort_and_guard_bits() -> None:
@@ -77,6 +96,8 @@ def test_any_packing_gives_back_the_integer_sum(
         return
     rng = np.random.default_rng(seed)
     slots = [rng.integers(0, encoding.largest_value + 1, METRIC_SLOTS + values) for _ in range(cohort)]
+    for row in slots:
+        row[2:METRIC_SLOTS] = 0  # the four counts together are at most what one slot can hold
     total = encoding.unpack(added([encoding.pack(row) for row in slots]), cohort)
     assert total.tolist() == np.sum(slots, axis=0).tolist()
 
@@ -121,8 +142,16 @@ def test_settings_under_which_a_sum_could_overflow_cannot_be_made(wrong: dict[st
         update([float("nan")] * 5),
         update([0.0] * 5, correct=11),
         update([0.0] * 5, loss=float("inf")),
+        Update(np.zeros(5), 10, 5.0, correct=7, positives=11, true_positives=0),
+        Update(np.zeros(5), 10, 5.0, correct=7, positives=5, true_positives=6),
+        Update(np.zeros(5), 10, 5.0, correct=7, positives=9, true_positives=8),
+        Update(np.zeros(5), 10, 5.0, correct=9, positives=5, true_positives=3),
+        Update(np.zeros(5), 10, 5.0, correct=7, positives=5, true_positives=-1),
     ],
-    ids=["shape", "nan", "more correct than examples", "loss"],
+    ids=[
+        *("shape", "nan", "more correct than examples", "loss", "more positives than examples"),
+        *("more found than there are", "more found than correct", "more right negatives than negatives", "below 0"),
+    ],
 )
 def test_impossible_updates_are_not_encoded(bad: Update) -> None:
     with pytest.raises(ValueError, match="shape|finite|impossible"):
@@ -157,10 +186,17 @@ class TestSumsThatNoHonestCohortGives:
         sums[0] += 2 * self.encoding.largest_value << self.encoding.slot_bits
         self.refused(sums, 2, "larger than 2 updates")
 
+    def test_more_answers_than_the_cohort_can_count(self) -> None:
+        """Each of two slots is possible; together they are not."""
+        sums = self.encoding.encode(update([0.5] * 5, examples=1, correct=1))
+        full = self.encoding.largest_value << (2 * self.encoding.slot_bits)
+        self.encoding.decode([sums[0] + full - (1 << (2 * self.encoding.slot_bits)), *sums[1:]], 1)
+        self.refused([sums[0] + full, *sums[1:]], 1, "more answers than 1 updates")
+
     def test_an_unused_slot_that_is_not_zero(self) -> None:
-        encoding = Encoding(values=4, plaintext_bits=96, max_cohort=4)  # 3 + 4 slots in three rows of 3
-        sums = encoding.encode(update([0.0] * 4))
-        sums[-1] += 1 << (2 * encoding.slot_bits)
+        encoding = Encoding(values=3, plaintext_bits=96, max_cohort=4)  # 5 + 3 slots in three rows of 3
+        sums = encoding.encode(update([0.0] * 3))
+        sums[-1] += 1 << (3 * encoding.slot_bits)
         with pytest.raises(Refused, match="no update uses"):
             encoding.decode(sums, 1)
 
@@ -234,7 +270,8 @@ class TestCountingByExamples:
         alike = Encoding(values=2, plaintext_bits=200, max_cohort=4, fraction_bits=8)
         assert self.ENCODING.leading_slots == alike.leading_slots + 1
         honest = self.ENCODING.encode(self.update([0, 0], 4))
-        too_many = [plaintext + (1 << (4 * self.ENCODING.slot_bits)) for plaintext in honest[:1]] + honest[1:]
+        place = METRIC_SLOTS + 1  # after the counter
+        too_many = [plaintext + (1 << (place * self.ENCODING.slot_bits)) for plaintext in honest[:1]] + honest[1:]
         self.ENCODING.unpack(honest, 1)
         with pytest.raises(Refused, match="count more than 1 times 4 examples"):
             self.ENCODING.unpack(too_many, 1)

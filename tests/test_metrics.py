@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from core.confusion import four_counts
 from core.metrics import Confusion, confusion, correct_answers, correct_classes, perplexity
 
 
@@ -32,6 +33,12 @@ def test_precision_and_recall():
     """Five mails called spam, four of them rightly; two spam mails missed."""
     counts = Confusion(true_positives=4, false_positives=1, false_negatives=2, true_negatives=3)
     assert (counts.precision, counts.recall, counts.accuracy) == pytest.approx((4 / 5, 4 / 6, 7 / 10))
+    assert counts.false_alarm_rate == pytest.approx(1 / 4)
+
+
+def test_sums_give_the_four_counts_back():
+    counts = Confusion(true_positives=4, false_positives=1, false_negatives=2, true_negatives=3)
+    assert four_counts(counts.examples, counts.correct, counts.positives, counts.true_positives) == counts
 
 
 def test_confusion_counts_each_kind():
@@ -45,4 +52,4 @@ def test_counts_of_each_kind_add_up():
 
 def test_a_share_of_nothing_is_zero():
     nothing = confusion(np.zeros(0), np.zeros(0))
-    assert (nothing.precision, nothing.recall, nothing.accuracy) == (0, 0, 0)
+    assert (nothing.precision, nothing.recall, nothing.accuracy, nothing.false_alarm_rate) == (0, 0, 0, 0)

@@ -56,4 +56,4 @@ def test_an_own_name_for_spam_is_that_of_the_parts_too(tmp_path: Path) -> None:
 
 def test_test_mail_may_have_an_own_name_for_spam(tmp_path: Path) -> None:
     path = write_file(tmp_path / "mine.tsv", lines(spam=3, ham=2, name_of_spam="reklame"))
-    assert SPAM.load_test(str(path), 0, None, "reklame").batch(np.array([0, 4]))[1].tolist() == [1, 0]
+    assert SPAM.load_test(str(path), 0, None, "reklame").data.batch(np.array([0, 4]))[1].tolist() == [1, 0]

@@ -37,7 +37,7 @@ def test_time_passes_between_messages_and_no_holder_is_asked_for_keys_again_mean
 
 def test_the_model_is_judged_on_made_up_test_data(federation: InProcessFederation) -> None:
     assert federation.model is not None
-    judged = evaluate_model(SPAM, federation.model, SPAM.load_test("generated", 0, 3))
+    judged = evaluate_model(SPAM, federation.model, SPAM.load_test("generated", 0, 3).data)
     assert federation.results[-1].accuracy == judged.accuracy > 0.8
 
 

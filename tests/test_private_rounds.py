@@ -22,6 +22,7 @@ from core.identity.party import PartyIdentity, load_identity
 from core.policy import Policy
 from core.privacy.mechanism import Privacy, mechanism_for
 from core.protocol import AttemptId, ClosedList, RoundDescription, Signed, digest
+from core.secagg.encoding import METRIC_SLOTS
 from core.secagg.scheme import split_payload
 from core.tasks import get_task
 from core.wire.messages import certificate_from_bytes, description_from_bytes, description_to_bytes
@@ -184,12 +185,12 @@ def test_a_client_uploads_only_if_as_many_are_listed_as_the_noise_was_divided_am
 
 
 def sent(small: Small, description: RoundDescription) -> np.ndarray:
-    """The integers in a client's upload; nothing is encrypted here. The first three are its sums over examples."""
+    """The integers in a client's upload; nothing is encrypted here. The first five are its sums over examples."""
     submission = small.participant().answer(description, small.sign(description), initial_model(SPAM, 0))
     encoding = description.encoding
     plaintexts = split_payload(submission.payload, encoding.plaintexts, description.key.bits // 8)
     slots = encoding.unpack(plaintexts, 1)
-    return np.concatenate([slots[:3], slots[3:] - encoding.offset])
+    return np.concatenate([slots[:METRIC_SLOTS], slots[METRIC_SLOTS:] - encoding.offset])
 
 
 def test_what_a_client_sends_is_its_clipped_update_and_noise_and_no_count_of_its_mails(small: Small) -> None:
@@ -197,11 +198,11 @@ def test_what_a_client_sends_is_its_clipped_update_and_noise_and_no_count_of_its
     made = description.mechanism
     assert made is not None
     integers = sent(small, description)
-    assert integers[:3].tolist() == [0, 0, 0]
+    assert integers[:METRIC_SLOTS].tolist() == [0, 0, 0, 0, 0]
     mails = SPAM.prepare(SPAM.generate(0, 1)[:60])
     update = client_update(SPAM, initial_model(SPAM, 0), mails, client_rng(0, 1, 1)).delta
     clipped = update * min(1.0, 1.0 / np.linalg.norm(update)) * 2.0**made.fraction_bits
-    noise = integers[3:] - clipped
+    noise = integers[METRIC_SLOTS:] - clipped
     assert np.std(noise) == pytest.approx(made.share_sigma, rel=0.05)
     assert abs(noise.mean()) < 5 * made.share_sigma / np.sqrt(VALUES)
 
@@ -221,7 +222,7 @@ def test_no_two_answers_have_the_same_noise(small: Small) -> None:
 
 def test_without_privacy_the_counts_are_sent_and_the_answer_is_the_same_again(small: Small) -> None:
     first, again = sent(small, small.description(None)), sent(small, small.description(None))
-    assert first[0] == 60
+    assert first[1:METRIC_SLOTS].sum() == 60
     assert np.array_equal(first, again)
 
 

@@ -117,7 +117,7 @@ async def test_the_row_of_the_history_says_what_the_round_cost(start: Start) -> 
 
 
 async def test_with_test_data_each_model_is_judged_on_that(start: Start) -> None:
-    test_data = SPAM.prepare(SPAM.generate_test(0, 3)[:100])
+    test_data = SPAM.held_out(SPAM.generate_test(0, 3)[:100])
     federation = await start(options=replace(OPTIONS, test_data=test_data))
     await federation.finish()
     (row,) = federation.run.results

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from client.scoring import score_message
+from client.scoring import FILTERS, score_message
 from core.data.text import stem
 from core.errors import DataError
 from core.federated import initial_model
 from core.parameters import from_vector, to_vector
 from core.tasks.spam import SPAM, VOCABULARY, SpamModel
+from core.tasks.spam_pairs import SPAM_PAIRS
 
 
 def model(weights: dict[str, float], bias: float = 0.0) -> np.ndarray:
@@ -26,6 +27,18 @@ def test_the_score_is_the_models_formula() -> None:
     score = score_message(model({"prize": 4.0, "meeting": -1.0}, bias=0.5), b"a prize meeting now")
     assert score.probability == pytest.approx(1 / (1 + np.exp(-(0.5 + 3.0 / 2.0))))  # four words: divided by 2
     assert score.spam
+
+
+def test_a_filter_of_pairs_names_the_pairs_that_weighed_most() -> None:
+    """Three words, a comma and three pairs: seven weights, each divided by the root of seven."""
+    kind = FILTERS["spam-pairs"]
+    weights = initial_model(SPAM_PAIRS, 0)
+    weights[kind.vocabulary.index("click here")] = 10.0
+    weights[kind.vocabulary.index("congra")] = -5.0
+    score = score_message(weights, b"Congratulations, Click here", kind)
+    assert [word for word, _ in score.strongest[:2]] == ["click here", "congratulations"]
+    assert score.strongest[0][1] == pytest.approx(10 / np.sqrt(7))
+    assert score.probability == pytest.approx(1 / (1 + np.exp(-5 / np.sqrt(7))))
 
 
 def test_the_strongest_words_come_first_as_they_are_spelt() -> None:

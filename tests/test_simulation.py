@@ -14,8 +14,14 @@ import numpy as np
 import pytest
 from parties import Parties, processes_of, run_here
 
+from server.results import ANSWERS
+
 HEADER = (
-    "round,contributors,accuracy,loss,bytes_up_per_client,train_s,encrypt_s,add_s,decrypt_s,round_s,exposure,insecure"
+    "round,contributors,accuracy,precision,false_alarm_rate,loss,bytes_up_per_client,train_s,encrypt_s,add_s,"
+    "decrypt_s,round_s,exposure,insecure,"
+    "true_positives,false_positives,false_negatives,true_negatives,"
+    "cohort_true_positives,cohort_false_positives,cohort_false_negatives,cohort_true_negatives,"
+    "repeats,repeats_correct,wordless,wordless_correct"
 )
 QUICK = ("--clients", "3", "--rounds", "2", "--key-bits", "256", "--insecure-demo-keys")
 LONG = (*QUICK, "--rounds", "100")
@@ -47,6 +53,20 @@ def test_the_history_has_one_row_a_round(encrypted: tuple[Path, str]) -> None:
     assert {row["contributors"] for row in rows} == {"3"}
     lines = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     assert [{name: str(value) for name, value in line.items()} for line in lines] == rows
+
+
+def test_precision_and_false_alarms_are_made_of_the_counts_beside_them(encrypted: tuple[Path, str]) -> None:
+    folder, said = encrypted
+    for line in (folder / "history.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        true, false = row["true_positives"], row["false_positives"]
+        assert row["precision"] == pytest.approx(true / (true + false), abs=1e-6)
+        assert row["false_alarm_rate"] == pytest.approx(false / (false + row["true_negatives"]), abs=1e-6)
+        assert row["accuracy"] == pytest.approx((true + row["true_negatives"]) / 1000, abs=1e-6)
+        assert sum(row[f"cohort_{name}"] for name in ANSWERS) == 3 * 300
+        assert f"precision {row['precision']:.2%}, false alarms {row['false_alarm_rate']:.2%}" in said
+    assert "(false alarms)" in (folder / "report.md").read_text()
+    assert max(map(len, said[said.index("round clients accuracy") :].splitlines()[:4])) <= 80
 
 
 def test_it_learns_and_says_so(encrypted: tuple[Path, str]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.confusion import Confusion
 from core.data.mail import Mail, mailboxes_in, read_mailbox
 from core.data.partition import partition_dirichlet, partition_iid, split_held_out
 from core.data.text import Bags
@@ -16,6 +17,7 @@ from core.errors import SettingsError
 from core.parameters import from_vector, to_vector
 from core.tasks import LocalTraining, Task, get_task, local_training
 from core.tasks.spam import SPAM, VOCABULARY, SpamModel
+from core.tasks.spam_pairs import SPAM_PAIRS
 from core.training import evaluate, train_epoch
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -56,8 +58,8 @@ def test_test_mails_are_read_or_generated(tmp_path: Path) -> None:
     assert len(SPAM.load_test(str(tmp_path / "box.tsv"), 0, None)) == 2
     generated = SPAM.load_test("generated", 3, 2)
     assert len(generated) == 1000
-    (indices, _), _ = generated.batch(np.arange(1000))
-    (others, _), _ = SPAM.load_test("generated", 3, 4).batch(np.arange(1000))
+    (indices, _), _ = generated.data.batch(np.arange(1000))
+    (others, _), _ = SPAM.load_test("generated", 3, 4).data.batch(np.arange(1000))
     assert not np.array_equal(indices, others)
 
 
@@ -80,7 +82,8 @@ def test_the_untrained_model_calls_nothing_spam() -> None:
 
 
 def test_right_answers_are_counted_on_both_sides() -> None:
-    assert SPAM.correct(np.array([2.0, -2.0, 2.0, -2.0, 0.0]), np.array([1, 1, 0, 0, 0])) == 3
+    answers = SPAM.correct(np.array([2.0, -2.0, 2.0, -2.0, 0.0]), np.array([1, 1, 0, 0, 0]))
+    assert answers == Confusion(true_positives=1, false_positives=1, false_negatives=1, true_negatives=2)
 
 
 # --- One round of one client ---
@@ -134,16 +137,20 @@ class Data:
     held_out: Bags
 
 
-def prepared(mailboxes: Sequence[Sequence[Mail]], held_out: Sequence[Mail]) -> Data:
+def prepared(mailboxes: Sequence[Sequence[Mail]], held_out: Sequence[Mail], task: Task = SPAM) -> Data:
     together = [mail for mailbox in mailboxes for mail in mailbox]
-    clients = [SPAM.prepare(mailbox) for mailbox in mailboxes]
-    return Data(clients, SPAM.prepare(together), SPAM.prepare(held_out))  # type: ignore[arg-type]
+    clients = [task.prepare(mailbox) for mailbox in mailboxes]
+    return Data(clients, task.prepare(together), task.held_out(held_out).data)  # type: ignore[arg-type]
+
+
+def enron_for(task: Task) -> Data:
+    parts = [split_held_out(read_mailbox(path).mails) for path in mailboxes_in(DATA)]
+    return prepared([train for train, _ in parts], [mail for _, held_out in parts for mail in held_out], task)
 
 
 @pytest.fixture(scope="module")
 def enron() -> Data:
-    parts = [split_held_out(read_mailbox(path).mails) for path in mailboxes_in(DATA)]
-    return prepared([train for train, _ in parts], [mail for _, held_out in parts for mail in held_out])
+    return enron_for(SPAM)
 
 
 @pytest.fixture(scope="module")
@@ -166,22 +173,22 @@ def train_centrally(training: Bags, held_out: Bags, passes: int, seed: int) -> C
     return curve
 
 
-def train_federated(clients: Sequence[Bags], held_out: Bags, rounds: int, seed: int) -> Curve:
+def train_federated(clients: Sequence[Bags], held_out: Bags, rounds: int, seed: int, task: Task = SPAM) -> Curve:
     """Federated averaging written out: mean of the deltas, clipped and rounded to 16-bit integers of one scale."""
-    model = SPAM.build(np.random.default_rng(seed))
-    scale = 2**15 / SPAM.clip
+    model = task.build(np.random.default_rng(seed))
+    scale = 2**15 / task.clip
     vector = to_vector(model)
-    curve = [accuracy(SPAM, model, held_out)]
+    curve = [accuracy(task, model, held_out)]
     for round_number in range(1, rounds + 1):
         total = np.zeros(len(vector), np.int64)
         for number, data in enumerate(clients, start=1):
             from_vector(model, vector)
-            local_training(SPAM, model, data, np.random.default_rng([seed, round_number, number]))
+            local_training(task, model, data, np.random.default_rng([seed, round_number, number]))
             delta = np.rint((to_vector(model) - vector) * scale)
             total += np.clip(delta, -(2**15), 2**15 - 1).astype(np.int64)
         vector = vector + total / scale / len(clients)
         from_vector(model, vector)
-        curve.append(accuracy(SPAM, model, held_out))
+        curve.append(accuracy(task, model, held_out))
     return curve
 
 
@@ -193,10 +200,17 @@ def test_central_training_on_enron_reaches_98_7_percent_in_three_passes(enron: D
 
 @needs_data
 @pytest.mark.parametrize("seed", [0, 1])
-def test_four_mailboxes_reach_98_3_percent_in_ten_rounds(enron: Data, seed: int) -> None:
+def test_four_mailboxes_reach_98_4_percent_in_ten_rounds(enron: Data, seed: int) -> None:
+    """scikit-learn's logistic regression has 98.60 % here, on the same features: `make bench-spam`."""
     curve = train_federated(enron.clients, enron.held_out, 10, seed)
-    assert curve[-1] >= 0.983
+    assert curve[-1] >= 0.984
     assert curve[0] < 0.6 < curve[1] < curve[10]
+
+
+@needs_data
+def test_with_pairs_four_mailboxes_reach_98_9_percent_in_ten_rounds() -> None:
+    data = enron_for(SPAM_PAIRS)
+    assert train_federated(data.clients, data.held_out, 10, 0, SPAM_PAIRS)[-1] >= 0.989
 
 
 def mails_of(mails: list[Mail], parts: list[list[int]]) -> list[list[Mail]]:
@@ -232,5 +246,6 @@ def test_five_generated_mailboxes_start_low_and_improve_over_five_rounds(seed: i
     curve = train_federated(data.clients, data.held_out, 5, seed)
     assert 0.95 <= central <= 0.99
     assert curve[0] < 0.7
-    assert curve[0] < curve[1] < curve[2] < curve[5]
+    assert curve[0] < min(curve[1:3])
+    assert max(curve[1:3]) < curve[5]
     assert 0.91 <= curve[5] <= central

@@ -20,6 +20,7 @@ from core.data.text import (
     make_bags,
     stem,
     words,
+    words_and_pairs,
 )
 from core.errors import SettingsError
 
@@ -180,3 +181,12 @@ def test_bags_may_be_asked_for_in_any_integer_type() -> None:
     bags = make_bags(["win"] * 256, [True] * 256, HashingVocabulary(8))
     (indices, offsets), labels = bags.batch(np.array([255, 0], np.uint8))
     assert (len(indices), offsets.tolist(), labels.tolist()) == (2, [0, 1], [1, 1])
+
+
+def test_words_and_pairs_are_distinct_stems_and_neighbours() -> None:
+    assert words_and_pairs("Click here, click HERE now") == [
+        *("click", "here", ",", "now"),
+        *("click here", "here ,", ", click", "here now"),
+    ]
+    assert words_and_pairs("congratulations 123456") == ["congra", "000000", "congra 000000"]
+    assert words_and_pairs("") == []

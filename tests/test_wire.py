@@ -100,7 +100,9 @@ def test_what_travels_beside_them_survives_the_wire() -> None:
 
 
 def test_a_result_survives_the_wire() -> None:
-    result = RoundResult(1, 2, *(float(n) for n in range(3, 13)), exposure="two differ")
+    result = RoundResult(
+        1, 2, *(float(n) for n in range(3, 13)), exposure="two differ", true_positives=7, wordless=1 << 40
+    )
     assert messages.result_from_wire(messages.result_to_wire(result)) == result
 
 

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,6 +26,8 @@ from core.data.characters_seen import as_seen, word_pattern
 from core.errors import DataError, SettingsError
 
 IntArray = npt.NDArray[np.int64]
+Terms = Callable[[str], list[str]]
+"""Cuts a text into what has a weight: its distinct words, or words and pairs."""
 
 ASCII_WORD = re.compile(r"[a-z0-9]+|[^\w\s]|_")
 CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")
@@ -108,9 +110,19 @@ def distinct_words(text: str, longest: int = LONGEST_MAIL) -> list[str]:
     return list(islice(found, longest))
 
 
-def bag(text: str, vocabulary: Vocabulary) -> list[int]:
-    """Return the set of the numbers of a text's distinct words, ascending."""
-    return sorted({vocabulary.index(word) for word in distinct_words(text)})
+def words_and_pairs(text: str) -> list[str]:
+    """Return the set of a text's words and of its pairs of neighbouring words, each word as its stem: all of them.
+
+    >>> words_and_pairs("click here, click now")
+    ['click', 'here', ',', 'now', 'click here', 'here ,', ', click', 'click now']
+    """
+    stems = [stem(word) for word in words(text)]
+    return [*dict.fromkeys(stems), *dict.fromkeys(f"{left} {right}" for left, right in pairwise(stems))]
+
+
+def bag(text: str, vocabulary: Vocabulary, terms: Terms = distinct_words) -> list[int]:
+    """Return the set of the numbers of a text's distinct terms, ascending."""
+    return sorted({vocabulary.index(term) for term in terms(text)})
 
 
 @dataclass(frozen=True)
@@ -149,11 +161,13 @@ class Bags:
         return (self.indices[source].astype(np.int64, copy=False), offsets), self.labels[rows]
 
 
-def make_bags(texts: Iterable[str], labels: Sequence[bool], vocabulary: Vocabulary) -> Bags:
+def make_bags(
+    texts: Iterable[str], labels: Sequence[bool], vocabulary: Vocabulary, terms: Terms = distinct_words
+) -> Bags:
     """Make a data set of texts; `labels` says of each whether it is spam. A text without words is an empty bag."""
     if isinstance(texts, str):
         raise TypeError(f"texts are several, not the one string {texts[:40]!r}: put it into a list")
-    bags = [bag(text, vocabulary) for text in texts]
+    bags = [bag(text, vocabulary, terms) for text in texts]
     if len(bags) != len(labels):
         raise ValueError(f"there are {len(bags)} texts and {len(labels)} labels")
     sizes = np.array([len(numbers) for numbers in bags], np.int64)

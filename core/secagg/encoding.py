@@ -6,8 +6,9 @@ One plaintext is a row of slots of equal width, first slot in the lowest bits:
 
 Adding plaintexts adds slot by slot, because no slot can overflow: each has room for `max_cohort` times the largest
 value and two guard bits besides. The counter of a sum says how many updates are really in it, in every plaintext
-separately, so that a ciphertext left out or added twice shows. Before the weights come three slots of sums over the
-client's examples, which the cohort's accuracy is made of; no one sees a single client's.
+separately, so that a ciphertext left out or added twice shows. Before the weights come five slots of sums over the
+client's examples: the mean loss, and the four counts of right and wrong answers that the cohort's accuracy, precision
+and false-alarm rate are made of; no one sees a single client's. A task without a yes/no question has negatives only.
 
 Clients count alike, unless `count_cap` is set: then a client with c examples counts n = min(c, count_cap). Its change
 is clipped and rounded as anybody's, and the integer is multiplied by n, so that a client with one example loses no more
@@ -24,17 +25,18 @@ did not change, and so which words a mailbox has (THREAT: "ciphertext exponents"
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from core.confusion import Confusion, four_counts
 from core.errors import Reason, Refused, SettingsError
 
 GUARD_BITS = 2
 LARGEST_UPDATE = 1 << 26
 """Weights in one update; a bound, so that nobody can make another party set aside memory without end."""
-METRIC_SLOTS = 3  # examples, mean loss, correct
+METRIC_SLOTS = 5  # mean loss, and the four counts of right and wrong answers
 LOSS_UNIT = 2.0**-12
 
 FloatArray = npt.NDArray[np.float64]
@@ -50,6 +52,15 @@ class Update:
     loss: float
     """Sum over the examples."""
     correct: int
+    positives: int = 0
+    """Examples of the class that is looked for, such as spam; 0 where there is none."""
+    true_positives: int = 0
+    """Those of them that were found."""
+
+    @property
+    def confusion(self) -> Confusion:
+        """The same as four counts; below 0 if the update contradicts itself."""
+        return four_counts(self.examples, self.correct, self.positives, self.true_positives)
 
 
 @dataclass(frozen=True)
@@ -64,6 +75,13 @@ class CohortSum:
     correct: int
     count: float | None = None
     """How many clients' worth the sum is, each counted by its examples; None if all count alike."""
+    positives: int = 0
+    true_positives: int = 0
+
+    @property
+    def confusion(self) -> Confusion:
+        """The cohort's answers as four counts."""
+        return four_counts(self.examples, self.correct, self.positives, self.true_positives)
 
     @property
     def divisor(self) -> float:
@@ -198,15 +216,18 @@ class Encoding:
         Raises Refused(BAD_SUM) when a counter, a slot or a guard bit is not what so many honest updates can give.
         """
         slots = self.unpack(plaintext_sums, contributors)
-        examples, loss, correct = (int(slot) for slot in slots[:METRIC_SLOTS])
+        loss, *counts = (int(slot) for slot in slots[:METRIC_SLOTS])
+        answers = Confusion(*counts)
         signed = slots[self.leading_slots :] - contributors * self.offset
         return CohortSum(
             contributors=contributors,
             delta_sum=np.ldexp(signed.astype(np.float64), -self.fraction_bits) / self.largest_count,
-            examples=examples,
+            examples=answers.examples,
             mean_loss=loss * LOSS_UNIT / contributors,
-            correct=correct,
+            correct=answers.correct,
             count=int(slots[METRIC_SLOTS]) / self.count_cap if self.count_cap else None,
+            positives=answers.positives,
+            true_positives=answers.true_positives,
         )
 
     def pack(self, values: IntArray) -> list[int]:
@@ -243,6 +264,8 @@ class Encoding:
         slots = rows[:, 1:].reshape(-1)
         if slots.max() > contributors * self.largest_value:
             raise _bad_sum(f"a slot is larger than {contributors} updates can make it")
+        if slots[1:METRIC_SLOTS].sum() > contributors * self.largest_value:
+            raise _bad_sum(f"there are more answers than {contributors} updates can count")
         if self.count_cap and slots[METRIC_SLOTS] > contributors * self.count_cap:
             raise _bad_sum(f"the clients count more than {contributors} times {self.count_cap} examples")
         used = self.leading_slots + self.values
@@ -267,15 +290,18 @@ class Encoding:
         return slots
 
     def _metrics(self, update: Update) -> IntArray:
-        """Return the three metric slots, each clipped to what a slot can hold; a huge mailbox keeps its accuracy."""
-        examples, correct = update.examples, update.correct
-        if not 0 <= correct <= examples or not np.isfinite(update.loss) or update.loss < 0:
-            raise ValueError(f"impossible training sums: {examples} examples, {correct} correct, loss {update.loss}")
-        if examples > self.largest_value:
-            correct, examples = correct * self.largest_value // examples, self.largest_value
+        """Return the metric slots, clipped to what a slot can hold; a huge mailbox keeps its shares of answers."""
+        counts = np.array(astuple(update.confusion), dtype=object)
+        if min(counts) < 0 or not np.isfinite(update.loss) or update.loss < 0:
+            raise ValueError(
+                f"impossible training sums: {update.examples} examples, {update.correct} correct, "
+                f"{update.positives} positive, {update.true_positives} of them found, loss {update.loss}"
+            )
+        if update.examples > self.largest_value:
+            counts = counts * self.largest_value // update.examples
         mean_loss = update.loss / update.examples if update.examples else 0.0
         loss = min(round(mean_loss / LOSS_UNIT), self.largest_value)
-        return np.array([examples, loss, correct], dtype=np.int64)
+        return np.array([loss, *counts], dtype=np.int64)
 
 
 def _require_finite(delta: FloatArray) -> None:

@@ -9,13 +9,14 @@ from core.tasks.mnist import MNIST_CNN, MNIST_MLP
 from core.tasks.reviews import REVIEWS
 from core.tasks.shakespeare import SHAKESPEARE_LSTM, SHAKESPEARE_RNN
 from core.tasks.spam import SPAM
+from core.tasks.spam_pairs import SPAM_PAIRS
 from core.tasks.task import LocalTraining, Reading, Task, local_training
 
 __all__ = ["TASKS", "LocalTraining", "Reading", "Task", "get_task", "local_training"]
 
 TASKS = {
     task.name: task
-    for task in (SPAM, MNIST_MLP, MNIST_CNN, REVIEWS, BABI, SHAKESPEARE_RNN, SHAKESPEARE_LSTM, ANALOGIES)
+    for task in (SPAM, SPAM_PAIRS, MNIST_MLP, MNIST_CNN, REVIEWS, BABI, SHAKESPEARE_RNN, SHAKESPEARE_LSTM, ANALOGIES)
 }
 
 

@@ -110,4 +110,5 @@ ANALOGIES = Task(
     local=LocalTraining(0.005, epochs=1, batch_size=256),
     clip=2.0,
     corpus=Corpus(reviews.read_both, reviews.write, label=lambda review: review.positive),
+    text=lambda review: review.text,
 )

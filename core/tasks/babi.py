@@ -171,4 +171,5 @@ BABI = Task(
     local=LocalTraining(0.01, epochs=5, batch_size=16),
     clip=2.0,
     corpus=Corpus(read_both, write, label=lambda asked: asked.question.answer),
+    text=lambda asked: " ".join([statement.text for statement in asked.statements] + [asked.question.text]),
 )

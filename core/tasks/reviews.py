@@ -15,7 +15,7 @@ from core.data.reviews import LABELS, Reviews, read_reviews
 from core.data.text import Bags, HashingVocabulary, IntArray, make_bags
 from core.errors import DataError, StorageError
 from core.losses import binary_cross_entropy
-from core.metrics import correct_answers
+from core.metrics import confusion
 from core.nn import EmbeddingBag, Linear, Module
 from core.randomness import Rng, generator
 from core.tasks.task import Corpus, LocalTraining, Reading, Task
@@ -98,7 +98,7 @@ REVIEWS = Task(
     name="reviews",
     build=lambda rng: ReviewModel(VOCABULARY.size, WIDTH, rng=rng),
     loss=binary_cross_entropy,
-    correct=correct_answers,
+    correct=confusion,
     read=read,
     generate=lambda seed, number: examples_of(generated_reviews(GENERATED_REVIEWS, [seed, number, 1])),
     generate_test=lambda seed, _clients: examples_of(generated_reviews(GENERATED_TEST_REVIEWS, [seed, 0, 2])),
@@ -106,4 +106,5 @@ REVIEWS = Task(
     local=LocalTraining(0.01, epochs=1, batch_size=32),
     clip=2.0,
     corpus=Corpus(read_both, write, label=lambda review: review.positive),
+    text=lambda review: review.text,
 )

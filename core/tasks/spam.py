@@ -16,10 +16,11 @@ import numpy as np
 from core.data.generated import generate_mailbox, generate_test_mails
 from core.data.mail import Mail, open_mailbox, require_both_classes
 from core.data.mail.progress import Progress
-from core.data.text import Bags, HashingVocabulary, IntArray, bag
+from core.data.text import Bags, HashingVocabulary, IntArray, Terms, Vocabulary, bag, distinct_words
 from core.losses import binary_cross_entropy
+from core.metrics import confusion
 from core.nn import EmbeddingBag, Module, Parameter
-from core.ops import Array
+from core.optim import Adam, Optimiser
 from core.randomness import Rng
 from core.tasks.task import LocalTraining, Reading, Task
 from core.tensor import Tensor
@@ -53,9 +54,13 @@ class SpamModel(Module):
         return sums / np.sqrt(np.maximum(sizes, 1)) + self.bias
 
 
-def correct(logits: Array, labels: Array) -> int:
-    """Count the mails judged right; a logit of exactly 0 is no reason to call a mail spam."""
-    return int(((logits > 0) == (labels == 1)).sum())
+def cautious_adam(parameters: Iterable[Tensor], learning_rate: float) -> Optimiser:
+    """Return Adam with an `eps` as large as the gradients of rare words.
+
+    Divided by its own size alone, the smallest gradient moves a weight as far as the largest: a word of one mail would
+    count as much as one of a hundred, which costs SMS half a point of accuracy.
+    """
+    return Adam(parameters, learning_rate, eps=1e-4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +71,11 @@ class BaggedMail:
     spam: bool
 
 
-def bagged(mail: Mail | BaggedMail) -> BaggedMail:
+def bagged(mail: Mail | BaggedMail, vocabulary: Vocabulary = VOCABULARY, terms: Terms = distinct_words) -> BaggedMail:
     """Return the numbers of the words of a mail."""
     if isinstance(mail, BaggedMail):
         return mail
-    return BaggedMail(np.array(bag(mail.text, VOCABULARY), np.uint16).tobytes(), mail.spam)
+    return BaggedMail(np.array(bag(mail.text, vocabulary, terms), np.uint16).tobytes(), mail.spam)
 
 
 def read(path: Path, spam_label: str | None = None) -> Reading:
@@ -79,16 +84,20 @@ def read(path: Path, spam_label: str | None = None) -> Reading:
     return Reading(list(opened), opened.skipped, opened.first_skipped, opened.deleted)
 
 
-def read_numbers(path: Path, spam_label: str | None = None) -> Reading:
+def read_numbers(
+    path: Path, spam_label: str | None = None, vocabulary: Vocabulary = VOCABULARY, terms: Terms = distinct_words
+) -> Reading:
     """Read a mailbox mail by mail, and keep the numbers of its words instead of its texts."""
     opened = open_mailbox(path, spam_label, Progress(str(path)))
-    examples = [bagged(mail) for mail in opened]
+    examples = [bagged(mail, vocabulary, terms) for mail in opened]
     return Reading(examples, opened.skipped, opened.first_skipped, opened.deleted)
 
 
-def prepare(mails: Iterable[Mail | BaggedMail]) -> Bags:
+def prepare(
+    mails: Iterable[Mail | BaggedMail], vocabulary: Vocabulary = VOCABULARY, terms: Terms = distinct_words
+) -> Bags:
     """Make a data set of mails, texts or bagged."""
-    examples = [bagged(mail) for mail in mails]
+    examples = [bagged(mail, vocabulary, terms) for mail in mails]
     sizes = np.array([len(mail.numbers) // 2 for mail in examples], np.int64)
     return Bags(
         indices=np.frombuffer(b"".join(mail.numbers for mail in examples), np.uint16),
@@ -101,12 +110,14 @@ SPAM = Task(
     name="spam",
     build=lambda rng: SpamModel(VOCABULARY.size, rng),
     loss=binary_cross_entropy,
-    correct=correct,
+    correct=confusion,  # a logit of exactly 0 is no reason to call a mail spam
     read=read_numbers,
     generate=lambda seed, number: generate_mailbox(seed, number, GENERATED_MAILS),
     generate_test=lambda seed, clients: generate_test_mails(seed, clients, GENERATED_TEST_MAILS),
     prepare=prepare,
-    local=LocalTraining(learning_rate=0.05, epochs=1, batch_size=16),
+    local=LocalTraining(learning_rate=0.1, epochs=1, batch_size=32, optimiser=cautious_adam),
     clip=4.0,
     require=require_both_classes,
+    text=lambda mail: mail.text.removeprefix("Subject:"),
+    read_texts=read,
 )

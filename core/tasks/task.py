@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from core.errors import SettingsError
+from core.errors import DataError, SettingsError
 from core.losses import Loss
 from core.nn import Module
 from core.optim import Adam, Optimiser
 from core.randomness import Rng, generator
+from core.tasks.held_out import HeldOut, divide_texts
 from core.tensor import Tensor
 from core.training import Correct, Dataset, Sums, evaluate, train_epoch
 
@@ -98,7 +99,7 @@ class Task:
         name: how parties call it.
         build: makes the untrained model.
         loss: the mean loss of a batch, from outputs and targets.
-        correct: how many of a batch's outputs are right.
+        correct: counts a batch's right outputs; where they answer yes or no, all four counts.
         read: reads examples from a file or folder; what an example is, the task decides. Where it is mail (there is
             no corpus), it takes the owner's own name for spam besides.
         generate: makes up the examples of one client, from a seed and the client's number.
@@ -109,6 +110,8 @@ class Task:
         require: raises DataError, naming the place, if nothing can be learned from examples (one class only, say).
         corpus: how published data is dealt out; None for mail, which comes in mailboxes.
         shuffled: the same data as training shuffles it, where examples belong together: characters in sequences.
+        text: the text of an example, of which each distinct one is judged once; None where examples are no texts.
+        read_texts: reads examples with their texts, to judge a model by; None if `read` keeps them.
     """
 
     name: str
@@ -124,6 +127,8 @@ class Task:
     require: Callable[[Sequence[Any], str], None] = usable
     corpus: Corpus | None = None
     shuffled: Callable[[Dataset], Dataset] = one_by_one
+    text: Callable[[Any], str] | None = None
+    read_texts: Callable[..., Reading] | None = None
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.clip) and self.clip > 0 and frexp(self.clip)[0] == 0.5):
@@ -136,14 +141,19 @@ class Task:
             DataError: they cannot be read.
             SettingsError: a name for spam is given, and the task is not about mail.
         """
+        return self._read_by(self.read, source, spam_label)
+
+    def _read_by(self, read: Callable[..., Reading], source: str, spam_label: str | None) -> Reading:
         if spam_label is None:
-            return self.read(Path(source))
+            return read(Path(source))
         if self.corpus is not None:
             raise SettingsError(f"--spam-label is {spam_label!r}, and the task {self.name} has no spam; leave it out")
-        return self.read(Path(source), spam_label)
+        return read(Path(source), spam_label)
 
-    def load_test(self, source: str, seed: int, clients: int | None, spam_label: str | None = None) -> Dataset:
+    def load_test(self, source: str, seed: int, clients: int | None, spam_label: str | None = None) -> HeldOut:
         """Prepare examples to judge a model by: read from the path `source`, or made up where it is `generated`.
+
+        Each distinct text is judged once.
 
         Args:
             clients: for how many clients to make up examples; None is a few.
@@ -152,10 +162,26 @@ class Task:
             DataError: they cannot be read.
         """
         if source == GENERATED:
-            return self.prepare(self.generate_test(seed, clients or A_FEW_CLIENTS))
+            return self.held_out(self.generate_test(seed, clients or A_FEW_CLIENTS))
         if self.corpus is not None and Path(source).is_dir():
-            return self.prepare(self.corpus.read(Path(source))[1])
-        return self.prepare(self.read_labelled(source, spam_label).examples)
+            return self.held_out(self.corpus.read(Path(source))[1])
+        return self.held_out(self._read_by(self.read_texts or self.read, source, spam_label).examples)
+
+    def held_out(self, examples: Sequence[Any]) -> HeldOut:
+        """Prepare examples to judge a model by, each distinct text once. Raises DataError if none is left."""
+        if self.text is None:
+            return HeldOut(self.prepare(examples))
+        texts = divide_texts(examples, self.text)
+        if not texts.distinct:
+            raise DataError(f"there is nothing to judge a model by: {texts.sentence}")
+        apart = self._prepared_apart(texts.repeats), self._prepared_apart(texts.wordless)
+        return HeldOut(self.prepare(texts.distinct), *apart, texts.sentence)
+
+    def _prepared_apart(self, examples: Sequence[Any]) -> Dataset | None:
+        try:
+            return self.prepare(examples) if examples else None
+        except DataError:  # too short for this task: there is nothing in them that could be judged right or wrong
+            return None
 
 
 def local_training(task: Task, model: Module, data: Dataset, rng: Rng) -> Sums:

@@ -1439,6 +1439,18 @@ class RoundResult(_message.Message):
     EPSILON_MODELS_FIELD_NUMBER: _builtins.int
     CHOSEN_FIELD_NUMBER: _builtins.int
     CHOSEN_FROM_FIELD_NUMBER: _builtins.int
+    TRUE_POSITIVES_FIELD_NUMBER: _builtins.int
+    FALSE_POSITIVES_FIELD_NUMBER: _builtins.int
+    FALSE_NEGATIVES_FIELD_NUMBER: _builtins.int
+    TRUE_NEGATIVES_FIELD_NUMBER: _builtins.int
+    COHORT_TRUE_POSITIVES_FIELD_NUMBER: _builtins.int
+    COHORT_FALSE_POSITIVES_FIELD_NUMBER: _builtins.int
+    COHORT_FALSE_NEGATIVES_FIELD_NUMBER: _builtins.int
+    COHORT_TRUE_NEGATIVES_FIELD_NUMBER: _builtins.int
+    REPEATS_FIELD_NUMBER: _builtins.int
+    REPEATS_CORRECT_FIELD_NUMBER: _builtins.int
+    WORDLESS_FIELD_NUMBER: _builtins.int
+    WORDLESS_CORRECT_FIELD_NUMBER: _builtins.int
     round: _builtins.int
     contributors: _builtins.int
     accuracy: _builtins.float
@@ -1468,6 +1480,24 @@ class RoundResult(_message.Message):
     """clients that the attempt was opened for"""
     chosen_from: _builtins.int
     """clients that they were sampled from (secretly, at random); equal to chosen if not sampled"""
+    true_positives: _builtins.int
+    """The answers that the accuracy is computed from; a task without a yes/no question has only negatives.
+    Precision is tp / (tp + fp), the false-alarm rate fp / (fp + tn).
+    """
+    false_positives: _builtins.int
+    false_negatives: _builtins.int
+    true_negatives: _builtins.int
+    cohort_true_positives: _builtins.int
+    """the same counts for cohort_accuracy (0 with privacy)"""
+    cohort_false_positives: _builtins.int
+    cohort_false_negatives: _builtins.int
+    cohort_true_negatives: _builtins.int
+    repeats: _builtins.int
+    """test examples not counted in the accuracy: further copies of a text"""
+    repeats_correct: _builtins.int
+    wordless: _builtins.int
+    """test examples not counted in the accuracy: texts without a word"""
+    wordless_correct: _builtins.int
     def __init__(
         self,
         *,
@@ -1488,10 +1518,22 @@ class RoundResult(_message.Message):
         epsilon_models: _builtins.float = ...,
         chosen: _builtins.int = ...,
         chosen_from: _builtins.int = ...,
+        true_positives: _builtins.int = ...,
+        false_positives: _builtins.int = ...,
+        false_negatives: _builtins.int = ...,
+        true_negatives: _builtins.int = ...,
+        cohort_true_positives: _builtins.int = ...,
+        cohort_false_positives: _builtins.int = ...,
+        cohort_false_negatives: _builtins.int = ...,
+        cohort_true_negatives: _builtins.int = ...,
+        repeats: _builtins.int = ...,
+        repeats_correct: _builtins.int = ...,
+        wordless: _builtins.int = ...,
+        wordless_correct: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "add_seconds", b"add_seconds", "bytes_up_per_client", b"bytes_up_per_client", "chosen", b"chosen", "chosen_from", b"chosen_from", "cohort_accuracy", b"cohort_accuracy", "cohort_loss", b"cohort_loss", "contributors", b"contributors", "decrypt_seconds", b"decrypt_seconds", "encrypt_seconds", b"encrypt_seconds", "epsilon", b"epsilon", "epsilon_models", b"epsilon_models", "exposure", b"exposure", "loss", b"loss", "round", b"round", "seconds", b"seconds", "train_seconds", b"train_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "add_seconds", b"add_seconds", "bytes_up_per_client", b"bytes_up_per_client", "chosen", b"chosen", "chosen_from", b"chosen_from", "cohort_accuracy", b"cohort_accuracy", "cohort_false_negatives", b"cohort_false_negatives", "cohort_false_positives", b"cohort_false_positives", "cohort_loss", b"cohort_loss", "cohort_true_negatives", b"cohort_true_negatives", "cohort_true_positives", b"cohort_true_positives", "contributors", b"contributors", "decrypt_seconds", b"decrypt_seconds", "encrypt_seconds", b"encrypt_seconds", "epsilon", b"epsilon", "epsilon_models", b"epsilon_models", "exposure", b"exposure", "false_negatives", b"false_negatives", "false_positives", b"false_positives", "loss", b"loss", "repeats", b"repeats", "repeats_correct", b"repeats_correct", "round", b"round", "seconds", b"seconds", "train_seconds", b"train_seconds", "true_negatives", b"true_negatives", "true_positives", b"true_positives", "wordless", b"wordless", "wordless_correct", b"wordless_correct"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

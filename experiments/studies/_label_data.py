@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,11 +14,11 @@ from core.data.text import Bags
 from core.parameters import from_vector
 from core.tasks.mnist import MNIST_MLP
 from core.tasks.spam import SPAM
-from core.tasks.task import Task
+from core.tasks.task import LocalTraining, Task
 from core.tensor import no_grad
 from core.training import Dataset
 from experiments.arrays import FloatArray, IntArray
-from experiments.studies._mailroom import Mailroom, open_mailroom, some_of
+from experiments.studies._mailroom import STEP, Mailroom, open_mailroom, some_of
 
 UNEVEN = 0.5  # of the Dirichlet distribution of each client's labels: the smaller, the more unlike clients are
 
@@ -91,7 +91,8 @@ class Subject:
 def spam(run: Run) -> Subject:
     """Return spam and ham. Raises DataError if the files are not there."""
     room: Mailroom = open_mailroom(run, *run.pick((40, 100), (12, 80)))
-    return Subject("spam", SPAM, 2, SPAM.local.learning_rate, _bags(room.bags), _bags(room.public_bags))
+    task = replace(SPAM, local=LocalTraining(STEP))
+    return Subject("spam", task, 2, task.local.learning_rate, _bags(room.bags), _bags(room.public_bags))
 
 
 def _bags(bags: Bags) -> Pool:

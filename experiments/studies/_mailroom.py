@@ -18,6 +18,8 @@ from core.tasks.spam import VOCABULARY, prepare, read
 from experiments.arrays import IntArray
 from experiments.attacks.words import PublicWords, public_words
 
+STEP = 0.05
+"""Learning rate of clients under attack. They train with plain Adam, whose first step moves every word equally far."""
 PUBLIC_SHARE = 0.3
 FIRST_PUBLIC_OWNER = 10_001
 

@@ -12,7 +12,7 @@ from book.run import Run
 from core.federated import client_update, encoding_for, initial_model
 from core.secagg.scheme import PAILLIER, PublicKey
 from core.tasks.spam import SPAM, VOCABULARY
-from core.tasks.task import Task
+from core.tasks.task import LocalTraining, Task
 from experiments.arrays import FloatArray, IntArray
 from experiments.attacks.roc import auc
 from experiments.attacks.scores import precision_recall
@@ -20,7 +20,7 @@ from experiments.attacks.sums import odds_if_nothing_cancels, odds_of_equal_step
 from experiments.attacks.words import moved
 from experiments.studies._columns import cells, halves, means
 from experiments.studies._lines import Line, draw_columns, log_ticks
-from experiments.studies._mailroom import Mailroom, open_mailroom
+from experiments.studies._mailroom import STEP, Mailroom, open_mailroom
 from experiments.study import Row, Study
 
 COHORTS = (1, 3, 10, 30, 100, 300, 1000)
@@ -40,7 +40,7 @@ class Training:
     @property
     def task(self) -> Task:
         """The spam task with this local training."""
-        return replace(SPAM, local=replace(SPAM.local, batch_size=self.batch_size))
+        return replace(SPAM, local=LocalTraining(STEP, 1, self.batch_size))
 
     def odds(self, total: IntArray, rates: FloatArray, clients: int) -> FloatArray:
         """Return the odds of each word being in one client's mail, given the sum."""

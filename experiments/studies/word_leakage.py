@@ -15,13 +15,13 @@ from core.data.message import Mail
 from core.data.text import distinct_words, stem, words
 from core.federated import client_update, initial_model
 from core.tasks.spam import SPAM, VOCABULARY, prepare
-from core.tasks.task import Task
+from core.tasks.task import LocalTraining, Task
 from experiments.arrays import FloatArray, IntArray
 from experiments.attacks.scores import precision_recall, rank_correlation
 from experiments.attacks.words import guess_blindly, label_from_bias, moved, words_of
 from experiments.studies._columns import cell, cells, means
 from experiments.studies._lines import Line, draw_columns, log_ticks
-from experiments.studies._mailroom import Mailroom, open_mailroom
+from experiments.studies._mailroom import STEP, Mailroom, open_mailroom
 from experiments.studies._received import PlainAggregator, word_part
 from experiments.study import Row, Study
 
@@ -41,7 +41,7 @@ class Setting:
     @property
     def task(self) -> Task:
         """The spam task with this local training."""
-        return replace(SPAM, local=replace(SPAM.local, epochs=self.passes, batch_size=self.batch_size))
+        return replace(SPAM, local=LocalTraining(STEP, self.passes, self.batch_size))
 
     def __str__(self) -> str:
         passes = "1 pass" if self.passes == 1 else f"{self.passes} passes"
