@@ -90,9 +90,7 @@ def convolutional(width: float, rate: float, batch: int) -> Recipe:
 def choose_width(run: Run, digits: Digits) -> Generator[Finding, None, float]:
     """Choose how far apart the kernels start."""
     recipes = {f"{width:g}": convolutional(width, 0.02, 100) for width in run.pick(WIDTHS, WIDTHS[-1:])}
-    chosen = yield from choose(
-        run, digits, recipes, run.pick(40, 1), "times as wide as usual that kernels start", stream=1
-    )
+    chosen = yield from choose(run, digits, recipes, run.pick(40, 1), "width of the kernels' start", stream=1)
     return float(chosen)
 
 
