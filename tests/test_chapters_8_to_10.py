@@ -236,8 +236,8 @@ def test_the_quick_form_of_chapter_10_shows_that_kernels_beat_a_dense_network(tm
     """As the notebook of the chapter says."""
     run = Run(tmp_path, None, True, seed, lambda _line: None)
     digits = chapter_10.load_digits(run)
-    width, _ = chapter_10.choose_width(run, digits)
-    setting, _ = chapter_10.choose_setting(run, digits, width)
+    width = returned(chapter_10.choose_width(run, digits))
+    setting = returned(chapter_10.choose_setting(run, digits, width))
     recipe = chapter_10.convolutional(width, *setting)
     convolution = chapter_10.follow(run, digits, recipe, 5, name="convolution", stream=2)
     findings = {found.what: found.value for found in chapter_10.against_dense(run, digits, convolution, setting[1])}
