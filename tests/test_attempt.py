@@ -9,20 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from attempts import TIMINGS, commit_all, header, listed, opened, submit
 from federations import ID, RUN, SPAM, HonestAttempt, SmallFederation
 from refusals import refused_with
 from structlog.testing import capture_logs
 
 from core.errors import Reason, Refused, StorageError
 from core.federated import initial_model
-from core.protocol import SubmissionHeader, Timings, digest
+from core.protocol import SubmissionHeader, digest
 from core.secagg.encoding import CohortSum
 from core.secagg.scheme import join_payload, split_payload
 from core.wire.streams import model_bytes
 from server.attempt import Attempt, names_of, signatures_of
 from server.store import Store
 
-TIMINGS = Timings(1.0, 2.0)
 CORPUS = [
     "0", "1", "n", "7 n", "the end of the range", "the end of the range + 1", "unblinded 5", "all bits",
     "the first is 0", "one byte short", "one byte long", "one ciphertext short", "one ciphertext long", "nothing",
@@ -49,21 +49,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store.close()
 
 
-def opened(honest: HonestAttempt, store: Store) -> Attempt:
-    serial = honest.description.certificate.serial
-    store.open_attempt(honest.id, serial, honest.signed, frozenset(honest.payloads))
-    return Attempt(honest.signed, store)
-
-
 @pytest.fixture
 def attempt(honest: HonestAttempt, store: Store) -> Attempt:
     return opened(honest, store)
-
-
-def commit_all(attempt: Attempt, honest: HonestAttempt) -> None:
-    trust = honest.federation.verifier()
-    for name, signed in honest.commitments.items():
-        attempt.commit(name, signed, TIMINGS, trust)
 
 
 def test_a_copy_is_refused_when_it_is_committed_to_and_both_are_named(
@@ -83,22 +71,6 @@ def test_without_encryption_equal_updates_are_no_copies(federation: SmallFederat
     honest.commit_to("client-2", honest.payloads["client-1"])
     commit_all(opened(honest, store), honest)
     assert len(store.submissions(honest.id)) == len(honest.payloads)
-
-
-def listed(attempt: Attempt, honest: HonestAttempt, store: Store) -> None:
-    """All have committed, and the quorum has signed."""
-    commit_all(attempt, honest)
-    attempt.list_signatures = {each.holder: each.signature for each in honest.list_signatures()}
-    store.announce_list(honest.id, honest.list_signatures())
-
-
-def header(honest: HonestAttempt, client: str) -> SubmissionHeader:
-    payload = honest.payloads[client]
-    return SubmissionHeader(honest.id, len(payload), digest(payload))
-
-
-def submit(attempt: Attempt, honest: HonestAttempt, client: str) -> bool:
-    return attempt.submit(header(honest, client), client, honest.payloads[client], bytes_up=1)
 
 
 # ------------------------------------------------------------------------------------------------ commitments
