@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from core.console import quiet_log
 from core.errors import Reason, Refused, SettingsError
 from core.identity.members import Role, check_threshold
-from core.secagg.encoding import Encoding
+from core.secagg.encoding import METRIC_SLOTS, Encoding
 from core.secagg.factory import encryptor_for
 from core.secagg.opening import combine
 from core.secagg.scheme import PublicKey
@@ -127,12 +127,12 @@ def test_a_lenient_verifier_lets_only_the_named_check_pass(suite):
 
 def test_a_blend_of_powers_holds_what_its_parts_say_and_counts_once():
     key, encoding = deal("paillier", 256, 1, 1), Encoding(values=5, plaintext_bits=224, max_cohort=8)
-    values = np.array([0, 0, 0, 7, 8, 9, 10, 11])  # three metrics, then the weights
+    values = np.array([0] * METRIC_SLOTS + [7, 8, 9, 10, 11])
     update = encryptor_for(key.public_key, 1).encrypt(encoding.pack(values))
     scaled = blend(key.public_key, encoding, [(update, 4)], neutrals=-3)
     plaintexts = combine(key.public_key, 1, 1, scaled, {1: key.shares[0].partial(scaled)}).plaintexts
     # Four times the values, less three times the offset; Paillier's plaintexts are modulo n.
-    expected = 4 * encoding.pack(values)[0] - 3 * encoding.pack(np.array([0, 0, 0] + [encoding.offset] * 5))[0]
+    expected = 4 * encoding.pack(values)[0] - 3 * encoding.pack(np.array([0] * METRIC_SLOTS + [encoding.offset] * 5))[0]
     assert plaintexts[0] == expected % key.public_key.modulus
 
 
@@ -145,8 +145,8 @@ def test_with_the_factors_anybody_reads_a_ciphertext():
 
 def test_slots_are_read_whatever_the_counters_say():
     encoding = Encoding(values=2, plaintext_bits=224, max_cohort=8)
-    packed = encoding.pack(np.array([1, 2, 3, 4, 5]))
-    assert slots(encoding, [2 * plaintext for plaintext in packed]).tolist() == [2, 4, 6, 8, 10]
+    packed = encoding.pack(np.array([1, 2, 3, 4, 5, 6, 7]))
+    assert slots(encoding, [2 * plaintext for plaintext in packed]).tolist() == [2, 4, 6, 8, 10, 12, 14]
 
 
 def test_five_of_one_stand_out_from_one_each_of_two_others():

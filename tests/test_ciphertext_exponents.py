@@ -63,7 +63,8 @@ def test_information_is_counted_in_bits() -> None:
 
 def test_exponents_of_encrypted_floats_give_the_words_away(room: _mailroom.Mailroom, onlooker: Onlooker) -> None:
     rows = room.deal(1, 5, np.random.default_rng(1))[0]
-    update, sent = client_update(SPAM, MODEL, room.data_of(rows), np.random.default_rng(2)), Sent(FLOATS, "Adam")
+    sent = Sent(FLOATS, "Adam")
+    update = client_update(sent.task, MODEL, room.data_of(rows), np.random.default_rng(2))
     sample = list(range(0, 8192, 30))
     seen = ciphertext_exponents.read(sent, onlooker.sees(sent, update, MODEL, sample), MODEL, sample)
     assert seen == room.numbers_of(rows) & set(sample) != set()

@@ -13,10 +13,9 @@ from client.session import ClientSession
 from core.clock import SYSTEM_CLOCK
 from core.errors import GrokfedError, Reason, Refused
 from core.policy import Policy
-from core.tasks.spam import SPAM
 from core.wire.dialing import AggregatorConnection
 from experiments.cheating_server.lenient import ledger_without, verifier_without
-from experiments.cheating_server.stage import MIN_COHORT, Stage
+from experiments.cheating_server.stage import MIN_COHORT, TASK, Stage
 from keyholder.connection import run_session as hold
 from keyholder.difference import DifferenceRule
 from keyholder.holder import KeyHolder
@@ -111,7 +110,7 @@ class HonestParties:
         identity = self._stage.identities[name]
         participant = Participant(
             identity,
-            SPAM,
+            TASK,
             self._setting.policy,
             lambda _seed, _number: self._stage.mailbox(name),
             SYSTEM_CLOCK,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -14,6 +14,7 @@ from core.identity.members import Roster
 from core.identity.party import SHARES, PartyIdentity, load_identity
 from core.secagg.scheme import PAILLIER
 from core.tasks.spam import SPAM
+from core.tasks.task import LocalTraining
 from core.training import Dataset
 from experiments.arrays import FloatArray, IntArray
 from registrar.dealer import Dealer
@@ -24,6 +25,8 @@ KEY_BITS = 256
 MIN_COHORT = 3
 MAILS = 16
 """One batch, so one step of Adam: each weight a client moves, it moves by the learning rate."""
+TASK = replace(SPAM, local=LocalTraining(0.05))
+"""The spam task with plain Adam, whose first step moves every word equally far."""
 MAX_COHORT = 8
 VICTIM, OTHERS = "client-1", ("client-2", "client-3")
 HONEST = (VICTIM, *OTHERS)
@@ -91,19 +94,19 @@ class Stage:
         """Return a client's real update of a round, as the integers that are encrypted, shape (values,)."""
         start = self.start if model is None else model
         rng = client_rng(self.seed, round_number, self.identities[client].number)
-        update = client_update(SPAM, start, self.mailbox(client), rng)
-        return encoding_for(SPAM, len(start), 224, MAX_COHORT).quantise(update.delta)
+        update = client_update(TASK, start, self.mailbox(client), rng)
+        return encoding_for(TASK, len(start), 224, MAX_COHORT).quantise(update.delta)
 
     @property
     def start(self) -> FloatArray:
         """The model before round 1, shape (values,)."""
-        return initial_model(SPAM, self.seed)
+        return initial_model(TASK, self.seed)
 
 
 @cache
 def mailbox(seed: int, number: int) -> Dataset:
     """Return the few mails of one client."""
-    return SPAM.prepare(generate_mailbox(seed, number, MAILS))
+    return TASK.prepare(generate_mailbox(seed, number, MAILS))
 
 
 def build(folder: Path, profile: Profile, seed: int) -> Stage:

@@ -22,7 +22,7 @@ from experiments.arrays import FloatArray
 from experiments.attacks.exponents import changed, entropy, exponent_of, mutual_information
 from experiments.attacks.scores import precision_recall
 from experiments.studies._columns import cells, halves, means
-from experiments.studies._mailroom import Mailroom, open_mailroom
+from experiments.studies._mailroom import STEP, Mailroom, open_mailroom
 from experiments.study import Row, Study
 
 BITS = 512
@@ -32,6 +32,7 @@ SAMPLE = 400
 COHORT = 5
 BOOK = replace(SPAM, local=LocalTraining(0.01, epochs=1, batch_size=500, optimiser=SGD))
 """The book's local training: plain gradient descent at 0.01, batches of 500."""
+PLAIN_ADAM = replace(SPAM, local=LocalTraining(STEP))
 
 Visible = Sequence[int]
 """What an onlooker sees of each sampled weight."""
@@ -58,7 +59,7 @@ class Sent:
     @property
     def task(self) -> Task:
         """The spam task with this local training."""
-        return BOOK if self.training == "gradient descent" else SPAM
+        return BOOK if self.training == "gradient descent" else PLAIN_ADAM
 
     @property
     def sends(self) -> str:
