@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from core.data.message import Mail
@@ -42,3 +44,14 @@ def test_an_update_is_encoded_without_clipping_and_alike_for_every_key() -> None
         np.testing.assert_allclose(found.delta_sum, update.delta, atol=2.0**-14, rtol=0)
         assert np.array_equal(found.delta_sum, sums[0].delta_sum)
         assert found.confusion == update.confusion
+
+
+def test_a_mailbox_read_as_numbers_trains_as_its_texts_do(tmp_path: Path) -> None:
+    (tmp_path / "box.tsv").write_text("spam\tclick here now\nham\tlet me know\n")
+    numbers = SPAM_PAIRS.read_labelled(str(tmp_path / "box.tsv")).examples
+    texts = [Mail("click here now", spam=True), Mail("let me know", spam=False)]
+    (bags, _), _ = SPAM_PAIRS.prepare(numbers).batch(np.array([0, 1]))
+    (expected, _), _ = SPAM_PAIRS.prepare(texts).batch(np.array([0, 1]))
+    assert not hasattr(numbers[0], "text")
+    assert len(bags) == 10  # twice 3 words and 2 pairs
+    assert (bags == expected).all()
