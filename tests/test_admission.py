@@ -186,7 +186,7 @@ class Untouched:
         self.reached = 0
 
     @property
-    def trust(self) -> Verifier:
+    def verifier(self) -> Verifier:
         return self._federation.verifier()
 
     def count_refusal(self, reason: Reason) -> None:
