@@ -38,7 +38,7 @@ from core.tasks.spam_pairs import SPAM_PAIRS
 TASKS = (SPAM, SPAM_PAIRS)
 CLIENTS = 5
 """Among whom a single mailbox is dealt out."""
-STRENGTHS = (1.0, 10.0, 100.0)
+STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0)
 """Of the regularisation, C in scikit-learn; the one that does best on a fifth of the training mail is taken."""
 Labels = npt.NDArray[np.bool_]
 
