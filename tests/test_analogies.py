@@ -9,6 +9,8 @@ import pytest
 from book.data.analogies import read_analogies
 from core.errors import DataError
 
+pytestmark = pytest.mark.slow
+
 
 def test_sections_hold_their_questions(tmp_path: Path) -> None:
     (tmp_path / "it.txt").write_text(": capitals\nAthens Greece Oslo Norway\n: verbs\ngo went see saw\n")

@@ -7,6 +7,8 @@ import pytest
 from benchmarks.__main__ import CASES, main
 from benchmarks.measure import OURS, THEIRS, Case, measure
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", CASES)
 def test_each_benchmark_runs_small(name, capsys):

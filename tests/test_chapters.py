@@ -26,6 +26,8 @@ from core.optim import hot_and_cold
 from core.tasks.babi import TRAIN_FILE
 from core.tensor import Tensor
 
+pytestmark = pytest.mark.slow
+
 GAME = baseball().inputs[0]
 STREETLIGHTS, WALK = streetlights()
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

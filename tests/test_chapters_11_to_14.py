@@ -32,6 +32,8 @@ from core.parameters import to_vector
 from core.tasks.babi import TRAIN_FILE
 from core.tensor import no_grad
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

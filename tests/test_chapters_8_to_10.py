@@ -25,6 +25,8 @@ from core.nn import Dropout, Flatten, Linear, Module, Sequential
 from core.tensor import Tensor
 from core.training import Sums
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(__file__).parents[2] / "shared" / "data"
 needs_mnist = pytest.mark.skipif(not (DATA / "train-images-idx3-ubyte.gz").is_file(), reason="MNIST is not here")
 

@@ -39,6 +39,8 @@ from experiments.cheating_server.suite import Experience, Outcome, Suite, Trial
 from registrar.dealing import deal
 from registrar.key_generation import generate_private_key
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:

@@ -19,6 +19,8 @@ from experiments.studies import _mailroom, ciphertext_exponents
 from experiments.studies._columns import means
 from experiments.studies.ciphertext_exponents import FLOATS, PACKED, WHOLE, Onlooker, Sent
 
+pytestmark = pytest.mark.slow
+
 KEY = PaillierPublicKey(2**1200 + 1)  # of the right size; nothing is encrypted with it
 MODEL = initial_model(SPAM, 1)
 

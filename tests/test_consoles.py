@@ -11,6 +11,8 @@ import pytest
 
 from simulation.processes import ONE_THREAD, ROOT
 
+pytestmark = pytest.mark.slow
+
 CONSOLES = [
     {"PYTHONIOENCODING": "ascii"},
     {"PYTHONIOENCODING": "cp1252"},

@@ -15,6 +15,8 @@ from experiments.studies._columns import means
 from experiments.studies._dropout import Dropout, measure, opened
 from experiments.studies.sum_leakage import TRAININGS
 
+pytestmark = pytest.mark.slow
+
 
 def sums(*rows: str) -> np.ndarray:
     return np.array([[mark == "x" for mark in row] for row in rows])

@@ -13,6 +13,8 @@ import pytest
 from core.privacy import discrete_gaussian
 from core.privacy.discrete_gaussian import LARGEST_VARIANCE, draw, draw_one
 
+pytestmark = pytest.mark.slow
+
 DRAWS = 40_000
 
 

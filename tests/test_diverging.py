@@ -15,6 +15,8 @@ from core.secagg.encoding import Encoding, Update
 from core.tasks import get_task
 from simulation.program import ENVIRONMENT
 
+pytestmark = pytest.mark.slow
+
 VALUES = 8193
 CLIENT = """
 import sys

@@ -27,6 +27,8 @@ from experiments.studies.dp_audit import (
 )
 from experiments.study import write_files
 
+pytestmark = pytest.mark.slow
+
 ALONE = Scene(clients=2, colluders=1, noise=1.0)
 
 

@@ -25,6 +25,8 @@ from benchmarks.secure_aggregation import (
     measure,
 )
 
+pytestmark = pytest.mark.slow
+
 TWO_CLIENTS = Problem(np.array([[8192, -8192, 1], [8192, 4096, 1]]), bits=256)  # 8192 stands for 1
 
 

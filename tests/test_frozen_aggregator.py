@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from parties import Parties
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = ("--patience", "8")
 TWICE = 16.0
 

@@ -16,6 +16,8 @@ from registrar.dealer import dealt_to_all
 from registrar.federation import Federation, make_federation
 from registrar.handing_over import make_if_missing
 
+pytestmark = pytest.mark.slow
+
 PARTIES = ["server", "keyholder-1", "keyholder-2", "keyholder-3", "client-1", "client-2"]
 
 

@@ -18,6 +18,8 @@ from keyholder.difference import DifferenceRule
 from keyholder.ledger import Ledger
 from simulation.program import Program
 
+pytestmark = pytest.mark.slow
+
 THREE = ("--clients", "3", "--rounds", "2")
 HELD = {"closing": ("close_list", (1, 2, 3)), "releasing": ("open_sum", (2, 3)), "endorsing": ("endorse", (2, 3))}
 """What holders are asked for in the phases that wait for them, and which of them are asked first in round 1."""

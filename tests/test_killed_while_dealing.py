@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from parties import Parties, processes_of
 from test_simulation import _children_of, _wait_for_end
+
+pytestmark = pytest.mark.slow
 
 
 def test_not_even_a_dealer_is_left(parties: Parties) -> None:

@@ -18,6 +18,8 @@ from experiments.studies._columns import means
 from experiments.studies._label_data import Subject, digits, spam
 from experiments.studies.label_leakage import ADAM, DESCENT, Setting
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:

@@ -14,6 +14,8 @@ import book.pictures
 from book.pictures.activations import values_and_slopes, verdict
 from core.nn import Conv2d, LinearRecurrentCell, LSTMCell, ReLU, RNNCell, Sigmoid, Tanh
 
+pytestmark = pytest.mark.slow
+
 pictures: Any = book.pictures  # matplotlib's types hide much of what there is to look at
 
 

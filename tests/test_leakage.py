@@ -16,6 +16,8 @@ from core.errors import DataError
 from core.secagg.encoding import Encoding, Update
 from core.tasks.spam import VOCABULARY
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:

@@ -13,6 +13,8 @@ from core.data.mail import open_mailbox, text_of_message
 from core.data.text import distinct_words
 from tests.mails import SEPARATOR, mail
 
+pytestmark = pytest.mark.slow
+
 SMALL, LARGE = 1 << 16, 1 << 18
 HEAD = b"From: a@b.example\nTo: d@e.example\nSubject: s\nMIME-Version: 1.0\n"
 PAGE = HEAD + b"Content-Type: text/html\n\n"

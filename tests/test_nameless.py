@@ -12,6 +12,8 @@ from test_results_on_disk import PLAIN
 from simulation.nameless import NamelessFolder
 from simulation.program import ENVIRONMENT
 
+pytestmark = pytest.mark.slow
+
 WORD = "zwiebelkuchen"
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "book" / "notebooks").glob("*.py"))
 CHAPTERS = [f"{chapter:02}" for chapter in range(3, 16)]
 HEADER = """\

@@ -11,6 +11,8 @@ import pytest
 from parties import Parties
 from test_results_on_disk import PLAIN
 
+pytestmark = pytest.mark.slow
+
 ODD = ["two words", "it's", "почта", "メール $HOME", "a;b & c", "dot."]
 
 

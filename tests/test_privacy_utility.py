@@ -27,6 +27,8 @@ from experiments.studies.privacy_utility import (
 )
 from experiments.study import write_files
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 PRIVACY = Privacy(1.0, 1.0, 1e-5)
 MADE = mechanism_for(PRIVACY, 4, 16)

@@ -8,6 +8,8 @@ from parties import Parties
 from core.wire.proxies import advice, is_loopback, proxy_variable
 from simulation.program import ENVIRONMENT
 
+pytestmark = pytest.mark.slow
+
 NOBODY = "http://127.0.0.1:9"
 """A proxy that does not answer."""
 OUTSIDE = "aggregator.example:50551"

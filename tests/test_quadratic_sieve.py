@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from experiments.attacks import quadratic_sieve as qs
 
+pytestmark = pytest.mark.slow
+
 P, Q = 4294967291, 4294967279  # both 3 modulo 4 and below 2^32
 N = mpz(P * Q)
 

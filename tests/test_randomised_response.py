@@ -9,6 +9,8 @@ import pytest
 
 from core.privacy.randomised_response import EPSILON, estimate, respond, standard_error, true_share
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(("said", "true"), [(0.25, 0), (0.6, 0.7), (0.75, 1)])
 def test_the_truth_is_got_back_from_the_share_of_yes(said: float, true: float) -> None:

@@ -14,6 +14,8 @@ from test_simulation import QUICK
 from core.new_paths import new_file, new_folder
 from simulation.program import Program
 
+pytestmark = pytest.mark.slow
+
 PLAIN = (*QUICK, "--scheme", "plain", "--holders", "1")
 
 

@@ -14,6 +14,8 @@ from core.data.made_up_text import generated_reviews
 from core.data.reviews import read_reviews
 from core.errors import DataError
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

@@ -12,6 +12,8 @@ from benchmarks.ten_thousand import NAME, TEN_THOUSAND, WEIGHTS
 from core.federated import initial_model
 from core.tasks import TASKS
 
+pytestmark = pytest.mark.slow
+
 SMALL = Setting("paillier", clients=2, bits=512, threshold=1, holders=1)
 
 

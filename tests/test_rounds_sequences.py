@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from round_cases import CHOSEN, HOLDERS, RULES, names
@@ -13,6 +14,8 @@ from server import states as s
 from server.progress import waiting_for
 from server.rounds import resuming
 from server.rules import RoundRules
+
+pytestmark = pytest.mark.slow
 
 CLIENTS, KEYHOLDERS = st.sampled_from("abcde"), st.sampled_from(["h1", "h2", "h3"])
 ROUNDS, ATTEMPTS = st.integers(1, 2), st.integers(1, 3)

@@ -13,6 +13,8 @@ from core.wire import federation_pb2 as pb
 from core.wire.calls import Ask
 from server import states
 
+pytestmark = pytest.mark.slow
+
 TWO_ROUNDS = replace(RULES, rounds=2)
 PHASES = [
     states.Waiting, states.Committing, states.Closing, states.Uploading, states.Releasing, states.Endorsing,

@@ -15,6 +15,8 @@ from core.data.mail import write_tsv
 from core.metrics import confusion
 from core.tasks.spam import SPAM
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:

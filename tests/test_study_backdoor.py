@@ -23,6 +23,8 @@ from experiments.studies import _backdoor_rounds, backdoor
 from experiments.studies._backdoor_rounds import BEYOND, NO_CODING, NOBODY, OBEYS, Attack, with_trigger
 from experiments.study import write_files
 
+pytestmark = pytest.mark.slow
+
 CLIENTS = 4
 
 

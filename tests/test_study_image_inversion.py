@@ -25,6 +25,8 @@ from experiments.studies._updates import clipped, digits_for
 from experiments.studies.image_inversion import STUDY, recovered
 from experiments.study import write_files
 
+pytestmark = pytest.mark.slow
+
 PICTURE = np.array([0.0, 0.25, 1.0])
 
 

@@ -23,6 +23,8 @@ from experiments.studies import membership
 from experiments.studies.membership import STUDY, Setup, Size, federations, random_halves
 from experiments.study import write_files
 
+pytestmark = pytest.mark.slow
+
 # --- The attacks ---
 
 

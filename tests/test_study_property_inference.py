@@ -25,6 +25,8 @@ from experiments.studies.property_inference import (
 )
 from experiments.study import write_files
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:

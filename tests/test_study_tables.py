@@ -12,6 +12,8 @@ from rich.console import Console
 from experiments import studies
 from experiments.study import Row, tables_of
 
+pytestmark = pytest.mark.slow
+
 PUBLISHED = Path("docs/experiments")
 
 

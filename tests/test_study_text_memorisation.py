@@ -28,6 +28,8 @@ from experiments.studies.text_memorisation import (
 )
 from experiments.study import write_files
 
+pytestmark = pytest.mark.slow
+
 # --- The attack ---
 
 

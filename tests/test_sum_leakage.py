@@ -16,6 +16,8 @@ from experiments.studies import _mailroom, sum_leakage
 from experiments.studies._received import PlainAggregator, word_part
 from experiments.studies.sum_leakage import TRAININGS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def room(tmp_path_factory: pytest.TempPathFactory) -> _mailroom.Mailroom:

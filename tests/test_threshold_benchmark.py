@@ -26,6 +26,8 @@ from benchmarks.threshold import (
 )
 from core.secagg import kernel
 
+pytestmark = pytest.mark.slow
+
 TWO_ROWS = [[5, 0], [3, 100]]
 
 

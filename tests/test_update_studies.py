@@ -22,6 +22,8 @@ from experiments.studies import (
 )
 from experiments.study import write_files
 
+pytestmark = pytest.mark.slow
+
 SMALL: dict[str, tuple[Any, dict[str, Any]]] = {
     "word-leakage": (word_leakage, {}),
     "ciphertext-exponents": (ciphertext_exponents, {"SAMPLE": 60, "SENT": ciphertext_exponents.SENT[1::3]}),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from benchmarks import uploads
 from core.federated import initial_model
+
+pytestmark = pytest.mark.slow
 
 
 def test_it_takes_every_update_in_and_says_what_that_took():

@@ -16,6 +16,8 @@ from core.secagg.scheme import PAILLIER, PublicKey
 from experiments.attacks.factoring import _Curve, _exponent, ecm, rho
 from experiments.studies import weak_key
 
+pytestmark = pytest.mark.slow
+
 
 def draws(seed: int):
     return random.Random(seed).randrange

@@ -10,6 +10,8 @@ from book.chapters.word_vectors import Reviews, nearest_words
 from book.data.analogies import Section
 from book.data.vocabulary import FrequentWords
 
+pytestmark = pytest.mark.slow
+
 # The book's example: the first number is for being royal, the second for being a woman.
 VECTORS = {"king": [0.6, 0.1], "man": [0.5, 0.0], "woman": [0.0, 0.8], "queen": [0.1, 1.0], "boat": [0.4, -0.3]}
 VOCABULARY = FrequentWords([list(VECTORS)])

@@ -18,6 +18,8 @@ from experiments.studies._columns import cell, halves, means
 from experiments.studies._received import PlainAggregator, word_part
 from experiments.study import write_files
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
