@@ -141,7 +141,7 @@ def test_the_finest_scale_that_fits_is_taken() -> None:
 @pytest.mark.parametrize(
     ("privacy", "cohort", "sentence"),
     [
-        (replace(PRIVACY, max_colluders=5), 5, "nobody's noise can be counted on"),
+        (replace(PRIVACY, max_colluders=5), 5, "no client's noise can be counted on"),
         (replace(PRIVACY, clip_norm=30000.0, noise_multiplier=0.5), 5, "longest that fits is about 8896"),
         (replace(PRIVACY, noise_multiplier=1000.0, clip_norm=0.001), 1, ""),
         (replace(PRIVACY, noise_multiplier=0.001), 10**6, "noise multiplier of about 0.12"),

@@ -16,6 +16,7 @@ from core.wire import federation_pb2 as pb
 from core.wire.calls import Ask
 from core.wire.messages import description_from_bytes, signed_commitment_to_wire
 from server import states
+from server.rounds.cohort import RETURN_SECONDS
 
 ALL = {"client-1", "client-2", "client-3"}
 
@@ -139,12 +140,12 @@ async def test_over_selection_closes_at_the_wanted_number_and_the_rest_is_refuse
     assert federation.clients["client-2"].error is None, "its upload was too late, which ends nothing"
 
 
-async def test_a_client_that_stays_away_is_waited_for_until_the_deadline_and_no_longer(start: Start) -> None:
+async def test_a_client_that_is_gone_is_waited_for_as_long_as_a_restart_takes_and_no_longer(start: Start) -> None:
     federation = await start()
     await federation.play_until(states.Committing)
     await federation.clients["client-2"].stop()
     await federation.settle()
-    await federation.pass_time(RULES.round_seconds - 0.1)
+    await federation.pass_time(RETURN_SECONDS - 0.1)
     assert isinstance(federation.phase, states.Committing)
     await federation.pass_time(0.1)
     await federation.settle(until=lambda: isinstance(federation.phase, states.Uploading))

@@ -53,8 +53,11 @@ def test_a_client_started_wrongly_says_what_is_wrong(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--key-bits", "128", "--insecure-demo-keys", "--max-cohort", "900000000"), "at most 1000000"),
-        (("--key-bits", "128", "--insecure-demo-keys", "--max-cohort", "1000000000000"), "at most 1000000"),
+        (("--key-bits", "128", "--insecure-demo-keys", "--max-cohort", "900000000"), "expected 1 to 1000000 clients"),
+        (
+            ("--key-bits", "128", "--insecure-demo-keys", "--max-cohort", "1000000000000"),
+            "expected 1 to 1000000 clients",
+        ),
         (("--max-cohort", "1", "--min-cohort", "2"), "the minimum cohort is 2"),
         (("--min-cohort", "1"), "at least 2 are needed"),
         (("--scheme", "rot13"), "'rot13'"),

@@ -109,10 +109,15 @@ def test_models_of_another_shape_type_or_with_infinities_are_refused() -> None:
         )
 
 
+BROKEN = SimpleNamespace(exception=lambda: ConnectionError("reset"))
+
+
 def attempts(*begun_and_failed: tuple[float, float]) -> list[bool]:
     """Whether somebody with a patience of 60 seconds gives up after each attempt, begun and failed at these times."""
-    outage, start = _Outage(60.0), begun_and_failed[0][0]
-    states = [SimpleNamespace(start_time=start, outcome_timestamp=failed) for _, failed in begun_and_failed]
+    outage, start = _Outage(60.0, silence=30.0, silent_for=0.0), begun_and_failed[0][0]
+    states = [
+        SimpleNamespace(start_time=start, outcome_timestamp=failed, outcome=BROKEN) for _, failed in begun_and_failed
+    ]
     return [outage(state) for state in states]  # type: ignore[arg-type]
 
 

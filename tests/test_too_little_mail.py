@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ def held_out_text() -> str:
 
 
 def write(path: Path, *texts: str) -> None:
-    path.write_text("".join(f"ham\t{text}\n" for text in texts))
+    path.write_text("".join(f"{label}\t{text}\n" for label, text in zip(cycle(["spam", "ham"]), texts, strict=False)))
 
 
 def test_a_mailbox_of_which_nothing_is_left_to_train_on_is_named(tmp_path: Path) -> None:
@@ -38,5 +39,5 @@ def test_a_file_with_too_few_mails_for_its_clients_is_named(tmp_path: Path) -> N
 def test_too_little_to_keep_a_part_for_the_test_is_said(tmp_path: Path) -> None:
     trained = [text for text in map(str, range(20)) if split_held_out([Mail(text, False)])[0]]
     write(tmp_path / "box.tsv", *trained[:2])
-    with pytest.raises(DataError, match="2 mails in all are too few to keep a fifth"):
+    with pytest.raises(DataError, match=r"box\.tsv has 2 mails, too few to keep a fifth"):
         make_plan(get_task("spam"), tmp_path / "box.tsv", 2, None, 0, tmp_path)

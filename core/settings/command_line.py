@@ -35,7 +35,8 @@ class Given:
 def options_of(*groups: type[Settings], without: Collection[str] = ()) -> Callable[[Command], Command]:
     """Give a command the settings of these groups as options; it gets their values as its argument `given`.
 
-    Parameters of the command itself that are annotated with a Setting become options as well.
+    Parameters of the command itself that are annotated with a Setting become options as well. Called as a function,
+    as in a notebook, it takes the same names as keywords, and what is left out has its default.
 
     Args:
         groups: of two that have an option in common, the first says what it is.
@@ -50,7 +51,7 @@ def options_of(*groups: type[Settings], without: Collection[str] = ()) -> Callab
 
         @functools.wraps(command)
         def run(**values: Any) -> None:
-            given = Given({entry.key: values.pop(entry.key) for entry in offered})
+            given = Given({entry.key: values.pop(entry.key, entry.default) for entry in offered})
             command(**values, **({GIVEN: given} if groups else {}))
 
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
