@@ -112,6 +112,7 @@ def address(tmp_path: Path, federation: Path, monkeypatch: pytest.MonkeyPatch) -
     assert not thread.is_alive()
 
 
+@pytest.mark.slow
 def test_four_million_weights_go_up_and_down(address: str, federation: Path, tmp_path: Path) -> None:
     models: list[np.ndarray] = []
     policy = Policy(allow_plain=True)

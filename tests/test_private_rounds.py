@@ -229,6 +229,7 @@ def test_without_privacy_the_counts_are_sent_and_the_answer_is_the_same_again(sm
 # ------------------------------------------------------------------------------------------------ all of it
 
 
+@pytest.mark.slow
 def test_a_whole_federation_trains_privately_and_stops_at_its_budget(parties: Parties, tmp_path: Path) -> None:
     simulation = parties.start(
         *("simulation", "--clients", "4", "--rounds", "30", "--key-bits", "256", "--insecure-demo-keys"),

@@ -118,6 +118,7 @@ def test_no_scheme_no_number_of_holders_and_no_tls_changes_the_model(
     assert any(one[name].any() for name in one.files)
 
 
+@pytest.mark.slow
 def test_another_seed_gives_another_model(encrypted: tuple[Path, str], parties: Parties, tmp_path: Path) -> None:
     run(parties, *QUICK, "--seed", "8", "--scheme", "plain", "--holders", "1", "--out", tmp_path)
     one, other = np.load(encrypted[0] / "model.npz"), np.load(tmp_path / "model.npz")
@@ -137,6 +138,7 @@ def test_ctrl_c_ends_everything(parties: Parties, tmp_path: Path) -> None:
     assert processes_of(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_not_even_kill_9_leaves_parties_behind(parties: Parties, tmp_path: Path) -> None:
     simulation = parties.start("simulation", *LONG, "--out", tmp_path)
     simulation.hear("round 1 of 100:")
@@ -159,6 +161,7 @@ def test_when_the_aggregator_dies_it_ends_with_a_sentence(parties: Parties, tmp_
     assert processes_of(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_one_key_holder_of_three_can_be_done_without_but_not_two(parties: Parties, tmp_path: Path) -> None:
     simulation = parties.start("simulation", *LONG, "--out", tmp_path)
     simulation.hear("round 1 of 100:")
@@ -202,6 +205,7 @@ def test_when_a_client_dies_the_others_go_on_and_the_holders_report_what_that_te
     assert "tells what 1 of the clients sent (client-3)" in (tmp_path / "logs" / "keyholder-1.log").read_text()
 
 
+@pytest.mark.slow
 def test_where_the_difference_rule_is_enforced_a_client_that_dies_ends_the_run(
     parties: Parties, tmp_path: Path
 ) -> None:
@@ -219,6 +223,7 @@ def test_where_the_difference_rule_is_enforced_a_client_that_dies_ends_the_run(
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_when_too_few_clients_are_left_it_ends_with_a_sentence(parties: Parties, tmp_path: Path) -> None:
     simulation = parties.start("simulation", *LONG, "--holders", "1", "--min-cohort", "3", "--out", tmp_path)
     simulation.hear("round 1 of 100:")
@@ -228,6 +233,7 @@ def test_when_too_few_clients_are_left_it_ends_with_a_sentence(parties: Parties,
     assert "2 of 3 clients are left; a round needs 3" in said
 
 
+@pytest.mark.slow
 def test_when_the_run_fails_its_own_reason_is_what_one_reads(parties: Parties, tmp_path: Path) -> None:
     simulation = parties.start(
         "simulation", *LONG, "--holders", "1", "--min-cohort", "3", "--round-seconds", "1", "--out", tmp_path

@@ -207,6 +207,7 @@ def test_four_mailboxes_reach_98_4_percent_in_ten_rounds(enron: Data, seed: int)
     assert curve[0] < 0.6 < curve[1] < curve[10]
 
 
+@pytest.mark.slow
 @needs_data
 def test_with_pairs_four_mailboxes_reach_98_9_percent_in_ten_rounds() -> None:
     data = enron_for(SPAM_PAIRS)
