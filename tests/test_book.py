@@ -153,7 +153,7 @@ class TestChapters:
         found = {finding.what.strip(): finding.value for finding in chapter_02.home_or_away(Run(tmp_path, quick=True))}
         assert 0.1 < found["matches that belong to both groups by more than 20%"] < 0.4
         assert found["how sure soft groups are of these"] == pytest.approx(
-            found["and so many of these are right"], abs=0.1
+            found["share of these that are right"], abs=0.1
         )
 
     def test_a_walk_that_may_stay_does_not_move_and_one_that_may_not_does(self):
