@@ -19,10 +19,12 @@ class Confusion:
 
     @property
     def examples(self) -> int:
+        """Number of examples counted."""
         return self.positives + self.false_positives + self.true_negatives
 
     @property
     def correct(self) -> int:
+        """Number of examples that were answered rightly."""
         return self.true_positives + self.true_negatives
 
     @property
@@ -47,6 +49,7 @@ class Confusion:
 
     @property
     def accuracy(self) -> float:
+        """Share of the examples that were answered rightly; 0 without examples."""
         return _share(self.correct, self.examples)
 
     def __add__(self, other: Confusion) -> Confusion:

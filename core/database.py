@@ -62,6 +62,7 @@ class Database:
             raise StorageError(f"the state folder {self.path.parent} cannot be used: {error}") from error
 
     def close(self) -> None:
+        """Close the database and let go of its lock."""
         self._db.close()
         self._lock.close()
 
@@ -79,10 +80,12 @@ class Database:
                 raise
 
     def all(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """Return all rows of a query. Raises StorageError."""
         with explained(self.path):
             return self._db.execute(query, values).fetchall()
 
     def first(self, query: str, *values: object) -> tuple[Any, ...] | None:
+        """Return the first row of a query, or None. Raises StorageError."""
         rows = self.all(query, *values)
         return rows[0] if rows else None
 

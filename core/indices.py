@@ -86,3 +86,8 @@ def takes_dim(function: Function) -> Function:
         return function(*args, **options)
 
     return renamed  # type: ignore[return-value]
+
+
+def sizes_of(sizes: tuple[Any, ...]) -> tuple[int, ...]:
+    """Return sizes or axes given one by one, or as one tuple or list."""
+    return tuple(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], tuple | list) else sizes

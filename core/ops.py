@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import sliding_window_view
 
 from core.indices import Axis, bag_sizes, check_indices, numpy_axis, place
 from core.rows import RowGradient, sum_bags, sum_runs
@@ -43,26 +42,32 @@ def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
 
 
 def add(a: Array, b: Array) -> Result:
+    """Return a + b, broadcast, and its derivatives."""
     return a + b, (lambda g: g, lambda g: g)
 
 
 def subtract(a: Array, b: Array) -> Result:
+    """Return a - b, broadcast, and its derivatives."""
     return a - b, (lambda g: g, lambda g: -g)
 
 
 def negate(a: Array) -> Result:
+    """Return -a and its derivative."""
     return -a, (lambda g: -g,)
 
 
 def multiply(a: Array, b: Array) -> Result:
+    """Return a * b entry by entry, broadcast, and its derivatives."""
     return a * b, (lambda g: g * b, lambda g: g * a)
 
 
 def divide(a: Array, b: Array) -> Result:
+    """Return a / b entry by entry, broadcast, and its derivatives."""
     return a / b, (lambda g: g / b, lambda g: -g * a / b**2)
 
 
 def power(a: Array, *, exponent: float) -> Result:
+    """Return a to a constant power and its derivative."""
     return a**exponent, (lambda g: g * exponent * a ** (exponent - 1) if exponent else np.zeros_like(g),)
 
 
@@ -92,11 +97,13 @@ def absolute(a: Array) -> Result:
 
 
 def exp(a: Array) -> Result:
+    """Return e to the power of each entry and its derivative."""
     value = np.exp(a)
     return value, (lambda g: g * value,)
 
 
 def log(a: Array) -> Result:
+    """Return the natural logarithm of each entry and its derivative."""
     return np.log(a), (lambda g: g / a,)
 
 
@@ -129,11 +136,13 @@ def hardtanh(a: Array) -> Result:
 
 
 def sigmoid(a: Array) -> Result:
+    """Return 1 / (1 + exp(-a)) and its derivative."""
     value = stable_sigmoid(a)
     return value, (lambda g: g * value * (1 - value),)
 
 
 def tanh(a: Array) -> Result:
+    """Return tanh(a) and its derivative."""
     value = np.tanh(a)
     return value, (lambda g: g * (1 - value**2),)
 
@@ -144,6 +153,7 @@ def softplus(a: Array) -> Result:
 
 
 def log_softmax(a: Array, *, axis: int = -1) -> Result:
+    """Return the logarithm of the softmax along an axis and its derivative."""
     value = stable_log_softmax(a, axis)
     return value, (lambda g: g - np.exp(value) * g.sum(axis=axis, keepdims=True),)
 
@@ -213,6 +223,7 @@ def cross_entropy(logits: Array, *, targets: Array) -> Result:
 
 
 def sum(a: Array, *, axis: Axis = None, keepdims: bool = False) -> Result:
+    """Return the sum along axes, all of them if None, and its derivative."""
     along = numpy_axis(axis)
     total = a.sum(axis=along, keepdims=True)
 
@@ -237,40 +248,27 @@ def max(a: Array, *, axis: Axis = None, keepdims: bool = False) -> Result:
     return top if keepdims else top.squeeze(along), (derivative,)
 
 
-def max_of_windows(a: Array) -> Result:
-    """Return largest entry of each window, (n, channels, *size, rows, columns) -> (n, channels, rows, columns).
-
-    Of entries that share the maximum the first receives the gradient.
-    """
-    n, channels, height, width, *grid = a.shape
-    entries = a.reshape(n, channels, height * width, *grid)
-    winner = entries.argmax(axis=2, keepdims=True)
-
-    def derivative(g: Array) -> Array:
-        gradient = np.zeros(entries.shape, g.dtype)
-        np.put_along_axis(gradient, winner, g[:, :, None], 2)
-        return gradient.reshape(a.shape)
-
-    return np.take_along_axis(entries, winner, 2)[:, :, 0], (derivative,)
-
-
 # --- Shapes ---
 
 
 def reshape(a: Array, *, shape: tuple[int, ...]) -> Result:
+    """Return the entries in another shape, in the same order, and the derivative."""
     return a.reshape(shape), (lambda g: g.reshape(a.shape),)
 
 
 def permute(a: Array, *, axes: tuple[int, ...]) -> Result:
+    """Return the array with its axes in another order and the derivative."""
     back = np.argsort([axis % a.ndim for axis in axes])
     return a.transpose(axes), (lambda g: g.transpose(back),)
 
 
 def broadcast_to(a: Array, *, shape: tuple[int, ...]) -> Result:
+    """Return the array repeated to a shape and the derivative, in that shape."""
     return np.broadcast_to(a, shape), (lambda g: g,)
 
 
 def concatenate(*arrays: Array, axis: int = 0) -> Result:
+    """Return the arrays one after the other along an axis, and a derivative for each."""
     ends = np.cumsum([array.shape[axis] for array in arrays])
     return np.concatenate(arrays, axis), tuple(
         lambda g, start=end - array.shape[axis], end=end: g.take(np.arange(start, end), axis)
@@ -325,39 +323,6 @@ def _times_matrix(rows: Array, matrix: Array) -> Array:
     """rows @ matrix in one product over all leading axes: NumPy would make a small one for each of them."""
     flat = rows.reshape(math.prod(rows.shape[:-1]), rows.shape[-1])
     return (flat @ matrix).reshape(*rows.shape[:-1], matrix.shape[1])
-
-
-# --- Images ---
-
-
-def pad(a: Array, *, padding: int) -> Result:
-    """Add `padding` zeros on each side of the last two axes."""
-    inside = slice(padding, -padding or None)
-    widths = [(0, 0)] * (a.ndim - 2) + [(padding, padding)] * 2
-    return np.pad(a, widths), (lambda g: g[..., inside, inside],)
-
-
-def patches(a: Array, *, size: tuple[int, int], stride: tuple[int, int]) -> Result:
-    """Cut images into overlapping windows: (n, channels, h, w) -> (n, channels, *size, rows, columns).
-
-    With stride 1 there are h - size[0] + 1 rows and w - size[1] + 1 columns of windows. Their grid comes last
-    because it is what lies together in memory: copying is twice as fast as with the windows' entries last.
-    """
-    if a.ndim != 4 or a.shape[2] < size[0] or a.shape[3] < size[1]:
-        raise ValueError(f"images of shape {a.shape} (n, channels, h, w) do not hold a window of shape {size}")
-    down, right = stride
-    windows = sliding_window_view(a, size, axis=(2, 3))[:, :, ::down, ::right]
-    rows, columns = windows.shape[2:4]
-
-    def derivative(g: Array) -> Array:
-        image = np.zeros(a.shape, g.dtype)
-        # One addition of a whole grid of windows for each place in the window, not one for each window.
-        for i, j in np.ndindex(size):
-            places = image[:, :, i : i + rows * down : down, j : j + columns * right : right]
-            places += g[:, :, i, j]
-        return image
-
-    return windows.transpose(0, 1, 4, 5, 2, 3), (derivative,)
 
 
 # --- Tables of rows ---

@@ -216,6 +216,7 @@ class StepDecay:
         self.passes = 0
 
     def step(self) -> None:
+        """Count one pass, and lower the rate after every `step_size` of them."""
         self.passes += 1
         if self.passes % self.step_size == 0:
             self.optimiser.lr *= self.gamma

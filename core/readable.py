@@ -29,18 +29,22 @@ class Readable:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
         return self.data.shape
 
     @property
     def ndim(self) -> int:
+        """Number of axes."""
         return self.data.ndim
 
     @property
     def size(self) -> int:
+        """Number of entries."""
         return self.data.size
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """Type of the entries."""
         return self.data.dtype
 
     def __len__(self) -> int:

@@ -32,6 +32,7 @@ class RowGradient:
     bags: Array | None = None
 
     def dense(self) -> Array:
+        """Return the gradient as a whole array of the table's shape."""
         table = np.zeros(self.shape, self.values.dtype)
         self.add_to(table)
         return table

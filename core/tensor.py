@@ -26,7 +26,7 @@ import numpy.typing as npt
 from core import ops
 from core.graph import Node, is_recording
 from core.graph import no_grad as no_grad
-from core.indices import Array, Axis, as_indices, axes_of, check_indices, count_along, place, takes_dim
+from core.indices import Array, Axis, as_indices, axes_of, check_indices, count_along, place, sizes_of, takes_dim
 from core.ops import Result
 from core.readable import Readable, StandIn
 
@@ -125,54 +125,69 @@ class Tensor(Readable, Node):
     # --- Functions of each entry ---
 
     def abs(self) -> Tensor:
+        """Return the absolute value of each entry."""
         return apply(ops.absolute, self)
 
     def sqrt(self) -> Tensor:
+        """Return the square root of each entry."""
         return apply(ops.power, self, exponent=0.5)
 
     def exp(self) -> Tensor:
+        """Return e to the power of each entry."""
         return apply(ops.exp, self)
 
     def log(self) -> Tensor:
+        """Return the natural logarithm of each entry."""
         return apply(ops.log, self)
 
     def relu(self) -> Tensor:
+        """Return max(x, 0) of each entry."""
         return apply(ops.relu, self)
 
     def leaky_relu(self, negative_slope: float = 0.01) -> Tensor:
+        """Return x where it is positive and `negative_slope` times x elsewhere."""
         return apply(ops.leaky_relu, self, negative_slope=negative_slope)
 
     def clip(self, low: float | None = None, high: float | None = None) -> Tensor:
+        """Return each entry cut to [low, high]; None leaves a side open."""
         return apply(ops.clip, self, low=low, high=high)
 
     def sigmoid(self) -> Tensor:
+        """Return 1 / (1 + exp(-x)) of each entry."""
         return apply(ops.sigmoid, self)
 
     def tanh(self) -> Tensor:
+        """Return tanh(x) of each entry."""
         return apply(ops.tanh, self)
 
     def softplus(self) -> Tensor:
+        """Return log(1 + exp(x)) of each entry."""
         return apply(ops.softplus, self)
 
     def astype(self, dtype: npt.DTypeLike) -> Tensor:
+        """Return the entries as numbers of another type; gradients come back in this one's."""
         return apply(ops.cast, self, dtype=dtype)
 
     # --- Along an axis ---
 
     @takes_dim
     def softmax(self, axis: int = -1) -> Tensor:
+        """Return exp(x) divided by its sum along an axis."""
         return apply(ops.softmax, self, axis=axis)
 
     @takes_dim
     def log_softmax(self, axis: int = -1) -> Tensor:
+        """Return the logarithm of the softmax along an axis."""
         return apply(ops.log_softmax, self, axis=axis)
 
     @takes_dim
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Return the sum along axes; of all entries if None."""
         return apply(ops.sum, self, axis=axis, keepdims=keepdims)
 
     @takes_dim
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Return the mean along axes; of all entries if None."""
         total, count = self.sum(axis, keepdims), count_along(self.shape, axis)
         if not count and total.size:
             raise ValueError(f"a tensor of shape {self.shape} has no mean: it holds no numbers")
@@ -210,18 +225,20 @@ class Tensor(Readable, Node):
 
     @takes_dim
     def argmin(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+        """Return the place of the smallest entry along an axis, the first of equal ones."""
         return unchecked(np.asarray(np.argmin(self.data, axis, keepdims=keepdims)))
 
     # --- Shapes and rows ---
 
     def reshape(self, *shape: int | Sequence[int]) -> Tensor:
-        return apply(ops.reshape, self, shape=_sizes(shape))
+        """Return the entries in another shape, in the same order; -1 stands for what fits."""
+        return apply(ops.reshape, self, shape=sizes_of(shape))
 
     view = reshape
 
     def permute(self, *axes: int | Sequence[int]) -> Tensor:
         """Put the axes into this order."""
-        return apply(ops.permute, self, axes=_sizes(axes))
+        return apply(ops.permute, self, axes=sizes_of(axes))
 
     def transpose(self, first: int = 0, second: int = 1) -> Tensor:
         """Swap two axes, as PyTorch's `transpose` does; left out, the rows and columns of a matrix."""
@@ -232,6 +249,7 @@ class Tensor(Readable, Node):
 
     @property
     def T(self) -> Tensor:  # noqa: N802  the name mathematics, NumPy and PyTorch use
+        """The tensor with its axes in reverse order."""
         return self.permute(*reversed(range(self.ndim)))
 
     @takes_dim
@@ -247,11 +265,12 @@ class Tensor(Readable, Node):
         return self.reshape(*self.shape[:before], 1, *self.shape[before:])
 
     def broadcast_to(self, *shape: int | Sequence[int]) -> Tensor:
-        return apply(ops.broadcast_to, self, shape=_sizes(shape))
+        """Return the tensor repeated to a shape. Raises ValueError if it does not fit."""
+        return apply(ops.broadcast_to, self, shape=sizes_of(shape))
 
     def expand(self, *sizes: int | Sequence[int]) -> Tensor:
         """Repeat axes of size 1, as PyTorch's `expand` does: -1 keeps a size. The book's is `stack_copies`."""
-        wanted = _sizes(sizes)
+        wanted = sizes_of(sizes)
         kept = (0,) * (len(wanted) - self.ndim) + self.shape
         return self.broadcast_to([own if size == -1 else size for size, own in zip(wanted, kept, strict=True)])
 
@@ -342,9 +361,6 @@ def embedding_bag(
     return apply(ops.embedding_bag, *inputs, indices=_indices(indices), offsets=_indices(offsets))
 
 
-# --- What arithmetic and look-ups take: brought into one form ---
-
-
 def _combine(operation: Callable[..., Result], left: Operand, right: Operand) -> Tensor:
     """Apply an operation to a tensor and another operand, in one type of numbers."""
     first, second = _operand(left, right), _operand(right, left)
@@ -377,11 +393,6 @@ def _plain(index: Any) -> Any:
     if isinstance(index, tuple):
         return tuple(map(_plain, index))
     return index.data if isinstance(index, Tensor) else index
-
-
-def _sizes(sizes: tuple[Any, ...]) -> tuple[int, ...]:
-    """Return sizes or axes given one by one, or as one tuple or list."""
-    return tuple(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], tuple | list) else sizes
 
 
 def _indices(numbers: npt.ArrayLike | Tensor) -> Array:

@@ -71,10 +71,12 @@ class Sums:
 
     @property
     def accuracy(self) -> float:
+        """Share of the examples that were answered rightly."""
         return self._per_example(self.correct)
 
     @property
     def mean_loss(self) -> float:
+        """Mean loss of an example."""
         return self._per_example(self.loss)
 
     def _per_example(self, total: float) -> float:
@@ -235,10 +237,12 @@ class Pass:
 
     @property
     def training_loss(self) -> float:
+        """Mean loss of an example while training."""
         return self.training.mean_loss
 
     @property
     def training_accuracy(self) -> float:
+        """Share of the training examples that were answered rightly."""
         return self.training.accuracy
 
 

@@ -7,7 +7,7 @@ import pytest
 from gradients import PAIRS, check_operation, numbers
 
 from core import ops
-from core.nn import Hardtanh
+from core.nn import Hardtanh, windows
 from core.tensor import Tensor, apply, concatenate, embedding_bag, stack
 
 SHAPES = [(), (3,), (2, 3), (2, 1, 3)]
@@ -255,18 +255,18 @@ def test_unbroadcast_sums_what_was_repeated(shape, expected):
 
 @pytest.mark.parametrize("padding", [0, 1, 2])
 def test_pad(padding):
-    check_operation(lambda a: apply(ops.pad, a, padding=padding), (1, 2, 3, 2))
+    check_operation(lambda a: apply(windows.pad, a, padding=padding), (1, 2, 3, 2))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (3, 2), (5, 4)])
 @pytest.mark.parametrize("stride", [(1, 1), (2, 2), (3, 1), (1, 3)])
 def test_patches(size, stride):
-    check_operation(lambda a: apply(ops.patches, a, size=size, stride=stride), (2, 2, 5, 4))
+    check_operation(lambda a: apply(windows.patches, a, size=size, stride=stride), (2, 2, 5, 4))
 
 
 def test_patches_of_a_small_image():
     image = np.arange(12.0).reshape(1, 1, 3, 4)
-    cut, _ = ops.patches(image, size=(2, 2), stride=(2, 2))
+    cut, _ = windows.patches(image, size=(2, 2), stride=(2, 2))
     np.testing.assert_array_equal(cut[0, 0, :, :, 0, 0], [[0, 1], [4, 5]])
     np.testing.assert_array_equal(cut[0, 0, :, :, 0, 1], [[2, 3], [6, 7]])
 
@@ -274,7 +274,7 @@ def test_patches_of_a_small_image():
 @pytest.mark.parametrize("shape", [(3, 4), (1, 1, 1, 9)])
 def test_images_that_hold_no_window_are_refused(shape):
     with pytest.raises(ValueError, match=r"do not hold a window of shape \(2, 2\)"):
-        ops.patches(np.zeros(shape), size=(2, 2), stride=(1, 1))
+        windows.patches(np.zeros(shape), size=(2, 2), stride=(1, 1))
 
 
 # --- Tables of rows ---

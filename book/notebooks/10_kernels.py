@@ -16,11 +16,11 @@
 import numpy as np
 
 from book.pictures import kernel_maps, kernel_pictures, learning_curves, strongest_picture
-from core import ops
 from core.data.drawn import drawn_digits
 from core.losses import cross_entropy
 from core.metrics import correct_classes
 from core.nn import Conv2d, Flatten, KernelPool, Linear, MaxPool2d, ReLU, Sequential
+from core.nn.windows import patches
 from core.optim import Adam
 from core.training import evaluate, train_epoch
 
@@ -47,7 +47,7 @@ print(answers.astype(int))
 # pictures.
 
 # %%
-windows, _ = ops.patches(bar[None, None], size=(3, 3), stride=(1, 1))
+windows, _ = patches(bar[None, None], size=(3, 3), stride=(1, 1))
 columns = windows.reshape(9, 36)
 print("row times columns:", upright.reshape(1, 9).shape, "@", columns.shape)
 print("same answers:", np.array_equal((upright.reshape(1, 9) @ columns).reshape(6, 6), answers))

@@ -43,12 +43,14 @@ class ArrayDataset:
 
     @property
     def arrays(self) -> tuple[Array, Array]:
+        """Inputs and targets as two arrays, whose first axes are the examples."""
         return np.asarray(self.inputs), np.asarray(self.targets)
 
     def __len__(self) -> int:
         return len(self.arrays[0])
 
     def batch(self, rows: npt.NDArray[np.int64]) -> tuple[Array, Array]:
+        """Return the inputs and targets of these rows, each of shape (rows, ...)."""
         inputs, targets = self.arrays
         return inputs[rows], targets[rows]
 

@@ -45,10 +45,12 @@ class Story:
 
     @property
     def statements(self) -> tuple[Statement, ...]:
+        """The story's lines that tell something, in order."""
         return tuple(line for line in self.lines if isinstance(line, Statement))
 
     @property
     def questions(self) -> tuple[Question, ...]:
+        """The story's lines that ask something, in order."""
         return tuple(line for line in self.lines if isinstance(line, Question))
 
     def before(self, question: Question) -> tuple[Statement, ...]:

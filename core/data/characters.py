@@ -28,6 +28,7 @@ class CharacterVocabulary:
 
     @property
     def size(self) -> int:
+        """Number of distinct characters."""
         return len(self.characters)
 
     def encode(self, text: str) -> IntArray:

@@ -20,7 +20,8 @@ class Text(Protocol):
     """A mail, a review: anything with a text."""
 
     @property
-    def text(self) -> str: ...
+    def text(self) -> str:
+        """The words that decide on which side of a split the example falls."""
 
 
 T = TypeVar("T", bound=Text)

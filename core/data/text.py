@@ -93,6 +93,7 @@ class HashingVocabulary:
             raise SettingsError(f"a hashed vocabulary has at least 1 number, not {self.size}")
 
     def index(self, word: str) -> int:
+        """Return the word's number, in [0, size): its CRC-32 modulo the size."""
         return zlib.crc32(word.encode("utf-8", "surrogatepass")) % self.size
 
 

@@ -57,6 +57,7 @@ class PeerName:
 
     @property
     def uri(self) -> str:
+        """The name as the URI that the certificate carries."""
         return f"{SCHEME}{self.federation}/{self.role}/{self.name}"
 
 
@@ -184,6 +185,7 @@ def key_fits(key_pem: bytes, certificate_pem: bytes) -> bool:
 
 
 def to_pem(certificate: x509.Certificate) -> bytes:
+    """Return the certificate in PEM form."""
     return certificate.public_bytes(serialization.Encoding.PEM)
 
 

@@ -97,6 +97,7 @@ class Roster:
 
     @cached_property
     def server(self) -> Member:
+        """The one aggregator of the federation."""
         return self._in_role(Role.SERVER)[0]
 
     @cached_property

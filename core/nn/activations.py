@@ -18,6 +18,7 @@ class ReLU(Module):
     """Negative numbers become 0."""
 
     def forward(self, inputs: Input) -> Tensor:
+        """Return max(x, 0) of each entry, in the shape of the inputs."""
         return as_tensor(inputs).relu()
 
 
@@ -28,9 +29,11 @@ class LeakyReLU(Module):
         self.negative_slope = negative_slope
 
     def settings(self) -> str:
+        """Return what its repr shows."""
         return f"negative_slope={self.negative_slope}"
 
     def forward(self, inputs: Input) -> Tensor:
+        """Return x where it is positive and slope times x elsewhere, in the shape of the inputs."""
         return as_tensor(inputs).leaky_relu(self.negative_slope)
 
 
@@ -38,6 +41,7 @@ class Sigmoid(Module):
     """Any number becomes a probability."""
 
     def forward(self, inputs: Input) -> Tensor:
+        """Return 1 / (1 + exp(-x)) of each entry, in the shape of the inputs."""
         return as_tensor(inputs).sigmoid()
 
 
@@ -45,6 +49,7 @@ class Tanh(Module):
     """Any number comes to lie between -1 and 1."""
 
     def forward(self, inputs: Input) -> Tensor:
+        """Return tanh(x) of each entry, in the shape of the inputs."""
         return as_tensor(inputs).tanh()
 
 
@@ -52,6 +57,7 @@ class Hardtanh(Module):
     """Numbers are cut off at -1 and 1."""
 
     def forward(self, inputs: Input) -> Tensor:
+        """Return each entry cut to [-1, 1], in the shape of the inputs."""
         return apply(ops.hardtanh, as_tensor(inputs))
 
 
@@ -68,9 +74,11 @@ class Softmax(Module):
         self.temperature = temperature
 
     def settings(self) -> str:
+        """Return what its repr shows."""
         return f"temperature={self.temperature}" * (self.temperature != 1)
 
     def forward(self, inputs: Input) -> Tensor:
+        """Return probabilities along the last axis, in the shape of the inputs."""
         return (as_tensor(inputs) / self.temperature).softmax()
 
 
@@ -84,11 +92,13 @@ def relu_slope(output: Array) -> Array:
 
 
 def sigmoid_slope(output: Array) -> Array:
+    """Return the derivative of the sigmoid where its output is `output`, in its shape."""
     slope: Array = output * (1 - output)
     return slope
 
 
 def tanh_slope(output: Array) -> Array:
+    """Return the derivative of tanh where its output is `output`, in its shape."""
     slope: Array = 1 - output**2
     return slope
 

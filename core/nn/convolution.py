@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from core import ops
 from core.nn.module import Input, Module, Parameter, at_least
+from core.nn.windows import max_of_windows, pad, patches
 from core.randomness import Rng, generator
 from core.tensor import Tensor, apply, as_tensor
 
@@ -53,6 +53,7 @@ class Conv2d(Module):
         self.bias = Parameter(np.zeros(out_channels, dtype)) if bias else None
 
     def settings(self) -> str:
+        """Return what its repr shows."""
         out_channels, in_channels, *size = self.weight.shape
         return (
             f"{in_channels}, {out_channels}, kernel_size={tuple(size)}, stride={self.stride}, padding={self.padding}, "
@@ -60,6 +61,7 @@ class Conv2d(Module):
         )
 
     def forward(self, images: Input) -> Tensor:
+        """Map (n, in_channels, h, w) to (n, out_channels, rows, columns). Raises ValueError for other shapes."""
         images = as_tensor(images)
         out_channels, in_channels, *size = self.weight.shape
         if images.ndim != 4 or images.shape[1] != in_channels:
@@ -68,8 +70,8 @@ class Conv2d(Module):
                 f"(n, {in_channels}, height, width) is needed"
             )
         if self.padding:
-            images = apply(ops.pad, images, padding=self.padding)
-        windows = apply(ops.patches, images, size=tuple(size), stride=self.stride)
+            images = apply(pad, images, padding=self.padding)
+        windows = apply(patches, images, size=tuple(size), stride=self.stride)
         n, *_, rows, columns = windows.shape
         entries = in_channels * size[0] * size[1]
         maps = self.weight.reshape(out_channels, entries) @ windows.reshape(n, entries, rows * columns)
@@ -90,20 +92,22 @@ class _SpatialPool(Module):
 
     def windows(self, images: Input) -> Tensor:
         """Return (n, channels, *kernel_size, rows, columns)."""
-        return apply(ops.patches, as_tensor(images), size=self.kernel_size, stride=self.stride)
+        return apply(patches, as_tensor(images), size=self.kernel_size, stride=self.stride)
 
 
 class MaxPool2d(_SpatialPool):
     """Largest entry of each window, the first of equal ones: (n, channels, h, w) -> (n, channels, rows, columns)."""
 
     def forward(self, images: Input) -> Tensor:
-        return apply(ops.max_of_windows, self.windows(images))
+        """Map (n, channels, h, w) to (n, channels, rows, columns)."""
+        return apply(max_of_windows, self.windows(images))
 
 
 class AvgPool2d(_SpatialPool):
     """Mean of each window: (n, channels, h, w) -> (n, channels, rows, columns)."""
 
     def forward(self, images: Input) -> Tensor:
+        """Map (n, channels, h, w) to (n, channels, rows, columns)."""
         return self.windows(images).mean(axis=(2, 3))
 
 
@@ -111,6 +115,7 @@ class SumPool2d(_SpatialPool):
     """Sum of each window: (n, channels, h, w) -> (n, channels, rows, columns)."""
 
     def forward(self, images: Input) -> Tensor:
+        """Map (n, channels, h, w) to (n, channels, rows, columns)."""
         return self.windows(images).sum(axis=(2, 3))
 
 
@@ -123,9 +128,11 @@ class KernelPool(Module):
         self.mode = mode
 
     def settings(self) -> str:
+        """Return what its repr shows."""
         return repr(self.mode)
 
     def forward(self, maps: Input) -> Tensor:
+        """Map (n, kernels, h, w) to (n, h, w). Raises ValueError for other shapes."""
         maps = as_tensor(maps)
         if maps.ndim != 4:
             raise ValueError(f"maps of shape {maps.shape} are no answers of kernels: (n, kernels, h, w) is needed")

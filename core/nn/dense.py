@@ -38,6 +38,7 @@ class Sequential(Module):
         return Sequential(*self.layers[place]) if isinstance(place, slice) else self.layers[place]
 
     def forward(self, inputs: Any) -> Tensor:
+        """Apply the layers one after the other."""
         for layer in self.layers:
             inputs = layer(inputs)
         return as_tensor(inputs)
@@ -82,10 +83,12 @@ class Linear(Module):
         return layer
 
     def settings(self) -> str:
+        """Return what its repr shows."""
         sizes = "in_features={}, out_features={}".format(*self.weight.shape)
         return f"{sizes}, bias={self.bias is not None}"
 
     def forward(self, inputs: Input) -> Tensor:
+        """Map (..., in_features) to (..., out_features). Raises ValueError for other shapes."""
         product = as_tensor(inputs) @ self.weight
         return product if self.bias is None else product + self.bias
 
@@ -100,9 +103,11 @@ class Dropout(Module):
         self.rng = generator(rng)
 
     def settings(self) -> str:
+        """Return what its repr shows."""
         return f"p={self.p}"
 
     def forward(self, inputs: Input) -> Tensor:
+        """Return the inputs with entries dropped while training. Raises TypeError unless they are floats."""
         inputs = as_tensor(inputs)
         if not self.training or self.p == 0:
             return inputs
@@ -116,6 +121,7 @@ class Flatten(Module):
     """Join all axes but the first: (n, ...) -> (n, product of the others)."""
 
     def forward(self, inputs: Input) -> Tensor:
+        """Map (n, ...) to (n, product of the others). Raises ValueError for a single number."""
         inputs = as_tensor(inputs)
         if not inputs.ndim:
             raise ValueError("inputs of shape () have no axis of examples: (n, ...) is needed")

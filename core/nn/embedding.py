@@ -37,9 +37,11 @@ class Embedding(Module):
         self.weight = _table(num_embeddings, embedding_dim, padding_idx, rng, dtype)
 
     def settings(self) -> str:
+        """Return what its repr shows."""
         return _sizes(self.weight, self.padding_idx)
 
     def forward(self, indices: Input) -> Tensor:
+        """Map numbers of shape (...) to vectors (..., embedding_dim). Raises IndexError for numbers without a row."""
         rows = as_indices(as_tensor(indices).data)
         try:
             vectors = self.weight.index_select(rows)
@@ -82,6 +84,7 @@ class EmbeddingBag(Module):
         self.weight = _table(num_embeddings, embedding_dim, padding_idx, rng, dtype)
 
     def settings(self) -> str:
+        """Return what its repr shows."""
         repeats = ", deduplicate=True" * self.deduplicate
         return f"{_sizes(self.weight, self.padding_idx)}, mode={self.mode!r}{repeats}"
 

@@ -21,6 +21,7 @@ class Ensemble(Module):
             raise ValueError("an ensemble without members has no answer; at least 1 is needed")
 
     def forward(self, inputs: Any) -> Tensor:
+        """Return the mean of the members' outputs, in their shape."""
         total, *others = (member(inputs) for member in self.members)
         for output in others:
             total = total + output

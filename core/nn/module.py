@@ -61,6 +61,7 @@ class Module:
                 yield name, part
 
     def parameters(self) -> Iterator[Parameter]:
+        """Yield each tensor that is trained once, the layers' in their order."""
         for _, parameter in self.named_parameters():
             yield parameter
 
@@ -88,6 +89,7 @@ class Module:
         return self
 
     def zero_grad(self) -> None:
+        """Forget the gradients of all parameters."""
         for parameter in self.parameters():
             parameter.grad = None
 

@@ -165,6 +165,7 @@ class Encoding:
 
     @property
     def slots_per_plaintext(self) -> int:
+        """Number of values that one plaintext has room for."""
         return self.plaintext_bits // self.slot_bits
 
     @property

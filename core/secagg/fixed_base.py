@@ -117,9 +117,11 @@ class PlainFixedBase:
         self._tables = [self._table(power) for power in self._digits.bases(base, modulus)]
 
     def random_powers(self, count: int) -> list[mpz]:
+        """Return the base to the power of that many random exponents."""
         return self._powers(self._digits.random(count))
 
     def power(self, exponent: int) -> mpz:
+        """Return the base to a given power."""
         return self._powers(self._digits.of(exponent))[0]
 
     def _table(self, base: mpz) -> list[mpz]:
@@ -153,9 +155,11 @@ class GmpFixedBase:
         self._tables = [self._table(power) for power in self._digits.bases(base, self._square)]
 
     def random_powers(self, count: int) -> list[mpz]:
+        """Return the base to the power of that many random exponents."""
         return self._powers(self._digits.random(count))
 
     def power(self, exponent: int) -> mpz:
+        """Return the base to a given power."""
         return self._powers(self._digits.of(exponent))[0]
 
     def _powers(self, digits: IntArray) -> list[mpz]:
@@ -206,9 +210,11 @@ class KernelFixedBase:
             self._modulo.multiply(self._table, chosen, out=self._table[start + places : start + 2 * places])
 
     def random_powers(self, count: int) -> list[mpz]:
+        """Return the base to the power of that many random exponents."""
         return self._powers(self._digits.random(count))
 
     def power(self, exponent: int) -> mpz:
+        """Return the base to a given power."""
         return self._powers(self._digits.of(exponent))[0]
 
     def _powers(self, digits: IntArray) -> list[mpz]:

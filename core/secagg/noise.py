@@ -47,6 +47,7 @@ class TextbookNoise:
         self._degree = key.degree
 
     def draw(self, count: int) -> list[mpz]:
+        """Return fresh powers, each a number in [1, n²)."""
         # r < n shares a factor with n with probability about 2^(1 - bits/2); such an r would factor the key.
         bases = [secrets.randbelow(int(self._modulus) - 1) + 1 for _ in range(count)]
         powers: list[mpz] = gmpy2.powmod_base_list(
@@ -75,6 +76,7 @@ class ShortExponentNoise:
         self._power = make_fixed_base(base, modulus, key.degree, bits, expected)
 
     def draw(self, count: int) -> list[mpz]:
+        """Return fresh powers, each a number in [1, n²)."""
         return self._power.random_powers(count)
 
 

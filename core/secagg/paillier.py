@@ -63,6 +63,7 @@ class PaillierEncryptor:
         self._noise = noise
 
     def encrypt(self, plaintexts: Sequence[int]) -> bytes:
+        """Encrypt each plaintext with fresh randomness and return the payload."""
         limit = 1 << self._key.plaintext_bits
         if any(not 0 <= plaintext < limit for plaintext in plaintexts):
             raise ValueError(f"a plaintext lies outside 0 to 2^{self._key.plaintext_bits}")
@@ -71,6 +72,7 @@ class PaillierEncryptor:
         return join_payload(map(encrypt_one, plaintexts, noise), ciphertext_bytes(self._key))
 
     def close(self) -> None:
+        """Stop computing noise in the background."""
         if isinstance(self._noise, NoisePool):
             self._noise.close()
 
@@ -96,6 +98,7 @@ class PaillierAdder:
         self._product = running_product(self._limit, count, self._size)
 
     def check(self, payload: bytes) -> None:
+        """Raise Refused(WRONG_LENGTH or BAD_CIPHERTEXT) unless every ciphertext is a unit mod n²."""
         ciphertexts = split_ciphertexts(payload, self._count, self._size)
         for place, ciphertext in enumerate(ciphertexts):
             if not 0 < ciphertext < self._limit:
@@ -108,10 +111,12 @@ class PaillierAdder:
             raise _bad_ciphertext(place, "shares a factor with the key")
 
     def add(self, payload: bytes) -> None:
+        """Multiply one checked payload into the products, which adds its plaintexts."""
         check_length(payload, self._count, self._size)
         self._product.multiply(payload)
 
     def payload(self) -> bytes:
+        """Return the encrypted sum so far."""
         return self._product.payload()
 
 

@@ -23,6 +23,7 @@ class PlainEncryptor:
         self._key = key
 
     def encrypt(self, plaintexts: Sequence[int]) -> bytes:
+        """Return the plaintexts as a payload, in clear."""
         limit = 1 << self._key.plaintext_bits
         if any(not 0 <= plaintext < limit for plaintext in plaintexts):
             raise ValueError(f"a plaintext lies outside 0 to 2^{self._key.plaintext_bits}")
@@ -41,15 +42,18 @@ class PlainAdder:
         self._total = [0] * count
 
     def check(self, payload: bytes) -> None:
+        """Raise Refused(WRONG_LENGTH or BAD_CIPHERTEXT) unless every number can stand in a sum."""
         for place, number in enumerate(split_payload(payload, len(self._total), self._size)):
             if number >= self._limit:
                 raise Refused(Reason.BAD_CIPHERTEXT, f"ciphertext {place} of the update is too large")
 
     def add(self, payload: bytes) -> None:
+        """Add one checked payload to the sum."""
         numbers = split_payload(payload, len(self._total), self._size)
         self._total = [old + new for old, new in zip(self._total, numbers, strict=True)]
 
     def payload(self) -> bytes:
+        """Return the sum so far, in clear."""
         return join_payload(self._total, self._size)
 
 
@@ -61,8 +65,10 @@ class PlainDecryptor:
 
     @property
     def public_key(self) -> PublicKey:
+        """The key that stands for no key at all."""
         return self._public_key
 
     def decrypt(self, payload: bytes) -> list[int]:
+        """Return the numbers of a payload."""
         size = plain_bytes(self._public_key)
         return split_payload(payload, len(payload) // size, size)

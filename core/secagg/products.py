@@ -50,11 +50,13 @@ class GmpProduct:
         self._products = [mpz(1)] * count
 
     def multiply(self, payload: bytes) -> None:
+        """Multiply each product by the number at its place in the payload."""
         pieces = range(0, len(payload), self._size)
         numbers = (mpz.from_bytes(payload[start : start + self._size], "big") for start in pieces)
         self._products = [old * new % self._modulus for old, new in zip(self._products, numbers, strict=True)]
 
     def payload(self) -> bytes:
+        """Return the products so far."""
         return join_payload(self._products, self._size)
 
 
@@ -75,6 +77,7 @@ class KernelProduct:
         self._blocks[0] = self._modulo.rows([mpz(1)] * count)
 
     def multiply(self, payload: bytes) -> None:
+        """Multiply each product by the number at its place in the payload."""
         little = np.frombuffer(payload, np.uint8).reshape(self._count, self._size)[:, ::-1].tobytes()
         self._blocks[1] = self._modulo.rows_of_bytes(little, self._size)
         table = self._blocks.reshape(3 * self._count, self._modulo.limbs)
@@ -84,6 +87,7 @@ class KernelProduct:
         self._divisions += 1
 
     def payload(self) -> bytes:
+        """Return the products so far."""
         modulo = self._modulo
         # One more division comes with making up for those before.
         missing = modulo.rows([pow(modulo.r, self._divisions + 1, modulo.modulus)])

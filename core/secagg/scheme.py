@@ -88,7 +88,8 @@ class Decryptor(Protocol):
     """The key holder's role."""
 
     @property
-    def public_key(self) -> PublicKey: ...
+    def public_key(self) -> PublicKey:
+        """The key that payloads for this holder are encrypted with."""
 
     def decrypt(self, payload: bytes) -> list[int]:
         """Open every ciphertext of a checked payload."""
@@ -129,4 +130,5 @@ def join_payload(numbers: Iterable[SupportsBytes], size: int) -> bytes:
 class SupportsBytes(Protocol):
     """An integer of Python or of GMP."""
 
-    def to_bytes(self, length: int, byteorder: Literal["big"], /) -> bytes: ...
+    def to_bytes(self, length: int, byteorder: Literal["big"], /) -> bytes:
+        """Return the number in `length` bytes."""

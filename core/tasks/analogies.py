@@ -47,6 +47,7 @@ class Blanks:
         return len(self.choices)
 
     def batch(self, rows: IntArray) -> tuple[tuple[IntArray, IntArray], IntArray]:
+        """Return contexts and choices of these rows; the right choice is always number 0."""
         return (self.contexts[rows], self.choices[rows]), np.zeros(len(rows), np.int64)
 
 
@@ -74,6 +75,7 @@ class BlankModel(Module):
 
 
 def build(rng: Rng) -> BlankModel:
+    """Return an untrained model of words and contexts."""
     return BlankModel(PADDING + 1, PADDING, WIDTH, padding=PADDING, rng=rng)
 
 

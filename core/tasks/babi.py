@@ -60,6 +60,7 @@ class Questions:
         return len(self.answers)
 
     def batch(self, rows: IntArray) -> tuple[tuple[IntArray, IntArray], IntArray]:
+        """Return the stories, questions and answers of these rows."""
         return (self.stories[rows], self.questions[rows]), self.answers[rows]
 
 

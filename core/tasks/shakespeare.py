@@ -60,6 +60,7 @@ class Sequences:
         return len(self.inputs)
 
     def batch(self, rows: IntArray) -> tuple[IntArray, IntArray]:
+        """Return inputs and the characters that follow them, each of shape (rows, characters)."""
         return self.inputs[rows], self.targets[rows]
 
 

@@ -86,6 +86,7 @@ def attempt_id(run: str, round_number: int, attempt: int) -> AttemptId:
 
 
 def key_to_wire(key: PublicKey) -> pb.PublicKey:
+    """Return the message for a public key."""
     size = key.bits // 8 if key.modulus else 0
     return pb.PublicKey(scheme=key.scheme, bits=key.bits, modulus=key.modulus.to_bytes(size, "big"))
 
@@ -101,10 +102,12 @@ def key_from_wire(message: pb.PublicKey) -> PublicKey:
 
 
 def encoding_to_wire(encoding: Encoding) -> pb.Encoding:
+    """Return the message for an encoding."""
     return pb.Encoding(**dataclasses.asdict(encoding))
 
 
 def encoding_from_wire(message: pb.Encoding) -> Encoding:
+    """Return the encoding that a message describes. Raises Refused(MALFORMED)."""
     try:
         return Encoding(
             values=message.values,
@@ -119,10 +122,12 @@ def encoding_from_wire(message: pb.Encoding) -> Encoding:
 
 
 def privacy_to_wire(privacy: Privacy) -> pb.Privacy:
+    """Return the message for the privacy settings."""
     return pb.Privacy(**dataclasses.asdict(privacy))
 
 
 def privacy_from_wire(message: pb.Privacy) -> Privacy:
+    """Return the privacy settings that a message describes. Raises Refused(MALFORMED)."""
     try:
         return Privacy(
             clip_norm=message.clip_norm,
@@ -136,6 +141,7 @@ def privacy_from_wire(message: pb.Privacy) -> Privacy:
 
 
 def signed_from_wire(body: bytes, signature: bytes) -> Signed:
+    """Return a body with its Ed25519 signature, which is not verified here. Raises Refused(MALFORMED)."""
     if len(signature) != SIGNATURE_BYTES:
         raise _malformed(f"a signature has {len(signature)} bytes; Ed25519 signatures have {SIGNATURE_BYTES}")
     return Signed(body, signature)
@@ -154,6 +160,7 @@ def certificate_to_bytes(certificate: KeyCertificate) -> bytes:
 
 
 def certificate_from_bytes(raw: bytes) -> KeyCertificate:
+    """Return a key's certificate, if it is written in its one form. Raises Refused(MALFORMED)."""
     message = _parsed(pb.KeyCertificate(), raw, "the key's certificate")
     if not 1 <= message.threshold <= message.holders <= MOST_HOLDERS or not message.serial:
         raise _malformed(
@@ -190,6 +197,7 @@ def description_to_bytes(description: RoundDescription) -> bytes:
 
 
 def description_from_bytes(raw: bytes) -> RoundDescription:
+    """Return a round's description, if it is written in its one form. Raises Refused(MALFORMED)."""
     message = _parsed(pb.RoundDescription(), raw, "the round description")
     signed_key = signed_key_from_wire(message.key)
     if message.seed >= 1 << 63:
@@ -212,18 +220,22 @@ def description_from_bytes(raw: bytes) -> RoundDescription:
 
 
 def signed_key_to_wire(signed: Signed) -> pb.SignedKey:
+    """Return the message for a signed certificate of a key."""
     return pb.SignedKey(certificate=signed.body, signature=signed.signature)
 
 
 def signed_key_from_wire(message: pb.SignedKey) -> Signed:
+    """Return the signed certificate, which is not verified here. Raises Refused(MALFORMED)."""
     return signed_from_wire(message.certificate, message.signature)
 
 
 def round_to_wire(signed: Signed) -> pb.SignedDescription:
+    """Return the message for a signed description."""
     return pb.SignedDescription(description=signed.body, signature=signed.signature)
 
 
 def round_from_wire(message: pb.SignedDescription) -> Signed:
+    """Return the signed description, which is not verified here. Raises Refused(MALFORMED)."""
     return signed_from_wire(message.description, message.signature)
 
 
@@ -241,6 +253,7 @@ def commitment_to_bytes(commitment: Commitment) -> bytes:
 
 
 def commitment_from_bytes(raw: bytes) -> Commitment:
+    """Return a commitment, if it is written in its one form. Raises Refused(MALFORMED)."""
     message = _parsed(pb.Commitment(), raw, "the commitment")
     check_client_name(message.client)
     if len(message.submission) != SUBMISSION_BYTES:
@@ -257,14 +270,17 @@ def commitment_from_bytes(raw: bytes) -> Commitment:
 
 
 def signed_commitment_to_wire(signed: Signed) -> pb.SignedCommitment:
+    """Return the message for a signed commitment."""
     return pb.SignedCommitment(commitment=signed.body, signature=signed.signature)
 
 
 def signed_commitment_from_wire(message: pb.SignedCommitment) -> Signed:
+    """Return the signed commitment, which is not verified here. Raises Refused(MALFORMED)."""
     return signed_from_wire(message.commitment, message.signature)
 
 
 def timings_from_wire(message: pb.CommitRequest) -> Timings:
+    """Return how many seconds a client trained and encrypted. Raises Refused(MALFORMED)."""
     return Timings(
         checked_seconds(message.train_seconds, "train_seconds"),
         checked_seconds(message.encrypt_seconds, "encrypt_seconds"),
@@ -272,10 +288,12 @@ def timings_from_wire(message: pb.CommitRequest) -> Timings:
 
 
 def holder_signatures_to_wire(signatures: Iterable[HolderSignature]) -> list[pb.HolderSignature]:
+    """Return the messages for the key holders' signatures."""
     return [pb.HolderSignature(holder=each.holder, signature=each.signature) for each in signatures]
 
 
 def holder_signatures_from_wire(messages: Iterable[pb.HolderSignature]) -> tuple[HolderSignature, ...]:
+    """Return at most MOST_HOLDERS signatures, not verified here. Raises Refused(MALFORMED)."""
     return tuple(
         HolderSignature(each.holder, signed_from_wire(b"", each.signature).signature)
         for each in itertools.islice(messages, MOST_HOLDERS)
@@ -299,6 +317,7 @@ def model_statement(federation: str, run: str, round_number: int, model_digest: 
 
 
 def list_to_wire(closed: ClosedList) -> pb.ListClosed:
+    """Return the message for a closed list."""
     return pb.ListClosed(
         round=closed.round,
         attempt=closed.attempt,
@@ -309,6 +328,7 @@ def list_to_wire(closed: ClosedList) -> pb.ListClosed:
 
 
 def list_from_wire(message: pb.ListClosed) -> ClosedList:
+    """Return the closed list, whose signatures are not verified here. Raises Refused(MALFORMED)."""
     raw = message.commitments
     if len(raw) % DIGEST_BYTES:
         raise _malformed(f"the closed list has {len(raw)} bytes; expected a multiple of {DIGEST_BYTES}")
@@ -322,6 +342,7 @@ def list_from_wire(message: pb.ListClosed) -> ClosedList:
 
 
 def submission_header_to_wire(header: SubmissionHeader) -> pb.SubmissionHeader:
+    """Return the message that announces an update."""
     return pb.SubmissionHeader(
         run=header.id.run,
         round=header.id.round,
@@ -332,6 +353,7 @@ def submission_header_to_wire(header: SubmissionHeader) -> pb.SubmissionHeader:
 
 
 def submission_header_from_wire(message: pb.SubmissionHeader) -> SubmissionHeader:
+    """Return what is announced of an update. Raises Refused(MALFORMED)."""
     return SubmissionHeader(
         id=attempt_id(message.run, message.round, message.attempt),
         length=message.length,
@@ -340,8 +362,10 @@ def submission_header_from_wire(message: pb.SubmissionHeader) -> SubmissionHeade
 
 
 def result_to_wire(result: RoundResult) -> pb.RoundResult:
+    """Return the message for the result of a round."""
     return pb.RoundResult(**dataclasses.asdict(result))
 
 
 def result_from_wire(message: pb.RoundResult) -> RoundResult:
+    """Return the result of a round."""
     return RoundResult(**{field.name: getattr(message, field.name) for field in dataclasses.fields(RoundResult)})

@@ -53,6 +53,7 @@ class Assembly:
         self._digest = hashlib.sha256()
 
     def take(self, piece: bytes) -> None:
+        """Take in one more piece. Raises Refused as said above, and StorageError if it cannot be kept."""
         if not 0 < len(piece) <= PIECE_BYTES:
             sentence = f"a piece has {len(piece)} bytes; expected 1 to {PIECE_BYTES}"
             raise Refused(Reason.MALFORMED, sentence)

@@ -54,6 +54,7 @@ def encoding_of(start: bytes) -> str | None:
 
 
 def decoded_lines(path: Path, encoding: str, errors: str = "replace") -> Iterator[str]:
+    """Yield the lines of a file, unpacked and decoded, with their line ends. Raises OSError."""
     with open_unpacked(path) as file, io.TextIOWrapper(file, encoding, errors, newline="") as text:
         yield from text
 

@@ -37,7 +37,8 @@ from core.data.mail.transfer import encoding_by_mark
 class Readable(Protocol):
     """A file to read bytes from."""
 
-    def read(self, size: int, /) -> bytes: ...
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes, and none at the end."""
 
 
 CHUNK = 1 << 20

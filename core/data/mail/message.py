@@ -45,6 +45,7 @@ class Message:
 
     @property
     def subject(self) -> str:
+        """The decoded subject; empty if there is none."""
         return self.headers.text("subject") or ""
 
 

@@ -36,7 +36,8 @@ class Labelled(Protocol):
     """Anything that is spam or is not."""
 
     @property
-    def spam(self) -> bool: ...
+    def spam(self) -> bool:
+        """True for spam, False for ham, None if nothing says which."""
 
 
 @dataclass
@@ -79,6 +80,7 @@ class Opened:
 
     @property
     def first_skipped(self) -> str:
+        """Why the first mail that was left out could not be read; empty if none was left out."""
         return self.first.get(Skipped, "")
 
     def _leave_out(self, entry: Entry) -> None:

@@ -47,6 +47,7 @@ class Columns:
     classes: dict[str, bool]
 
     def mail_of(self, row: list[str], number: int, own: str | None) -> Mail | Skipped | None:
+        """Return the mail of a row, why it is left out, or None for an empty row."""
         if not any(field.strip() for field in row):
             return None
         label = row[self.label] if self.label < len(row) else ""
