@@ -8,17 +8,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from federations import VALUES, HonestAttempt, SmallFederation
+from federations import RUN, VALUES, HonestAttempt, SmallFederation
 from refusals import refused_with
 
 from client.connection import run_session
 from client.session import ClientSession
 from core.errors import GrokfedError, Reason, Refused
 from core.identity import signing
-from core.protocol import ClosedList, Signed, digest
+from core.protocol import ClosedList, HolderSignature, Signed, digest
 from core.wire import federation_pb2 as pb
 from core.wire.calls import Call, Upload, converse
-from core.wire.messages import list_statement, list_to_wire, round_to_wire, signed_commitment_from_wire
+from core.wire.messages import list_statement, list_to_wire, model_statement, round_to_wire, signed_commitment_from_wire
 from core.wire.streams import model_bytes, model_chunks, read_chunks
 
 ENDED = pb.Notice(run_ended=pb.RunEnded(completed=True, sentence="all rounds are completed"))
@@ -27,10 +27,11 @@ ENDED = pb.Notice(run_ended=pb.RunEnded(completed=True, sentence="all rounds are
 class Conducted:
     """A session whose calls are noted and answered: with a model, with nothing, or with the refusal set for a method."""
 
-    def __init__(self, federation: SmallFederation, attempt: HonestAttempt) -> None:
-        self.session = ClientSession(federation.participant(1))
+    def __init__(self, federation: SmallFederation, attempt: HonestAttempt, *, keep_model: bool = False) -> None:
+        self.session = ClientSession(federation.participant(1), keep_model=keep_model)
         self.attempt = attempt
         self.model = attempt.model
+        self.last: tuple[str, int, tuple[HolderSignature, ...]] = (attempt.id.run, 0, ())
         self.refusals: dict[str, Reason] = {}
         self.calls: list[Call] = []
 
@@ -45,8 +46,7 @@ class Conducted:
         if call.method in self.refusals:
             raise Refused(self.refusals[call.method], "refused by the test")
         if call.method == "FetchModel":
-            id = self.attempt.id
-            return read_chunks(model_chunks(model_bytes(self.model), id.run, 0, ()), limit=8 * VALUES)
+            return read_chunks(model_chunks(model_bytes(self.model), *self.last), limit=8 * VALUES)
         return pb.Receipt()
 
     # -------------------------------------------------------------------------------- what it is told
@@ -195,6 +195,46 @@ def test_the_ending_says_whether_an_update_of_this_client_was_taken(client: Cond
     assert client.session.ending is None
     client.hear(ENDED)
     assert client.session.ending == "all rounds are completed"
+
+
+@pytest.fixture
+def keeper(federation: SmallFederation, attempt: HonestAttempt) -> Conducted:
+    """A client that keeps the last model, and has uploaded its update of round 1."""
+    keeper = Conducted(federation, attempt, keep_model=True)
+    keeper.hear(pb.Notice(welcome=pb.Welcome(run=RUN, rounds=3)))
+    keeper.hear(keeper.opened())
+    keeper.hear(keeper.closed(keeper.commitment))
+    return keeper
+
+
+def test_the_last_model_is_kept_if_enough_key_holders_signed_it(keeper: Conducted, federation: SmallFederation) -> None:
+    keeper.last = (RUN, 1, federation.endorsements(1, keeper.model))
+    keeper.hear(ENDED)
+    assert keeper.session.model is not None
+    assert keeper.session.model.tolist() == keeper.model.tolist()
+
+
+@pytest.mark.parametrize(
+    ("number", "holders", "reason"),
+    [(1, 1, Reason.MODEL_LINEAGE), (2, 1, Reason.MODEL_LINEAGE), (0, 0, Reason.NO_MODEL)],
+    ids=["signed by one holder", "a later one that one signed", "of no round"],
+)
+def test_a_last_model_that_is_not_the_runs_is_not_kept(
+    keeper: Conducted, federation: SmallFederation, number: int, holders: int, reason: Reason
+) -> None:
+    keeper.last = (RUN, number, federation.endorsements(number, keeper.model, holders))
+    with refused_with(reason):
+        keeper.hear(ENDED)
+    assert keeper.session.model is None
+
+
+def test_a_signed_model_of_another_run_is_not_kept(keeper: Conducted, federation: SmallFederation) -> None:
+    other = "fedcba9876543210"
+    statement = model_statement(federation.roster.federation, other, 1, digest(model_bytes(keeper.model)))
+    keeper.last = (other, 1, federation.signatures(signing.MODEL, statement, federation.holders))
+    with refused_with(Reason.MODEL_LINEAGE):
+        keeper.hear(ENDED)
+    assert keeper.session.model is None
 
 
 def test_a_stream_that_ends_before_the_run_is_an_error(client: Conducted) -> None:

@@ -148,6 +148,14 @@ def test_the_clients_own_minimum_stands_above_the_aggregators(
                 client.verify(attempt.signed)
 
 
+@pytest.mark.parametrize("wish", [{"min_noise": 0.5}, {"max_delta": 1e-5}])
+def test_a_round_without_privacy_is_refused_by_whoever_wants_some(
+    federation: SmallFederation, attempt: HonestAttempt, wish: dict[str, float]
+) -> None:
+    with refused_with(Reason.WEAK_PRIVACY):
+        federation.participant(1, policy=replace(POLICY, **wish)).verify(attempt.signed)
+
+
 def test_a_client_that_joined_no_run_answers_none(federation: SmallFederation, attempt: HonestAttempt) -> None:
     honest = federation.participant(1)
     stranger = Participant(honest.identity, SPAM, POLICY, lambda *_: SPAM.prepare([]), SYSTEM_CLOCK)
