@@ -14,9 +14,12 @@ from core.clock import today
 from core.errors import Reason, StorageError
 from core.policy import Policy
 from core.protocol import MOST_OFFERED, Signed
+from core.wire import federation_pb2 as pb
+from core.wire.calls import converse
 from core.wire.messages import (
     certificate_from_bytes,
 )
+from keyholder.session import HolderSession
 
 
 def serials(keys: list[Signed]) -> list[int]:
@@ -79,7 +82,8 @@ def test_shares_of_keys_out_of_date_are_destroyed_when_a_run_is_over(tmp_path: P
     assert list(old.deal(1, 2, "paillier", 128)) == [1, 2]
     (fresh,) = federation.deal(bits=128)
     holder = federation.key_holder(1, tmp_path / "holder")
-    holder.destroy_old_shares()
+    over = pb.HolderTask(run_ended=pb.RunEnded(completed=True, sentence="all rounds are completed"))
+    converse(HolderSession(holder).answer(over), pytest.fail)
     assert [key.signed for key in holder.shares.dealt()] == [fresh]
     federation.close()
 
