@@ -196,11 +196,11 @@ def test_when_a_client_dies_the_others_go_on_and_the_holders_report_what_that_te
     )
     simulation.hear("round 1 of 12: 3 clients")
     os.kill(_pid_of(tmp_path, "client-3"), signal.SIGKILL)
-    simulation.hear("client-3 is gone")
-    simulation.hear(r"2 of 3 here, waiting for client-3 \(not connected\)")
     code, said = simulation.end()
     assert code == 0, said
     assert "client-3 is gone: it was ended by signal SIGKILL" in said
+    waited = "2 of 3 here, waiting for client-3 (not connected)" in said
+    assert waited or "round 2 of 12: 3 clients" in said, "it may have sent its update of round 2 before it was killed"
     assert "round 12 of 12: 2 clients" in said
     assert "tells what 1 of the clients sent (client-3)" in (tmp_path / "logs" / "keyholder-1.log").read_text()
 
