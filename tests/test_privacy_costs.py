@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from federations import RUN, SmallFederation
 
-from client.participant import Participant
-from core.checks import Verifier, VerifierFactory
-from core.clock import SYSTEM_CLOCK, today
 from core.errors import SettingsError
-from core.federated import encoding_for, initial_model
-from core.identity import signing
-from core.identity.party import PartyIdentity, load_identity
-from core.policy import Policy
-from core.privacy.mechanism import Privacy, mechanism_for
-from core.protocol import AttemptId, RoundDescription, RoundResult, Signed, digest
+from core.federated import initial_model
+from core.privacy.mechanism import Privacy
+from core.protocol import AttemptId, RoundResult, Signed
 from core.tasks import get_task
-from core.wire.messages import certificate_from_bytes, description_to_bytes
-from core.wire.streams import model_bytes
-from keyholder.difference import DifferenceRule
-from keyholder.holder import KeyHolder
-from keyholder.ledger import Ledger
-from keyholder.orders import ListOrder
-from keyholder.shares import Shares
-from registrar.dealer import Dealer
-from registrar.federation import load_registrar, make_federation
 from server.accountant import spent
 from server.budget import _event, with_epsilon, within_budget
 from server.report import report
@@ -42,76 +27,7 @@ SPAM = get_task("spam")
 
 VALUES = len(initial_model(SPAM, 0))
 
-RUN = "0123456789abcdef"
-
 PRIVACY = Privacy(clip_norm=1.0, noise_multiplier=1.0, delta=1e-5)
-
-POLICY = Policy(min_cohort=2, insecure_demo_keys=True, allow_plain=True)
-
-
-@dataclass
-class Small:
-    """One client, one key holder and an aggregator of a federation, and a key that encrypts nothing."""
-
-    client: PartyIdentity
-    holder: PartyIdentity
-    server: PartyIdentity
-    key: Signed
-    state: Path
-
-    def description(self, privacy: Privacy | None = PRIVACY, min_cohort: int = 2) -> RoundDescription:
-        certificate = certificate_from_bytes(self.key.body)
-        made = None if privacy is None else mechanism_for(privacy, min_cohort, 16)
-        return RoundDescription(
-            federation=self.client.federation,
-            id=AttemptId(RUN, 1, 1),
-            task="spam",
-            seed=0,
-            model_digest=digest(model_bytes(initial_model(SPAM, 0))),
-            certificate=certificate,
-            signed_certificate=self.key,
-            encoding=encoding_for(SPAM, VALUES, certificate.key.plaintext_bits, 8, 0, made),
-            min_cohort=min_cohort,
-            deadline_seconds=60.0,
-            privacy=privacy,
-        )
-
-    def sign(self, description: RoundDescription) -> Signed:
-        body = description_to_bytes(description)
-        return Signed(body, self.server.signing.sign(signing.ROUND, body))
-
-    def participant(self, policy: Policy = POLICY, verifier: VerifierFactory = Verifier) -> Participant:
-        mails = SPAM.prepare(SPAM.generate(0, 1)[:60])
-        made = Participant(self.client, SPAM, policy, lambda _seed, _number: mails, SYSTEM_CLOCK, verifier=verifier)
-        made.enrolled(RUN)
-        return made
-
-    def verify(
-        self, description: RoundDescription, policy: Policy = POLICY, verifier: VerifierFactory = Verifier
-    ) -> None:
-        """Let the client look at it."""
-        self.participant(policy, verifier).verify(self.sign(description))
-
-    def sign_list(self, description: RoundDescription, policy: Policy = POLICY) -> None:
-        """Let the key holder look at it; the list is empty, so a holder that accepts the round says that."""
-        ledger = Ledger(self.state)
-        try:
-            holder = KeyHolder(self.holder, policy, ledger, DifferenceRule.OFF, SYSTEM_CLOCK)
-            holder.sign_list(ListOrder(self.sign(description), (), ()))
-        finally:
-            ledger.close()
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
-    folder = tmp_path_factory.mktemp("small")
-    made = make_federation(folder / "federation", clients=2, holders=2, now=datetime.now(UTC))
-    registrar = load_registrar(made.folder)
-    dealer = Dealer(made.roster, registrar.signing, made.party, today())
-    list(dealer.deal(1, 1, "plain", 256))
-    parties = [load_identity(made.party(name)) for name in ("client-1", "keyholder-1", "server")]
-    return Small(*parties, Shares(parties[1]).dealt()[0].signed, folder / "ledger")
-
 
 # ------------------------------------------------------------------------------------------------ what it costs
 
@@ -263,9 +179,10 @@ def test_history_and_table_show_epsilon_only_with_privacy() -> None:
     assert "ε" not in [column.header for column in table([result(1)], "").columns]
 
 
-def test_the_report_says_what_was_promised_and_what_it_cost(small: Small) -> None:
+def test_the_report_says_what_was_promised_and_what_it_cost(tmp_path: Path) -> None:
+    federation = SmallFederation(tmp_path / "federation")
     private = with_epsilon(result(1), SETTINGS, VALUES, [], (4, 9))
-    words = report(RUN, SETTINGS, small.server.roster.current(), [private], {})
+    words = report(RUN, SETTINGS, federation.roster, [private], {})
     for part in (
         "epsilon spent against parties that see who takes part: 4.7",
         "against those that see models only: 4.7",
@@ -275,4 +192,5 @@ def test_the_report_says_what_was_promised_and_what_it_cost(small: Small) -> Non
         "as far as the noise lets it",
     ):
         assert part in words
-    assert "epsilon" not in report(RUN, RunSettings(rules=RULES), small.server.roster.current(), [result(1)], {})
+    assert "epsilon" not in report(RUN, RunSettings(rules=RULES), federation.roster, [result(1)], {})
+    federation.close()

@@ -1,4 +1,4 @@
-"""How characters look to a reader: what nobody sees does not count, and one letter is one letter however it is made."""
+"""How characters look to a reader: invisible ones do not count, and a letter is the same however it is composed."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def distinct_words(text: str, longest: int = LONGEST_MAIL) -> list[str]:
     """Return the set of a text's words, each as its stem, in the order of their first occurrence.
 
     Args:
-        longest: a text with more distinct words than this counts by the first so many of them.
+        longest: of a text with more distinct words than this, only the first ones up to this number count.
     """
     found: dict[str, None] = {}
     for piece in _words_by_piece(text):

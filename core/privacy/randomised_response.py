@@ -42,7 +42,7 @@ def respond(truth: npt.ArrayLike, rng: Rng) -> npt.NDArray[np.bool_]:
 
 
 def estimate(answers: npt.ArrayLike) -> Estimate:
-    """Estimate the true share from answers of 0 or 1, shape (people,). Raises ValueError if nobody answered.
+    """Estimate the true share from answers of 0 or 1, shape (people,). Raises ValueError without answers.
 
     The estimate can fall outside 0 ... 1 by chance and is cut; the standard error is that of the uncut one.
     """

@@ -13,7 +13,7 @@ and false-alarm rate are made of; no one sees a single client's. A task without 
 Clients count alike, unless `count_cap` is set: then a client with c examples counts n = min(c, count_cap). Its change
 is clipped and rounded as anybody's, and the integer is multiplied by n, so that a client with one example loses no more
 to rounding than one with many. Slots are wider by the bits of count_cap for that. n has a slot of its own, so that the
-sum of the changes can be divided by the sum of the counts though nobody learns one client's.
+sum of the changes can be divided by the sum of the counts and no one learns the count of a single client.
 
 A change x of a weight is clipped to [-clip, clip], where clip = 2^(value_bits - 1 - fraction_bits), rounded to the
 nearest multiple of 2^-fraction_bits, and stored as that integer plus 2^(value_bits - 1), so that it is never negative

@@ -23,7 +23,7 @@ NO_EXAMPLE = re.compile(
 )
 WITH_HEADERS = (MBOX, EML, EMLX)
 PROBED = 2000
-"""So many entries of a folder are looked at to tell whether there is mail in it."""
+"""Number of entries of a folder that are looked at to tell whether it holds mail."""
 
 
 def class_parts(path: Path, own_label: str | None = None) -> list[tuple[Path, bool]]:

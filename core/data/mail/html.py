@@ -47,7 +47,7 @@ def html_to_text(source: str) -> str:
 
 
 def looks_like_html(text: str) -> bool:
-    """Tell whether a text that nobody declared as HTML is a whole page of it."""
+    """Tell whether a text that is not declared as HTML is a whole page of it."""
     return LOOKS_LIKE_HTML.match(text) is not None
 
 

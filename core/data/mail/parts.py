@@ -13,7 +13,7 @@ from enum import Enum
 from core.data.mail.headers import Headers, delimiter, parameters, read_headers
 
 DELIMITER_LINE = re.compile(rb"\n--([^\n]{0,1000})")
-# A line of a boundary that nobody declared: headers of a part follow, or nothing and it is closed further down.
+# A line of an undeclared boundary: headers of a part follow, or nothing and it is closed further down.
 FIRST_PART = re.compile(rb"\n--([^\n]{1,1000})\n(?=Content-[\w-]+:)", re.IGNORECASE)
 CLOSED_PART = re.compile(rb"\n--([^\s-][^\n]{0,1000})\n")
 HTML_TYPES = frozenset(("html", "x-html", "xhtml", "enriched", "richtext", "htm"))

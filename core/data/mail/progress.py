@@ -1,4 +1,4 @@
-"""A line now and then for somebody who waits for a large mailbox to be read."""
+"""Print progress while a large mailbox is read."""
 
 from __future__ import annotations
 
