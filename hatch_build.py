@@ -1,4 +1,4 @@
-"""Compile the kernel into the wheel, where a C compiler is at hand; otherwise the wheel does without."""
+"""Compile the kernels into the wheel, where there is a C compiler; otherwise the wheel does without."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ class KernelHook(BuildHookInterface[Any]):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
         build = runpy.run_path(str(Path(self.root, KERNEL, "build.py")))
-        self.app.display_info(build["build"]())
-        if build["LIBRARY"].exists():
-            build_data["artifacts"].append(f"{KERNEL}/{build['LIBRARY'].name}")
-            build_data["pure_python"] = False
-            build_data["infer_tag"] = True
+        for source in build["SOURCES"]:
+            self.app.display_info(build["build"](source))
+            library = source.with_suffix(".so")
+            if library.exists():
+                build_data["artifacts"].append(f"{KERNEL}/{library.name}")
+                build_data["pure_python"] = False
+                build_data["infer_tag"] = True

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from federations import SmallFederation
+from federations import SmallFederation, small_federation
 from refusals import refused_with
 
 from core.errors import Reason, StorageError
@@ -18,12 +17,7 @@ from core.wire.messages import certificate_from_bytes
 from keyholder.shares import Shares
 from registrar.dealing import deal
 
-
-@pytest.fixture(scope="module")
-def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallFederation]:
-    federation = SmallFederation(tmp_path_factory.mktemp("shares") / "federation", clients=1)
-    yield federation
-    federation.close()
+federation = small_federation(clients=1)
 
 
 def folder(federation: SmallFederation, number: int = 1) -> Path:
@@ -111,7 +105,7 @@ def test_a_destroyed_share_is_overwritten_gone_and_cannot_be_opened(federation: 
     assert not seen.has(certificate)
     with refused_with(Reason.UNKNOWN_KEY):
         seen.open(certificate)
-    seen.destroy(certificate.serial)  # after a crash in between, once more
+    seen.destroy(certificate.serial)  # after a crash in between, again
 
 
 def test_a_share_that_cannot_be_destroyed_is_one_sentence(

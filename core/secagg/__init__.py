@@ -4,7 +4,7 @@ encoding.py     real numbers <-> integers packed into plaintexts; what could ove
 scheme.py       the three roles (encrypt, add, decrypt) as protocols
 paillier.py     what a public key allows: encrypt, check, add
 decryption.py   what a private key allows; only the key holder may import it
-sharing.py      Shamir's sharing over the whole numbers: what everybody may know of it
+sharing.py      Shamir's sharing over the whole numbers: its public part
 dealing.py      deal a key out among holders; only the dealer may import it
 key_share.py    what one share allows; only a key holder may import it
 roots.py        the root of a sum's noise: the arithmetic of opening

@@ -11,13 +11,15 @@ client's examples: the mean loss, and the four counts of right and wrong answers
 and false-alarm rate are made of; no one sees a single client's. A task without a yes/no question has negatives only.
 
 Clients count alike, unless `count_cap` is set: then a client with c examples counts n = min(c, count_cap). Its change
-is clipped and rounded as anybody's, and the integer is multiplied by n, so that a client with one example loses no more
-to rounding than one with many. Slots are wider by the bits of count_cap for that. n has a slot of its own, so that the
-sum of the changes can be divided by the sum of the counts and no one learns the count of a single client.
+is clipped and rounded as usual, and the integer is multiplied by n, so that a client with one example loses no more
+to rounding than one with many. Slots are wider by the bits of count_cap for that. n has its own slot, so that the
+sum of the changes can be divided by the sum of the counts and no one learns the count of a single client. A client that
+sends a large change and a small n would move the mean by more than the clip; so no change of the sum may be larger than
+the clip times the sum of the counts, which the sum of honest updates never is.
 
-A change x of a weight is clipped to [-clip, clip], where clip = 2^(value_bits - 1 - fraction_bits), rounded to the
-nearest multiple of 2^-fraction_bits, and stored as that integer plus 2^(value_bits - 1), so that it is never negative
-(with a count cap, n times that integer plus count_cap times that offset).
+A change x of a weight is clipped to [-clip, clip], where clip is a little less than 2^(value_bits - 1 - fraction_bits),
+rounded to the nearest multiple of 2^-fraction_bits, and stored as that integer plus 2^(value_bits - 1), so that it is
+never negative (with a count cap, n times that integer plus count_cap times that offset).
 The scale is one and the same for all weights of a task: a scale per number would travel in clear and say which weights
 did not change, and so which words a mailbox has (THREAT: "ciphertext exponents").
 """
@@ -26,41 +28,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
+from math import isqrt
 
 import numpy as np
 import numpy.typing as npt
 
 from core.confusion import Confusion, four_counts
 from core.errors import Reason, Refused, SettingsError
+from core.update import Update as Update
 
 GUARD_BITS = 2
 LARGEST_UPDATE = 1 << 26
-"""Weights in one update; a bound, so that nobody can make another party set aside memory without end."""
+"""Weights in one update; a bound on the memory that one party can make another set aside."""
 METRIC_SLOTS = 5  # mean loss, and the four counts of right and wrong answers
 LOSS_UNIT = 2.0**-12
+PROVEN_CHANGE = 32_767
+"""Steps; a client proves that each of its changes is smaller (core/bounds)."""
+LARGEST_CHANGE = isqrt(PROVEN_CHANGE**2 - (1 << 26))
+"""Steps that a change of 16 bits may have: 31,726. What lies between this and PROVEN_CHANGE is the proof's margin."""
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Update:
-    """What one client contributes: `delta` of shape (values,) and its training sums."""
-
-    delta: FloatArray
-    examples: int
-    loss: float
-    """Sum over the examples."""
-    correct: int
-    positives: int = 0
-    """Examples of the class that is looked for, such as spam; 0 where there is none."""
-    true_positives: int = 0
-    """Those of them that were found."""
-
-    @property
-    def confusion(self) -> Confusion:
-        """The same as four counts; below 0 if the update contradicts itself."""
-        return four_counts(self.examples, self.correct, self.positives, self.true_positives)
 
 
 @dataclass(frozen=True)
@@ -149,6 +137,11 @@ class Encoding:
         return max(self.count_cap, 1)
 
     @property
+    def largest_loss(self) -> int:
+        """The largest mean loss that one client can report, in units of LOSS_UNIT; the same however clients count."""
+        return (1 << self.value_bits) - 1
+
+    @property
     def largest_value(self) -> int:
         """The largest number that one client can put into a slot."""
         return (1 << self.value_bits) * self.largest_count - 1
@@ -161,7 +154,12 @@ class Encoding:
     @property
     def clip(self) -> float:
         """Largest absolute change of one weight that can be expressed."""
-        return float(2.0 ** (self.value_bits - 1 - self.fraction_bits))
+        return float(self.largest_change * 2.0**-self.fraction_bits)
+
+    @property
+    def largest_change(self) -> int:
+        """The same in steps. Of 16 bits, it is a little less than they hold, so that it can be proven (core/bounds)."""
+        return LARGEST_CHANGE if self.value_bits == 16 else 1 << (self.value_bits - 1)
 
     @property
     def slots_per_plaintext(self) -> int:
@@ -179,23 +177,30 @@ class Encoding:
         return -(-(self.values + self.leading_slots) // (self.slots_per_plaintext - 1))
 
     def encode(self, update: Update) -> list[int]:
-        """Clip, quantise and pack one update.
+        """Clip, quantise and pack one update. Raises as `slots_of`."""
+        return self.pack(self.slots_of(update))
+
+    def slots_of(self, update: Update) -> IntArray:
+        """Clip and quantise one update.
+
+        Returns:
+            The numbers of its slots, shape (leading_slots + values,), without the counters.
 
         Raises ValueError if the delta has another shape, a value that is not finite, or an impossible metric.
         """
         leading, count = self._metrics(update), 1
         if self.count_cap:
-            count = min(update.examples, self.count_cap)
+            count = min(int(leading[1:].sum()), self.count_cap)  # no more than the examples it says it has
             leading = np.append(leading, count)
         integers = np.minimum(self._rounded(update.delta) * count, self.offset - 1)
-        return self.pack(np.concatenate([leading, integers + self.offset]))
+        return np.concatenate([leading, integers + self.offset])
 
-    def encode_integers(self, integers: IntArray) -> list[int]:
-        """Pack integers, shape (values,), that are scaled (and made noisy) already; the sums over examples are 0.
+    def slots_of_integers(self, integers: IntArray) -> IntArray:
+        """Return the slots of integers, shape (values,), that are scaled (and made noisy) already.
 
-        Raises ValueError for another shape, or a value that does not fit a slot.
+        The sums over examples are 0. Packing raises ValueError for another shape, or a value that does not fit a slot.
         """
-        return self.pack(np.concatenate([np.zeros(self.leading_slots, dtype=np.int64), integers + self.offset]))
+        return np.concatenate([np.zeros(self.leading_slots, dtype=np.int64), integers + self.offset])
 
     def quantise(self, delta: FloatArray) -> IntArray:
         """Return the integers nearest to delta * 2^fraction_bits.
@@ -214,9 +219,12 @@ class Encoding:
     def decode(self, plaintext_sums: Sequence[int], contributors: int) -> CohortSum:
         """Unpack the sum of `contributors` updates.
 
-        Raises Refused(BAD_SUM) when a counter, a slot or a guard bit is not what so many honest updates can give.
+        Raises Refused(BAD_SUM) when a counter, a slot or a guard bit cannot come from that number of honest updates.
         """
-        slots = self.unpack(plaintext_sums, contributors)
+        return self.cohort_of(self.unpack(plaintext_sums, contributors), contributors)
+
+    def cohort_of(self, slots: IntArray, contributors: int) -> CohortSum:
+        """Read the added-up slots of `contributors` updates, as `unpack` returns them. Raises Refused(BAD_SUM)."""
         loss, *counts = (int(slot) for slot in slots[:METRIC_SLOTS])
         answers = Confusion(*counts)
         signed = slots[self.leading_slots :] - contributors * self.offset
@@ -235,14 +243,18 @@ class Encoding:
         """Lay slots (counters are added here) into plaintexts. `values` has shape (leading_slots + values,)."""
         if values.shape != (self.leading_slots + self.values,):
             raise ValueError(f"there are {values.shape} slots to pack; expected {self.leading_slots + self.values}")
-        if values.min() < 0 or values.max() > self.largest_value:
-            raise ValueError(f"a slot value lies outside 0 to {self.largest_value}")
+        self.check_slots(values)
         per_row = self.slots_per_plaintext - 1
         padded = np.zeros(self.plaintexts * per_row, dtype=np.int64)
         padded[: len(values)] = values
         counters = np.ones((self.plaintexts, 1), dtype=np.int64)
         rows = np.hstack([counters, padded.reshape(self.plaintexts, per_row)])
         return [plaintext for some in _batches(len(rows)) for plaintext in self._pack_rows(rows[some])]
+
+    def check_slots(self, values: IntArray) -> None:
+        """Raise ValueError unless each number fits the slot of one update."""
+        if values.min() < 0 or values.max() > self.largest_value:
+            raise ValueError(f"a slot value lies outside 0 to {self.largest_value}")
 
     def _pack_rows(self, rows: IntArray) -> list[int]:
         shifts = np.arange(self.slot_bits, dtype=np.int64)
@@ -262,17 +274,44 @@ class Encoding:
         if (rows[:, 0] != contributors).any():
             wrong = int(rows[rows[:, 0] != contributors, 0][0])
             raise _bad_sum(f"a counter says {wrong} updates were added; expected {contributors}")
-        slots = rows[:, 1:].reshape(-1)
-        if slots.max() > contributors * self.largest_value:
-            raise _bad_sum(f"a slot is larger than {contributors} updates can make it")
-        if slots[1:METRIC_SLOTS].sum() > contributors * self.largest_value:
-            raise _bad_sum(f"there are more answers than {contributors} updates can count")
-        if self.count_cap and slots[METRIC_SLOTS] > contributors * self.count_cap:
-            raise _bad_sum(f"the clients count more than {contributors} times {self.count_cap} examples")
-        used = self.leading_slots + self.values
+        slots, used = rows[:, 1:].reshape(-1), self.leading_slots + self.values
         if slots[used:].any():
             raise _bad_sum("a slot that no update uses is not zero")
+        self.check_sum(slots[:used], contributors)
         return slots[:used]
+
+    def check_sum(self, slots: IntArray, contributors: int) -> None:
+        """Refuse added-up slots, without the counters, that no honest cohort gives: Refused(BAD_SUM)."""
+        if slots.max() > contributors * self.largest_value:
+            raise _bad_sum(f"a slot is larger than {contributors} updates can make it")
+        self._check_metrics(slots, contributors)
+        if self.count_cap:
+            self._check_count(slots, contributors)
+
+    def _check_metrics(self, slots: IntArray, contributors: int) -> None:
+        """Refuse a loss or counts of answers that honest clients cannot report together: Refused(BAD_SUM)."""
+        loss, examples = int(slots[0]), int(slots[1:METRIC_SLOTS].sum())
+        if examples > contributors * self.largest_value:
+            raise _bad_sum(f"there are more answers than {contributors} updates can count")
+        with_examples = min(contributors, examples)  # a client without examples reports no loss
+        if loss > with_examples * self.largest_loss:
+            raise _bad_sum(f"the loss is larger than {with_examples} clients with examples can report")
+
+    def _check_count(self, slots: IntArray, contributors: int) -> None:
+        """Refuse a sum of counts that is too large, or too small for the changes: Refused(BAD_SUM).
+
+        A client with count n changes no weight by more than n times what can be proven of a change, and neither do all
+        together by more than the sum of their counts.
+        """
+        count, examples = int(slots[METRIC_SLOTS]), int(slots[1:METRIC_SLOTS].sum())
+        if count > contributors * self.count_cap:
+            raise _bad_sum(f"the clients count more than {contributors} times {self.count_cap} examples")
+        if count > examples:
+            raise _bad_sum(f"the clients count {count} examples and report answers to {examples}")
+        largest = int(np.abs(slots[self.leading_slots :] - contributors * self.offset).max())
+        proven = PROVEN_CHANGE - 1 if self.value_bits == 16 else self.largest_change
+        if largest > count * proven:
+            raise _bad_sum(f"a weight changed by more than the clip times the clients' count of {count} examples")
 
     def _slots(self, plaintext_sums: Sequence[int]) -> IntArray:
         used_bits = self.slots_per_plaintext * self.slot_bits
@@ -301,7 +340,7 @@ class Encoding:
         if update.examples > self.largest_value:
             counts = counts * self.largest_value // update.examples
         mean_loss = update.loss / update.examples if update.examples else 0.0
-        loss = min(round(mean_loss / LOSS_UNIT), self.largest_value)
+        loss = min(round(mean_loss / LOSS_UNIT), self.largest_loss)
         return np.array([loss, *counts], dtype=np.int64)
 
 

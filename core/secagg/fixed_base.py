@@ -28,12 +28,15 @@ class FixedBase(Protocol):
     def random_powers(self, count: int) -> list[mpz]:
         """Return base^a for fresh uniform exponents a from the operating system's randomness."""
 
+    def known_powers(self, count: int) -> tuple[list[mpz], list[int]]:
+        """Return base^a, and the exponents a too."""
+
     def power(self, exponent: int) -> mpz:
         """Return base^exponent for an exponent that has as many digits as there are tables, or fewer."""
 
 
 def make_fixed_base(base: mpz, modulus: mpz, degree: int, exponent_bits: int, expected: int) -> FixedBase:
-    """Prepare the base for about `expected` powers, with the kernel where there is one.
+    """Prepare the base for about `expected` powers, with a kernel where one is faster than GMP.
 
     Args:
         base: a unit mod n², or mod n³ if the degree is 2.
@@ -44,11 +47,12 @@ def make_fixed_base(base: mpz, modulus: mpz, degree: int, exponent_bits: int, ex
     """
     whole = modulus ** (degree + 1)
     entry_bytes = whole.bit_length() // 8
-    if degree == 1 and not kernel.available(whole.bit_length()):
+    chosen = kernel.chosen(whole.bit_length())
+    if degree == 1 and chosen != kernel.IFMA:  # GMP spares half of each multiplication, which AVX2 does not make up for
         window = best_window(exponent_bits, expected, GmpFixedBase.BUILDING, entry_bytes)
         return GmpFixedBase(base, modulus, exponent_bits, window)
     window = best_window(exponent_bits, expected, 1.0, entry_bytes)
-    if kernel.available(whole.bit_length()):
+    if chosen is not None:
         return KernelFixedBase(base, whole, exponent_bits, window)
     return PlainFixedBase(base, whole, exponent_bits, window)
 
@@ -87,6 +91,11 @@ class _Digits:
         digits: IntArray = ones @ (1 << np.arange(self.window))
         return digits
 
+    def exponents(self, digits: IntArray) -> list[int]:
+        """Return the exponents that rows of digits stand for."""
+        ones = ((digits[:, :, None] >> np.arange(self.window)) & 1).astype(np.uint8).reshape(len(digits), -1)
+        return [int.from_bytes(row.tobytes(), "little") for row in np.packbits(ones, axis=1, bitorder="little")]
+
     def of(self, exponent: int) -> IntArray:
         if not 0 <= exponent < 1 << (self.window * self.places):
             raise ValueError(f"the exponent has more than {self.places} digits of {self.window} bits")
@@ -119,6 +128,11 @@ class PlainFixedBase:
     def random_powers(self, count: int) -> list[mpz]:
         """Return the base to the power of that many random exponents."""
         return self._powers(self._digits.random(count))
+
+    def known_powers(self, count: int) -> tuple[list[mpz], list[int]]:
+        """Return the base to the power of that many random exponents, and the exponents."""
+        digits = self._digits.random(count)
+        return self._powers(digits), self._digits.exponents(digits)
 
     def power(self, exponent: int) -> mpz:
         """Return the base to a given power."""
@@ -158,12 +172,17 @@ class GmpFixedBase:
         """Return the base to the power of that many random exponents."""
         return self._powers(self._digits.random(count))
 
+    def known_powers(self, count: int) -> tuple[list[mpz], list[int]]:
+        """Return the base to the power of that many random exponents, and the exponents."""
+        digits = self._digits.random(count)
+        return self._powers(digits), self._digits.exponents(digits)
+
     def power(self, exponent: int) -> mpz:
         """Return the base to a given power."""
         return self._powers(self._digits.of(exponent))[0]
 
     def _powers(self, digits: IntArray) -> list[mpz]:
-        """Multiply place by place, so that one table after the other is at hand."""
+        """Multiply place by place, so that one table after the other is in the cache."""
         n, square = self._modulus, self._square
         products, logs = [mpz(1)] * len(digits), [mpz(0)] * len(digits)
         for (factors, exponents), column in zip(self._tables, digits.T.tolist(), strict=True):
@@ -212,6 +231,11 @@ class KernelFixedBase:
     def random_powers(self, count: int) -> list[mpz]:
         """Return the base to the power of that many random exponents."""
         return self._powers(self._digits.random(count))
+
+    def known_powers(self, count: int) -> tuple[list[mpz], list[int]]:
+        """Return the base to the power of that many random exponents, and the exponents."""
+        digits = self._digits.random(count)
+        return self._powers(digits), self._digits.exponents(digits)
 
     def power(self, exponent: int) -> mpz:
         """Return the base to a given power."""

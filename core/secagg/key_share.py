@@ -1,7 +1,7 @@
 """One holder's share of a round's private key, and what it allows: a part of opening a sum.
 
 A ciphertext is c = (1 + n)^m r^(n^s) mod n^(s+1), and modulo n nothing is left of it but r^(n^s). With the secret
-D = 1 / n^s modulo lambda(n), c^D mod n is r, and with r anybody can open c (core.secagg.roots). Holder i has f(i), a
+D = 1 / n^s modulo lambda(n), c^D mod n is r, and with r any party can open c (core.secagg.roots). Holder i has f(i), a
 share of f(0) = Delta D (registrar/dealing.py), and answers
 
     c^(Delta f(i)) mod n,
@@ -10,7 +10,7 @@ a power with an exponent not much longer than n, modulo n only. (The textbook's 
 Damgård and Jurik, PKC 2001, section 4.1. That the noise itself can be taken out is Catalano, Gennaro and
 Howgrave-Graham's, EUROCRYPT 2001; Paillier, EUROCRYPT 1999, section 5, builds a trapdoor permutation on it.)
 
-Why Delta once more in the exponent (Shoup, EUROCRYPT 2000, section 3): Delta f(i) is a sum of whole multiples of f(0)
+Why a second Delta in the exponent (Shoup, EUROCRYPT 2000, section 3): Delta f(i) is a sum of whole multiples of f(0)
 and of any t - 1 shares. So with t - 1 shares and r one can compute the other holders' answers, and learns nothing by
 hearing them.
 
@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from gmpy2 import mpz
 
 from core.errors import Reason, Refused, SettingsError
-from core.secagg.paillier import ciphertext_bytes, split_ciphertexts
 from core.secagg.powers import secret_powers
 from core.secagg.scheme import PLAIN, SCHEMES, PublicKey, check_key_bits, join_payload
+from core.secagg.share_proof import Statement, base, exponent_bits, modulo_n, prove
 from core.secagg.sharing import check_holders, delta, share_bits
 
 VERSION = 1
@@ -79,12 +79,27 @@ class KeyShare:
         key = self.public_key
         if key.scheme == PLAIN:
             return payload
-        size, n = ciphertext_bytes(key), mpz(key.modulus)
-        ciphertexts = split_ciphertexts(payload, len(payload) // size, size)
-        numbers = [ciphertext % n for ciphertext in ciphertexts]
-        factor = delta(self.holders)
-        bits = share_bits(key.bits, self.threshold, self.holders) + factor.bit_length()
-        return join_payload(secret_powers(numbers, factor * self.exponent, bits, n), key.bits // 8)
+        return join_payload(self._powers(modulo_n(key, payload)), key.bits // 8)
+
+    def answer(self, statement: Statement) -> bytes:
+        """Return this holder's part of opening the sum of a statement, and then the proof that it is right.
+
+        Raises Refused: WRONG_LENGTH, or UNKNOWN_KEY if this share is not the one that the key's certificate names.
+        """
+        key = self.public_key
+        if key.scheme == PLAIN:
+            return statement.total
+        *numbers, value = self._powers([*modulo_n(key, statement.total), base(key)])
+        if value != statement.value:
+            message = "this share does not fit the certificate of its key, so no answer with it would be taken"
+            raise Refused(Reason.UNKNOWN_KEY, message)
+        partial = join_payload(numbers, key.bits // 8)
+        return partial + prove(statement, partial, delta(self.holders) * self.exponent)
+
+    def _powers(self, numbers: list[mpz]) -> list[mpz]:
+        """Return the powers with the exponent Delta f(i)."""
+        bits = exponent_bits(self.public_key, self.threshold, self.holders)
+        return secret_powers(numbers, delta(self.holders) * self.exponent, bits, mpz(self.public_key.modulus))
 
     def to_bytes(self) -> bytes:
         """Return the share as bytes, of a length that says nothing of the secret."""

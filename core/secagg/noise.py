@@ -11,7 +11,7 @@ is nearly all the work of encrypting, and does not depend on the message. There 
 
 The second takes 16 to 55 times less processor time (docs/performance.md): the base of all its powers is the same and
 can be prepared, and the exponent is half as long. Its numbers all have Jacobi symbol 1, which says how they were made,
-and nothing of the message. What it costs is an assumption: that h_s^a for such short a cannot be told from the n-th
+and nothing of the message. What it costs is an assumption: that h_s^a for such short a looks the same as the n-th
 power of a uniform number of Jacobi symbol 1. For a of half the modulus' bits that follows from the hardness of
 factoring n (Goldreich and Rosen, J. Cryptology 16, 2003) together with Paillier's own assumption, if h generates all
 those numbers: if n is a product of two primes that are 3 modulo 4, p - 1 and q - 1 share no factor but 2, and h misses
@@ -22,6 +22,7 @@ makes the key can decrypt anyway.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -29,7 +30,11 @@ import gmpy2
 from gmpy2 import mpz
 
 from core.secagg.fixed_base import make_fixed_base
+from core.secagg.powers import product_of_powers, secret_powers
 from core.secagg.scheme import PublicKey
+
+Piece = tuple[mpz, int]
+"""An n-th power mod n², and the secret that its root follows from: with it anybody could open the ciphertext."""
 
 
 class Noise(Protocol):
@@ -37,6 +42,12 @@ class Noise(Protocol):
 
     def draw(self, count: int) -> list[mpz]:
         """Return fresh powers, each a number in [1, n²)."""
+
+    def draw_known(self, count: int) -> list[Piece]:
+        """Return fresh powers with their secrets, which must be forgotten as soon as they have been used."""
+
+    def power_of_roots(self, known: Sequence[int], exponents: Sequence[int]) -> mpz:
+        """Return the product of root^exponent mod n, for roots with these secrets and short public exponents."""
 
 
 class TextbookNoise:
@@ -48,12 +59,20 @@ class TextbookNoise:
 
     def draw(self, count: int) -> list[mpz]:
         """Return fresh powers, each a number in [1, n²)."""
+        return [power for power, _ in self.draw_known(count)]
+
+    def draw_known(self, count: int) -> list[Piece]:
+        """Return fresh powers, each with its root."""
         # r < n shares a factor with n with probability about 2^(1 - bits/2); such an r would factor the key.
         bases = [secrets.randbelow(int(self._modulus) - 1) + 1 for _ in range(count)]
         powers: list[mpz] = gmpy2.powmod_base_list(
             bases, self._modulus**self._degree, self._modulus ** (self._degree + 1)
         )
-        return powers
+        return list(zip(powers, bases, strict=True))
+
+    def power_of_roots(self, known: Sequence[int], exponents: Sequence[int]) -> mpz:
+        """Return the product of root^exponent mod n."""
+        return product_of_powers([mpz(root) for root in known], exponents, self._modulus)
 
 
 class ShortExponentNoise:
@@ -72,12 +91,28 @@ class ShortExponentNoise:
         modulus = mpz(key.modulus)
         bits = key.bits // 2 if exponent_bits is None else exponent_bits
         y = mpz(secrets.randbelow(int(modulus) - 2) + 2)
-        base = gmpy2.powmod(-y * y, modulus**key.degree, modulus ** (key.degree + 1))
+        self._modulus, self._root, self._exponent_bits = modulus, -y * y % modulus, bits
+        base = gmpy2.powmod(self._root, modulus**key.degree, modulus ** (key.degree + 1))
         self._power = make_fixed_base(base, modulus, key.degree, bits, expected)
 
     def draw(self, count: int) -> list[mpz]:
         """Return fresh powers, each a number in [1, n²)."""
         return self._power.random_powers(count)
+
+    def draw_known(self, count: int) -> list[Piece]:
+        """Return fresh powers, each with its exponent."""
+        return list(zip(*self._power.known_powers(count), strict=True))
+
+    def power_of_roots(self, known: Sequence[int], exponents: Sequence[int]) -> mpz:
+        """Return the root of the base to the sum of products of exponents, in steps that do not depend on it."""
+        total = sum(secret * exponent for secret, exponent in zip(known, exponents, strict=True))
+        longest = max(exponent.bit_length() for exponent in exponents)
+        bits = self._exponent_bits + WINDOW_BITS + longest + len(exponents).bit_length()
+        return secret_powers([self._root], total, bits, self._modulus)[0]
+
+
+WINDOW_BITS = 16
+"""Bits that a random exponent may have above those asked for: its last digit is a whole one."""
 
 
 class NoiseKind(StrEnum):

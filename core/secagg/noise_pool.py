@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from gmpy2 import mpz
 
-from core.secagg.noise import Noise
+from core.secagg.noise import Noise, Piece
 
 BATCH = 32
 
@@ -30,7 +30,7 @@ class NoisePool:
         self._to_make = size
         self._lock = threading.Lock()
         self._process = os.getpid()
-        self._ready: deque[mpz] = deque()
+        self._ready: deque[Piece] = deque()
         self._source: Noise | None = None
         self._source_lock = threading.Lock()
         self._closed = threading.Event()
@@ -38,21 +38,29 @@ class NoisePool:
         self._thread.start()
 
     def draw(self, count: int) -> list[mpz]:
-        """Return `count` pieces: those at hand, and freshly made ones for the rest.
+        """Return the powers of `count` pieces; see draw_known()."""
+        return [power for power, _ in self.draw_known(count)]
+
+    def draw_known(self, count: int) -> list[Piece]:
+        """Return `count` pieces: those in stock, and freshly made ones for the rest.
 
         Raises RuntimeError in another process than the one that made the pool.
         """
         if os.getpid() != self._process:
             raise RuntimeError("a pool of noise cannot be used in a forked process: both would use the same noise")
-        drawn: list[mpz] = []
+        drawn: list[Piece] = []
         while len(drawn) < count:
             try:
                 drawn.append(self._ready.popleft())
             except IndexError:
                 share = min(BATCH, count - len(drawn))
                 self._claim(share)
-                drawn += self._get_source().draw(share)
+                drawn += self._get_source().draw_known(share)
         return drawn
+
+    def power_of_roots(self, known: Sequence[int], exponents: Sequence[int]) -> mpz:
+        """Return the product of root^exponent mod n, for pieces that this pool has handed out."""
+        return self._get_source().power_of_roots(known, exponents)
 
     def wait(self) -> None:
         """Wait until the pool is full."""
@@ -67,7 +75,7 @@ class NoisePool:
     def _fill(self) -> None:
         source = self._get_source()
         while not self._closed.is_set() and (share := self._claim(BATCH)):
-            self._ready.extend(source.draw(share))
+            self._ready.extend(source.draw_known(share))
 
     def _claim(self, most: int) -> int:
         """Reserve some of what is still to be made, so that no other thread makes it too; return how much."""

@@ -1,15 +1,15 @@
-"""Open a sum with the holders' answers, and check that it was opened right: what anybody may do.
+"""Open a sum with the holders' answers, and check that it was opened right; no secret is needed.
 
 The arithmetic is in core.secagg.roots; it needs no secret. What it makes public of each ciphertext of the sum is the
 plaintext m and R, a power of the root r of the noise.
 
 **R says no more than the sum does.** Suppose that all ciphertexts of the cohort are known but those of one honest
-client. Whoever knows the sum m as well can make up an r with the same chances as the true one: draw it at random, and
+client. A party that also knows the sum m can make up an r with the same chances as the true one: draw it at random, and
 divide (1 + n)^m r^(n^s) by the known ciphertexts. The quotient stands for the missing one, whose noise is as random; or
-cannot be told from random, if its exponents are short (core.secagg.noise). Of the answers of single holders,
+cannot be distinguished from random, if its exponents are short (core.secagg.noise). Of the answers of single holders,
 core.secagg.key_share says the same.
 
-That holds for a sum only. The r of a single ciphertext opens it for everybody; so a holder answers for nothing but a
+That holds for a sum only. The r of a single ciphertext opens it for every party; so a holder answers for nothing but a
 sum that it has added up itself, of a whole cohort, and once for each key.
 """
 
@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import combinations
 
 from gmpy2 import mpz
 
@@ -27,6 +26,7 @@ from core.secagg.paillier import split_ciphertexts
 from core.secagg.products import all_units
 from core.secagg.roots import agree, open_with, promising, roots_from
 from core.secagg.scheme import PLAIN, PublicKey, join_payload, split_payload
+from core.secagg.share_proof import Statement, proof_bytes, verify
 from core.secagg.sharing import check_holders
 
 
@@ -71,12 +71,34 @@ class OpenedSum:
         return opened
 
 
-def check_partial(key: PublicKey, count: int, holder: int, raw: bytes) -> None:
-    """Check what can be seen at once of a holder's answer: its length, and that each number can be a power mod n.
+def answer_bytes(key: PublicKey, threshold: int, holders: int, count: int) -> int:
+    """Return the length of one holder's answer with its proof."""
+    return partial_bytes(key, count) + proof_bytes(key, threshold, holders)
 
-    Raises Refused: WRONG_LENGTH or WRONG_SHARE.
+
+def partial_of(key: PublicKey, count: int, answer: bytes) -> bytes:
+    """Return an answer without its proof."""
+    return answer[: partial_bytes(key, count)]
+
+
+def check_answer(statement: Statement, raw: bytes) -> bytes:
+    """Check an answer and its proof as soon as it comes; return it without the proof.
+
+    Raises Refused: WRONG_LENGTH, or WRONG_SHARE if it was not made with the holder's share.
     """
-    _read_partial(key, count, holder, raw)
+    key, size = statement.key, payload_bytes(statement.key, 1)
+    count = len(statement.total) // size
+    expected = answer_bytes(key, statement.threshold, statement.holders, count)
+    if len(raw) != expected:
+        sentence = f"holder {statement.holder}'s answer has {len(raw)} bytes with its proof; expected {expected}"
+        raise Refused(Reason.WRONG_LENGTH, sentence)
+    partial = partial_of(key, count, raw)
+    numbers = _read_partial(key, count, statement.holder, partial)
+    if key.scheme != PLAIN:
+        verify(statement, partial, numbers, raw[len(partial) :])
+    elif partial != statement.total:  # nothing is secret: each answer is the sum itself
+        raise Refused(Reason.WRONG_SHARE, f"holder {statement.holder}'s answer is not the sum")
+    return partial
 
 
 def combine(key: PublicKey, threshold: int, holders: int, total: bytes, partials: Mapping[int, bytes]) -> OpenedSum:
@@ -101,40 +123,9 @@ def combine(key: PublicKey, threshold: int, holders: int, total: bytes, partials
         return OpenedSum(tuple(map(int, ciphertexts)), ())
     for chosen in promising(key, threshold, holders, ciphertexts, answers):
         roots = roots_from(key, holders, {holder: answers[holder] for holder in chosen})
-        if (plaintexts := open_with(key, holders, ciphertexts, roots)) is not None:
-            return OpenedSum(tuple(plaintexts), tuple(map(int, roots)))
+        if (opened := open_with(key, holders, ciphertexts, roots)) is not None:
+            return OpenedSum(tuple(opened[0]), tuple(map(int, opened[1])))
     raise _wrong_share(threshold, partials)
-
-
-def wrong_holders(
-    key: PublicKey, threshold: int, holders: int, total: bytes, partials: Mapping[int, bytes], opened: OpenedSum
-) -> frozenset[int]:
-    """Return the holders whose answers fit the opened sum in the company of no others.
-
-    A holder who is alone in answering wrong is named, unless the sum opens with that answer too. As long as `threshold`
-    of the answers are right, no holder that answered right is named, whatever the others agreed on: they may hide each
-    other, but cannot have changed the sum.
-
-    Args: as of combine.
-        opened: what `combine` gave.
-
-    Raises: as combine, but for WRONG_SHARE, since all that are no numbers below n are wrong.
-    """
-    _check_answers(threshold, holders, partials)
-    if key.scheme == PLAIN:
-        return frozenset(holder for holder, partial in partials.items() if partial != total)
-    answers = {}
-    for holder, raw in partials.items():
-        try:
-            answers[holder] = _read_partial(key, len(opened.roots), holder, raw)
-        except Refused:
-            continue
-    right: set[int] = set()
-    for chosen in combinations(sorted(answers), threshold):
-        if not right.issuperset(chosen):
-            roots = roots_from(key, holders, {holder: answers[holder] for holder in chosen})
-            right.update(chosen if tuple(roots) == opened.roots else ())
-    return frozenset(partials) - right
 
 
 def verify_opened(key: PublicKey, threshold: int, holders: int, total: bytes, opened: OpenedSum) -> None:

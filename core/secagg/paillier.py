@@ -12,7 +12,8 @@ the same assumption. With the scheme `damgard-jurik` an update is a quarter shor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import gmpy2
 from gmpy2 import mpz
@@ -53,6 +54,22 @@ def check_public_key(key: PublicKey) -> None:
         raise Refused(Reason.BAD_KEY, "the modulus is a prime number, or a power")
 
 
+@dataclass(frozen=True)
+class Encrypted:
+    """A payload, and what its maker can prove about it. The repr shows nothing of either.
+
+    Attributes:
+        power_of_roots: given a short public exponent for each ciphertext, returns the product of the roots of their
+            noise, each to its exponent, mod n. It holds the roots' secrets, so it must be forgotten after the proof.
+    """
+
+    payload: bytes
+    power_of_roots: Callable[[Sequence[int]], mpz]
+
+    def __repr__(self) -> str:
+        return f"Encrypted({len(self.payload)} bytes)"
+
+
 class PaillierEncryptor:
     """Encrypts with one public key, which it checks first (Refused(BAD_KEY))."""
 
@@ -64,10 +81,23 @@ class PaillierEncryptor:
 
     def encrypt(self, plaintexts: Sequence[int]) -> bytes:
         """Encrypt each plaintext with fresh randomness and return the payload."""
+        self._check(plaintexts)
+        return self._encrypted(plaintexts, self._noise.draw(len(plaintexts)))
+
+    def encrypt_known(self, plaintexts: Sequence[int]) -> Encrypted:
+        """Encrypt as `encrypt`, and return with the payload what a proof about it takes."""
+        self._check(plaintexts)
+        pieces = self._noise.draw_known(len(plaintexts))
+        known = [secret for _, secret in pieces]
+        payload = self._encrypted(plaintexts, [power for power, _ in pieces])
+        return Encrypted(payload, lambda exponents: self._noise.power_of_roots(known, exponents))
+
+    def _check(self, plaintexts: Sequence[int]) -> None:
         limit = 1 << self._key.plaintext_bits
         if any(not 0 <= plaintext < limit for plaintext in plaintexts):
             raise ValueError(f"a plaintext lies outside 0 to 2^{self._key.plaintext_bits}")
-        noise = self._noise.draw(len(plaintexts))
+
+    def _encrypted(self, plaintexts: Sequence[int], noise: Sequence[mpz]) -> bytes:
         encrypt_one = self._encrypt_one if self._key.degree == 1 else self._encrypt_long
         return join_payload(map(encrypt_one, plaintexts, noise), ciphertext_bytes(self._key))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,12 +13,15 @@ from gmpy2 import mpz
 
 from core.secagg import kernel
 
-LANES = 8
-"""So many numbers the kernel takes at once, however few there are."""
 KERNEL_PAYS_FROM = 3
-"""Numbers; eight with the kernel take as long as two with GMP (measured modulo 2048 to 6144 bits)."""
+"""Numbers; a kernel's lanes take as long as two or three with GMP (measured modulo 2048 to 6144 bits)."""
 
 Work = Callable[[list[mpz]], list[mpz]]
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def in_threads(work: Work, numbers: Sequence[mpz], threads: int | None = None, least: int = 1) -> list[mpz]:
@@ -28,7 +32,7 @@ def in_threads(work: Work, numbers: Sequence[mpz], threads: int | None = None, l
         threads: as many as there are cores that this process may use, if left out.
         least: what one thread does as fast as less.
     """
-    wanted = min(threads or len(os.sched_getaffinity(0)), -(-len(numbers) // least))
+    wanted = min(threads or processors(), -(-len(numbers) // least))
     if wanted < 2:
         return work(list(numbers))
     results = [mpz(0)] * len(numbers)
@@ -40,10 +44,10 @@ def in_threads(work: Work, numbers: Sequence[mpz], threads: int | None = None, l
 
 
 def powers(numbers: Sequence[mpz], exponent: mpz | int, modulus: mpz) -> list[mpz]:
-    """Raise units modulo an odd number to an exponent, at least 0, that everybody may know."""
+    """Raise units modulo an odd number to a public exponent, at least 0."""
     if len(numbers) < KERNEL_PAYS_FROM or not kernel.available(modulus.bit_length()):
         return in_threads(lambda some: gmpy2.powmod_base_list(some, exponent, modulus), numbers)
-    return _kernel_powers(numbers, int(exponent), int(exponent).bit_length(), modulus)
+    return _kernel_powers(numbers, int(exponent), int(exponent).bit_length(), modulus, public=True)
 
 
 def secret_powers(numbers: Sequence[mpz], exponent: int, bits: int, modulus: mpz) -> list[mpz]:
@@ -57,7 +61,7 @@ def secret_powers(numbers: Sequence[mpz], exponent: int, bits: int, modulus: mpz
         bits: the most that any such exponent has.
     """
     if kernel.available(modulus.bit_length()):
-        return _kernel_powers(numbers, exponent, bits, modulus)
+        return _kernel_powers(numbers, exponent, bits, modulus, public=False)
 
     def work(some: list[mpz]) -> list[mpz]:
         with gmpy2.context(gmpy2.get_context(), allow_release_gil=True):
@@ -66,17 +70,17 @@ def secret_powers(numbers: Sequence[mpz], exponent: int, bits: int, modulus: mpz
     return in_threads(work, numbers)
 
 
-def _kernel_powers(numbers: Sequence[mpz], exponent: int, bits: int, modulus: mpz) -> list[mpz]:
+def _kernel_powers(numbers: Sequence[mpz], exponent: int, bits: int, modulus: mpz, *, public: bool) -> list[mpz]:
     modulo = kernel.Montgomery(modulus)
 
     def work(some: list[mpz]) -> list[mpz]:
-        return modulo.leave(modulo.power(modulo.enter(some), exponent, bits))
+        return modulo.leave(modulo.power(modulo.enter(some), exponent, bits, public=public))
 
-    return in_threads(work, numbers, least=LANES)
+    return in_threads(work, numbers, least=modulo.kernel.lanes)
 
 
 def product_of_powers(numbers: Sequence[mpz], exponents: Sequence[int], modulus: mpz) -> mpz:
-    """Return the product of all number^exponent modulo an odd number, for short exponents that everybody may know.
+    """Return the product of all number^exponent modulo an odd number, for short public exponents.
 
     All numbers share their squarings: for each bit of the exponents, from the highest, the product so far is squared
     and multiplied by those numbers whose exponent has the bit (Straus, Amer. Math. Monthly 71, 1964).

@@ -29,7 +29,7 @@ def running_product(modulus: mpz, count: int, size: int) -> RunningProduct:
 
 def all_units(numbers: list[mpz], modulus: mpz) -> bool:
     """Tell whether no number shares a factor with an odd modulus: their product shares it too, so one gcd is enough."""
-    if not kernel.available(modulus.bit_length()):
+    if kernel.chosen(modulus.bit_length()) != kernel.IFMA:  # with AVX2, cutting into limbs takes longer than it saves
         product = mpz(1)
         for number in numbers:
             product = product * number % modulus

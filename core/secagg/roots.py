@@ -10,7 +10,8 @@ where f(0) = Delta D and c^D = r mod n (core.secagg.key_share). With the answers
 
 **The check is exact.** Every number that shares no factor with n is the N-th power of exactly one such number mod n,
 because N shares no factor with phi(n). So it holds for R = r^E and for no other number: a wrong answer never gives a
-wrong sum. (One that is wrong by so little that R comes out right, by the sign say, does no harm and may pass.)
+wrong sum. (One that is wrong by so little that R comes out right does no harm and may pass. If only the sign of R is
+wrong, R^N is -c^E, since N is odd: then -R is taken.)
 
 **Who has not combined checks all at once**, with random w_j (Bellare, Garay and Rabin, EUROCRYPT 1998):
 
@@ -74,24 +75,28 @@ def promising(
 
     def fits(chosen: tuple[int, ...]) -> bool:
         root = roots_from(key, holders, {holder: mixed[holder] for holder in chosen})[0]
-        return bool(gmpy2.powmod(root, n**key.degree, n) == raised)
+        return gmpy2.powmod(root, n**key.degree, n) in (raised, n - raised)
 
     return [chosen for chosen in choices if fits(chosen)]
 
 
-def open_with(key: PublicKey, holders: int, ciphertexts: Sequence[mpz], roots: Sequence[mpz]) -> list[int] | None:
-    """Return the plaintexts, or None if a root is not that of its ciphertext."""
+def open_with(
+    key: PublicKey, holders: int, ciphertexts: Sequence[mpz], roots: Sequence[mpz]
+) -> tuple[list[int], list[mpz]] | None:
+    """Return the plaintexts and the roots with their right signs, or None if a root is not that of its ciphertext."""
     n, whole, exponent = mpz(key.modulus), _whole(key), _exponent(holders)
     raised = gmpy2.powmod_base_list(list(ciphertexts), exponent, whole)
-    noise = _noise(key, roots)
-    if any((power - other) % n for power, other in zip(raised, noise, strict=True)):
-        return None
     inverse = gmpy2.invert(exponent, n**key.degree)
-    plaintexts = []
-    for power, other in zip(raised, noise, strict=True):
-        log = logarithm(power * gmpy2.invert(other, whole) % whole, n, mpz(1), key.degree)
+    plaintexts, right = [], []
+    for given, power, raised_root in zip(roots, raised, _noise(key, roots), strict=True):
+        negative = (power + raised_root) % n == 0
+        root, noise = (n - given, whole - raised_root) if negative else (given, raised_root)
+        if (power - noise) % n:
+            return None
+        log = logarithm(power * gmpy2.invert(noise, whole) % whole, n, mpz(1), key.degree)
         plaintexts.append(int(log * inverse % n**key.degree))
-    return plaintexts
+        right.append(root)
+    return plaintexts, right
 
 
 def agree(

@@ -1,4 +1,4 @@
-"""Shamir's sharing among holders, over the whole numbers: what everybody may know of it.
+"""Shamir's sharing among holders, over the whole numbers: its public part.
 
 A polynomial f whose highest power is x^(t-1) is known once it is known at t places, and f(0) is a sum of its values at
 any t places (Lagrange):

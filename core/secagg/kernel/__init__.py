@@ -1,7 +1,9 @@
-"""Modular multiplications eight at a time, for processors that can (AVX-512 IFMA) and where a C compiler was found.
+"""Several modular multiplications at once, where a C compiler was found and the processor has the instructions.
 
-It is never needed: what uses it asks `available()` and else leaves the work to GMP, with the same results to the bit.
-GROKFED_KERNEL=off in the environment switches it off.
+There are two kernels: one for AVX-512 IFMA, which multiplies eight numbers at once, and one for AVX2, which multiplies
+four. Neither is ever needed: what uses them asks `available()` and else leaves the work to GMP, with the same results
+to the bit. GROKFED_KERNEL in the environment names the kernel to use (ifma or avx2), or is off; the default is the
+fastest that there is.
 
     >>> from core.secagg.kernel import Montgomery, available
     >>> if available():
@@ -16,6 +18,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,9 +28,7 @@ import numpy as np
 import numpy.typing as npt
 from gmpy2 import mpz
 
-LIBRARY = Path(__file__).parent / "ifma.so"
-LIMB_BITS = 52
-MOST_LIMBS, WINDOW = 320, 5  # as in ifma.c
+WINDOW = 5  # as in lanes.h
 
 Rows = npt.NDArray[np.uint64]
 """Numbers, each a row of limbs: shape (numbers, limbs)."""
@@ -35,29 +36,81 @@ Rows = npt.NDArray[np.uint64]
 _POINTER, _SIZE = ctypes.c_void_p, ctypes.c_uint64
 
 
+@dataclass(frozen=True)
+class Kernel:
+    """A compiled kernel, as its source describes it.
+
+    Attributes:
+        lanes: how many numbers it works on at once, however few there are.
+        limb_bits: bits of a number in each word.
+        limbs_at_a_time: numbers have a multiple of so many limbs, and at least `fewest_limbs`.
+    """
+
+    name: str
+    lanes: int
+    limb_bits: int
+    limbs_at_a_time: int
+    fewest_limbs: int
+    most_limbs: int
+
+    @property
+    def library(self) -> Path:
+        """Where it is compiled to."""
+        return Path(__file__).parent / f"{self.name}.so"
+
+    @property
+    def most_bits(self) -> int:
+        """The longest modulus: R, a power of two, must be above four times the modulus."""
+        return self.most_limbs * self.limb_bits - 2
+
+    def limbs(self, bits: int) -> int:
+        """Return how many limbs a modulus takes."""
+        step = self.limbs_at_a_time
+        return max(self.fewest_limbs, -(-(bits + 2) // (step * self.limb_bits)) * step)
+
+
+IFMA = Kernel("ifma", lanes=8, limb_bits=52, limbs_at_a_time=2, fewest_limbs=2, most_limbs=320)
+AVX2 = Kernel("avx2", lanes=4, limb_bits=27, limbs_at_a_time=4, fewest_limbs=8, most_limbs=480)
+KERNELS = (IFMA, AVX2)
+"""The fastest first."""
+
+
+def chosen(bits: int = 0) -> Kernel | None:
+    """Return the kernel to use for a modulus: compiled, for this processor, and not switched off; None for GMP."""
+    asked = os.environ.get("GROKFED_KERNEL", "on")
+    usable = (kernel for kernel in KERNELS if asked in ("on", kernel.name) and bits <= kernel.most_bits)
+    return next((kernel for kernel in usable if _library(kernel.library) is not None), None)
+
+
 def available(bits: int = 0) -> bool:
-    """Tell whether the kernel is compiled, runs on this processor, is not switched off, and takes such a modulus."""
-    if os.environ.get("GROKFED_KERNEL") == "off" or _limbs(bits) > MOST_LIMBS:
-        return False
-    return _library(LIBRARY) is not None
+    """Tell whether there is a kernel to use for such a modulus."""
+    return chosen(bits) is not None
 
 
 class Montgomery:
-    """Arithmetic modulo an odd number, on numbers in Montgomery's form: x stands as x R mod n, R = 2^(52 limbs).
+    """Arithmetic modulo an odd number, on numbers in Montgomery's form: x stands as x R mod n, R = 2^(limbs * bits).
 
-    Raises ValueError if the modulus is even or longer than 16,638 bits.
+    Args:
+        kernel: the one that `chosen` returns, if left out.
+
+    Raises ValueError if the modulus is even or too long for the kernel, or if there is no kernel.
     """
 
-    def __init__(self, modulus: mpz | int, library: Path = LIBRARY) -> None:
+    def __init__(self, modulus: mpz | int, kernel: Kernel | None = None) -> None:
         self.modulus = mpz(modulus)
-        self.limbs = _limbs(self.modulus.bit_length())
-        if self.modulus % 2 == 0 or self.limbs > MOST_LIMBS:
-            raise ValueError(f"a modulus of {self.modulus.bit_length()} bits must be odd and of at most 16,638 bits")
-        self._functions = _library(library)
-        self._size = -(-self.limbs * LIMB_BITS // 8)
-        self._inverse = int(-gmpy2.invert(self.modulus, 1 << LIMB_BITS) % (1 << LIMB_BITS))
+        bits = self.modulus.bit_length()
+        kernel = kernel or chosen(bits) or chosen()
+        if kernel is None:
+            raise ValueError("there is no kernel for this processor, or it is switched off; leave the work to GMP")
+        self.kernel, limb_bits = kernel, kernel.limb_bits
+        if self.modulus % 2 == 0 or bits > kernel.most_bits:
+            raise ValueError(f"a modulus of {bits} bits must be odd and of at most {kernel.most_bits:,} bits")
+        self.limbs = kernel.limbs(bits)
+        self._functions = _library(kernel.library)
+        self._size = -(-self.limbs * limb_bits // 8)
+        self._inverse = int(-gmpy2.invert(self.modulus, 1 << limb_bits) % (1 << limb_bits))
         self._modulus_row = self.rows([self.modulus])
-        self.r = (mpz(1) << (LIMB_BITS * self.limbs)) % self.modulus
+        self.r = (mpz(1) << (limb_bits * self.limbs)) % self.modulus
         self._constants = self.rows([self.r * self.r % self.modulus, mpz(1)])
         self._one = self.rows([self.r])
 
@@ -111,10 +164,11 @@ class Montgomery:
         )  # fmt: skip
         return out
 
-    def power(self, numbers: Rows, exponent: int, bits: int | None = None) -> Rows:
+    def power(self, numbers: Rows, exponent: int, bits: int | None = None, *, public: bool = False) -> Rows:
         """Raise numbers in Montgomery's form to one exponent, in steps that depend on its length only.
 
-        What is read from memory depends on the length only, too; with `bits` given, on that instead of the length.
+        What is read from memory depends on the length only, too; with `bits` given, on that instead of the length. A
+        public exponent saves these precautions, and a twentieth of the time.
 
         Raises ValueError if the exponent is negative or has more bits than that, and MemoryError.
         """
@@ -126,11 +180,11 @@ class Montgomery:
         digits = bytes(exponent >> (WINDOW * place) & (1 << WINDOW) - 1 for place in reversed(range(length)))
         out = self._empty(len(numbers))
         done = self._functions.power_rows(
-            _address(out), _address(numbers), len(numbers), digits, length,
+            _address(out), _address(numbers), len(numbers), digits, length, not public,
             _address(self._one), _address(self._modulus_row), self._inverse, self.limbs,
         )  # fmt: skip
         if not done:
-            raise MemoryError("there is no memory for the powers of eight numbers")
+            raise MemoryError(f"there is no memory for the powers of {self.kernel.lanes} numbers")
         return out
 
     def _check_rows(self, rows: Rows) -> None:
@@ -146,23 +200,18 @@ class Montgomery:
         return np.empty((count, self.limbs), np.uint64)
 
 
-def _limbs(bits: int) -> int:
-    """Return how many limbs a modulus takes: two are taken at a time, and R must be above 4 n."""
-    return -(-(bits + 2) // (2 * LIMB_BITS)) * 2
-
-
 def _address(array: npt.NDArray[Any]) -> int:
     return array.ctypes.data
 
 
 @cache
 def _library(path: Path) -> Any:
-    """Load the compiled kernel; None if it is not there or cannot run here."""
+    """Load a compiled kernel; None if it is not there or cannot run here."""
     try:
         functions = ctypes.CDLL(str(path))
         functions.multiply_rows.argtypes = (*[_POINTER] * 3, _SIZE, _SIZE, _POINTER, _SIZE, _SIZE)
         functions.power_rows.argtypes = (
-            _POINTER, _POINTER, _SIZE, ctypes.c_char_p, _SIZE, _POINTER, _POINTER, _SIZE, _SIZE
+            _POINTER, _POINTER, _SIZE, ctypes.c_char_p, _SIZE, ctypes.c_int, _POINTER, _POINTER, _SIZE, _SIZE
         )  # fmt: skip
         functions.to_limbs.argtypes = (_POINTER, ctypes.c_char_p, _SIZE, _SIZE, _SIZE)
         functions.from_limbs.argtypes = (_POINTER, _POINTER, _SIZE, _SIZE, _SIZE)
