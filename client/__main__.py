@@ -1,7 +1,8 @@
-"""Look at your own mail, take part in a federation with it, or score a message with the model.
+"""Look at your own mail, train with it in a federation, see what that cost, or score a message with the model.
 
 python -m client look ~/Mail/archive.mbox
 python -m client --identity runs/federation/client-1 --mail ~/Mail/archive.mbox
+python -m client budget --identity runs/federation/client-1
 python -m client classify --identity runs/federation/client-1 message.eml
 """
 
@@ -11,6 +12,7 @@ import core.one_thread  # isort: skip  # noqa: F401
 
 import io
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -20,36 +22,40 @@ import typer
 
 from client.connection import run_session
 from client.look import look_at
+from client.memory import FOLDER, Memory
 from client.participant import Participant
 from client.reading import loader
 from client.scoring import FILTERS, score_message
 from client.session import ClientSession, fetch_endorsed_model
-from client.settings import DEFAULT_IDENTITY, ClientSettings
+from client.settings import DEFAULT_IDENTITY, BudgetSettings, ClientSettings, budget_folder
+from client.spending import as_json, as_text, spending
 from core.checks import Verifier
 from core.clock import SYSTEM_CLOCK
-from core.console import configure_log, help_of, reporting_errors, stamp
+from core.console import configure_log, reporting_errors, stamp
+from core.enrolling import EnrolSettings, enroll
 from core.errors import SettingsError
 from core.federated import initial_model, load_model, save_model
 from core.identity.members import Role
 from core.identity.party import load_identity
 from core.new_paths import new_file
 from core.policy import Policy
+from core.program import Program
 from core.settings.command_line import Given, options_of
 from core.settings.common import Identity, InsecurePlaintext, PassphraseFile, Patience, Server
 from core.settings.setting import Setting
-from core.tasks import get_task
+from core.tasks.own import load_task
 from core.tasks.spam import SPAM
 from core.tasks.task import Task
 from core.wire.calls import converse
 from core.wire.dialing import AggregatorConnection
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=help_of(__doc__))
+app = Program(__doc__)
 
 
 @app.callback(invoke_without_command=True)
 @options_of(ClientSettings, Policy)
-def take_part(context: typer.Context, given: Given) -> None:
-    """Train on one's own data, send only encrypted updates."""
+def train(context: typer.Context, given: Given) -> None:
+    """Train on your own data and send only encrypted updates."""
     if context.invoked_subcommand is not None:
         return
     configure_log()
@@ -57,22 +63,49 @@ def take_part(context: typer.Context, given: Given) -> None:
         settings, policy = given.make(ClientSettings), given.make(Policy)
         if settings.mail is None:
             raise SettingsError("--mail PATH is needed: what to train on; see python -m client --help")
-        task = get_task(settings.task)
+        task = load_task(settings.task)
         load = loader(task, settings.mail, one_class=settings.allow_one_class, spam_label=settings.spam_label)
         party = load_identity(settings.identity, settings.passphrase_file, Role.CLIENT)
         plaintext, patience = settings.insecure_plaintext, settings.patience
         stamp(
-            insecure_demo_keys=policy.insecure_demo_keys, allow_plain=policy.allow_plain, insecure_plaintext=plaintext
+            insecure_demo_keys=policy.insecure_demo_keys,
+            allow_plain=policy.allow_plain,
+            insecure_plaintext=plaintext,
+            insecure_unbounded=policy.insecure_unbounded,
         )
-        participant = Participant(party, task, policy, load, SYSTEM_CLOCK, settings.noise)
-        with AggregatorConnection(settings.server or party.address, patience, party, plaintext=plaintext) as connection:
+        address = settings.server or party.address
+        with (
+            closing(Memory(settings.identity / FOLDER, settings.open_budget(party.federation))) as memory,
+            AggregatorConnection(address, patience, party, plaintext=plaintext) as connection,
+        ):
+            participant = Participant(party, task, policy, load, SYSTEM_CLOCK, settings.noise, memory=memory)
             session = ClientSession(participant, keep_model=settings.keep_model is not None)
             ending = run_session(connection, session)
+            spent = participant.spent
         if settings.keep_model is not None and session.model is not None:
             kept = new_file(settings.keep_model)
             save_model(kept, task, session.model)
             print(f"the global model is in {kept}")
-        print(ending)
+        print(f"{ending}; {spent}" if spent else ending)
+
+
+@app.command(name="enroll")
+@options_of(EnrolSettings)
+def enroll_party(given: Given) -> None:
+    """Make this party's keys, and have the registrar that invited it certify them."""
+    configure_log()
+    with reporting_errors():
+        enroll(Role.CLIENT, given.make(EnrolSettings))
+
+
+@app.command()
+@options_of(BudgetSettings, Policy)
+def budget(given: Given) -> None:
+    """Say what one's data has cost in privacy, in all runs, and what is left of max-epsilon."""
+    with reporting_errors():
+        settings, policy = given.make(BudgetSettings), given.make(Policy)
+        lines = spending(budget_folder(settings.identity, settings.budget), policy, settings.dataset)
+        print(as_json(lines) if settings.json else as_text(lines))
 
 
 @app.command()

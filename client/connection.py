@@ -6,6 +6,7 @@ from client.session import ClientSession
 from core.errors import GrokfedError
 from core.wire.calls import converse
 from core.wire.dialing import AggregatorConnection
+from core.wire.membership import subscribe
 
 
 def run_session(connection: AggregatorConnection, session: ClientSession) -> str:
@@ -13,7 +14,7 @@ def run_session(connection: AggregatorConnection, session: ClientSession) -> str
 
     Raises what ClientSession.answer raises, and ConnectionLostError if the aggregator stays away.
     """
-    for notice in connection.subscribe(session.subscription()):
+    for notice in subscribe(connection, session.subscription(), session.participant.identity.roster):
         converse(session.answer(notice), connection.carry)
         if session.ending is not None:
             return session.ending

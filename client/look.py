@@ -1,4 +1,4 @@
-"""Look at a mailbox before taking part with it: what is in it, what says so, and which words tell spam from ham.
+"""Look at a mailbox before training with it: what is in it, how it is labelled, and which words separate spam from ham.
 
 Nothing here opens a connection or writes a file.
 """

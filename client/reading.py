@@ -24,8 +24,8 @@ def loader(task: Task, source: str, *, one_class: bool = False, spam_label: str 
         spam_label: the owner's own name for spam.
     """
     if source == GENERATED:
-        return lambda seed, number: task.prepare(task.generate(seed, number))
-    if task.corpus is None and _size(Path(source)) > READ_AT_ONCE:
+        return lambda seed, number: task.made_up(seed, number)
+    if task.mail and _size(Path(source)) > READ_AT_ONCE:
         open_mailbox(source, spam_label)
         print(f"{source} is large and takes a while to read; that begins when the first round opens", flush=True)
         return lambda _seed, _number: read_data(task, source, one_class=one_class, spam_label=spam_label)

@@ -15,11 +15,15 @@ import structlog
 from client.participant import Participant, Submission
 from core.checks import Verifier
 from core.errors import Reason, Refused, RunFailedError
-from core.protocol import RoundDescription, Signed, digest
+from core.protocol import AttemptId, RoundDescription, Signed, digest
+from core.server_rules import endorsed_digest
 from core.wire import federation_pb2 as pb
-from core.wire.calls import Ask, Call, Dialogue, Upload, fetch_model
-from core.wire.messages import list_from_wire, round_from_wire, signed_commitment_to_wire, submission_header_to_wire
+from core.wire.calls import Ask, Call, Dialogue, Upload, fetch_model, fetch_start
+from core.wire.holder_messages import list_from_wire
+from core.wire.membership import RosterExchange
+from core.wire.messages import round_from_wire, signed_commitment_to_wire, submission_header_to_wire
 from core.wire.streams import Model, model_bytes
+from core.wire.task_messages import identity_to_wire
 
 log = structlog.get_logger()
 FloatArray = npt.NDArray[np.float64]
@@ -42,15 +46,19 @@ class ClientSession:
         """The aggregator's closing message, once the run has ended."""
         self._keep_model = keep_model
         self._instance = secrets.token_bytes(16)
+        self._roster = RosterExchange(participant.identity.roster)
         self._run = ""
         self._uploads = 0
 
     def subscription(self) -> Ask:
         """Return the call that opens the stream of notices; the same one after a lost connection."""
-        task = self.participant.task
+        participant = self.participant
         request = pb.JoinRequest(
-            task=task.name, task_digest=self.participant.task_digest, instance=self._instance
-        )  # fmt: skip
+            task=participant.task.name,
+            task_digest=participant.task_digest,
+            instance=self._instance,
+            task_identity=identity_to_wire(participant.task_identity),
+        )
         return Ask("Join", request)
 
     def answer(self, notice: pb.Notice) -> Dialogue[None]:
@@ -59,6 +67,8 @@ class ClientSession:
         Raises RunFailedError if the run failed, Refused or SettingsError if this client and the run do not fit
         together, or the aggregator does not keep to the protocol.
         """
+        if notice.roster_version:
+            yield from self._roster.answer(notice.roster_version)
         match notice.WhichOneof("notice"):
             case "welcome":
                 self._run = notice.welcome.run
@@ -69,7 +79,7 @@ class ClientSession:
             case "list_closed":
                 yield from self._upload(notice.list_closed)
             case "round_closed":
-                _log_closed(notice.round_closed)
+                self._closed(notice.round_closed)
             case "run_ended":
                 yield from self._end(notice.run_ended)
 
@@ -83,7 +93,7 @@ class ClientSession:
             return
         description = self.participant.verify(signed)
         submission = yield from self._train(description, signed)
-        if (yield from _accepted(submission, commit_call(submission))):
+        if (yield from self._committed(submission)):
             log.info(
                 "committed",
                 round=description.id.round,
@@ -92,10 +102,23 @@ class ClientSession:
                 encrypt_s=round(submission.timings.encrypt_seconds, 2),
             )
 
+    def _committed(self, submission: Submission) -> Dialogue[bool]:
+        """Commit, and return whether it was accepted; say where the budget is if key holders know a newer one."""
+        try:
+            return (yield from _accepted(submission, commit_call(submission)))
+        except Refused as refusal:
+            if refusal.reason is not Reason.STALE_MEMORY:
+                raise
+            raise Refused(
+                Reason.STALE_MEMORY,
+                "the key holders have seen a newer budget of this client than the one it has: restore the newest copy "
+                f"of {self.participant.memory.budget.folder}, or enrol under another name",
+            ) from refusal
+
     def _train(self, description: RoundDescription, signed: Signed) -> Dialogue[Submission]:
-        model = yield from fetch_model(self.participant.values, description.id.round - 1)
-        self.participant.verify_model(description, model.vector, model.endorsements)
-        return self.participant.answer(description, signed, model.vector)
+        start = yield from fetch_start(description.rule, self.participant.values, description.id.round - 1)
+        self.participant.verify_model(description, start.vector, start.endorsements)
+        return self.participant.answer(description, signed, start.vector)
 
     def _upload(self, message: pb.ListClosed) -> Dialogue[None]:
         """Upload what was committed to, now that it is too late to copy it."""
@@ -103,6 +126,7 @@ class ClientSession:
         if submission is None or not self._answers(closed.description_digest):
             return  # of an earlier process
         self.participant.verify_list(closed, submission)
+        self.participant.record_contribution(submission)
         if (yield from _accepted(submission, submit_call(submission))):
             self._uploads += 1
             log.info(
@@ -114,9 +138,17 @@ class ClientSession:
             )
 
     def _answers(self, description_digest: bytes) -> bool:
-        """Return whether the submission at hand answers this round description."""
+        """Return whether the current submission answers this round description."""
         last = self.participant.last
         return last is not None and last.description_digest == description_digest
+
+    def _closed(self, closed: pb.RoundClosed) -> None:
+        id = AttemptId(self._run, closed.round, closed.attempt)
+        self.participant.memory.controls.closed(id, completed=closed.completed)
+        if closed.completed:
+            log.info("round completed", round=closed.round)
+        else:
+            log.warning("round abandoned", round=closed.round, attempt=closed.attempt, why=closed.sentence)
 
     # -------------------------------------------------------------------------------- the end
 
@@ -126,7 +158,7 @@ class ClientSession:
         if self._keep_model:
             # The aggregator may be gone as soon as everyone has left, so it is asked before.
             self.model = yield from self._last_model()
-        unused = "the run was over before this client could take part; its data was not used"
+        unused = "the run was over before this client could train; its data was not used"
         self.ending = ended.sentence if self._uploads else unused
 
     def _last_model(self) -> Dialogue[FloatArray]:
@@ -151,7 +183,8 @@ def fetch_endorsed_model(values: int, verifier: Verifier) -> Dialogue[Model]:
     model = yield from fetch_model(values)
     if model.round < 1:
         raise Refused(Reason.NO_MODEL, "the federation has not completed a round yet; its model has learned nothing")
-    verifier.verify_endorsements(model.run, model.round, digest(model_bytes(model.vector)), model.endorsements)
+    signed = endorsed_digest(digest(model_bytes(model.vector)), model.state_digest)
+    verifier.verify_endorsements(model.run, model.round, signed, model.endorsements)
     return model
 
 
@@ -172,7 +205,7 @@ def submit_call(submission: Submission) -> Upload:
 
 
 def _accepted(submission: Submission, call: Call) -> Generator[Call, object, bool]:
-    """Make a call, and return whether it was accepted; a round that goes on without this client ends nothing."""
+    """Make a call, and return whether it was accepted; a round that continues without this client is no error."""
     try:
         yield call
     except Refused as refusal:
@@ -182,10 +215,3 @@ def _accepted(submission: Submission, call: Call) -> Generator[Call, object, boo
         log.warning("not accepted", round=id.round, attempt=id.attempt, why=str(refusal))
         return False
     return True
-
-
-def _log_closed(closed: pb.RoundClosed) -> None:
-    if closed.completed:
-        log.info("round completed", round=closed.round)
-    else:
-        log.warning("round abandoned", round=closed.round, attempt=closed.attempt, why=closed.sentence)

@@ -11,26 +11,32 @@ import core.one_thread  # isort: skip  # noqa: F401
 from pathlib import Path
 from typing import Annotated
 
+import structlog
 import typer
 
 from core.clock import SYSTEM_CLOCK
-from core.console import configure_log, help_of, reporting_errors, stamp
+from core.console import configure_log, reporting_errors, stamp
+from core.enrolling import EnrolSettings, enroll
 from core.errors import SettingsError
 from core.identity.members import Role
 from core.identity.party import load_identity
 from core.policy import Policy
+from core.program import Program
 from core.settings.command_line import Given, options_of
 from core.settings.common import Identity, InsecurePlaintext, PassphraseFile, Server
 from core.settings.setting import Setting
+from core.tasks.own import load_task
 from core.wire.dialing import AggregatorConnection
 from core.wire.health import check_health
 from keyholder.connection import run_session
 from keyholder.holder import KeyHolder
 from keyholder.ledger import Ledger
+from keyholder.own_ledger import OwnLedger
 from keyholder.session import HolderSession
 from keyholder.settings import HolderSettings
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=help_of(__doc__))
+log = structlog.get_logger()
+app = Program(__doc__)
 
 
 @app.callback(invoke_without_command=True)
@@ -45,13 +51,28 @@ def hold(context: typer.Context, given: Given) -> None:
         party = load_identity(settings.identity, settings.passphrase_file, Role.KEYHOLDER)
         plaintext, patience = settings.insecure_plaintext, settings.patience
         stamp(
-            insecure_demo_keys=policy.insecure_demo_keys, allow_plain=policy.allow_plain, insecure_plaintext=plaintext
+            insecure_demo_keys=policy.insecure_demo_keys,
+            allow_plain=policy.allow_plain,
+            insecure_plaintext=plaintext,
+            insecure_unbounded=policy.insecure_unbounded,
         )
-        ledger = Ledger(settings.state or Path("runs", party.name))
-        holder = KeyHolder(party, policy, ledger, settings.difference_rule, SYSTEM_CLOCK)
-        with AggregatorConnection(settings.server or party.address, patience, party, plaintext=plaintext) as connection:
-            print(run_session(connection, HolderSession(holder)))
-        ledger.close()
+        address = settings.server or party.address
+        task = None if settings.task is None else load_task(settings.task)
+        with OwnLedger(party, settings.state or Path("runs", party.name), new=settings.new_ledger) as own:
+            if own.begun:
+                log.warning("a new ledger is begun: what was signed before is known to the other key holders only")
+            holder = KeyHolder(party, policy, own.ledger, settings.difference_rule, SYSTEM_CLOCK, task=task)
+            with AggregatorConnection(address, patience, party, plaintext=plaintext) as connection:
+                print(run_session(connection, HolderSession(holder, settings.dishonest_holders)))
+
+
+@app.command(name="enroll")
+@options_of(EnrolSettings)
+def enroll_party(given: Given) -> None:
+    """Make this party's keys, and have the registrar that invited it certify them."""
+    configure_log()
+    with reporting_errors():
+        enroll(Role.KEYHOLDER, given.make(EnrolSettings))
 
 
 @app.command()

@@ -9,6 +9,7 @@ from core.errors import GrokfedError, StorageError
 from core.wire import federation_pb2 as pb
 from core.wire.calls import converse
 from core.wire.dialing import AggregatorConnection
+from core.wire.membership import subscribe
 from keyholder.session import HolderSession
 
 log = structlog.get_logger()
@@ -21,7 +22,7 @@ def run_session(connection: AggregatorConnection, session: HolderSession) -> str
 
     Raises RunFailedError if the run failed, ConnectionLostError if the aggregator stays away.
     """
-    for task in connection.subscribe(session.subscription()):
+    for task in subscribe(connection, session.subscription(), session.holder.identity.roster):
         _answer(connection, session, task)
         if session.ending is not None:
             return session.ending

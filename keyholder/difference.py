@@ -1,12 +1,11 @@
-"""The difference rule: two sums whose contributors differ by a few tell, subtracted, what those few sent."""
+"""What a key holder does with a sum that is too similar to an earlier one (core.difference)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
 
-WINDOW = 50
-"""How many of the latest releases are compared with. What is older can still be subtracted (N3)."""
+from core.difference import too_similar
 
 
 class DifferenceRule(StrEnum):
@@ -22,14 +21,14 @@ def exposed_by(
 ) -> str:
     """Return what this sum and an earlier one tell together.
 
-    In words; empty if every difference is none or large enough.
+    In words; empty if every difference is zero or large enough.
 
     `earlier` gives run, round and contributors of other releases; `run` is that of this one. Two sums of the very same
     clients are allowed: their difference says how all of these moved, and nothing of one of them.
     """
     for other_run, round_number, others in earlier:
         difference = contributors ^ others
-        if 0 < len(difference) < min_cohort:
+        if too_similar(contributors, others, min_cohort):
             names = ", ".join(sorted(difference)[:5])
             other = f"round {round_number}" + (f" of the earlier run {other_run}" if other_run != run else "")
             return f"together with the sum of {other} it tells what {len(difference)} of the clients sent ({names})"

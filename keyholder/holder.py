@@ -1,64 +1,78 @@
 """A key holder's decisions: which lists it signs, which sums it helps to open, which models it endorses. No sockets.
 
 It trusts no arithmetic but its own: from the raw bytes it checks who signed what, fetches every contribution,
-checks and adds them up again, and only then lends its share of the round's key, once. Alone (unless it is the only
-holder) it opens nothing.
+checks and adds them up again, and only then signs the request to open them, one for each round. It lends its share of
+the round's key once t holders have signed this very request. Alone (unless it is the only holder) it opens nothing.
 """
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import structlog
 
+from core.answers import statement_of
 from core.checks import Verifier, VerifierFactory
 from core.clock import Clock
-from core.errors import Reason, Refused, SettingsError, StorageError
-from core.federated import initial_model, next_model
+from core.difference import WINDOW
+from core.errors import Reason, StorageError
+from core.federated import initial_model, mean_update
 from core.identity import signing
 from core.identity.party import PartyIdentity
 from core.policy import Policy
-from core.protocol import MOST_OFFERED, AttemptId, RoundDescription, Signed, digest
-from core.secagg.factory import adder_for, payload_bytes
+from core.protocol import (
+    CONTINUE_INSTEAD,
+    LIFE_BYTES,
+    MOST_OFFERED,
+    AttemptId,
+    Head,
+    HolderSignature,
+    LedgerState,
+    ModelOrigin,
+    RoundDescription,
+    Signed,
+    digest,
+)
 from core.secagg.opening import OpenedSum, verify_opened
-from core.tasks import get_task
+from core.server_rules import ServerModel
+from core.task_checks import require_local_training, served_task
 from core.tasks.task import Task
-from core.wire.calls import Dialogue, fetch_model
-from core.wire.messages import list_statement, model_statement
-from core.wire.streams import model_bytes
-from keyholder.difference import WINDOW, DifferenceRule, exposed_by
+from core.wire.calls import Dialogue, fetch_server_model
+from core.wire.holder_messages import list_statement, model_statement, request_statement, sign_statement
+from keyholder.adding import added_up
+from keyholder.difference import DifferenceRule, exposed_by
 from keyholder.ledger import Answer, Ledger
-from keyholder.orders import ListOrder, ReleaseOrder, fetch_opened_sum, fetch_update
+from keyholder.orders import ListOrder, ReleaseOrder, VerifiedList, fetch_opened_sum
 from keyholder.shares import Shares
+from keyholder.starting import Agreement, Told, peers_needed, vouch_for
 
 log = structlog.get_logger()
 FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class VerifiedList:
-    """A list whose every part was checked."""
+class Agreed:
+    """A request that this holder has checked and signed; its share of the opening is prepared, and not yet given.
 
-    description: RoundDescription
-    task: Task
-    statement: bytes
-    commitment_digests: tuple[bytes, ...]
-    update_digests: dict[str, bytes]
+    Attributes:
+        exposure: what the difference rule would have refused, if it is only reported.
+    """
 
-
-@dataclass(frozen=True)
-class Release:
-    """This holder's share of an opening: one number a ciphertext, fixed-length, big-endian."""
-
-    partial: bytes
+    signature: HolderSignature
     seconds: float
     exposure: str
 
 
 class KeyHolder:
-    """Holds one share of each round's key, and lends it once."""
+    """Holds one share of each round's key, and lends it once.
+
+    Args:
+        task: a task of its owner's own that it serves besides those of the project.
+    """
 
     def __init__(
         self,
@@ -68,16 +82,24 @@ class KeyHolder:
         rule: DifferenceRule,
         clock: Clock,
         verifier: VerifierFactory = Verifier,
+        task: Task | None = None,
     ) -> None:
         self.identity = identity
         self.shares = Shares(identity)
         self.ledger = ledger
+        self.life = secrets.token_bytes(LIFE_BYTES)
+        self.told = Told()
+        """What other holders have told that this one must not contradict."""
         self._policy = policy
         self._rule = rule
         self._clock = clock
         self._make_verifier = verifier
+        self._own_task = task
         self._total: tuple[bytes, bytes] | None = None
         """The order whose sum was added up last, and that sum."""
+        if old := [key.certificate.serial for key in self.shares.dealt() if not key.certificate.provable]:
+            why = "they have no values to prove answers by; deal new keys with python -m registrar deal"
+            log.warning("keys not offered", serials=old, why=why)
         for serial in ledger.spent_keys():  # after a crash between the ledger's entry and the end of the share
             self._destroy(serial)
 
@@ -85,6 +107,35 @@ class KeyHolder:
     def verifier(self) -> Verifier:
         """The checks by the roster of this moment."""
         return self._make_verifier(self.identity.roster.current(), self.identity.registrar)
+
+    @property
+    def least_difference(self) -> int:
+        """By how many clients a sum's contributors must differ from earlier ones, if not by none; 0: they need not."""
+        return self._policy.least_contributors if self._rule is DifferenceRule.ENFORCE else 0
+
+    # -------------------------------------------------------------------------------- starting
+
+    def start(self, dishonest: int | None = None) -> Agreement:
+        """Write down that this holder starts; it may serve once the agreement is complete.
+
+        Args:
+            dishonest: how many of the other holders may be dishonest; by default as many as the federation withstands.
+        """
+        roster = self.verifier.roster
+        assumed = roster.opened_once_against if dishonest is None else dishonest
+        needed = peers_needed(roster.threshold, len(roster.active_holders), assumed)
+        return Agreement(self.identity, self.ledger, self.life, self.told, needed)
+
+    def vouch_for(self, signed: Signed) -> tuple[str, Signed]:
+        """Write down another holder's start; return its name and what this one knows. Raises Refused."""
+        return vouch_for(signed, self.identity, self.ledger, self.verifier)
+
+    def _sign(self, domain: str, statement: bytes, entry: Head) -> HolderSignature:
+        """Sign a statement, with the state of the ledger: the entry about it, and the lives of all holders now."""
+        active = {member.name for member in self.verifier.roster.active_holders}
+        peers = tuple((name, life) for name, life in self.ledger.peers.lives if name in active)
+        state = LedgerState(entry, self.life, peers)
+        return sign_statement(self.identity.signing, self.identity.name, domain, statement, state)
 
     # -------------------------------------------------------------------------------- keys
 
@@ -95,24 +146,33 @@ class KeyHolder:
         must not offer these alone. Raises Refused(BAD_KEY) if its policy does not allow such keys.
         """
         self.verifier.verify_key_policy(self._policy, scheme, bits)
-        used = self.ledger.used_keys()
+        used, retired = self.ledger.used_keys(), self.verifier.roster.retired_keys
         found = [
             key.signed
             for key in self.shares.dealt()
-            if key.certificate.serial > above
+            if key.certificate.serial > max(above, retired)
             and key.certificate.serial not in used
             and key.certificate.key.is_of(scheme, bits)
             and key.certificate.expires_day >= self._clock.today()  # else expired keys would stand before newer ones
+            and key.certificate.provable
         ]
         return found[:MOST_OFFERED]
 
     def destroy_old_shares(self, but: int = 0) -> None:
-        """Destroy shares of keys that are expired, or that a signed list is bound to, but for one that is in use."""
+        """Destroy shares of keys that are expired, retired or bound to a signed list, but for one that is in use."""
         for serial in self.ledger.bound_keys(but):
             self._destroy(serial)
-        for key in self.shares.dealt():
-            if key.certificate.expires_day < self._clock.today():
-                self._destroy(key.certificate.serial)
+        today, retired = self._clock.today(), self.verifier.roster.retired_keys
+        for key in (each.certificate for each in self.shares.dealt()):
+            if key.expires_day < today or (key.serial <= retired and key.serial != but):
+                self._destroy(key.serial)
+
+    def forget(self) -> None:
+        """Let the answers that are not kept any more leave the disk; if it is in the way, later."""
+        try:
+            self.ledger.forget()
+        except StorageError as error:
+            log.error("old answers are still in the log of the ledger", sentence=str(error))
 
     def _destroy(self, serial: int) -> None:
         """Destroy a share; if the disk is in the way, later: nothing that is in the ledger already is held up by it."""
@@ -123,22 +183,24 @@ class KeyHolder:
 
     # -------------------------------------------------------------------------------- the list
 
-    def sign_list(self, order: ListOrder) -> bytes:
+    def sign_list(self, order: ListOrder) -> HolderSignature:
         """Check every commitment and what it answers, write the ledger, then sign. Raises Refused."""
         verified = self._verify(order)
         id, certificate = verified.description.id, verified.description.certificate
         if earlier := self.ledger.signed_list(id):
             self._require_same_list(id, earlier[0], verified.statement)
-            return earlier[1]
+            return self._sign(signing.LIST, *earlier)
         self.verifier.require(
             self.shares.has(certificate),
             Reason.UNKNOWN_KEY,
             f"there is no share of the key {certificate.serial} here (any more)",
         )
-        signature = self.identity.signing.sign(signing.LIST, verified.statement)
-        self.ledger.record_list(id, certificate.serial, verified.statement, signature)
+        self.verifier.verify_key_in_use(certificate)
+        self.told.require_list(self.verifier, certificate.serial, verified.statement)
+        self.ledger.accounts.saw(self._policy, verified.description, verified.commitments)
+        entry = self.ledger.record_list(id, certificate.serial, verified.statement)
         self.destroy_old_shares(but=certificate.serial)  # a new list means that earlier attempts are over
-        return signature
+        return self._sign(signing.LIST, verified.statement, entry)
 
     def _require_same_list(self, id: AttemptId, signed: bytes, statement: bytes) -> None:
         self.verifier.require(signed == statement, Reason.LIST_CHANGED, f"another list of {id} was signed before")
@@ -148,47 +210,82 @@ class KeyHolder:
         description = verifier.verify_round(order.round)
         verifier.verify_key(description.signed_certificate, self._clock.today())
         verifier.verify_key_policy(self._policy, description.key.scheme, description.key.bits)
-        task = _task(description.task)
+        task = served_task(description.task, self._own_task)
         verifier.verify_encoding(description, task, len(initial_model(task, 0)))
+        verifier.verify_bounds(description, self._policy)
+        require_local_training(verifier.require, description, task, self._policy)
         verifier.verify_privacy(description, self._policy)
-        verifier.verify_lineage(description, task, order.lineage)
+        self.ledger.peers.saw(verifier.verify_lineage(description, task, order.lineage))
+        self._verify_model_unused(description)
         description_digest = digest(order.round.body)
         needed = self._needed(description)
         commitments = verifier.verify_commitments(order.commitments, description, description_digest, needed)
+        if self.ledger.signed_list(description.id) is None:  # else they were fresh then, and may have moved on since
+            self.ledger.accounts.require(verifier, self._policy, description, commitments)
         digests = tuple(digest(signed.body) for signed in order.commitments)
         return VerifiedList(
             description=description,
             task=task,
             statement=list_statement(description_digest, digests),
             commitment_digests=digests,
-            update_digests={commitment.client: commitment.digest for commitment in commitments},
+            commitments=tuple(commitments),
+            committed={commitment.client: commitment for commitment in commitments},
+        )
+
+    def _verify_model_unused(self, description: RoundDescription) -> None:
+        """Refuse a second round from a model, of whatever run: Refused(MODEL_USED).
+
+        Training repeats itself exactly from the same model, so several sums combine to single updates.
+        """
+        id, earlier = description.id, self.ledger.opened_from(description.model_digest)
+        self.verifier.require(
+            earlier in (None, ModelOrigin(id.run, id.round)),
+            Reason.MODEL_USED,
+            f"{id} starts from a model from which a sum was opened before, in {earlier}; {CONTINUE_INSTEAD}",
         )
 
     # -------------------------------------------------------------------------------- the sum
 
-    def open_sum(self, order: ReleaseOrder) -> Dialogue[Release]:
-        """Check everything, add up again, write the ledger, then give this holder's share of the opening.
+    def sign_request(self, order: ReleaseOrder) -> Dialogue[Agreed]:
+        """Check everything, add up again, prepare the share of the opening, write the ledger, then sign the request.
 
-        Raises Refused, and gives nothing, if any check fails.
+        Raises Refused, and signs nothing, if any check fails.
         """
         started = self._clock.seconds()
         verified = self._verify_release(order)
         description = verified.description
         id, certificate = description.id, description.certificate
-        if earlier := self.ledger.earlier_answer(id, order.digest):
-            return Release(earlier.partial, self._clock.seconds() - started, earlier.exposure)
-        share = self.shares.open(certificate)
-        exposure = self._check_difference(order, id, self._needed(description))
-        total = yield from self._recompute(order, verified)
-        answer = Answer(share.partial(total), exposure)
-        self.ledger.record_release(id, certificate.serial, order.digest, answer, list(order.contributors))
-        self._destroy(certificate.serial)
-        return Release(answer.partial, self._clock.seconds() - started, exposure)
+        answer = self.ledger.earlier_answer(id, order.digest)
+        if answer is None:
+            self.told.require_request(self.verifier, id, order.digest, description.model_digest)
+            share = self.shares.open(certificate)
+            exposure = self._check_difference(order, id, self._needed(description))
+            total = yield from self._recompute(order, verified)
+            claim = statement_of(description, self.identity.number, order.digest, total)
+            answer = Answer(share.answer(claim), exposure)
+            contributors, model = list(order.contributors), description.model_digest
+            self.ledger.accounts.saw(self._policy, description, verified.commitments)
+            self.ledger.record_release(id, certificate.serial, order.digest, answer, contributors, model)
+            self._destroy(certificate.serial)
+        statement = request_statement(self.identity.federation, id, order.digest)
+        signature = self._sign(signing.REQUEST, statement, self.ledger.release_entry(id.run, id.round))
+        return Agreed(signature, self._clock.seconds() - started, answer.exposure)
+
+    def lend(self, id: AttemptId, signatures: Sequence[HolderSignature]) -> bytes:
+        """Give this holder's share of an opening, once t holders have signed the request that it has signed itself.
+
+        One number a ciphertext, fixed-length, big-endian, and then their proof. Raises Refused.
+        """
+        request_digest, answer = self.ledger.prepared(id)
+        self.ledger.peers.saw(self.verifier.verify_request(id, request_digest, signatures))
+        return answer.partial
 
     def _verify_release(self, order: ReleaseOrder) -> VerifiedList:
         verified, verifier = self._verify(order.list), self.verifier
         description = verified.description
-        verifier.verify_list(digest(order.list.round.body), verified.commitment_digests, order.signatures)
+        self.ledger.peers.saw(
+            verifier.verify_list(digest(order.list.round.body), verified.commitment_digests, order.signatures)
+        )
         if signed := self.ledger.signed_list(description.id):
             self._require_same_list(description.id, signed[0], verified.statement)
         serial = description.certificate.serial
@@ -203,7 +300,7 @@ class KeyHolder:
         )
         for client in order.contributors:
             verifier.require(
-                client in verified.update_digests,
+                client in verified.committed,
                 Reason.NOT_IN_LIST,
                 f"{client[:64]!r} is not on the closed list of {description.id}",
             )
@@ -217,7 +314,7 @@ class KeyHolder:
 
     def _needed(self, description: RoundDescription) -> int:
         """Return the smallest cohort that this holder and this round agree to."""
-        return max(self._policy.min_cohort, description.min_cohort)
+        return max(self._policy.least_contributors, description.min_cohort)
 
     def _check_difference(self, order: ReleaseOrder, id: AttemptId, needed: int) -> str:
         """Return what the rule says to this sum. Raises Refused(TOO_SIMILAR) where it is enforced."""
@@ -233,19 +330,8 @@ class KeyHolder:
     def _recompute(self, order: ReleaseOrder, verified: VerifiedList) -> Dialogue[bytes]:
         if self._total is not None and self._total[0] == order.digest:
             return self._total[1]
-        description, verifier = verified.description, self.verifier
-        count = description.encoding.plaintexts
-        adder, length = adder_for(description.key, count), payload_bytes(description.key, count)
-        for client in order.contributors:
-            payload = yield from fetch_update(description.id, client, length)
-            verifier.require(
-                digest(payload) == verified.update_digests.get(client),
-                Reason.WRONG_DIGEST,
-                f"the update of {client!r} is not the one it committed to",
-            )
-            adder.check(payload)
-            adder.add(payload)
-        total = adder.payload()
+        verifier = self.verifier
+        total = yield from added_up(verified.description, order.contributors, verified.committed, verifier)
         verifier.require(
             digest(total) == order.sum_digest,
             Reason.WRONG_SUM,
@@ -256,7 +342,7 @@ class KeyHolder:
 
     # -------------------------------------------------------------------------------- the model
 
-    def endorse(self, order: ReleaseOrder, model_digest: bytes) -> Dialogue[bytes]:
+    def endorse(self, order: ReleaseOrder, model_digest: bytes) -> Dialogue[HolderSignature]:
         """Check the opened sum, compute the model that follows from it, and sign that. Raises Refused.
 
         A holder that lent no share can endorse too: everything is checked from the raw bytes again.
@@ -268,7 +354,7 @@ class KeyHolder:
         self.verifier.require(
             released in (None, order.digest), Reason.ALREADY_RELEASED, f"{id} was opened here for another request"
         )
-        expected = digest(model_bytes((yield from self._next_model(order, verified))))
+        expected = (yield from self._next_model(order, verified)).endorsed
         self.verifier.require(
             model_digest == expected, Reason.WRONG_MODEL, f"the model after {id} does not follow from the opened sum"
         )
@@ -276,37 +362,29 @@ class KeyHolder:
         self._destroy(description.certificate.serial)
         return signature
 
-    def _signed_model(self, id: AttemptId, model_digest: bytes) -> bytes:
+    def _signed_model(self, id: AttemptId, model_digest: bytes) -> HolderSignature:
+        statement = model_statement(self.identity.federation, id.run, id.round, model_digest)
         if earlier := self.ledger.endorsed_model(id.run, id.round):
             self.verifier.require(
                 earlier[0] == model_digest, Reason.WRONG_MODEL, f"another model of round {id.round} was endorsed before"
             )
-            return earlier[1]
-        statement = model_statement(self.identity.federation, id.run, id.round, model_digest)
-        signature = self.identity.signing.sign(signing.MODEL, statement)
-        self.ledger.record_model(id, model_digest, signature)
-        return signature
+            return self._sign(signing.MODEL, statement, earlier[1])
+        return self._sign(signing.MODEL, statement, self.ledger.record_model(id, model_digest))
 
-    def _next_model(self, order: ReleaseOrder, verified: VerifiedList) -> Dialogue[FloatArray]:
+    def _next_model(self, order: ReleaseOrder, verified: VerifiedList) -> Dialogue[ServerModel]:
         description = verified.description
-        key, encoding, roster = description.key, description.encoding, self.verifier.roster
+        key, encoding, rule, roster = description.key, description.encoding, description.rule, self.verifier.roster
         total = yield from self._recompute(order, verified)
         count = encoding.plaintexts
         raw = yield from fetch_opened_sum(description.id, count * 2 * key.plaintext_bytes)
         opened = OpenedSum.from_bytes(key, count, raw)
         verify_opened(key, roster.threshold, len(roster.holders), total, opened)
         cohort = encoding.decode(opened.plaintexts, len(order.contributors))
-        model = (yield from fetch_model(encoding.values, description.id.round - 1)).vector
+        model = yield from fetch_server_model(rule, rule.weights(encoding.values), description.id.round - 1)
         self.verifier.require(
-            digest(model_bytes(model)) == description.model_digest,
+            (model.model_digest, model.state_digest, model.clip_factor)
+            == (description.model_digest, description.state_digest, description.clip_factor),
             Reason.WRONG_DIGEST,
             "the model is not the one that the round's description names",
         )
-        return next_model(model, cohort)
-
-
-def _task(name: str) -> Task:
-    try:
-        return get_task(name)
-    except SettingsError as error:
-        raise Refused(Reason.WRONG_TASK, str(error)) from error
+        return model.after(mean_update(cohort, description.mechanism), cohort.contributors)

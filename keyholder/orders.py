@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from core.protocol import AttemptId, HolderSignature, Signed, digest
+from core.protocol import AttemptId, Commitment, HolderSignature, RoundDescription, Signed, request_digest
+from core.tasks.task import Task
 from core.wire import federation_pb2 as pb
 from core.wire.calls import Dialogue, Download
-from core.wire.messages import holder_signatures_from_wire, round_from_wire, signed_commitment_from_wire
+from core.wire.holder_messages import holder_signatures_from_wire
+from core.wire.messages import round_from_wire, signed_commitment_from_wire
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,20 @@ class ReleaseOrder:
     @property
     def digest(self) -> bytes:
         """SHA-256 that is the same for the same request, whichever signatures it comes with."""
-        parts = [self.list.round.body, *(commitment.body for commitment in self.list.commitments)]
-        digests = b"".join(digest(part) for part in parts)
-        return digest(digests + "\n".join(self.contributors).encode() + b"\0" + self.sum_digest)
+        commitments = (commitment.body for commitment in self.list.commitments)
+        return request_digest(self.list.round.body, commitments, self.contributors, self.sum_digest)
+
+
+@dataclass(frozen=True)
+class VerifiedList:
+    """A list whose every part was checked."""
+
+    description: RoundDescription
+    task: Task
+    statement: bytes
+    commitments: tuple[Commitment, ...]
+    commitment_digests: tuple[bytes, ...]
+    committed: dict[str, Commitment]
 
 
 def list_order(message: pb.CloseList) -> ListOrder:
@@ -65,7 +78,7 @@ def named(id: AttemptId) -> dict[str, Any]:
 
 
 def fetch_update(id: AttemptId, client: str, length: int) -> Dialogue[bytes]:
-    """Fetch one client's ciphertexts, of at most `length` bytes."""
+    """Fetch one client's ciphertexts and proof, of at most `length` bytes."""
     payload: bytes
     _, payload = yield Download("FetchSubmission", pb.SubmissionRequest(**named(id), client=client), length)
     return payload

@@ -1,4 +1,4 @@
-"""Write core/wire's stubs from federation.proto, or with --check say whether the committed ones are stale.
+"""Write core/wire's stubs from the contracts, or with --check say whether the committed ones are stale.
 
 python proto/generate.py
 python proto/generate.py --check
@@ -16,7 +16,8 @@ from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = Path(sysconfig.get_path("scripts"))
-STUBS = ("federation_pb2.py", "federation_pb2.pyi", "federation_pb2_grpc.py", "federation_pb2_grpc.pyi")
+CONTRACTS = ("federation", "registration")
+STUBS = [f"{name}_{kind}.{ending}" for name in CONTRACTS for kind in ("pb2", "pb2_grpc") for ending in ("py", "pyi")]
 
 
 def generate(target: Path) -> None:
@@ -30,10 +31,10 @@ def generate(target: Path) -> None:
         f"--grpc_python_out={target}",
         f"--mypy_out={target}",
         f"--mypy_grpc_out={target}",
-        "core/wire/federation.proto",
+        *(f"core/wire/{name}.proto" for name in CONTRACTS),
     ]
     if protoc.main(arguments) != 0:
-        sys.exit("protoc failed on proto/federation.proto")
+        sys.exit("protoc failed on the contracts in proto/")
 
 
 def stale() -> list[str]:

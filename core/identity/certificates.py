@@ -1,4 +1,4 @@
-"""TLS certificates of a federation: X.509 v3 (RFC 5280), ECDSA P-256 with SHA-256, from one authority of its own.
+"""TLS certificates of a federation: X.509 v3 (RFC 5280), ECDSA P-256 with SHA-256, from its own authority.
 
 A certificate names its party in a URI of the subject's alternative names, grokfed://FEDERATION/ROLE/NAME. The server's
 can be used to be a server only and the others' to be a client only, so no party can play the other side.
@@ -87,27 +87,54 @@ def make_authority(federation: str, years: int = YEARS, *, now: datetime) -> Aut
     return Authority(key, certificate)
 
 
-def issue(
-    authority: Authority, federation: str, role: Role, name: str, *, now: datetime, years: int = YEARS
-) -> tuple[bytes, bytes]:
-    """Return a new private key and its certificate for one party, both PEM.
+def registration_name(federation: str) -> str:
+    """Return the name in the certificate of the registrar's service, while it runs."""
+    return f"registrar.{federation}.grokfed"
 
-    The certificate is good for `years` from `now`, but not longer than the authority's. The key is not encrypted: it
-    belongs into a key file.
+
+def new_key() -> ec.EllipticCurvePrivateKey:
+    """Return a new private key for TLS, from the operating system's randomness."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def issue(
+    authority: Authority, peer: PeerName, key: ec.EllipticCurvePublicKey, *, now: datetime, years: int = YEARS
+) -> bytes:
+    """Return the certificate (PEM) that says whose a public key is.
+
+    It is good for `years` from `now`, but not longer than the authority's.
     """
-    peer = PeerName(federation, role, name)
-    key = ec.generate_private_key(ec.SECP256R1())
-    issuer = authority.certificate
     names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(peer.uri)]
-    if role is Role.SERVER:
-        names.append(x509.DNSName(server_name(federation)))
     usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
-    if role is Role.SERVER:
+    if peer.role is Role.SERVER:
+        names.append(x509.DNSName(server_name(peer.federation)))
         usages.append(ExtendedKeyUsageOID.SERVER_AUTH)  # and it may look at itself, for displays and health checks
-    end = min(_end(now, years), issuer.not_valid_after_utc)
+    return _issue(authority, peer.name, key, names, usages, _end(now, years), now)
+
+
+def issue_for_registration(
+    authority: Authority, federation: str, key: ec.EllipticCurvePublicKey, *, now: datetime, days: int
+) -> bytes:
+    """Return a certificate (PEM) for the registrar's service. It names no party, so no party believes it anything."""
+    names = [x509.DNSName(registration_name(federation))]
+    usages = [ExtendedKeyUsageOID.SERVER_AUTH]
+    return _issue(authority, "registration", key, names, usages, now.astimezone(UTC) + timedelta(days=days), now)
+
+
+def _issue(
+    authority: Authority,
+    subject: str,
+    key: ec.EllipticCurvePublicKey,
+    names: Iterable[x509.GeneralName],
+    usages: Iterable[x509.ObjectIdentifier],
+    end: datetime,
+    now: datetime,
+) -> bytes:
+    issuer = authority.certificate
+    end = min(end, issuer.not_valid_after_utc)
     issuer_id = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     certificate = (
-        _builder(_distinguished(name), issuer.subject, key.public_key(), now, end)
+        _builder(_distinguished(subject), issuer.subject, key, now, end)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(usages), critical=True)
@@ -115,7 +142,54 @@ def issue(
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_id), critical=False)
         .sign(authority.key, hashes.SHA256())
     )
-    return key_to_pem(key), to_pem(certificate)
+    return to_pem(certificate)
+
+
+def make_request(key: ec.EllipticCurvePrivateKey, purpose: str) -> bytes:
+    """Return a certificate request (PKCS #10, RFC 2986, PEM) for a key, signed with it and made for one purpose, a URI.
+
+    It asks for no name: which one the certificate gets, the registrar decides.
+    """
+    request = (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(x509.Name([]))
+        .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(purpose)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return request.public_bytes(serialization.Encoding.PEM)
+
+
+def requested_key(pem: bytes, purpose: str) -> ec.EllipticCurvePublicKey:
+    """Return the public key of a certificate request that its holder signed for this purpose.
+
+    Raises DataError if it is none, has a key that is not a point of P-256, is not signed with it, or is for another
+    purpose.
+    """
+    try:
+        request = x509.load_pem_x509_csr(pem)
+        key, signed = request.public_key(), request.is_signature_valid
+        names = request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        purposes = names.get_values_for_type(x509.UniformResourceIdentifier)
+    except (x509.ExtensionNotFound, *_DAMAGED):
+        raise DataError("the certificate request cannot be read, or its key is not a point of the curve") from None
+    if not (isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)):
+        raise DataError("the key in the certificate request is not one of the curve P-256")
+    if not signed:
+        raise DataError("the certificate request is not signed with the key that it is for")
+    if purposes != [purpose]:
+        raise DataError("the certificate request was made for another invitation")
+    return key
+
+
+def certified_key(pem: bytes) -> ec.EllipticCurvePublicKey:
+    """Return the public key in a certificate. Raises DataError unless it is one of P-256."""
+    try:
+        key = from_pem(pem, "the certificate").public_key()
+    except _DAMAGED:
+        raise DataError("the certificate has no public key that can be used") from None
+    if not (isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)):
+        raise DataError("the certificate's key is not one of the curve P-256")
+    return key
 
 
 def peer_from_certificate(pem: bytes) -> PeerName:

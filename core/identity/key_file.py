@@ -136,21 +136,21 @@ def check_private(path: Path) -> None:
 
 
 def read_passphrase(
-    file: Path | None, beside: Path | None, *, name: str | None = None, mounted: Path = MOUNTED_SECRET
+    file: Path | None, folder: Path | None, *, name: str | None = None, mounted: Path = MOUNTED_SECRET
 ) -> bytes:
     """Return the passphrase of a party, without the line's end.
 
     From `file` if it is given. Else from the first of these that is there: `mounted`/NAME, `mounted` itself,
-    FEDERATION/passphrases/NAME for a party's folder FEDERATION/NAME given as `beside`. Else the terminal is asked.
+    FEDERATION/passphrases/NAME for a party's folder FEDERATION/NAME given as `folder`. Else the terminal is asked.
 
-    `name` is the party's, that of its folder if it is not given. Raises SettingsError if there is none to be had.
+    `name` is the party's, by default that of its folder. Raises SettingsError if there is no passphrase.
     """
     if file is not None:
         return _from_file(file)
-    name = name or (beside.resolve().name if beside else "")
+    name = name or (folder.resolve().name if folder else "")
     places = [mounted / name, mounted] if name else [mounted]
-    if beside and name:
-        places.append(beside.resolve().parent / "passphrases" / name)
+    if folder and name:
+        places.append(passphrase_file_of(folder, name))
     for place in places:
         if place.is_file():
             return _from_file(place)
@@ -163,6 +163,11 @@ def read_passphrase(
         return _checked(getpass.getpass(f"passphrase{f' of {name}' * bool(name)}: ").encode(), "the terminal")
     except EOFError:
         raise SettingsError("no passphrase was entered") from None
+
+
+def passphrase_file_of(folder: Path, name: str) -> Path:
+    """Return where the passphrase of a party is, if it is next to the party's folder: passphrases/NAME."""
+    return folder.resolve().parent / "passphrases" / name
 
 
 def _from_file(path: Path) -> bytes:

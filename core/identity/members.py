@@ -23,6 +23,7 @@ class Role(StrEnum):
     SERVER = "server"
     KEYHOLDER = "keyholder"
     CLIENT = "client"
+    OBSERVER = "observer"
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Member:
         number: counts from 1 within the role; a holder's is that of its key shares.
         signing_key: Ed25519 public key, 32 bytes.
         sealing_key: X25519 public key, 32 bytes, of a key holder; others have none.
-        operator: who runs it, as far as the registrar was told.
+        operator: who runs it, as far as the registrar knows.
         revoked: no longer believed in anything.
 
     Raises SettingsError when made with anything else.
@@ -59,10 +60,7 @@ class Member:
         expected = sealing.PUBLIC_BYTES if self.role is Role.KEYHOLDER else 0
         if len(self.sealing_key) != expected:
             raise SettingsError(f"{self.name}'s sealing key has {len(self.sealing_key)} bytes; expected {expected}")
-        if len(self.operator) > LONGEST_OPERATOR or not self.operator.isprintable():
-            raise SettingsError(
-                f"{self.name}'s operator is {self.operator[:80]!r}; expected up to {LONGEST_OPERATOR} printable letters"
-            )
+        check_operator(self.operator, self.name)
 
 
 @dataclass(frozen=True)
@@ -71,6 +69,8 @@ class Roster:
 
     Attributes:
         threshold: how many key holders must agree: to sign a round's list, open a sum, endorse a model.
+        members: one that replaces a revoked key holder has its number, and stands after it.
+        retired_keys: no attempt begins with a round key up to this serial number any more.
 
     Raises SettingsError when made with what contradicts itself.
     """
@@ -79,6 +79,7 @@ class Roster:
     version: int
     threshold: int
     members: tuple[Member, ...]
+    retired_keys: int = 0
 
     def __post_init__(self) -> None:
         check_federation(self.federation)
@@ -86,7 +87,13 @@ class Roster:
             raise SettingsError(f"the roster's version is {self.version}; versions count from 1")
         # Without regard to case, because names are names of folders, and some disks do not tell them apart.
         _check_unique((member.name.lower() for member in self.members), "the name")
-        _check_unique((f"{member.role} {member.number}" for member in self.members), "the role and number")
+        in_place = [member for member in self.members if member not in self.former_holders]
+        _check_unique((f"{member.role} {member.number}" for member in in_place), "the role and number")
+        for former in self.former_holders:
+            if not former.revoked:
+                raise SettingsError(f"{former.name} was replaced as key holder {former.number}, and is not revoked")
+        if self.retired_keys < 0:
+            raise SettingsError(f"the roster retires keys up to {self.retired_keys}; expected a serial number, or 0")
         servers = len(self._in_role(Role.SERVER))
         if servers != 1:
             raise SettingsError(f"the roster has {servers} servers; expected exactly 1")
@@ -102,13 +109,28 @@ class Roster:
 
     @cached_property
     def holders(self) -> tuple[Member, ...]:
-        """All key holders by number, the revoked ones too: a sharing counts them all. `active` says who may act."""
-        return self._in_role(Role.KEYHOLDER)
+        """The key holders by number, the revoked ones too: a sharing counts them all. `active` says who may act."""
+        return tuple({holder.number: holder for holder in self._in_role(Role.KEYHOLDER)}.values())
+
+    @cached_property
+    def former_holders(self) -> tuple[Member, ...]:
+        """Key holders in whose place there is another one now."""
+        return tuple(holder for holder in self._in_role(Role.KEYHOLDER) if holder not in self.holders)
+
+    @cached_property
+    def active_holders(self) -> tuple[Member, ...]:
+        """The key holders that may act, by number."""
+        return tuple(holder for holder in self.holders if not holder.revoked)
 
     @cached_property
     def clients(self) -> tuple[Member, ...]:
         """All clients by number, the revoked ones too. `active` says who may act."""
         return self._in_role(Role.CLIENT)
+
+    @cached_property
+    def observers(self) -> tuple[Member, ...]:
+        """All observers by number, the revoked ones too. They watch, and count for nothing else."""
+        return self._in_role(Role.OBSERVER)
 
     def member(self, name: str) -> Member:
         """Return the member of this name, revoked or not. Raises Refused(NOT_IN_ROSTER)."""
@@ -158,6 +180,14 @@ def check_name(name: str) -> None:
         raise SettingsError(
             f"a party's name is {name[:80]!r}; expected 1 to 64 letters, digits, dots, dashes or underscores, "
             "the first a letter or digit"
+        )
+
+
+def check_operator(operator: str, name: str) -> None:
+    """Raise SettingsError unless this can stand in the roster as who runs the party `name`."""
+    if len(operator) > LONGEST_OPERATOR or not operator.isprintable():
+        raise SettingsError(
+            f"{name}'s operator is {operator[:80]!r}; expected up to {LONGEST_OPERATOR} printable letters"
         )
 
 

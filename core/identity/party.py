@@ -8,7 +8,7 @@
     shares/           a key holder's shares of round keys
     READ-ME.txt       the same for people
 
-`write_folder` makes one and `load_identity` reads it, and refuses what is missing or does not fit together.
+core.identity.enrolment fills one; `load_identity` reads it, and refuses what is missing or does not fit together.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from core.errors import DataError, GrokfedError, SettingsError
 from core.identity import certificates, signing, strict_json
 from core.identity.certificates import PeerName
 from core.identity.files import PUBLIC, read_file, write_file
-from core.identity.key_file import read_keys, read_passphrase, write_keys
+from core.identity.key_file import read_passphrase
+from core.identity.key_pairs import PrivateKeys, read_private_keys
 from core.identity.members import Member, Role
 from core.identity.roster import RosterFile
 from core.identity.sealing import SealingKey
 from core.identity.signing import SigningKey
 
-CARD, ROSTER, AUTHORITY, CERTIFICATE, KEYS, SHARES = (
-    "party.json", "roster.json", "authority.pem", "certificate.pem", "keys.enc", "shares",
+CARD, ROSTER, AUTHORITY, CERTIFICATE, KEYS, SHARES, ENROLMENT = (
+    "party.json", "roster.json", "authority.pem", "certificate.pem", "keys.enc", "shares", "enrolment.json",
 )  # fmt: skip
 LARGEST_SMALL_FILE = 1 << 16
 ADDRESS = re.compile(r"[^\s/]{1,255}:[0-9]{1,5}")
@@ -56,20 +57,7 @@ class Card:
             raise SettingsError(f"{self.name}'s number is {self.number}; numbers count from 1")
         if len(self.registrar) != signing.PUBLIC_BYTES:
             raise SettingsError(f"the registrar's key has {len(self.registrar)} bytes; expected {signing.PUBLIC_BYTES}")
-        if not ADDRESS.fullmatch(self.address):
-            raise SettingsError(f"the server's address is {self.address[:80]!r}; expected HOST:PORT")
-
-
-@dataclass(frozen=True, repr=False)
-class PrivateKeys:
-    """What keys.enc holds. Only a key holder has a sealing key. The repr shows none of it."""
-
-    tls_pem: bytes
-    signing: SigningKey
-    sealing: SealingKey | None = None
-
-    def __repr__(self) -> str:
-        return f"PrivateKeys({2 + (self.sealing is not None)} keys)"
+        check_address(self.address, "the server's address")
 
 
 @dataclass(frozen=True, repr=False)
@@ -97,6 +85,12 @@ class PartyIdentity:
 
     def __repr__(self) -> str:
         return f"PartyIdentity({self.role} {self.name}, number {self.number}, federation {self.federation})"
+
+
+def check_address(address: str, what: str) -> None:
+    """Raise SettingsError, which names `what`, unless the address has the form HOST:PORT."""
+    if not ADDRESS.fullmatch(address):
+        raise SettingsError(f"{what} is {address[:80]!r}; expected HOST:PORT")
 
 
 def load_identity(
@@ -137,25 +131,13 @@ def load_identity(
     )
 
 
-def write_folder(
-    folder: Path, card: Card, keys: PrivateKeys, certificate_pem: bytes, authority_pem: bytes, passphrase: bytes
-) -> None:
-    """Fill the empty folder `folder` for a party; the roster and the words for people are still to be added."""
-    if card.role is Role.KEYHOLDER:
-        (folder / SHARES).mkdir(mode=0o700)
+def write_card(folder: Path, card: Card) -> None:
+    """Write party.json, with which a folder that is otherwise complete becomes a party's. Raises StorageError."""
     content = {
         "federation": card.federation, "role": card.role, "name": card.name, "number": card.number,
         "registrar": card.registrar.hex(), "address": card.address,
     }  # fmt: skip
     write_file(folder / CARD, json.dumps(content, indent=2).encode() + b"\n", PUBLIC)
-    write_file(folder / AUTHORITY, authority_pem, PUBLIC)
-    write_file(folder / CERTIFICATE, certificate_pem, PUBLIC)
-    raw = {
-        "tls": keys.tls_pem,
-        "signing": keys.signing.private_bytes(),
-        "sealing": keys.sealing.private_bytes() if keys.sealing else b"",
-    }
-    write_keys(folder / KEYS, raw, passphrase)
 
 
 def read_card(folder: Path) -> Card:
@@ -163,8 +145,10 @@ def read_card(folder: Path) -> Card:
     path = folder / CARD
     if not folder.is_dir():
         raise DataError(
-            f"there is no folder {folder}; `python -m registrar init` or `add-client` makes a party's folder"
+            f"there is no folder {folder}; `python -m registrar init` or a party's `enroll` makes a party's folder"
         )
+    if (folder / ENROLMENT).is_file() and not path.is_file():
+        raise DataError(f"the enrolment in {folder} is not complete; run enroll again, or with --answer FILE")
     if not path.is_file():
         raise DataError(f"{folder} is not a party's folder: it has no {CARD}")
     types = {"federation": str, "role": str, "name": str, "number": int, "registrar": str, "address": str}
@@ -176,16 +160,6 @@ def read_card(folder: Path) -> Card:
         return Card(**(content | {"registrar": registrar, "role": Role(content["role"])}))
     except SettingsError as error:
         raise DataError(f"{path} cannot be right: {error}") from None
-
-
-def read_private_keys(path: Path, passphrase: bytes) -> PrivateKeys:
-    """Return the private keys in a party's key file. Raises DataError."""
-    raw = read_keys(path, ("tls", "signing", "sealing"), passphrase)
-    try:
-        sealing = SealingKey.from_private_bytes(raw["sealing"]) if raw["sealing"] else None
-        return PrivateKeys(raw["tls"], SigningKey.from_private_bytes(raw["signing"]), sealing)
-    except ValueError:
-        raise DataError(f"{path} opens, but does not hold the keys of a party") from None
 
 
 def _own_member(card: Card, roster: RosterFile, folder: Path) -> Member:

@@ -1,8 +1,8 @@
 """The roster file: the list of members, signed by the registrar, of which every party has a copy.
 
-Every party pins the registrar's public key. To revoke a member, the registrar signs the next version and each party
-replaces one file: nothing is started again. A party keeps the highest version it has seen while it runs; started anew
-it believes the file it is given, so an old file must not be put back.
+Every party pins the registrar's public key. To change the members, the registrar signs the next version; the
+aggregator hands it on, or a person replaces the file: nothing is started again. A party keeps the highest version it
+has seen while it runs; started anew it believes the file it is given, so an old file must not be put back.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from core.errors import DataError, SettingsError
+from core.errors import DataError, SettingsError, StorageError
 from core.identity import signing, strict_json
-from core.identity.files import read_file
+from core.identity.files import PUBLIC, read_file, write_file
 from core.identity.members import Member, Role, Roster
 
 __all__ = ["LARGEST_ROSTER", "Member", "Role", "Roster", "RosterFile", "read_roster", "sign_roster"]
@@ -35,12 +36,18 @@ def sign_roster(roster: Roster, key: signing.SigningKey) -> bytes:
     """
     content = _to_json(roster)
     signature = key.sign(signing.ROSTER, strict_json.canonical(content))
-    raw = json.dumps({"roster": content, "signature": signature.hex()}, indent=2).encode() + b"\n"
+    raw = as_file({"roster": content, "signature": signature.hex()})
     if len(raw) > LARGEST_ROSTER:
         raise SettingsError(f"the roster would have {len(raw)} bytes; the limit is {LARGEST_ROSTER}")
     return raw
 
 
+def as_file(signed: dict[str, Any]) -> bytes:
+    """Return a roster and its signature as the registrar writes them."""
+    return json.dumps(signed, indent=2).encode() + b"\n"
+
+
+@lru_cache(maxsize=2)  # where many parties share a process, they are given the same file
 def read_roster(raw: bytes, registrar: bytes) -> Roster:
     """Return the roster in a file, if the holder of the key `registrar` (32 bytes) signed it.
 
@@ -74,7 +81,7 @@ class RosterFile:
         self._registrar = registrar_public
         self._lock = threading.Lock()
         self._seen = _state_of(path)
-        self._roster = self._read()
+        self._raw, self._roster = self._read()
 
     def current(self) -> Roster:
         """Return the newest roster seen. Costs one look at the file's time and size unless it was replaced."""
@@ -86,20 +93,49 @@ class RosterFile:
                 self._renew()
             return self._roster
 
+    @property
+    def raw(self) -> bytes:
+        """The newest roster seen, as the file that the registrar signed."""
+        self.current()
+        return self._raw
+
+    def accept(self, raw: bytes) -> bool:
+        """Take over a newer roster that another party has handed on, and keep it in the file.
+
+        Return whether it is newer; the same one again changes nothing. Raises DataError for one that the registrar did
+        not sign, of another federation, or older than what was seen. Where the file cannot be written, the roster is in
+        force as long as this process runs.
+        """
+        found = read_roster(raw, self._registrar)
+        known = self.current()
+        with self._lock:
+            _check_follows(found, self._roster)
+            if found.version == self._roster.version:
+                return False
+            try:
+                write_file(self._path, raw, PUBLIC)
+            except StorageError as error:
+                log.warning("the new roster is not kept", version=found.version, why=str(error))
+            self._seen = _state_of(self._path)
+            self._raw, self._roster = raw, found
+        log.info("a new roster is in force", version=found.version, instead_of=known.version)
+        return True
+
     def _renew(self) -> None:
         try:
-            found = self._read()
+            raw, found = self._read()
             _check_follows(found, self._roster)
         except DataError as error:
             log.warning("the roster file was not taken over", version=self._roster.version, why=str(error))
             return
         if found.version > self._roster.version:
             log.info("a new roster is in force", version=found.version)
-        self._roster = found
+        self._raw, self._roster = raw, found
 
-    def _read(self) -> Roster:
+    def _read(self) -> tuple[bytes, Roster]:
         try:
-            return read_roster(read_file(self._path, LARGEST_ROSTER), self._registrar)
+            raw = read_file(self._path, LARGEST_ROSTER)
+            return raw, read_roster(raw, self._registrar)
         except DataError as error:
             raise DataError(f"{self._path} is no good roster: {error}") from None
 
@@ -126,7 +162,7 @@ def _state_of(path: Path) -> tuple[int, int, int] | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-_ROSTER_FIELDS = {"federation": str, "version": int, "threshold": int, "members": list}
+_ROSTER_FIELDS = {"federation": str, "version": int, "threshold": int, "members": list, "retired_keys": int}
 _MEMBER_FIELDS = {
     "name": str, "role": str, "number": int, "signing_key": str, "sealing_key": str, "operator": str, "revoked": bool,
 }  # fmt: skip
@@ -143,7 +179,7 @@ def _to_json(roster: Roster) -> dict[str, Any]:
 def _from_json(value: Any) -> Roster:
     content = strict_json.fields(value, "the roster", _ROSTER_FIELDS)
     members = tuple(_member_from_json(member) for member in content["members"])
-    return Roster(content["federation"], content["version"], content["threshold"], members)
+    return Roster(content["federation"], content["version"], content["threshold"], members, content["retired_keys"])
 
 
 def _member_from_json(value: Any) -> Member:

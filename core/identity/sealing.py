@@ -4,18 +4,22 @@ A fresh X25519 key pair is made for every blob; the secret it shares with the re
 HKDF-SHA256 (RFC 5869) together with both public keys, as in the base mode of HPKE (RFC 9180, sections 4.1 and 5.1), and
 gives the key and the nonce of AES-256-GCM. `context` says what the blob is for; a blob opens in no other context.
 
-Anybody can seal: that a blob opens says nothing about who made it. A later theft of the recipient's key opens all that
-was ever sealed to it.
+Every party can seal: that a blob opens says nothing about who made it. A later theft of the recipient's key opens all
+that was ever sealed to it.
 
     sealed := version (1 byte) | ephemeral public key (32) | ciphertext | tag (16)
+
+An X25519 key cannot sign. Its holder proves to the holder of another such key that it has it, by an HMAC-SHA256 under
+the secret that the two keys share; only these two can make it (RFC 9180, section 9.1, uses the same idea).
 """
 
 from __future__ import annotations
 
-from cryptography.exceptions import InvalidTag
+from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from core.errors import DataError
@@ -71,6 +75,32 @@ class SealingKey:
                 "it is another holder's, for another use, or was changed"
             ) from None
 
+    def prove(self, verifier: bytes, body: bytes) -> bytes:
+        """Return a proof, 32 bytes, for the holder of the key `verifier`, that the sender of `body` has this key.
+
+        Raises DataError when `verifier` is not a valid key.
+        """
+        return self._possession(verifier, self.public + verifier, body).finalize()
+
+    def verifies(self, prover: bytes, body: bytes, proof: bytes) -> bool:
+        """Return whether the holder of the key `prover` made this proof on `body` for this key. Never raises."""
+        try:
+            self._possession(prover, prover + self.public, body).verify(proof)
+        except (InvalidSignature, DataError, TypeError):
+            return False
+        return True
+
+    def _possession(self, other: bytes, both: bytes, body: bytes) -> HMAC:
+        try:
+            shared = self._key.exchange(X25519PublicKey.from_public_bytes(other))
+        except ValueError as error:
+            raise DataError(f"a sealing key of {len(other)} bytes is not an X25519 public key") from error
+        code = HMAC(
+            HKDF(SHA256(), _KEY_BYTES, salt=None, info=b"grokfed possession v1\0" + both).derive(shared), SHA256()
+        )
+        code.update(body)
+        return code
+
     def __repr__(self) -> str:
         return "SealingKey(X25519)"
 
@@ -78,7 +108,7 @@ class SealingKey:
 def seal(public: bytes, plaintext: bytes, context: bytes) -> bytes:
     """Encrypt `plaintext` to the holder of the X25519 key `public` (32 bytes), for `context` only.
 
-    The result is OVERHEAD_BYTES longer. Raises DataError when `public` cannot be anybody's key.
+    The result is OVERHEAD_BYTES longer. Raises DataError when `public` is not a valid key.
     """
     ephemeral = X25519PrivateKey.generate()
     sent = ephemeral.public_key().public_bytes_raw()

@@ -1,7 +1,7 @@
 """What a party asks of the aggregator, as data, so that the protocol's rules need no connection.
 
 A client or key holder is written as dialogues: generators that yield a Call, are sent its reply, and have a refusal
-thrown into them. Whoever has the connection carries each call: gRPC (core.wire.dialing), or a function call where all
+thrown into them. The holder of the connection carries each call: gRPC (core.wire.dialing), or a function call where all
 parties are in one process (simulation.in_process).
 
     def fetch_model(values: int) -> Dialogue[Model]:
@@ -20,10 +20,12 @@ from typing import Any, Generic, TypeVar
 from google.protobuf.message import Message
 
 from core.errors import Refused
+from core.server_rules import ServerModel, ServerRule
 from core.wire import federation_pb2 as pb
 from core.wire.streams import Model, model_of, pieces
 
 T = TypeVar("T")
+Uploaded = pb.SubmitRequest | pb.ReleaseRequest | pb.RosterOffer
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,13 @@ class Upload:
     """A call with a header and a payload up, in pieces, and one message down. The repr shows no payload."""
 
     method: str
-    header: pb.SubmitRequest | pb.ReleaseRequest
+    header: Uploaded
     payload: bytes
 
     def __repr__(self) -> str:
         return f"Upload({self.method}, {len(self.payload)} bytes)"
 
-    def messages(self) -> Iterator[pb.SubmitRequest | pb.ReleaseRequest]:
+    def messages(self) -> Iterator[Uploaded]:
         """Yield the header, then the payload in pieces."""
         yield self.header
         for piece in pieces(self.payload):
@@ -115,3 +117,18 @@ def fetch_model(values: int, round_number: int | None = None) -> Dialogue[Model]
     """Ask for the global model after a round (without one, the newest), a vector of shape (values,)."""
     header, payload = yield Download("FetchModel", pb.ModelRequest(round=round_number), limit=8 * values)
     return model_of(header, payload, values)
+
+
+def fetch_start(rule: ServerRule, values: int, round_number: int) -> Dialogue[Model]:
+    """Ask for what clients train from after a round: a vector of shape (rule.exchanged * values,)."""
+    request = pb.ModelRequest(round=round_number, with_state=rule.corrects_clients)
+    header, payload = yield Download("FetchModel", request, limit=8 * rule.exchanged * values)
+    return model_of(header, payload, rule.exchanged * values)
+
+
+def fetch_server_model(rule: ServerRule, values: int, round_number: int) -> Dialogue[ServerModel]:
+    """Ask for the global model after a round, of `values` weights, with what the server's rule remembers."""
+    length = values + rule.state_numbers(values)
+    request = pb.ModelRequest(round=round_number, with_state=length > values)
+    header, payload = yield Download("FetchModel", request, limit=8 * length)
+    return ServerModel.from_vector(rule, model_of(header, payload, length).vector)

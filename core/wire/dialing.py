@@ -1,7 +1,8 @@
 """Reach the aggregator: one channel, a deadline on every call, and the one place where calls are repeated.
 
 Clients and the key holder only dial out. A call that reaches no server, or gets no answer in time, is repeated after a
-random and growing pause until the party's patience is over; then it gives up with a sentence. Refusals are final.
+random and growing pause until the party's patience is over; then it gives up with a sentence. Refusals are final,
+but for those of a moment (core.errors.PASSING).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import grpc
 import structlog
 import tenacity
 
-from core.errors import ConnectionLostError, GrokfedError, Reason, SettingsError
+from core.errors import PASSING, ConnectionLostError, GrokfedError, SettingsError
 from core.identity.certificates import server_name
 from core.identity.party import PartyIdentity
 from core.wire import federation_pb2_grpc as rpc
@@ -104,7 +105,7 @@ class AggregatorConnection:
         """
         outage = _Outage(self._limit, self._silence, silent_for)
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_worth_repeating),
+            retry=tenacity.retry_if_exception(is_worth_repeating),
             wait=tenacity.wait_random_exponential(multiplier=0.2, max=3.0),
             stop=outage,
             before_sleep=self._say_waiting,
@@ -132,7 +133,7 @@ class AggregatorConnection:
             try:
                 yield from messages
             except grpc.RpcError as error:
-                if not _worth_repeating(error):
+                if not is_worth_repeating(error):
                     raise self._explained(error) from error
                 silent_for = self._silence if _fell_silent(error) else 0.0
             else:
@@ -147,7 +148,7 @@ class AggregatorConnection:
         if refusal := refusal_of(error):
             return refusal
         code, details = cast("grpc.Call", error).code(), cast("grpc.Call", error).details()
-        if _worth_repeating(error):
+        if is_worth_repeating(error):
             hint = proxies.advice(self.address)
             return ConnectionLostError(f"no answer from {self.address} for {self._limit:g} seconds ({details}){hint}")
         return GrokfedError(f"the aggregator at {self.address} failed: {code.name} {details}")
@@ -155,7 +156,8 @@ class AggregatorConnection:
 
 def methods_of(channel: grpc.Channel) -> dict[str, Callable[..., Any]]:
     """Return the calls of a client and of a key holder on a channel, by name."""
-    return vars(rpc.FederationStub(channel)) | vars(rpc.KeyHoldingStub(channel))
+    stubs = (rpc.FederationStub(channel), rpc.KeyHoldingStub(channel), rpc.MembershipStub(channel))
+    return {name: call for stub in stubs for name, call in vars(stub).items()}
 
 
 class _Outage:
@@ -285,9 +287,10 @@ def _fell_silent(error: grpc.RpcError) -> bool:
     return "ping" in details or "keepalive" in details
 
 
-def _worth_repeating(error: BaseException) -> bool:
+def is_worth_repeating(error: BaseException) -> bool:
+    """Return whether a call failed in a way that may not last."""
     if not isinstance(error, grpc.RpcError):
         return False
     if refusal := refusal_of(error):
-        return refusal.reason is Reason.STORAGE
+        return refusal.reason in PASSING
     return cast("grpc.Call", error).code() in _WORTH_REPEATING

@@ -6,11 +6,15 @@ The contract between the parties, in the order in which a round happens.
 Three kinds of parties: data owners (clients), one aggregator (the server of every call below) and n key holders, of
 which any t together can open a sum. Only the aggregator listens; the other parties dial out, open one stream on which
 the aggregator pushes, and answer with calls. (A fourth party, the registrar, issues the certificates, the roster and
-the round keys in advance; it is never on the network.)
+the round keys in advance; only while parties join is it on the network: registration.proto.)
 
   client                     aggregator                      key holder (each of n)
     | Join ------------------->|<---------------------- Attend |
-    |<-- Welcome               |                  NeedKey ---->|
+    |<-- Welcome               | Vouch: others' starts ------->|
+    |                          |<-------------------- VouchFor | (what it knows of the starting holder's ledger)
+    |                          | Vouched: about its own start->|
+    |                          |<----------------------- Serve | (its ledger is the newest that enough others know)
+    |                          |                  NeedKey ---->|
     |                          |<------------------- OfferKeys |
     |<-- RoundOpened           |                               |
     | FetchModel ------------->|                               |
@@ -23,6 +27,8 @@ the round keys in advance; it is never on the network.)
     | Submit: ciphertexts ---->| stores, then acknowledges     |
     |                          |                  OpenSum ---->|
     |                          |<------------- FetchSubmission | (checks all again, recomputes the sum, once only)
+    |                          |<----------------- SignRequest |
+    |                          | Lend: t signatures ---------->|
     |                          |<--------------------- Release | (its share of the opening)
     |                          | combines t of them            |
     |                          |                  Endorse ---->|
@@ -93,6 +99,7 @@ class PayloadHeader(_message.Message):
     ROUND_FIELD_NUMBER: _builtins.int
     RUN_FIELD_NUMBER: _builtins.int
     ENDORSEMENTS_FIELD_NUMBER: _builtins.int
+    STATE_DIGEST_FIELD_NUMBER: _builtins.int
     length: _builtins.int
     """bytes that follow"""
     sha256: _builtins.bytes
@@ -103,13 +110,15 @@ class PayloadHeader(_message.Message):
     """models only: the round that made it, 0 for the initial model"""
     run: _builtins.str
     """models only"""
+    state_digest: _builtins.bytes
+    """models only: of what the server's rule remembers; empty for the plain mean"""
     @_builtins.property
     def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """arrays only"""
 
     @_builtins.property
     def endorsements(self) -> _containers.RepeatedCompositeFieldContainer[Global___HolderSignature]:
-        """models only: "model" signatures of at least t holders, none for round 0"""
+        """models only: "model" signatures of at least t holders, none for an initial model"""
 
     def __init__(
         self,
@@ -121,10 +130,11 @@ class PayloadHeader(_message.Message):
         round: _builtins.int = ...,
         run: _builtins.str = ...,
         endorsements: _abc.Iterable[Global___HolderSignature] | None = ...,
+        state_digest: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dtype", b"dtype", "endorsements", b"endorsements", "length", b"length", "round", b"round", "run", b"run", "sha256", b"sha256", "shape", b"shape"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dtype", b"dtype", "endorsements", b"endorsements", "length", b"length", "round", b"round", "run", b"run", "sha256", b"sha256", "shape", b"shape", "state_digest", b"state_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -136,22 +146,109 @@ class HolderSignature(_message.Message):
 
     HOLDER_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
+    LEDGER_FIELD_NUMBER: _builtins.int
     holder: _builtins.str
     """name in the roster"""
     signature: _builtins.bytes
+    """over a serialised SignedStatement: what is signed, and `ledger`"""
+    @_builtins.property
+    def ledger(self) -> Global___LedgerState: ...
     def __init__(
         self,
         *,
         holder: _builtins.str = ...,
         signature: _builtins.bytes = ...,
+        ledger: Global___LedgerState | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ledger", b"ledger"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["holder", b"holder", "signature", b"signature"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holder", b"holder", "ledger", b"ledger", "signature", b"signature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HolderSignature: _TypeAlias = HolderSignature  # noqa: Y015
+
+@_typing.final
+class LedgerState(_message.Message):
+    """A key holder's ledger when it signed something."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    HASH_FIELD_NUMBER: _builtins.int
+    LIFE_FIELD_NUMBER: _builtins.int
+    PEERS_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """of the ledger's entry about what is signed"""
+    hash: _builtins.bytes
+    """of that entry"""
+    life: _builtins.bytes
+    """16 random bytes, new whenever the holder's program starts"""
+    @_builtins.property
+    def peers(self) -> _containers.RepeatedCompositeFieldContainer[Global___HolderLife]:
+        """the lives of other holders that it has vouched for, in the order of their names"""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        hash: _builtins.bytes = ...,
+        life: _builtins.bytes = ...,
+        peers: _abc.Iterable[Global___HolderLife] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hash", b"hash", "life", b"life", "number", b"number", "peers", b"peers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LedgerState: _TypeAlias = LedgerState  # noqa: Y015
+
+@_typing.final
+class HolderLife(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLDER_FIELD_NUMBER: _builtins.int
+    LIFE_FIELD_NUMBER: _builtins.int
+    holder: _builtins.str
+    life: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        holder: _builtins.str = ...,
+        life: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holder", b"holder", "life", b"life"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HolderLife: _TypeAlias = HolderLife  # noqa: Y015
+
+@_typing.final
+class SignedStatement(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATEMENT_FIELD_NUMBER: _builtins.int
+    LEDGER_FIELD_NUMBER: _builtins.int
+    statement: _builtins.bytes
+    """a serialised ListStatement, RequestStatement or ModelStatement"""
+    @_builtins.property
+    def ledger(self) -> Global___LedgerState: ...
+    def __init__(
+        self,
+        *,
+        statement: _builtins.bytes = ...,
+        ledger: Global___LedgerState | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ledger", b"ledger"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ledger", b"ledger", "statement", b"statement"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignedStatement: _TypeAlias = SignedStatement  # noqa: Y015
 
 @_typing.final
 class JoinRequest(_message.Message):
@@ -162,26 +259,65 @@ class JoinRequest(_message.Message):
     TASK_FIELD_NUMBER: _builtins.int
     TASK_DIGEST_FIELD_NUMBER: _builtins.int
     INSTANCE_FIELD_NUMBER: _builtins.int
+    TASK_IDENTITY_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     """what the client is set up to train"""
     task_digest: _builtins.bytes
     """of names and shapes of all weights and of the encoding's settings"""
     instance: _builtins.bytes
     """16 random bytes of this process: tells a reconnection from a second process of that name"""
+    @_builtins.property
+    def task_identity(self) -> Global___TaskIdentity:
+        """what the digest is of, so that a difference can be named"""
+
     def __init__(
         self,
         *,
         task: _builtins.str = ...,
         task_digest: _builtins.bytes = ...,
         instance: _builtins.bytes = ...,
+        task_identity: Global___TaskIdentity | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["task_identity", b"task_identity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance", b"instance", "task", b"task", "task_digest", b"task_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance", b"instance", "task", b"task", "task_digest", b"task_digest", "task_identity", b"task_identity"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___JoinRequest: _TypeAlias = JoinRequest  # noqa: Y015
+
+@_typing.final
+class TaskIdentity(_message.Message):
+    """What parties must have in common of a task besides its name."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEIGHTS_FIELD_NUMBER: _builtins.int
+    LAYOUT_FIELD_NUMBER: _builtins.int
+    CLIP_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    weights: _builtins.int
+    layout: _builtins.bytes
+    """SHA-256 of the names and shapes of its arrays"""
+    clip: _builtins.float
+    """the largest change of one weight that is expressed"""
+    source: _builtins.bytes
+    """SHA-256 of a user's own file; empty for tasks of the project"""
+    def __init__(
+        self,
+        *,
+        weights: _builtins.int = ...,
+        layout: _builtins.bytes = ...,
+        clip: _builtins.float = ...,
+        source: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clip", b"clip", "layout", b"layout", "source", b"source", "weights", b"weights"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskIdentity: _TypeAlias = TaskIdentity  # noqa: Y015
 
 @_typing.final
 class Notice(_message.Message):
@@ -192,6 +328,9 @@ class Notice(_message.Message):
     LIST_CLOSED_FIELD_NUMBER: _builtins.int
     ROUND_CLOSED_FIELD_NUMBER: _builtins.int
     RUN_ENDED_FIELD_NUMBER: _builtins.int
+    ROSTER_VERSION_FIELD_NUMBER: _builtins.int
+    roster_version: _builtins.int
+    """of the aggregator's roster: with every welcome, and alone when there is a newer one"""
     @_builtins.property
     def welcome(self) -> Global___Welcome: ...
     @_builtins.property
@@ -210,10 +349,11 @@ class Notice(_message.Message):
         list_closed: Global___ListClosed | None = ...,
         round_closed: Global___RoundClosed | None = ...,
         run_ended: Global___RunEnded | None = ...,
+        roster_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["list_closed", b"list_closed", "notice", b"notice", "round_closed", b"round_closed", "round_opened", b"round_opened", "run_ended", b"run_ended", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["list_closed", b"list_closed", "notice", b"notice", "round_closed", b"round_closed", "round_opened", b"round_opened", "run_ended", b"run_ended", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["list_closed", b"list_closed", "notice", b"notice", "roster_version", b"roster_version", "round_closed", b"round_closed", "round_opened", b"round_opened", "run_ended", b"run_ended", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_notice: _TypeAlias = _typing.Literal["welcome", "round_opened", "list_closed", "round_closed", "run_ended"]  # noqa: Y015
     _WhichOneofArgType_notice: _TypeAlias = _typing.Literal["notice", b"notice"]  # noqa: Y015
@@ -309,6 +449,14 @@ class RoundDescription(_message.Message):
     MIN_COHORT_FIELD_NUMBER: _builtins.int
     DEADLINE_SECONDS_FIELD_NUMBER: _builtins.int
     PRIVACY_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    TASK_IDENTITY_FIELD_NUMBER: _builtins.int
+    LOCAL_FIELD_NUMBER: _builtins.int
+    BOUNDS_FIELD_NUMBER: _builtins.int
+    LARGEST_NORM_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    STATE_DIGEST_FIELD_NUMBER: _builtins.int
+    CLIP_FACTOR_FIELD_NUMBER: _builtins.int
     federation: _builtins.str
     """16 hexadecimal digits"""
     run: _builtins.str
@@ -325,6 +473,14 @@ class RoundDescription(_message.Message):
     """fewer contributors than this are never opened"""
     deadline_seconds: _builtins.float
     """from the opening to the last commitment; the aggregator's clock decides"""
+    bounds: _builtins.str
+    """each update comes with a proof (docs/bounds.md): "range", or "norm"; empty: without"""
+    largest_norm: _builtins.float
+    """with bounds "norm": the L2 norm that each update is proven to keep to"""
+    state_digest: _builtins.bytes
+    """SHA-256 of the rule and of what it remembers before the round; empty for the plain mean"""
+    clip_factor: _builtins.float
+    """with a clip that adapts: by what the clip norm is multiplied in this round"""
     @_builtins.property
     def key(self) -> Global___SignedKey: ...
     @_builtins.property
@@ -332,6 +488,22 @@ class RoundDescription(_message.Message):
     @_builtins.property
     def privacy(self) -> Global___Privacy:
         """what clients do to their updates before they encrypt them; absent without privacy"""
+
+    @_builtins.property
+    def start(self) -> Global___ModelOrigin:
+        """round 1 of a run that continues an earlier one: the round that made the model"""
+
+    @_builtins.property
+    def task_identity(self) -> Global___TaskIdentity:
+        """of a task of a user's own; absent for those of the project, which a name says"""
+
+    @_builtins.property
+    def local(self) -> Global___LocalSettings:
+        """what the run changes in its clients' training; absent if it is as the task says"""
+
+    @_builtins.property
+    def rule(self) -> Global___ServerRule:
+        """how the opened sum makes the next model; absent for the plain mean"""
 
     def __init__(
         self,
@@ -348,14 +520,176 @@ class RoundDescription(_message.Message):
         min_cohort: _builtins.int = ...,
         deadline_seconds: _builtins.float = ...,
         privacy: Global___Privacy | None = ...,
+        start: Global___ModelOrigin | None = ...,
+        task_identity: Global___TaskIdentity | None = ...,
+        local: Global___LocalSettings | None = ...,
+        bounds: _builtins.str = ...,
+        largest_norm: _builtins.float = ...,
+        rule: Global___ServerRule | None = ...,
+        state_digest: _builtins.bytes = ...,
+        clip_factor: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["encoding", b"encoding", "key", b"key", "privacy", b"privacy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_clip_factor", b"_clip_factor", "clip_factor", b"clip_factor", "encoding", b"encoding", "key", b"key", "local", b"local", "privacy", b"privacy", "rule", b"rule", "start", b"start", "task_identity", b"task_identity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "deadline_seconds", b"deadline_seconds", "encoding", b"encoding", "federation", b"federation", "key", b"key", "min_cohort", b"min_cohort", "model_digest", b"model_digest", "privacy", b"privacy", "round", b"round", "run", b"run", "seed", b"seed", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_clip_factor", b"_clip_factor", "attempt", b"attempt", "bounds", b"bounds", "clip_factor", b"clip_factor", "deadline_seconds", b"deadline_seconds", "encoding", b"encoding", "federation", b"federation", "key", b"key", "largest_norm", b"largest_norm", "local", b"local", "min_cohort", b"min_cohort", "model_digest", b"model_digest", "privacy", b"privacy", "round", b"round", "rule", b"rule", "run", b"run", "seed", b"seed", "start", b"start", "state_digest", b"state_digest", "task", b"task", "task_identity", b"task_identity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__clip_factor: _TypeAlias = _typing.Literal["clip_factor"]  # noqa: Y015
+    _WhichOneofArgType__clip_factor: _TypeAlias = _typing.Literal["_clip_factor", b"_clip_factor"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__clip_factor) -> _WhichOneofReturnType__clip_factor | None: ...
+
+Global___RoundDescription: _TypeAlias = RoundDescription  # noqa: Y015
+
+@_typing.final
+class LocalSettings(_message.Message):
+    """How clients train where it is other than the task says; what is 0 or empty is as the task says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEARNING_RATE_FIELD_NUMBER: _builtins.int
+    LR_SCHEDULE_FIELD_NUMBER: _builtins.int
+    LOCAL_EPOCHS_FIELD_NUMBER: _builtins.int
+    LOCAL_STEPS_FIELD_NUMBER: _builtins.int
+    BATCH_SIZE_FIELD_NUMBER: _builtins.int
+    OPTIMISER_FIELD_NUMBER: _builtins.int
+    PROX_MU_FIELD_NUMBER: _builtins.int
+    learning_rate: _builtins.float
+    lr_schedule: _builtins.str
+    """"cosine:ROUNDS" or "step:ROUNDS:FACTOR" (core/local_settings.py); empty: constant"""
+    local_epochs: _builtins.int
+    """passes over a client's data in a round"""
+    local_steps: _builtins.int
+    """batches in a round, instead of passes"""
+    batch_size: _builtins.int
+    optimiser: _builtins.str
+    """"sgd", "momentum" or "adam" """
+    prox_mu: _builtins.float
+    """FedProx: mu/2 |w - w_global|^2 is added to the loss"""
+    def __init__(
+        self,
+        *,
+        learning_rate: _builtins.float = ...,
+        lr_schedule: _builtins.str = ...,
+        local_epochs: _builtins.int = ...,
+        local_steps: _builtins.int = ...,
+        batch_size: _builtins.int = ...,
+        optimiser: _builtins.str = ...,
+        prox_mu: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_size", b"batch_size", "learning_rate", b"learning_rate", "local_epochs", b"local_epochs", "local_steps", b"local_steps", "lr_schedule", b"lr_schedule", "optimiser", b"optimiser", "prox_mu", b"prox_mu"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___RoundDescription: _TypeAlias = RoundDescription  # noqa: Y015
+Global___LocalSettings: _TypeAlias = LocalSettings  # noqa: Y015
+
+@_typing.final
+class ServerRule(_message.Message):
+    """A parameter that the rule does not have is absent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    LEARNING_RATE_FIELD_NUMBER: _builtins.int
+    MOMENTUM_FIELD_NUMBER: _builtins.int
+    BETA1_FIELD_NUMBER: _builtins.int
+    BETA2_FIELD_NUMBER: _builtins.int
+    TAU_FIELD_NUMBER: _builtins.int
+    POPULATION_FIELD_NUMBER: _builtins.int
+    CLIP_QUANTILE_FIELD_NUMBER: _builtins.int
+    CLIP_RATE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"fedavg", "fedavgm", "fedadagrad", "fedadam", "fedyogi" or "scaffold" """
+    learning_rate: _builtins.float
+    momentum: _builtins.float
+    beta1: _builtins.float
+    beta2: _builtins.float
+    tau: _builtins.float
+    population: _builtins.float
+    """SCAFFOLD's N"""
+    clip_quantile: _builtins.float
+    """of the updates' norms, which the clip follows"""
+    clip_rate: _builtins.float
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        learning_rate: _builtins.float | None = ...,
+        momentum: _builtins.float | None = ...,
+        beta1: _builtins.float | None = ...,
+        beta2: _builtins.float | None = ...,
+        tau: _builtins.float | None = ...,
+        population: _builtins.float | None = ...,
+        clip_quantile: _builtins.float | None = ...,
+        clip_rate: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_beta1", b"_beta1", "_beta2", b"_beta2", "_clip_quantile", b"_clip_quantile", "_clip_rate", b"_clip_rate", "_learning_rate", b"_learning_rate", "_momentum", b"_momentum", "_population", b"_population", "_tau", b"_tau", "beta1", b"beta1", "beta2", b"beta2", "clip_quantile", b"clip_quantile", "clip_rate", b"clip_rate", "learning_rate", b"learning_rate", "momentum", b"momentum", "population", b"population", "tau", b"tau"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_beta1", b"_beta1", "_beta2", b"_beta2", "_clip_quantile", b"_clip_quantile", "_clip_rate", b"_clip_rate", "_learning_rate", b"_learning_rate", "_momentum", b"_momentum", "_population", b"_population", "_tau", b"_tau", "beta1", b"beta1", "beta2", b"beta2", "clip_quantile", b"clip_quantile", "clip_rate", b"clip_rate", "learning_rate", b"learning_rate", "momentum", b"momentum", "name", b"name", "population", b"population", "tau", b"tau"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__beta1: _TypeAlias = _typing.Literal["beta1"]  # noqa: Y015
+    _WhichOneofArgType__beta1: _TypeAlias = _typing.Literal["_beta1", b"_beta1"]  # noqa: Y015
+    _WhichOneofReturnType__beta2: _TypeAlias = _typing.Literal["beta2"]  # noqa: Y015
+    _WhichOneofArgType__beta2: _TypeAlias = _typing.Literal["_beta2", b"_beta2"]  # noqa: Y015
+    _WhichOneofReturnType__clip_quantile: _TypeAlias = _typing.Literal["clip_quantile"]  # noqa: Y015
+    _WhichOneofArgType__clip_quantile: _TypeAlias = _typing.Literal["_clip_quantile", b"_clip_quantile"]  # noqa: Y015
+    _WhichOneofReturnType__clip_rate: _TypeAlias = _typing.Literal["clip_rate"]  # noqa: Y015
+    _WhichOneofArgType__clip_rate: _TypeAlias = _typing.Literal["_clip_rate", b"_clip_rate"]  # noqa: Y015
+    _WhichOneofReturnType__learning_rate: _TypeAlias = _typing.Literal["learning_rate"]  # noqa: Y015
+    _WhichOneofArgType__learning_rate: _TypeAlias = _typing.Literal["_learning_rate", b"_learning_rate"]  # noqa: Y015
+    _WhichOneofReturnType__momentum: _TypeAlias = _typing.Literal["momentum"]  # noqa: Y015
+    _WhichOneofArgType__momentum: _TypeAlias = _typing.Literal["_momentum", b"_momentum"]  # noqa: Y015
+    _WhichOneofReturnType__population: _TypeAlias = _typing.Literal["population"]  # noqa: Y015
+    _WhichOneofArgType__population: _TypeAlias = _typing.Literal["_population", b"_population"]  # noqa: Y015
+    _WhichOneofReturnType__tau: _TypeAlias = _typing.Literal["tau"]  # noqa: Y015
+    _WhichOneofArgType__tau: _TypeAlias = _typing.Literal["_tau", b"_tau"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__beta1) -> _WhichOneofReturnType__beta1 | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__beta2) -> _WhichOneofReturnType__beta2 | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__clip_quantile) -> _WhichOneofReturnType__clip_quantile | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__clip_rate) -> _WhichOneofReturnType__clip_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__learning_rate) -> _WhichOneofReturnType__learning_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__momentum) -> _WhichOneofReturnType__momentum | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__population) -> _WhichOneofReturnType__population | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tau) -> _WhichOneofReturnType__tau | None: ...
+
+Global___ServerRule: _TypeAlias = ServerRule  # noqa: Y015
+
+@_typing.final
+class ModelOrigin(_message.Message):
+    """The completed round whose model, signed by at least t holders, a run starts from."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
+    STATE_DIGEST_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    round: _builtins.int
+    """from 1"""
+    state_digest: _builtins.bytes
+    """of what the server's rule remembered after it; empty for the plain mean"""
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        round: _builtins.int = ...,
+        state_digest: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["round", b"round", "run", b"run", "state_digest", b"state_digest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelOrigin: _TypeAlias = ModelOrigin  # noqa: Y015
 
 @_typing.final
 class Privacy(_message.Message):
@@ -370,6 +704,7 @@ class Privacy(_message.Message):
     DELTA_FIELD_NUMBER: _builtins.int
     MAX_COLLUDERS_FIELD_NUMBER: _builtins.int
     EPSILON_BUDGET_FIELD_NUMBER: _builtins.int
+    COUNT_NOISE_FIELD_NUMBER: _builtins.int
     clip_norm: _builtins.float
     """C, the largest L2 norm of an update"""
     noise_multiplier: _builtins.float
@@ -379,6 +714,8 @@ class Privacy(_message.Message):
     """contributors whose noise is not counted on"""
     epsilon_budget: _builtins.float
     """the run ends before it costs more than this"""
+    count_noise: _builtins.float
+    """with a clip that adapts: standard deviation of the noise on the updates within it"""
     def __init__(
         self,
         *,
@@ -387,13 +724,19 @@ class Privacy(_message.Message):
         delta: _builtins.float = ...,
         max_colluders: _builtins.int = ...,
         epsilon_budget: _builtins.float | None = ...,
+        count_noise: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_epsilon_budget", b"_epsilon_budget", "epsilon_budget", b"epsilon_budget"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_count_noise", b"_count_noise", "_epsilon_budget", b"_epsilon_budget", "count_noise", b"count_noise", "epsilon_budget", b"epsilon_budget"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epsilon_budget", b"_epsilon_budget", "clip_norm", b"clip_norm", "delta", b"delta", "epsilon_budget", b"epsilon_budget", "max_colluders", b"max_colluders", "noise_multiplier", b"noise_multiplier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_count_noise", b"_count_noise", "_epsilon_budget", b"_epsilon_budget", "clip_norm", b"clip_norm", "count_noise", b"count_noise", "delta", b"delta", "epsilon_budget", b"epsilon_budget", "max_colluders", b"max_colluders", "noise_multiplier", b"noise_multiplier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__count_noise: _TypeAlias = _typing.Literal["count_noise"]  # noqa: Y015
+    _WhichOneofArgType__count_noise: _TypeAlias = _typing.Literal["_count_noise", b"_count_noise"]  # noqa: Y015
     _WhichOneofReturnType__epsilon_budget: _TypeAlias = _typing.Literal["epsilon_budget"]  # noqa: Y015
     _WhichOneofArgType__epsilon_budget: _TypeAlias = _typing.Literal["_epsilon_budget", b"_epsilon_budget"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__count_noise) -> _WhichOneofReturnType__count_noise | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__epsilon_budget) -> _WhichOneofReturnType__epsilon_budget | None: ...
 
 Global___Privacy: _TypeAlias = Privacy  # noqa: Y015
@@ -433,6 +776,7 @@ class KeyCertificate(_message.Message):
     THRESHOLD_FIELD_NUMBER: _builtins.int
     HOLDERS_FIELD_NUMBER: _builtins.int
     EXPIRES_DAY_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
     federation: _builtins.str
     serial: _builtins.int
     """from 1; a key serves one attempt"""
@@ -442,6 +786,8 @@ class KeyCertificate(_message.Message):
     """n"""
     expires_day: _builtins.int
     """days since 1970-01-01; the last day on which the key may be used"""
+    values: _builtins.bytes
+    """one number of bits / 8 bytes per holder, which its answers are proven by (docs/shares.md); none for "plain" """
     @_builtins.property
     def key(self) -> Global___PublicKey: ...
     def __init__(
@@ -453,10 +799,11 @@ class KeyCertificate(_message.Message):
         threshold: _builtins.int = ...,
         holders: _builtins.int = ...,
         expires_day: _builtins.int = ...,
+        values: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_day", b"expires_day", "federation", b"federation", "holders", b"holders", "key", b"key", "serial", b"serial", "threshold", b"threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_day", b"expires_day", "federation", b"federation", "holders", b"holders", "key", b"key", "serial", b"serial", "threshold", b"threshold", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -612,15 +959,19 @@ class ModelRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ROUND_FIELD_NUMBER: _builtins.int
+    WITH_STATE_FIELD_NUMBER: _builtins.int
     round: _builtins.int
+    with_state: _builtins.bool
+    """send what the server's rule remembers after the model; key holders need it, clients do not"""
     def __init__(
         self,
         *,
         round: _builtins.int | None = ...,
+        with_state: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_round", b"_round", "round", b"round"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_round", b"_round", "round", b"round"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_round", b"_round", "round", b"round", "with_state", b"with_state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__round: _TypeAlias = _typing.Literal["round"]  # noqa: Y015
     _WhichOneofArgType__round: _TypeAlias = _typing.Literal["_round", b"_round"]  # noqa: Y015
@@ -644,6 +995,9 @@ class Commitment(_message.Message):
     SUBMISSION_FIELD_NUMBER: _builtins.int
     DESCRIPTION_DIGEST_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
+    MEMORY_NUMBER_FIELD_NUMBER: _builtins.int
+    MEMORY_HASH_FIELD_NUMBER: _builtins.int
+    CIPHERTEXTS_SHA256_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     round: _builtins.int
     attempt: _builtins.int
@@ -654,7 +1008,13 @@ class Commitment(_message.Message):
     description_digest: _builtins.bytes
     """SHA-256 of the description the client answers"""
     sha256: _builtins.bytes
-    """of the ciphertexts"""
+    """of all that will be uploaded: the ciphertexts, then the proof if there is one"""
+    memory_number: _builtins.int
+    """of the last entry of the client's budget, which has this round in it; from 1"""
+    memory_hash: _builtins.bytes
+    """of that entry"""
+    ciphertexts_sha256: _builtins.bytes
+    """of the ciphertexts alone, if a proof follows them"""
     def __init__(
         self,
         *,
@@ -665,10 +1025,13 @@ class Commitment(_message.Message):
         submission: _builtins.bytes = ...,
         description_digest: _builtins.bytes = ...,
         sha256: _builtins.bytes = ...,
+        memory_number: _builtins.int = ...,
+        memory_hash: _builtins.bytes = ...,
+        ciphertexts_sha256: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "client", b"client", "description_digest", b"description_digest", "round", b"round", "run", b"run", "sha256", b"sha256", "submission", b"submission"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "ciphertexts_sha256", b"ciphertexts_sha256", "client", b"client", "description_digest", b"description_digest", "memory_hash", b"memory_hash", "memory_number", b"memory_number", "round", b"round", "run", b"run", "sha256", b"sha256", "submission", b"submission"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -742,7 +1105,7 @@ class ListClosed(_message.Message):
     """SHA-256 of each commitment, concatenated in the order of the clients' names"""
     @_builtins.property
     def signatures(self) -> _containers.RepeatedCompositeFieldContainer[Global___HolderSignature]:
-        """"list" signatures over a serialised ListStatement"""
+        """"list" signatures"""
 
     def __init__(
         self,
@@ -826,7 +1189,7 @@ class SubmissionHeader(_message.Message):
     round: _builtins.int
     attempt: _builtins.int
     length: _builtins.int
-    """bytes of all ciphertexts"""
+    """bytes of all ciphertexts, and of the proof"""
     sha256: _builtins.bytes
     """of those bytes, as committed"""
     def __init__(
@@ -845,6 +1208,40 @@ class SubmissionHeader(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SubmissionHeader: _TypeAlias = SubmissionHeader  # noqa: Y015
+
+@_typing.final
+class Evidence(_message.Message):
+    """What shows that a client has lied: all of it is signed, so anybody can judge it again. The aggregator keeps it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUND_FIELD_NUMBER: _builtins.int
+    COMMITMENT_FIELD_NUMBER: _builtins.int
+    UPDATE_FIELD_NUMBER: _builtins.int
+    ROSTER_FIELD_NUMBER: _builtins.int
+    update: _builtins.bytes
+    """the ciphertexts and the proof, whose digest is in the commitment"""
+    roster: _builtins.bytes
+    """with the aggregator's and the client's keys, signed by the registrar"""
+    @_builtins.property
+    def round(self) -> Global___SignedDescription: ...
+    @_builtins.property
+    def commitment(self) -> Global___SignedCommitment: ...
+    def __init__(
+        self,
+        *,
+        round: Global___SignedDescription | None = ...,
+        commitment: Global___SignedCommitment | None = ...,
+        update: _builtins.bytes = ...,
+        roster: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["commitment", b"commitment", "round", b"round"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commitment", b"commitment", "roster", b"roster", "round", b"round", "update", b"update"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Evidence: _TypeAlias = Evidence  # noqa: Y015
 
 @_typing.final
 class Receipt(_message.Message):
@@ -876,21 +1273,265 @@ class AttendRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    INSTANCE_FIELD_NUMBER: _builtins.int
-    instance: _builtins.bytes
-    """16 random bytes of this process, as in JoinRequest"""
+    START_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def start(self) -> Global___SignedStart:
+        """its life is that of this process, as `instance` in JoinRequest"""
+
     def __init__(
         self,
         *,
-        instance: _builtins.bytes = ...,
+        start: Global___SignedStart | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance", b"instance"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["start", b"start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AttendRequest: _TypeAlias = AttendRequest  # noqa: Y015
+
+@_typing.final
+class SignedStart(_message.Message):
+    """A HolderStart with the holder's "start" signature."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    start: _builtins.bytes
+    signature: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        start: _builtins.bytes = ...,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["signature", b"signature", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignedStart: _TypeAlias = SignedStart  # noqa: Y015
+
+@_typing.final
+class HolderStart(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEDERATION_FIELD_NUMBER: _builtins.int
+    HOLDER_FIELD_NUMBER: _builtins.int
+    LIFE_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    HASH_FIELD_NUMBER: _builtins.int
+    BASE_FIELD_NUMBER: _builtins.int
+    EARLIER_FIELD_NUMBER: _builtins.int
+    federation: _builtins.str
+    holder: _builtins.str
+    life: _builtins.bytes
+    """16 random bytes"""
+    number: _builtins.int
+    """of the ledger's last entry, which is about this start"""
+    hash: _builtins.bytes
+    """of that entry"""
+    base: _builtins.int
+    """the number after which this ledger's entries begin"""
+    @_builtins.property
+    def earlier(self) -> _containers.RepeatedCompositeFieldContainer[Global___EarlierLife]:
+        """the earlier starts in the ledger, oldest first, the last 200"""
+
+    def __init__(
+        self,
+        *,
+        federation: _builtins.str = ...,
+        holder: _builtins.str = ...,
+        life: _builtins.bytes = ...,
+        number: _builtins.int = ...,
+        hash: _builtins.bytes = ...,
+        base: _builtins.int = ...,
+        earlier: _abc.Iterable[Global___EarlierLife] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "earlier", b"earlier", "federation", b"federation", "hash", b"hash", "holder", b"holder", "life", b"life", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HolderStart: _TypeAlias = HolderStart  # noqa: Y015
+
+@_typing.final
+class EarlierLife(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIFE_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    life: _builtins.bytes
+    number: _builtins.int
+    """of the ledger's entry about that start"""
+    def __init__(
+        self,
+        *,
+        life: _builtins.bytes = ...,
+        number: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["life", b"life", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EarlierLife: _TypeAlias = EarlierLife  # noqa: Y015
+
+@_typing.final
+class Vouching(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ABOUT_FIELD_NUMBER: _builtins.int
+    VOUCH_FIELD_NUMBER: _builtins.int
+    about: _builtins.str
+    """the holder that starts"""
+    @_builtins.property
+    def vouch(self) -> Global___SignedVouch: ...
+    def __init__(
+        self,
+        *,
+        about: _builtins.str = ...,
+        vouch: Global___SignedVouch | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["vouch", b"vouch"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "vouch", b"vouch"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Vouching: _TypeAlias = Vouching  # noqa: Y015
+
+@_typing.final
+class SignedVouch(_message.Message):
+    """A VouchStatement with the "vouch" signature of a holder."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLDER_FIELD_NUMBER: _builtins.int
+    VOUCH_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    holder: _builtins.str
+    """who vouches"""
+    vouch: _builtins.bytes
+    signature: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        holder: _builtins.str = ...,
+        vouch: _builtins.bytes = ...,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holder", b"holder", "signature", b"signature", "vouch", b"vouch"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignedVouch: _TypeAlias = SignedVouch  # noqa: Y015
+
+@_typing.final
+class VouchStatement(_message.Message):
+    """What a holder knows when another one starts. Before it says so, it has written down the other's new life."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEDERATION_FIELD_NUMBER: _builtins.int
+    ABOUT_FIELD_NUMBER: _builtins.int
+    LIFE_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    HASH_FIELD_NUMBER: _builtins.int
+    SERIAL_FIELD_NUMBER: _builtins.int
+    LIST_DIGEST_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    federation: _builtins.str
+    about: _builtins.str
+    life: _builtins.bytes
+    """of the start"""
+    number: _builtins.int
+    """of the newest entry of the other's ledger that it has seen, before this start; 0 if none"""
+    hash: _builtins.bytes
+    """of that entry"""
+    serial: _builtins.int
+    """the highest number of a key whose list it has signed itself; 0 if none"""
+    list_digest: _builtins.bytes
+    """SHA-256 of the ListStatement that it signed for this key"""
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___SignedRequest]:
+        """the last that it has signed in each run, newest first, at most 16"""
+
+    def __init__(
+        self,
+        *,
+        federation: _builtins.str = ...,
+        about: _builtins.str = ...,
+        life: _builtins.bytes = ...,
+        number: _builtins.int = ...,
+        hash: _builtins.bytes = ...,
+        serial: _builtins.int = ...,
+        list_digest: _builtins.bytes = ...,
+        requests: _abc.Iterable[Global___SignedRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "federation", b"federation", "hash", b"hash", "life", b"life", "list_digest", b"list_digest", "number", b"number", "requests", b"requests", "serial", b"serial"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VouchStatement: _TypeAlias = VouchStatement  # noqa: Y015
+
+@_typing.final
+class SignedRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
+    REQUEST_DIGEST_FIELD_NUMBER: _builtins.int
+    MODEL_DIGEST_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    round: _builtins.int
+    request_digest: _builtins.bytes
+    model_digest: _builtins.bytes
+    """SHA-256 of the model that the round starts from"""
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        round: _builtins.int = ...,
+        request_digest: _builtins.bytes = ...,
+        model_digest: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_digest", b"model_digest", "request_digest", b"request_digest", "round", b"round", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignedRequest: _TypeAlias = SignedRequest  # noqa: Y015
+
+@_typing.final
+class ServeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEAST_DIFFERENCE_FIELD_NUMBER: _builtins.int
+    least_difference: _builtins.int
+    """it opens no sum whose contributors differ from an earlier one's by fewer clients, if at all"""
+    def __init__(
+        self,
+        *,
+        least_difference: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["least_difference", b"least_difference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ServeRequest: _TypeAlias = ServeRequest  # noqa: Y015
 
 @_typing.final
 class HolderTask(_message.Message):
@@ -903,6 +1544,12 @@ class HolderTask(_message.Message):
     OPEN_SUM_FIELD_NUMBER: _builtins.int
     ENDORSE_FIELD_NUMBER: _builtins.int
     RUN_ENDED_FIELD_NUMBER: _builtins.int
+    VOUCH_FIELD_NUMBER: _builtins.int
+    VOUCHED_FIELD_NUMBER: _builtins.int
+    LEND_FIELD_NUMBER: _builtins.int
+    ROSTER_VERSION_FIELD_NUMBER: _builtins.int
+    roster_version: _builtins.int
+    """of the aggregator's roster: with the first, empty task, and alone when there is a newer one"""
     @_builtins.property
     def need_key(self) -> Global___NeedKey: ...
     @_builtins.property
@@ -913,6 +1560,16 @@ class HolderTask(_message.Message):
     def endorse(self) -> Global___Endorse: ...
     @_builtins.property
     def run_ended(self) -> Global___RunEnded: ...
+    @_builtins.property
+    def vouch(self) -> Global___SignedStart:
+        """another holder starts: say what you know of it"""
+
+    @_builtins.property
+    def vouched(self) -> Global___SignedVouch:
+        """about this holder's own start"""
+
+    @_builtins.property
+    def lend(self) -> Global___Lend: ...
     def __init__(
         self,
         *,
@@ -921,12 +1578,16 @@ class HolderTask(_message.Message):
         open_sum: Global___OpenSum | None = ...,
         endorse: Global___Endorse | None = ...,
         run_ended: Global___RunEnded | None = ...,
+        vouch: Global___SignedStart | None = ...,
+        vouched: Global___SignedVouch | None = ...,
+        lend: Global___Lend | None = ...,
+        roster_version: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["close_list", b"close_list", "endorse", b"endorse", "need_key", b"need_key", "open_sum", b"open_sum", "run_ended", b"run_ended", "task", b"task"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["close_list", b"close_list", "endorse", b"endorse", "lend", b"lend", "need_key", b"need_key", "open_sum", b"open_sum", "run_ended", b"run_ended", "task", b"task", "vouch", b"vouch", "vouched", b"vouched"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["close_list", b"close_list", "endorse", b"endorse", "need_key", b"need_key", "open_sum", b"open_sum", "run_ended", b"run_ended", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["close_list", b"close_list", "endorse", b"endorse", "lend", b"lend", "need_key", b"need_key", "open_sum", b"open_sum", "roster_version", b"roster_version", "run_ended", b"run_ended", "task", b"task", "vouch", b"vouch", "vouched", b"vouched"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_task: _TypeAlias = _typing.Literal["need_key", "close_list", "open_sum", "endorse", "run_ended"]  # noqa: Y015
+    _WhichOneofReturnType_task: _TypeAlias = _typing.Literal["need_key", "close_list", "open_sum", "endorse", "run_ended", "vouch", "vouched", "lend"]  # noqa: Y015
     _WhichOneofArgType_task: _TypeAlias = _typing.Literal["task", b"task"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_task) -> _WhichOneofReturnType_task | None: ...
 
@@ -1013,7 +1674,7 @@ class CloseList(_message.Message):
 
     @_builtins.property
     def endorsements(self) -> _containers.RepeatedCompositeFieldContainer[Global___HolderSignature]:
-        """of the model the round starts from; none in round 1"""
+        """of the model the round starts from; none for an initial model"""
 
     def __init__(
         self,
@@ -1038,10 +1699,14 @@ class ListSignature(_message.Message):
     ROUND_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
+    LEDGER_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     round: _builtins.int
     attempt: _builtins.int
     signature: _builtins.bytes
+    """"list" signature"""
+    @_builtins.property
+    def ledger(self) -> Global___LedgerState: ...
     def __init__(
         self,
         *,
@@ -1049,10 +1714,11 @@ class ListSignature(_message.Message):
         round: _builtins.int = ...,
         attempt: _builtins.int = ...,
         signature: _builtins.bytes = ...,
+        ledger: Global___LedgerState | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ledger", b"ledger"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "round", b"round", "run", b"run", "signature", b"signature"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "ledger", b"ledger", "round", b"round", "run", b"run", "signature", b"signature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1095,6 +1761,112 @@ class OpenSum(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OpenSum: _TypeAlias = OpenSum  # noqa: Y015
+
+@_typing.final
+class RequestSignature(_message.Message):
+    """A holder that has checked everything signs the request; it lends its share once it sees that t holders have."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    LEDGER_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    EXPOSURE_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    round: _builtins.int
+    attempt: _builtins.int
+    signature: _builtins.bytes
+    """"request" signature over a serialised RequestStatement"""
+    seconds: _builtins.float
+    """spent on checking, adding and opening"""
+    exposure: _builtins.str
+    """why the difference rule would have refused, if the holder only reports it"""
+    @_builtins.property
+    def ledger(self) -> Global___LedgerState: ...
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        round: _builtins.int = ...,
+        attempt: _builtins.int = ...,
+        signature: _builtins.bytes = ...,
+        ledger: Global___LedgerState | None = ...,
+        seconds: _builtins.float = ...,
+        exposure: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ledger", b"ledger"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "exposure", b"exposure", "ledger", b"ledger", "round", b"round", "run", b"run", "seconds", b"seconds", "signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestSignature: _TypeAlias = RequestSignature  # noqa: Y015
+
+@_typing.final
+class RequestStatement(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEDERATION_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    REQUEST_DIGEST_FIELD_NUMBER: _builtins.int
+    federation: _builtins.str
+    run: _builtins.str
+    round: _builtins.int
+    attempt: _builtins.int
+    request_digest: _builtins.bytes
+    """of description, list, contributors and encrypted sum (keyholder/orders.py)"""
+    def __init__(
+        self,
+        *,
+        federation: _builtins.str = ...,
+        run: _builtins.str = ...,
+        round: _builtins.int = ...,
+        attempt: _builtins.int = ...,
+        request_digest: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "federation", b"federation", "request_digest", b"request_digest", "round", b"round", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestStatement: _TypeAlias = RequestStatement  # noqa: Y015
+
+@_typing.final
+class Lend(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    SIGNATURES_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    round: _builtins.int
+    attempt: _builtins.int
+    @_builtins.property
+    def signatures(self) -> _containers.RepeatedCompositeFieldContainer[Global___HolderSignature]:
+        """"request" signatures of at least t holders"""
+
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        round: _builtins.int = ...,
+        attempt: _builtins.int = ...,
+        signatures: _abc.Iterable[Global___HolderSignature] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "round", b"round", "run", b"run", "signatures", b"signatures"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Lend: _TypeAlias = Lend  # noqa: Y015
 
 @_typing.final
 class SubmissionRequest(_message.Message):
@@ -1158,17 +1930,11 @@ class ReleaseHeader(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     LENGTH_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
-    SECONDS_FIELD_NUMBER: _builtins.int
-    EXPOSURE_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     round: _builtins.int
     attempt: _builtins.int
     length: _builtins.int
     sha256: _builtins.bytes
-    seconds: _builtins.float
-    """spent on checking, adding and opening"""
-    exposure: _builtins.str
-    """why the difference rule would have refused, if the holder only reports it"""
     def __init__(
         self,
         *,
@@ -1177,12 +1943,10 @@ class ReleaseHeader(_message.Message):
         attempt: _builtins.int = ...,
         length: _builtins.int = ...,
         sha256: _builtins.bytes = ...,
-        seconds: _builtins.float = ...,
-        exposure: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "exposure", b"exposure", "length", b"length", "round", b"round", "run", b"run", "seconds", b"seconds", "sha256", b"sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "length", b"length", "round", b"round", "run", b"run", "sha256", b"sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1195,7 +1959,7 @@ class Endorse(_message.Message):
     ORDER_FIELD_NUMBER: _builtins.int
     MODEL_DIGEST_FIELD_NUMBER: _builtins.int
     model_digest: _builtins.bytes
-    """SHA-256 of the next model, as the aggregator computed it"""
+    """of the next model, as in ModelStatement, as the aggregator computed it"""
     @_builtins.property
     def order(self) -> Global___OpenSum:
         """what was opened, so that a holder that did not open it can check it too"""
@@ -1247,11 +2011,14 @@ class ModelEndorsement(_message.Message):
     ROUND_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
+    LEDGER_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     round: _builtins.int
     attempt: _builtins.int
     signature: _builtins.bytes
-    """"model" signature over a serialised ModelStatement"""
+    """"model" signature"""
+    @_builtins.property
+    def ledger(self) -> Global___LedgerState: ...
     def __init__(
         self,
         *,
@@ -1259,10 +2026,11 @@ class ModelEndorsement(_message.Message):
         round: _builtins.int = ...,
         attempt: _builtins.int = ...,
         signature: _builtins.bytes = ...,
+        ledger: Global___LedgerState | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ledger", b"ledger"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "round", b"round", "run", b"run", "signature", b"signature"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "ledger", b"ledger", "round", b"round", "run", b"run", "signature", b"signature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1281,6 +2049,7 @@ class ModelStatement(_message.Message):
     round: _builtins.int
     """the round that made the model"""
     model_digest: _builtins.bytes
+    """of the model; where the rule has a state, of both digests, the model's first"""
     def __init__(
         self,
         *,
@@ -1306,12 +2075,17 @@ class Decline(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     SENTENCE_FIELD_NUMBER: _builtins.int
+    CLIENTS_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     round: _builtins.int
     attempt: _builtins.int
     reason: _builtins.str
     """a name of core.errors.Reason"""
     sentence: _builtins.str
+    @_builtins.property
+    def clients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """a list would be signed without these"""
+
     def __init__(
         self,
         *,
@@ -1320,10 +2094,11 @@ class Decline(_message.Message):
         attempt: _builtins.int = ...,
         reason: _builtins.str = ...,
         sentence: _builtins.str = ...,
+        clients: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "reason", b"reason", "round", b"round", "run", b"run", "sentence", b"sentence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "clients", b"clients", "reason", b"reason", "round", b"round", "run", b"run", "sentence", b"sentence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1343,6 +2118,73 @@ class Accepted(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Accepted: _TypeAlias = Accepted  # noqa: Y015
+
+@_typing.final
+class RosterRequest(_message.Message):
+    """---------------------------------------------------------------------------------------------- membership"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RosterRequest: _TypeAlias = RosterRequest  # noqa: Y015
+
+@_typing.final
+class RosterOffer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    @_builtins.property
+    def header(self) -> Global___RosterHeader: ...
+    def __init__(
+        self,
+        *,
+        header: Global___RosterHeader | None = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "header", b"header", "part", b"part"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "header", b"header", "part", b"part"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["header", "data"]  # noqa: Y015
+    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
+
+Global___RosterOffer: _TypeAlias = RosterOffer  # noqa: Y015
+
+@_typing.final
+class RosterHeader(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    LENGTH_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    length: _builtins.int
+    sha256: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        length: _builtins.int = ...,
+        sha256: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["length", b"length", "sha256", b"sha256", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RosterHeader: _TypeAlias = RosterHeader  # noqa: Y015
 
 @_typing.final
 class WatchRequest(_message.Message):
@@ -1365,6 +2207,26 @@ Global___WatchRequest: _TypeAlias = WatchRequest  # noqa: Y015
 class Progress(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class CallsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     PHASE_FIELD_NUMBER: _builtins.int
     ROUND_FIELD_NUMBER: _builtins.int
     ROUNDS_FIELD_NUMBER: _builtins.int
@@ -1375,6 +2237,11 @@ class Progress(_message.Message):
     RESULTS_FIELD_NUMBER: _builtins.int
     SENTENCE_FIELD_NUMBER: _builtins.int
     HOLDERS_FIELD_NUMBER: _builtins.int
+    PARTIES_FIELD_NUMBER: _builtins.int
+    SECONDS_LEFT_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    EPSILON_BUDGET_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
     phase: _builtins.str
     """waiting, committing, closing, uploading, releasing, endorsing, finished, failed"""
     round: _builtins.int
@@ -1392,9 +2259,22 @@ class Progress(_message.Message):
     """what the run is waiting for, or how it ended"""
     holders: _builtins.int
     """key holders with an open stream"""
+    seconds_left: _builtins.float
+    """to the deadline of this phase; 0 if it has none"""
+    epsilon_budget: _builtins.float
+    """0 without one"""
+    run: _builtins.str
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___RoundResult]:
         """of the rounds completed since the last message to this observer"""
+
+    @_builtins.property
+    def parties(self) -> _containers.RepeatedCompositeFieldContainer[Global___PartyState]:
+        """those of which something has changed since the last message to this observer"""
+
+    @_builtins.property
+    def calls(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """calls of members since the aggregator started, by name; those that have changed"""
 
     def __init__(
         self,
@@ -1409,14 +2289,54 @@ class Progress(_message.Message):
         results: _abc.Iterable[Global___RoundResult] | None = ...,
         sentence: _builtins.str = ...,
         holders: _builtins.int = ...,
+        parties: _abc.Iterable[Global___PartyState] | None = ...,
+        seconds_left: _builtins.float = ...,
+        calls: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        epsilon_budget: _builtins.float = ...,
+        run: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "expected", b"expected", "holders", b"holders", "phase", b"phase", "present", b"present", "received", b"received", "results", b"results", "round", b"round", "rounds", b"rounds", "sentence", b"sentence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "calls", b"calls", "epsilon_budget", b"epsilon_budget", "expected", b"expected", "holders", b"holders", "parties", b"parties", "phase", b"phase", "present", b"present", "received", b"received", "results", b"results", "round", b"round", "rounds", b"rounds", "run", b"run", "seconds_left", b"seconds_left", "sentence", b"sentence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Progress: _TypeAlias = Progress  # noqa: Y015
+
+@_typing.final
+class PartyState(_message.Message):
+    """What one party does now, as the aggregator sees it. In a run with privacy that draws its clients it says of a client only
+    whether it is connected: who was drawn is a secret.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    DOING_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    role: _builtins.str
+    """client or keyholder"""
+    doing: _builtins.str
+    """away, here, training, committed, uploading, uploaded, left out, gone; of key holders see server/lanes.py"""
+    refused: _builtins.str
+    """the name of the check by which a call of it was refused last in this round, if any was"""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        role: _builtins.str = ...,
+        doing: _builtins.str = ...,
+        refused: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["doing", b"doing", "name", b"name", "refused", b"refused", "role", b"role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PartyState: _TypeAlias = PartyState  # noqa: Y015
 
 @_typing.final
 class RoundResult(_message.Message):

@@ -83,7 +83,7 @@ class FederationServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Submit(self, request_iterator, context):
-        """One encrypted update. The first message is the header, the rest are pieces of the ciphertexts.
+        """One encrypted update. The first message is the header, the rest are pieces of the ciphertexts, then of the proof.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -248,6 +248,16 @@ class KeyHoldingStub:
                 request_serializer=core_dot_wire_dot_federation__pb2.AttendRequest.SerializeToString,
                 response_deserializer=core_dot_wire_dot_federation__pb2.HolderTask.FromString,
                 _registered_method=True)
+        self.VouchFor = channel.unary_unary(
+                '/grokfed.v1.KeyHolding/VouchFor',
+                request_serializer=core_dot_wire_dot_federation__pb2.Vouching.SerializeToString,
+                response_deserializer=core_dot_wire_dot_federation__pb2.Accepted.FromString,
+                _registered_method=True)
+        self.Serve = channel.unary_unary(
+                '/grokfed.v1.KeyHolding/Serve',
+                request_serializer=core_dot_wire_dot_federation__pb2.ServeRequest.SerializeToString,
+                response_deserializer=core_dot_wire_dot_federation__pb2.Accepted.FromString,
+                _registered_method=True)
         self.OfferKeys = channel.unary_unary(
                 '/grokfed.v1.KeyHolding/OfferKeys',
                 request_serializer=core_dot_wire_dot_federation__pb2.KeyOffer.SerializeToString,
@@ -262,6 +272,11 @@ class KeyHoldingStub:
                 '/grokfed.v1.KeyHolding/FetchSubmission',
                 request_serializer=core_dot_wire_dot_federation__pb2.SubmissionRequest.SerializeToString,
                 response_deserializer=core_dot_wire_dot_federation__pb2.Chunk.FromString,
+                _registered_method=True)
+        self.SignRequest = channel.unary_unary(
+                '/grokfed.v1.KeyHolding/SignRequest',
+                request_serializer=core_dot_wire_dot_federation__pb2.RequestSignature.SerializeToString,
+                response_deserializer=core_dot_wire_dot_federation__pb2.Accepted.FromString,
                 _registered_method=True)
         self.Release = channel.stream_unary(
                 '/grokfed.v1.KeyHolding/Release',
@@ -295,6 +310,20 @@ class KeyHoldingServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def VouchFor(self, request, context):
+        """What this holder knows of another one that starts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Serve(self, request, context):
+        """Enough others have vouched for this holder's start: from now on it does all tasks.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def OfferKeys(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -313,8 +342,15 @@ class KeyHoldingServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SignRequest(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Release(self, request_iterator, context):
-        """This holder's share of the opening: one number per ciphertext; the first message is the header.
+        """This holder's share of the opening: one number per ciphertext, then the proof that they are right (docs/shares.md);
+        the first message is the header.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -334,7 +370,7 @@ class KeyHoldingServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeclineTask(self, request, context):
-        """Declines any of the three tasks above.
+        """Declines any of the four tasks above.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -347,6 +383,16 @@ def add_KeyHoldingServicer_to_server(servicer, server):
                     servicer.Attend,
                     request_deserializer=core_dot_wire_dot_federation__pb2.AttendRequest.FromString,
                     response_serializer=core_dot_wire_dot_federation__pb2.HolderTask.SerializeToString,
+            ),
+            'VouchFor': grpc.unary_unary_rpc_method_handler(
+                    servicer.VouchFor,
+                    request_deserializer=core_dot_wire_dot_federation__pb2.Vouching.FromString,
+                    response_serializer=core_dot_wire_dot_federation__pb2.Accepted.SerializeToString,
+            ),
+            'Serve': grpc.unary_unary_rpc_method_handler(
+                    servicer.Serve,
+                    request_deserializer=core_dot_wire_dot_federation__pb2.ServeRequest.FromString,
+                    response_serializer=core_dot_wire_dot_federation__pb2.Accepted.SerializeToString,
             ),
             'OfferKeys': grpc.unary_unary_rpc_method_handler(
                     servicer.OfferKeys,
@@ -362,6 +408,11 @@ def add_KeyHoldingServicer_to_server(servicer, server):
                     servicer.FetchSubmission,
                     request_deserializer=core_dot_wire_dot_federation__pb2.SubmissionRequest.FromString,
                     response_serializer=core_dot_wire_dot_federation__pb2.Chunk.SerializeToString,
+            ),
+            'SignRequest': grpc.unary_unary_rpc_method_handler(
+                    servicer.SignRequest,
+                    request_deserializer=core_dot_wire_dot_federation__pb2.RequestSignature.FromString,
+                    response_serializer=core_dot_wire_dot_federation__pb2.Accepted.SerializeToString,
             ),
             'Release': grpc.stream_unary_rpc_method_handler(
                     servicer.Release,
@@ -412,6 +463,60 @@ class KeyHolding:
             '/grokfed.v1.KeyHolding/Attend',
             core_dot_wire_dot_federation__pb2.AttendRequest.SerializeToString,
             core_dot_wire_dot_federation__pb2.HolderTask.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VouchFor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/grokfed.v1.KeyHolding/VouchFor',
+            core_dot_wire_dot_federation__pb2.Vouching.SerializeToString,
+            core_dot_wire_dot_federation__pb2.Accepted.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Serve(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/grokfed.v1.KeyHolding/Serve',
+            core_dot_wire_dot_federation__pb2.ServeRequest.SerializeToString,
+            core_dot_wire_dot_federation__pb2.Accepted.FromString,
             options,
             channel_credentials,
             insecure,
@@ -493,6 +598,33 @@ class KeyHolding:
             '/grokfed.v1.KeyHolding/FetchSubmission',
             core_dot_wire_dot_federation__pb2.SubmissionRequest.SerializeToString,
             core_dot_wire_dot_federation__pb2.Chunk.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SignRequest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/grokfed.v1.KeyHolding/SignRequest',
+            core_dot_wire_dot_federation__pb2.RequestSignature.SerializeToString,
+            core_dot_wire_dot_federation__pb2.Accepted.FromString,
             options,
             channel_credentials,
             insecure,
@@ -612,8 +744,133 @@ class KeyHolding:
             _registered_method=True)
 
 
+class MembershipStub:
+    """The roster's way to all parties. It is signed by the registrar, so it does not matter who hands it on; a party takes a
+    newer version only.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.FetchRoster = channel.unary_stream(
+                '/grokfed.v1.Membership/FetchRoster',
+                request_serializer=core_dot_wire_dot_federation__pb2.RosterRequest.SerializeToString,
+                response_deserializer=core_dot_wire_dot_federation__pb2.Chunk.FromString,
+                _registered_method=True)
+        self.OfferRoster = channel.stream_unary(
+                '/grokfed.v1.Membership/OfferRoster',
+                request_serializer=core_dot_wire_dot_federation__pb2.RosterOffer.SerializeToString,
+                response_deserializer=core_dot_wire_dot_federation__pb2.Accepted.FromString,
+                _registered_method=True)
+
+
+class MembershipServicer:
+    """The roster's way to all parties. It is signed by the registrar, so it does not matter who hands it on; a party takes a
+    newer version only.
+    """
+
+    def FetchRoster(self, request, context):
+        """The newest roster that the aggregator has.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def OfferRoster(self, request_iterator, context):
+        """A newer one than the aggregator has, from a party that has it: a newcomer's is the first that names the newcomer. The
+        caller must be a member by the roster that it offers; a revoked one is refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_MembershipServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'FetchRoster': grpc.unary_stream_rpc_method_handler(
+                    servicer.FetchRoster,
+                    request_deserializer=core_dot_wire_dot_federation__pb2.RosterRequest.FromString,
+                    response_serializer=core_dot_wire_dot_federation__pb2.Chunk.SerializeToString,
+            ),
+            'OfferRoster': grpc.stream_unary_rpc_method_handler(
+                    servicer.OfferRoster,
+                    request_deserializer=core_dot_wire_dot_federation__pb2.RosterOffer.FromString,
+                    response_serializer=core_dot_wire_dot_federation__pb2.Accepted.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'grokfed.v1.Membership', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('grokfed.v1.Membership', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Membership:
+    """The roster's way to all parties. It is signed by the registrar, so it does not matter who hands it on; a party takes a
+    newer version only.
+    """
+
+    @staticmethod
+    def FetchRoster(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/grokfed.v1.Membership/FetchRoster',
+            core_dot_wire_dot_federation__pb2.RosterRequest.SerializeToString,
+            core_dot_wire_dot_federation__pb2.Chunk.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OfferRoster(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/grokfed.v1.Membership/OfferRoster',
+            core_dot_wire_dot_federation__pb2.RosterOffer.SerializeToString,
+            core_dot_wire_dot_federation__pb2.Accepted.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
 class ObservationStub:
-    """Calls of observers: progress displays, scripts, people. Nothing here is secret among the parties.
+    """Calls of observers: progress displays, scripts, people. Nothing here is secret among the parties. An observer has a role of
+    its own on the roster, which allows this one call and no other.
     """
 
     def __init__(self, channel):
@@ -630,7 +887,8 @@ class ObservationStub:
 
 
 class ObservationServicer:
-    """Calls of observers: progress displays, scripts, people. Nothing here is secret among the parties.
+    """Calls of observers: progress displays, scripts, people. Nothing here is secret among the parties. An observer has a role of
+    its own on the roster, which allows this one call and no other.
     """
 
     def Watch(self, request, context):
@@ -656,7 +914,8 @@ def add_ObservationServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Observation:
-    """Calls of observers: progress displays, scripts, people. Nothing here is secret among the parties.
+    """Calls of observers: progress displays, scripts, people. Nothing here is secret among the parties. An observer has a role of
+    its own on the roster, which allows this one call and no other.
     """
 
     @staticmethod

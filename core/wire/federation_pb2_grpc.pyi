@@ -6,11 +6,15 @@ The contract between the parties, in the order in which a round happens.
 Three kinds of parties: data owners (clients), one aggregator (the server of every call below) and n key holders, of
 which any t together can open a sum. Only the aggregator listens; the other parties dial out, open one stream on which
 the aggregator pushes, and answer with calls. (A fourth party, the registrar, issues the certificates, the roster and
-the round keys in advance; it is never on the network.)
+the round keys in advance; only while parties join is it on the network: registration.proto.)
 
   client                     aggregator                      key holder (each of n)
     | Join ------------------->|<---------------------- Attend |
-    |<-- Welcome               |                  NeedKey ---->|
+    |<-- Welcome               | Vouch: others' starts ------->|
+    |                          |<-------------------- VouchFor | (what it knows of the starting holder's ledger)
+    |                          | Vouched: about its own start->|
+    |                          |<----------------------- Serve | (its ledger is the newest that enough others know)
+    |                          |                  NeedKey ---->|
     |                          |<------------------- OfferKeys |
     |<-- RoundOpened           |                               |
     | FetchModel ------------->|                               |
@@ -23,6 +27,8 @@ the round keys in advance; it is never on the network.)
     | Submit: ciphertexts ---->| stores, then acknowledges     |
     |                          |                  OpenSum ---->|
     |                          |<------------- FetchSubmission | (checks all again, recomputes the sum, once only)
+    |                          |<----------------- SignRequest |
+    |                          | Lend: t signatures ---------->|
     |                          |<--------------------- Release | (its share of the opening)
     |                          | combines t of them            |
     |                          |                  Endorse ---->|
@@ -77,7 +83,7 @@ class FederationStub:
     Commit: _grpc.UnaryUnaryMultiCallable[_federation_pb2.CommitRequest, _federation_pb2.Receipt]
     """The signed digest of an update, sent before any party can have seen the update itself."""
     Submit: _grpc.StreamUnaryMultiCallable[_federation_pb2.SubmitRequest, _federation_pb2.Receipt]
-    """One encrypted update. The first message is the header, the rest are pieces of the ciphertexts."""
+    """One encrypted update. The first message is the header, the rest are pieces of the ciphertexts, then of the proof."""
 
 @_typing.type_check_only
 class FederationAsyncStub(FederationStub):
@@ -91,7 +97,7 @@ class FederationAsyncStub(FederationStub):
     Commit: _aio.UnaryUnaryMultiCallable[_federation_pb2.CommitRequest, _federation_pb2.Receipt]  # type: ignore[assignment]
     """The signed digest of an update, sent before any party can have seen the update itself."""
     Submit: _aio.StreamUnaryMultiCallable[_federation_pb2.SubmitRequest, _federation_pb2.Receipt]  # type: ignore[assignment]
-    """One encrypted update. The first message is the header, the rest are pieces of the ciphertexts."""
+    """One encrypted update. The first message is the header, the rest are pieces of the ciphertexts, then of the proof."""
 
 class FederationServicer(metaclass=_abc_1.ABCMeta):
     """Calls of a data owner."""
@@ -126,7 +132,7 @@ class FederationServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_federation_pb2.SubmitRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_federation_pb2.Receipt, _abc.Awaitable[_federation_pb2.Receipt]]:
-        """One encrypted update. The first message is the header, the rest are pieces of the ciphertexts."""
+        """One encrypted update. The first message is the header, the rest are pieces of the ciphertexts, then of the proof."""
 
 def add_FederationServicer_to_server(servicer: FederationServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
@@ -138,16 +144,23 @@ class KeyHoldingStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> KeyHoldingAsyncStub: ...
     Attend: _grpc.UnaryStreamMultiCallable[_federation_pb2.AttendRequest, _federation_pb2.HolderTask]
+    VouchFor: _grpc.UnaryUnaryMultiCallable[_federation_pb2.Vouching, _federation_pb2.Accepted]
+    """What this holder knows of another one that starts."""
+    Serve: _grpc.UnaryUnaryMultiCallable[_federation_pb2.ServeRequest, _federation_pb2.Accepted]
+    """Enough others have vouched for this holder's start: from now on it does all tasks."""
     OfferKeys: _grpc.UnaryUnaryMultiCallable[_federation_pb2.KeyOffer, _federation_pb2.Accepted]
     SignList: _grpc.UnaryUnaryMultiCallable[_federation_pb2.ListSignature, _federation_pb2.Accepted]
     FetchSubmission: _grpc.UnaryStreamMultiCallable[_federation_pb2.SubmissionRequest, _federation_pb2.Chunk]
+    SignRequest: _grpc.UnaryUnaryMultiCallable[_federation_pb2.RequestSignature, _federation_pb2.Accepted]
     Release: _grpc.StreamUnaryMultiCallable[_federation_pb2.ReleaseRequest, _federation_pb2.Accepted]
-    """This holder's share of the opening: one number per ciphertext; the first message is the header."""
+    """This holder's share of the opening: one number per ciphertext, then the proof that they are right (docs/shares.md);
+    the first message is the header.
+    """
     FetchOpenedSum: _grpc.UnaryStreamMultiCallable[_federation_pb2.OpenedSumRequest, _federation_pb2.Chunk]
     """The sum as the aggregator combined it, for the holders to check."""
     EndorseModel: _grpc.UnaryUnaryMultiCallable[_federation_pb2.ModelEndorsement, _federation_pb2.Accepted]
     DeclineTask: _grpc.UnaryUnaryMultiCallable[_federation_pb2.Decline, _federation_pb2.Accepted]
-    """Declines any of the three tasks above."""
+    """Declines any of the four tasks above."""
 
 @_typing.type_check_only
 class KeyHoldingAsyncStub(KeyHoldingStub):
@@ -155,16 +168,23 @@ class KeyHoldingAsyncStub(KeyHoldingStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Attend: _aio.UnaryStreamMultiCallable[_federation_pb2.AttendRequest, _federation_pb2.HolderTask]  # type: ignore[assignment]
+    VouchFor: _aio.UnaryUnaryMultiCallable[_federation_pb2.Vouching, _federation_pb2.Accepted]  # type: ignore[assignment]
+    """What this holder knows of another one that starts."""
+    Serve: _aio.UnaryUnaryMultiCallable[_federation_pb2.ServeRequest, _federation_pb2.Accepted]  # type: ignore[assignment]
+    """Enough others have vouched for this holder's start: from now on it does all tasks."""
     OfferKeys: _aio.UnaryUnaryMultiCallable[_federation_pb2.KeyOffer, _federation_pb2.Accepted]  # type: ignore[assignment]
     SignList: _aio.UnaryUnaryMultiCallable[_federation_pb2.ListSignature, _federation_pb2.Accepted]  # type: ignore[assignment]
     FetchSubmission: _aio.UnaryStreamMultiCallable[_federation_pb2.SubmissionRequest, _federation_pb2.Chunk]  # type: ignore[assignment]
+    SignRequest: _aio.UnaryUnaryMultiCallable[_federation_pb2.RequestSignature, _federation_pb2.Accepted]  # type: ignore[assignment]
     Release: _aio.StreamUnaryMultiCallable[_federation_pb2.ReleaseRequest, _federation_pb2.Accepted]  # type: ignore[assignment]
-    """This holder's share of the opening: one number per ciphertext; the first message is the header."""
+    """This holder's share of the opening: one number per ciphertext, then the proof that they are right (docs/shares.md);
+    the first message is the header.
+    """
     FetchOpenedSum: _aio.UnaryStreamMultiCallable[_federation_pb2.OpenedSumRequest, _federation_pb2.Chunk]  # type: ignore[assignment]
     """The sum as the aggregator combined it, for the holders to check."""
     EndorseModel: _aio.UnaryUnaryMultiCallable[_federation_pb2.ModelEndorsement, _federation_pb2.Accepted]  # type: ignore[assignment]
     DeclineTask: _aio.UnaryUnaryMultiCallable[_federation_pb2.Decline, _federation_pb2.Accepted]  # type: ignore[assignment]
-    """Declines any of the three tasks above."""
+    """Declines any of the four tasks above."""
 
 class KeyHoldingServicer(metaclass=_abc_1.ABCMeta):
     """Calls of a key holder, which signs and opens only what it has checked itself."""
@@ -175,6 +195,22 @@ class KeyHoldingServicer(metaclass=_abc_1.ABCMeta):
         request: _federation_pb2.AttendRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_federation_pb2.HolderTask], _abc.AsyncIterator[_federation_pb2.HolderTask]]: ...
+
+    @_abc_1.abstractmethod
+    def VouchFor(
+        self,
+        request: _federation_pb2.Vouching,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.Accepted, _abc.Awaitable[_federation_pb2.Accepted]]:
+        """What this holder knows of another one that starts."""
+
+    @_abc_1.abstractmethod
+    def Serve(
+        self,
+        request: _federation_pb2.ServeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.Accepted, _abc.Awaitable[_federation_pb2.Accepted]]:
+        """Enough others have vouched for this holder's start: from now on it does all tasks."""
 
     @_abc_1.abstractmethod
     def OfferKeys(
@@ -198,12 +234,21 @@ class KeyHoldingServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_federation_pb2.Chunk], _abc.AsyncIterator[_federation_pb2.Chunk]]: ...
 
     @_abc_1.abstractmethod
+    def SignRequest(
+        self,
+        request: _federation_pb2.RequestSignature,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.Accepted, _abc.Awaitable[_federation_pb2.Accepted]]: ...
+
+    @_abc_1.abstractmethod
     def Release(
         self,
         request_iterator: _MaybeAsyncIterator[_federation_pb2.ReleaseRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_federation_pb2.Accepted, _abc.Awaitable[_federation_pb2.Accepted]]:
-        """This holder's share of the opening: one number per ciphertext; the first message is the header."""
+        """This holder's share of the opening: one number per ciphertext, then the proof that they are right (docs/shares.md);
+        the first message is the header.
+        """
 
     @_abc_1.abstractmethod
     def FetchOpenedSum(
@@ -226,12 +271,69 @@ class KeyHoldingServicer(metaclass=_abc_1.ABCMeta):
         request: _federation_pb2.Decline,
         context: _ServicerContext,
     ) -> _typing.Union[_federation_pb2.Accepted, _abc.Awaitable[_federation_pb2.Accepted]]:
-        """Declines any of the three tasks above."""
+        """Declines any of the four tasks above."""
 
 def add_KeyHoldingServicer_to_server(servicer: KeyHoldingServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
+class MembershipStub:
+    """The roster's way to all parties. It is signed by the registrar, so it does not matter who hands it on; a party takes a
+    newer version only.
+    """
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> MembershipAsyncStub: ...
+    FetchRoster: _grpc.UnaryStreamMultiCallable[_federation_pb2.RosterRequest, _federation_pb2.Chunk]
+    """The newest roster that the aggregator has."""
+    OfferRoster: _grpc.StreamUnaryMultiCallable[_federation_pb2.RosterOffer, _federation_pb2.Accepted]
+    """A newer one than the aggregator has, from a party that has it: a newcomer's is the first that names the newcomer. The
+    caller must be a member by the roster that it offers; a revoked one is refused.
+    """
+
+@_typing.type_check_only
+class MembershipAsyncStub(MembershipStub):
+    """The roster's way to all parties. It is signed by the registrar, so it does not matter who hands it on; a party takes a
+    newer version only.
+    """
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    FetchRoster: _aio.UnaryStreamMultiCallable[_federation_pb2.RosterRequest, _federation_pb2.Chunk]  # type: ignore[assignment]
+    """The newest roster that the aggregator has."""
+    OfferRoster: _aio.StreamUnaryMultiCallable[_federation_pb2.RosterOffer, _federation_pb2.Accepted]  # type: ignore[assignment]
+    """A newer one than the aggregator has, from a party that has it: a newcomer's is the first that names the newcomer. The
+    caller must be a member by the roster that it offers; a revoked one is refused.
+    """
+
+class MembershipServicer(metaclass=_abc_1.ABCMeta):
+    """The roster's way to all parties. It is signed by the registrar, so it does not matter who hands it on; a party takes a
+    newer version only.
+    """
+
+    @_abc_1.abstractmethod
+    def FetchRoster(
+        self,
+        request: _federation_pb2.RosterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_federation_pb2.Chunk], _abc.AsyncIterator[_federation_pb2.Chunk]]:
+        """The newest roster that the aggregator has."""
+
+    @_abc_1.abstractmethod
+    def OfferRoster(
+        self,
+        request_iterator: _MaybeAsyncIterator[_federation_pb2.RosterOffer],
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.Accepted, _abc.Awaitable[_federation_pb2.Accepted]]:
+        """A newer one than the aggregator has, from a party that has it: a newcomer's is the first that names the newcomer. The
+        caller must be a member by the roster that it offers; a revoked one is refused.
+        """
+
+def add_MembershipServicer_to_server(servicer: MembershipServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
 class ObservationStub:
-    """Calls of observers: progress displays, scripts, people. Nothing here is secret among the parties."""
+    """Calls of observers: progress displays, scripts, people. Nothing here is secret among the parties. An observer has a role of
+    its own on the roster, which allows this one call and no other.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -241,13 +343,17 @@ class ObservationStub:
 
 @_typing.type_check_only
 class ObservationAsyncStub(ObservationStub):
-    """Calls of observers: progress displays, scripts, people. Nothing here is secret among the parties."""
+    """Calls of observers: progress displays, scripts, people. Nothing here is secret among the parties. An observer has a role of
+    its own on the roster, which allows this one call and no other.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Watch: _aio.UnaryStreamMultiCallable[_federation_pb2.WatchRequest, _federation_pb2.Progress]  # type: ignore[assignment]
 
 class ObservationServicer(metaclass=_abc_1.ABCMeta):
-    """Calls of observers: progress displays, scripts, people. Nothing here is secret among the parties."""
+    """Calls of observers: progress displays, scripts, people. Nothing here is secret among the parties. An observer has a role of
+    its own on the roster, which allows this one call and no other.
+    """
 
     @_abc_1.abstractmethod
     def Watch(

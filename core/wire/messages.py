@@ -3,85 +3,90 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
 from core.errors import Reason, Refused, SettingsError
 from core.identity.signing import SIGNATURE_BYTES
-from core.limits import MOST_HOLDERS
-from core.privacy.mechanism import Privacy
+from core.limits import MOST_HOLDERS, check_client_name
+from core.privacy.mechanism import LARGEST_CLIP, SMALLEST_CLIP, Privacy
 from core.protocol import (
     AttemptId,
-    ClosedList,
     Commitment,
-    HolderSignature,
+    Head,
     KeyCertificate,
+    ModelOrigin,
     RoundDescription,
     RoundResult,
     Signed,
     SubmissionHeader,
     Timings,
-    check_client_name,
-    digest,
 )
 from core.secagg.encoding import Encoding
 from core.secagg.scheme import PublicKey
+from core.secagg.share_proof import values_from_bytes, values_to_bytes
+from core.server_rules import FEDAVG, ServerRule
 from core.wire import federation_pb2 as pb
+from core.wire.task_messages import clip_from_wire, identity_from_wire, identity_to_wire, local_from_wire, local_to_wire
 
 DIGEST_BYTES = 32
 LARGEST_KEY_BITS = 8192
 LONGEST_SECONDS = 1e7
 SUBMISSION_BYTES = 16
+RANGE, NORM = "range", "norm"
+"""The names of the bounds that each update is proven to keep."""
+LARGEST_NUMBER = (1 << 63) - 1
 
 M = TypeVar("M", bound=Message)
 
 
-def _malformed(sentence: str) -> Refused:
+def malformed(sentence: str) -> Refused:
+    """Return the refusal of a message that is not written as it should be."""
     return Refused(Reason.MALFORMED, sentence)
 
 
 def checked_digest(raw: bytes, what: str) -> bytes:
     """Return the digest, if it has the length of one."""
     if len(raw) != DIGEST_BYTES:
-        raise _malformed(f"{what} has {len(raw)} bytes; a SHA-256 digest has {DIGEST_BYTES}")
+        raise malformed(f"{what} has {len(raw)} bytes; a SHA-256 digest has {DIGEST_BYTES}")
     return raw
 
 
 def checked_seconds(value: float, what: str) -> float:
     """Return the duration, if it is one."""
     if not 0 <= value <= LONGEST_SECONDS:
-        raise _malformed(f"{what} is {value}; expected seconds, 0 to {LONGEST_SECONDS:g}")
+        raise malformed(f"{what} is {value}; expected seconds, 0 to {LONGEST_SECONDS:g}")
     return value
 
 
-def _parsed(message: M, raw: bytes, what: str) -> M:
+def parsed(message: M, raw: bytes, what: str) -> M:
+    """Return the message, filled from these bytes. Raises Refused(MALFORMED)."""
     try:
         message.ParseFromString(raw)
     except DecodeError as error:
-        raise _malformed(f"{what} is not one") from error
+        raise malformed(f"{what} is not one") from error
     return message
 
 
-def _canonical(raw: bytes, again: bytes, what: str) -> None:
+def require_canonical(raw: bytes, again: bytes, what: str) -> None:
     """Refuse bytes that are not the one encoding of what was read from them, such as those with unknown fields."""
     if raw != again:
-        raise _malformed(f"{what} is not written as it should be, in {len(again)} bytes")
+        raise malformed(f"{what} is not written as it should be, in {len(again)} bytes")
 
 
-def _hexadecimal(text: str, what: str) -> str:
+def hexadecimal(text: str, what: str) -> str:
+    """Return the text, if it is 16 hexadecimal digits. Raises Refused(MALFORMED)."""
     if len(text) != 16 or any(c not in "0123456789abcdef" for c in text):
-        raise _malformed(f"{what} is {text[:80]!r}; expected 16 hexadecimal digits")
+        raise malformed(f"{what} is {text[:80]!r}; expected 16 hexadecimal digits")
     return text
 
 
 def attempt_id(run: str, round_number: int, attempt: int) -> AttemptId:
     """Check and join the three parts that name an attempt."""
-    _hexadecimal(run, "the run")
+    hexadecimal(run, "the run")
     if round_number < 1 or attempt < 1:
-        raise _malformed(f"round {round_number}, attempt {attempt}; both count from 1")
+        raise malformed(f"round {round_number}, attempt {attempt}; both count from 1")
     return AttemptId(run, round_number, attempt)
 
 
@@ -94,10 +99,10 @@ def key_to_wire(key: PublicKey) -> pb.PublicKey:
 def key_from_wire(message: pb.PublicKey) -> PublicKey:
     """Check form only; whether the modulus can be an honest one is for core.secagg to say."""
     if message.bits > LARGEST_KEY_BITS or message.bits % 16:
-        raise _malformed(f"the key has {message.bits} bits; expected a multiple of 16 up to {LARGEST_KEY_BITS}")
+        raise malformed(f"the key has {message.bits} bits; expected a multiple of 16 up to {LARGEST_KEY_BITS}")
     expected = 0 if message.scheme == "plain" else message.bits // 8
     if len(message.modulus) != expected:
-        raise _malformed(f"the key's modulus has {len(message.modulus)} bytes; expected {expected}")
+        raise malformed(f"the key's modulus has {len(message.modulus)} bytes; expected {expected}")
     return PublicKey(message.scheme, message.bits, int.from_bytes(message.modulus, "big"))
 
 
@@ -118,7 +123,7 @@ def encoding_from_wire(message: pb.Encoding) -> Encoding:
             count_cap=message.count_cap,
         )
     except SettingsError as error:
-        raise _malformed(f"the encoding cannot work: {error}") from error
+        raise malformed(f"the encoding cannot work: {error}") from error
 
 
 def privacy_to_wire(privacy: Privacy) -> pb.Privacy:
@@ -135,15 +140,16 @@ def privacy_from_wire(message: pb.Privacy) -> Privacy:
             delta=message.delta,
             max_colluders=message.max_colluders,
             epsilon_budget=message.epsilon_budget if message.HasField("epsilon_budget") else None,
+            count_noise=message.count_noise if message.HasField("count_noise") else None,
         )
     except SettingsError as error:
-        raise _malformed(f"the privacy settings cannot work: {error}") from error
+        raise malformed(f"the privacy settings cannot work: {error}") from error
 
 
 def signed_from_wire(body: bytes, signature: bytes) -> Signed:
     """Return a body with its Ed25519 signature, which is not verified here. Raises Refused(MALFORMED)."""
     if len(signature) != SIGNATURE_BYTES:
-        raise _malformed(f"a signature has {len(signature)} bytes; Ed25519 signatures have {SIGNATURE_BYTES}")
+        raise malformed(f"a signature has {len(signature)} bytes; Ed25519 signatures have {SIGNATURE_BYTES}")
     return Signed(body, signature)
 
 
@@ -156,25 +162,28 @@ def certificate_to_bytes(certificate: KeyCertificate) -> bytes:
         threshold=certificate.threshold,
         holders=certificate.holders,
         expires_day=certificate.expires_day,
+        values=values_to_bytes(certificate.key, certificate.values),
     ).SerializeToString(deterministic=True)
 
 
 def certificate_from_bytes(raw: bytes) -> KeyCertificate:
     """Return a key's certificate, if it is written in its one form. Raises Refused(MALFORMED)."""
-    message = _parsed(pb.KeyCertificate(), raw, "the key's certificate")
+    message = parsed(pb.KeyCertificate(), raw, "the key's certificate")
     if not 1 <= message.threshold <= message.holders <= MOST_HOLDERS or not message.serial:
-        raise _malformed(
+        raise malformed(
             f"a key with serial number {message.serial} for {message.threshold} of {message.holders} holders"
         )
+    key = key_from_wire(message.key)
     made = KeyCertificate(
-        federation=_hexadecimal(message.federation, "the federation"),
+        federation=hexadecimal(message.federation, "the federation"),
         serial=message.serial,
-        key=key_from_wire(message.key),
+        key=key,
         threshold=message.threshold,
         holders=message.holders,
         expires_day=message.expires_day,
+        values=values_from_bytes(key, message.holders, message.values),
     )
-    _canonical(raw, certificate_to_bytes(made), "the key's certificate")
+    require_canonical(raw, certificate_to_bytes(made), "the key's certificate")
     return made
 
 
@@ -193,17 +202,25 @@ def description_to_bytes(description: RoundDescription) -> bytes:
         min_cohort=description.min_cohort,
         deadline_seconds=description.deadline_seconds,
         privacy=None if description.privacy is None else privacy_to_wire(description.privacy),
+        start=None if description.start is None else origin_to_wire(description.start),
+        bounds=_bounds_name(description),
+        largest_norm=description.largest_norm or 0.0,
+        rule=None if description.rule.is_default else rule_to_wire(description.rule),
+        state_digest=description.state_digest,
+        task_identity=None if description.task_identity is None else identity_to_wire(description.task_identity),
+        local=None if description.local is None else local_to_wire(description.local),
+        clip_factor=description.clip_factor if description.rule.adapts_clip else None,
     ).SerializeToString(deterministic=True)
 
 
 def description_from_bytes(raw: bytes) -> RoundDescription:
     """Return a round's description, if it is written in its one form. Raises Refused(MALFORMED)."""
-    message = _parsed(pb.RoundDescription(), raw, "the round description")
+    message = parsed(pb.RoundDescription(), raw, "the round description")
     signed_key = signed_key_from_wire(message.key)
     if message.seed >= 1 << 63:
-        raise _malformed(f"the seed is {message.seed}; expected 0 to 2^63 - 1")
+        raise malformed(f"the seed is {message.seed}; expected 0 to 2^63 - 1")
     made = RoundDescription(
-        federation=_hexadecimal(message.federation, "the federation"),
+        federation=hexadecimal(message.federation, "the federation"),
         id=attempt_id(message.run, message.round, message.attempt),
         task=message.task,
         seed=message.seed,
@@ -214,9 +231,67 @@ def description_from_bytes(raw: bytes) -> RoundDescription:
         min_cohort=message.min_cohort,
         deadline_seconds=checked_seconds(message.deadline_seconds, "the deadline"),
         privacy=privacy_from_wire(message.privacy) if message.HasField("privacy") else None,
+        start=_start_from_wire(message) if message.HasField("start") else None,
+        bounded=bool(message.bounds),
+        largest_norm=_largest_norm(message),
+        rule=rule_from_wire(message.rule) if message.HasField("rule") else FEDAVG,
+        state_digest=state_digest_from_wire(message.state_digest),
+        task_identity=identity_from_wire(message.task_identity) if message.HasField("task_identity") else None,
+        local=local_from_wire(message.local) if message.HasField("local") else None,
+        clip_factor=clip_from_wire(message.clip_factor) if message.HasField("clip_factor") else 1.0,
     )
-    _canonical(raw, description_to_bytes(made), "the round description")
+    require_canonical(raw, description_to_bytes(made), "the round description")
     return made
+
+
+def _bounds_name(description: RoundDescription) -> str:
+    if not description.bounded:
+        return ""
+    return RANGE if description.largest_norm is None else NORM
+
+
+def _largest_norm(message: pb.RoundDescription) -> float | None:
+    if message.bounds in ("", RANGE):
+        return None
+    norm = message.largest_norm
+    if message.bounds != NORM:
+        raise malformed(f"the bounds are {message.bounds[:40]!r}; expected {RANGE!r}, {NORM!r} or nothing")
+    if not SMALLEST_CLIP <= norm <= LARGEST_CLIP or (message.HasField("privacy") and norm != message.privacy.clip_norm):
+        raise malformed(f"the largest norm is {norm}; expected the clip norm, or {SMALLEST_CLIP} to {LARGEST_CLIP}")
+    return norm
+
+
+def origin_to_wire(origin: ModelOrigin) -> pb.ModelOrigin:
+    """Return the message that says which round made a model."""
+    return pb.ModelOrigin(run=origin.run, round=origin.round, state_digest=origin.state_digest)
+
+
+def _start_from_wire(message: pb.RoundDescription) -> ModelOrigin:
+    """Return where the model of round 1 comes from; later rounds start from the model of the round before."""
+    start = message.start
+    if message.round != 1 or start.round < 1:
+        raise malformed(f"round {message.round} starts from the model of round {start.round} of {start.run[:80]!r}")
+    run = hexadecimal(start.run, "the run that the model comes from")
+    return ModelOrigin(run, start.round, state_digest_from_wire(start.state_digest))
+
+
+def rule_to_wire(rule: ServerRule) -> pb.ServerRule:
+    """Return the message for a server's rule."""
+    return pb.ServerRule(**dataclasses.asdict(rule))
+
+
+def rule_from_wire(message: pb.ServerRule) -> ServerRule:
+    """Return the rule that a message describes. Raises Refused(MALFORMED)."""
+    given = {field.name: value for field, value in message.ListFields()}
+    try:
+        return ServerRule(**given)
+    except SettingsError as error:
+        raise malformed(f"the server's rule cannot work: {error}") from error
+
+
+def state_digest_from_wire(raw: bytes) -> bytes:
+    """Return the digest of a rule's state; empty where there is none. Raises Refused(MALFORMED)."""
+    return checked_digest(raw, "the digest of the rule's state") if raw else b""
 
 
 def signed_key_to_wire(signed: Signed) -> pb.SignedKey:
@@ -249,23 +324,31 @@ def commitment_to_bytes(commitment: Commitment) -> bytes:
         submission=commitment.submission,
         description_digest=commitment.description_digest,
         sha256=commitment.digest,
+        memory_number=commitment.memory.number,
+        memory_hash=commitment.memory.hash,
+        ciphertexts_sha256=commitment.ciphertexts,
     ).SerializeToString(deterministic=True)
 
 
 def commitment_from_bytes(raw: bytes) -> Commitment:
     """Return a commitment, if it is written in its one form. Raises Refused(MALFORMED)."""
-    message = _parsed(pb.Commitment(), raw, "the commitment")
+    message = parsed(pb.Commitment(), raw, "the commitment")
     check_client_name(message.client)
     if len(message.submission) != SUBMISSION_BYTES:
-        raise _malformed(f"a submission's number has {len(message.submission)} bytes; expected {SUBMISSION_BYTES}")
+        raise malformed(f"a submission's number has {len(message.submission)} bytes; expected {SUBMISSION_BYTES}")
+    if not 1 <= message.memory_number <= LARGEST_NUMBER:
+        raise malformed(f"the client's memory ends with entry {message.memory_number}; expected 1 to 2^63 - 1")
+    ciphertexts = message.ciphertexts_sha256
     made = Commitment(
         id=attempt_id(message.run, message.round, message.attempt),
         client=message.client,
         submission=message.submission,
         description_digest=checked_digest(message.description_digest, "the description's digest"),
         digest=checked_digest(message.sha256, "the update's digest"),
+        memory=Head(message.memory_number, checked_digest(message.memory_hash, "the memory's hash")),
+        ciphertexts=checked_digest(ciphertexts, "the digest of the ciphertexts") if ciphertexts else b"",
     )
-    _canonical(raw, commitment_to_bytes(made), "the commitment")
+    require_canonical(raw, commitment_to_bytes(made), "the commitment")
     return made
 
 
@@ -284,60 +367,6 @@ def timings_from_wire(message: pb.CommitRequest) -> Timings:
     return Timings(
         checked_seconds(message.train_seconds, "train_seconds"),
         checked_seconds(message.encrypt_seconds, "encrypt_seconds"),
-    )
-
-
-def holder_signatures_to_wire(signatures: Iterable[HolderSignature]) -> list[pb.HolderSignature]:
-    """Return the messages for the key holders' signatures."""
-    return [pb.HolderSignature(holder=each.holder, signature=each.signature) for each in signatures]
-
-
-def holder_signatures_from_wire(messages: Iterable[pb.HolderSignature]) -> tuple[HolderSignature, ...]:
-    """Return at most MOST_HOLDERS signatures, not verified here. Raises Refused(MALFORMED)."""
-    return tuple(
-        HolderSignature(each.holder, signed_from_wire(b"", each.signature).signature)
-        for each in itertools.islice(messages, MOST_HOLDERS)
-    )
-
-
-def list_statement(description_digest: bytes, commitment_digests: Sequence[bytes]) -> bytes:
-    """Return what a key holder signs under a closed list it has checked."""
-    return pb.ListStatement(
-        description_digest=description_digest,
-        list_digest=digest(b"".join(commitment_digests)),
-        clients=len(commitment_digests),
-    ).SerializeToString(deterministic=True)
-
-
-def model_statement(federation: str, run: str, round_number: int, model_digest: bytes) -> bytes:
-    """Return what a key holder signs under a model it has recomputed."""
-    return pb.ModelStatement(
-        federation=federation, run=run, round=round_number, model_digest=model_digest
-    ).SerializeToString(deterministic=True)
-
-
-def list_to_wire(closed: ClosedList) -> pb.ListClosed:
-    """Return the message for a closed list."""
-    return pb.ListClosed(
-        round=closed.round,
-        attempt=closed.attempt,
-        description_digest=closed.description_digest,
-        commitments=b"".join(closed.commitment_digests),
-        signatures=holder_signatures_to_wire(closed.signatures),
-    )
-
-
-def list_from_wire(message: pb.ListClosed) -> ClosedList:
-    """Return the closed list, whose signatures are not verified here. Raises Refused(MALFORMED)."""
-    raw = message.commitments
-    if len(raw) % DIGEST_BYTES:
-        raise _malformed(f"the closed list has {len(raw)} bytes; expected a multiple of {DIGEST_BYTES}")
-    return ClosedList(
-        round=message.round,
-        attempt=message.attempt,
-        description_digest=checked_digest(message.description_digest, "the description's digest"),
-        commitment_digests=tuple(raw[start : start + DIGEST_BYTES] for start in range(0, len(raw), DIGEST_BYTES)),
-        signatures=holder_signatures_from_wire(message.signatures),
     )
 
 

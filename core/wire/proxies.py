@@ -28,7 +28,7 @@ def channel_option(address: str) -> tuple[str, int]:
 
 
 def advice(address: str, environment: Mapping[str, str] = os.environ) -> str:
-    """Return what to add to a sentence about a failed connection: which variable has to do with it, if one has."""
+    """Return what to add to a sentence about a failed connection: a proxy variable that may be the cause."""
     host = address.rpartition(":")[0]
     if name := proxy_variable(address, environment):
         return f"; the connection goes through the proxy that {name} names, and no_proxy={host} would go around it"

@@ -1,6 +1,6 @@
 """Carry long payloads as bounded pieces, and take them in without ever holding more than was agreed.
 
-The three streamed messages (Chunk, SubmitRequest, ReleaseRequest) have the same shape: one header first, then data.
+The streamed messages (Chunk, SubmitRequest, ReleaseRequest, RosterOffer) have one shape: a header first, then data.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import numpy.typing as npt
 from core.errors import Reason, Refused, StorageError
 from core.protocol import HolderSignature, digest
 from core.wire import federation_pb2 as pb
-from core.wire.messages import holder_signatures_from_wire, holder_signatures_to_wire
+from core.wire.holder_messages import holder_signatures_from_wire, holder_signatures_to_wire
+from core.wire.messages import state_digest_from_wire
 
 PIECE_BYTES = 256 * 1024
 MODEL_DTYPE = "<f8"
@@ -117,7 +118,7 @@ def read_chunks(chunks: Iterable[pb.Chunk], limit: int) -> tuple[pb.PayloadHeade
 
 
 async def read_pieces(
-    requests: AsyncIterator[pb.SubmitRequest] | AsyncIterator[pb.ReleaseRequest],
+    requests: AsyncIterator[pb.SubmitRequest] | AsyncIterator[pb.ReleaseRequest] | AsyncIterator[pb.RosterOffer],
     length: int,
     sha256: bytes,
     limit: int,
@@ -133,16 +134,21 @@ async def read_pieces(
 
 @dataclass(frozen=True)
 class Model:
-    """A model as it came: whose and which, the vector of shape (values,), and the key holders' signatures under it."""
+    """A model as it came: whose and which, the vector of shape (values,), and the key holders' signatures under it.
+
+    Attributes:
+        state_digest: of what the server's rule remembered with it; empty for fedavg.
+    """
 
     run: str
     round: int
     vector: FloatArray
     endorsements: tuple[HolderSignature, ...]
+    state_digest: bytes = b""
 
 
 def model_chunks(
-    payload: bytes, run: str, round_number: int, endorsements: Iterable[HolderSignature]
+    payload: bytes, run: str, round_number: int, endorsements: Iterable[HolderSignature], state_digest: bytes = b""
 ) -> Iterator[pb.Chunk]:
     """Return a model, as model_bytes() gives it, as Chunk messages."""
     header = pb.PayloadHeader(
@@ -151,6 +157,7 @@ def model_chunks(
         run=run,
         round=round_number,
         endorsements=holder_signatures_to_wire(endorsements),
+        state_digest=state_digest,
     )
     return payload_chunks(payload, header)
 
@@ -167,7 +174,8 @@ def model_of(header: pb.PayloadHeader, payload: bytes, values: int) -> Model:
             f"expected '{MODEL_DTYPE}' of [{values}]",
         )
     endorsements = holder_signatures_from_wire(header.endorsements)
-    return Model(header.run, header.round, model_from_bytes(payload, values), endorsements)
+    vector = model_from_bytes(payload, values)
+    return Model(header.run, header.round, vector, endorsements, state_digest_from_wire(header.state_digest))
 
 
 def model_bytes(vector: FloatArray) -> bytes:
@@ -185,7 +193,7 @@ def model_from_bytes(payload: bytes, values: int) -> FloatArray:
     return vector
 
 
-def _data_of(message: pb.Chunk | pb.SubmitRequest | pb.ReleaseRequest) -> bytes:
+def _data_of(message: pb.Chunk | pb.SubmitRequest | pb.ReleaseRequest | pb.RosterOffer) -> bytes:
     if message.WhichOneof("part") != "data":
         raise Refused(Reason.MALFORMED, "a second header in one stream")
     return message.data
