@@ -19,7 +19,9 @@ less than 2^bits Delta ((1 + 1/1)(1 + 1/2) ... (1 + 1/(t-1)) - 1) = 2^bits Delta
 has those of D' moved by that little: of all choices of a_k, no more than a part (t - 1) Delta 2^bits / A leaves the
 range. With A = Delta 2^(bits + 128 + 4) and t <= 10 this is below 2^-128: so near are what S gets for D and for D'.
 
-A share that was dealt wrong cannot be told from another; but then no sum opens, and that shows (core.secagg.roots).
+With the shares go v^(Delta f(i)) mod n, for everyone to see: what each holder's answers are proven by, and what it
+checks its own share by (core.secagg.share_proof). With t - 1 shares and n anyone can make up the others' values
+(docs/shares.md), so they say nothing more.
 The dealer could decrypt everything, so all parties must trust it to keep nothing.
 
 Only the registrar may import this module.
@@ -32,18 +34,24 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import gmpy2
+from gmpy2 import mpz
+from phe import PaillierPrivateKey
+
 from core.secagg.key_share import KeyShare
 from core.secagg.scheme import PLAIN, PublicKey, check_key_bits
+from core.secagg.share_proof import base
 from core.secagg.sharing import check_holders, delta, mask_limit
 from registrar.key_generation import generate_private_key
 
 
 @dataclass(frozen=True)
 class DealtKey:
-    """A public key and a share for each holder, holder 1 first."""
+    """A public key, a share for each holder, holder 1 first, and the values that their answers are proven by."""
 
     public_key: PublicKey
     shares: tuple[KeyShare, ...]
+    values: tuple[int, ...]
 
 
 def deal(scheme: str, bits: int, threshold: int, holders: int) -> DealtKey:
@@ -56,13 +64,21 @@ def deal(scheme: str, bits: int, threshold: int, holders: int) -> DealtKey:
     check_key_bits(scheme, bits, insecure_demo_keys=True)
     if scheme == PLAIN:
         key = PublicKey(PLAIN, bits)
-        return DealtKey(key, tuple(KeyShare(i, threshold, holders, key, 0) for i in range(1, holders + 1)))
+        return DealtKey(key, tuple(KeyShare(i, threshold, holders, key, 0) for i in range(1, holders + 1)), ())
     private = generate_private_key(bits)
     key = PublicKey(scheme, bits, int(private.public_key.n))
     secret = pow(key.modulus**key.degree, -1, math.lcm(private.p - 1, private.q - 1))
     polynomial = draw_polynomial(secret, bits, threshold, holders)
-    shares = (KeyShare(i, threshold, holders, key, evaluate(polynomial, i)) for i in range(1, holders + 1))
-    return DealtKey(key, tuple(shares))
+    shares = tuple(KeyShare(i, threshold, holders, key, evaluate(polynomial, i)) for i in range(1, holders + 1))
+    return DealtKey(key, shares, tuple(_value(share, private) for share in shares))
+
+
+def _value(share: KeyShare, private: PaillierPrivateKey) -> int:
+    """Return v^(Delta f(i)) mod n, computed modulo p and modulo q, which takes a quarter of the time."""
+    v, exponent = base(share.public_key), delta(share.holders) * share.exponent
+    p, q = mpz(private.p), mpz(private.q)
+    of_p, of_q = (gmpy2.powmod_sec(v % prime, exponent % (prime - 1), prime) for prime in (p, q))
+    return int(of_q + q * ((of_p - of_q) * gmpy2.invert(q, p) % p))
 
 
 def draw_polynomial(secret: int, bits: int, threshold: int, holders: int) -> list[int]:

@@ -16,9 +16,9 @@ from core.errors import SettingsError, StorageError
 from core.identity.files import write_file
 from core.identity.members import Roster
 from core.wording import counted, listing
-from registrar.federation import WHO_GETS_WHAT, Federation
 from registrar.folder import CARD, read_address, read_own_roster
 from registrar.folder import NAME as REGISTRAR
+from registrar.publishing import WHO_GETS_WHAT, Federation
 
 
 def make_if_missing(
@@ -30,10 +30,12 @@ def make_if_missing(
     *,
     address: str | None = None,
     prefixes: tuple[str, str] | None = None,
+    observer: str | None = None,
 ) -> tuple[Federation, bool]:
-    """Return the federation in `folder`, and whether it was made just now, by `make` in a place of its own.
+    """Return the federation in `folder`, and whether it was made just now, by `make` in a new place.
 
-    FOLDER/NAME may be there, empty, for any party. `prefixes` are those of the names of clients and key holders.
+    FOLDER/NAME may be there, empty, for any party. `prefixes` are those of the names of clients and key holders;
+    `observer` is the name of one.
     Raises SettingsError, which names all that differs, if the federation that is there has another threshold, other key
     holders, fewer clients, another address of the server or other names; StorageError; what `make` raises.
     """
@@ -43,6 +45,7 @@ def make_if_missing(
             *_other_numbers(roster, clients, holders, threshold),
             *_other_names(roster, prefixes),
             *_other_address(folder, address),
+            *_other_observer(roster, observer),
         ]
         if differences:
             there = (
@@ -77,6 +80,11 @@ def _other_address(folder: Path, address: str | None) -> Iterator[str]:
     there = read_address(folder / REGISTRAR)
     if address is not None and address != there:
         yield f"its server at {address}, not {there}"
+
+
+def _other_observer(roster: Roster, observer: str | None) -> Iterator[str]:
+    if observer is not None and observer not in {member.name for member in roster.observers}:
+        yield f"an observer named {observer}"
 
 
 def _hand_over(made: Path, folder: Path) -> None:

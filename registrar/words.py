@@ -1,56 +1,29 @@
-"""The texts for people: READ-ME.txt in a party's folder, WHO-GETS-WHAT.txt next to all of them."""
+"""WHO-GETS-WHAT.txt, for the person who runs the registrar."""
 
 from __future__ import annotations
 
-from core.identity.members import Member, Role, Roster
-from core.identity.party import Card
-from core.settings.policy_file import FILE as POLICY_FILE
+import textwrap
+from collections.abc import Collection, Sequence
 
-_TASKS = {
-    Role.SERVER: "the server: it leads the rounds and adds updates that it cannot read",
-    Role.KEYHOLDER: "a key holder: it lends its share of a round's key to open the sum of a whole cohort",
-    Role.CLIENT: "a client: it trains on data of its own",
-}
+from core.identity.members import Member, Roster
+from core.who_reads import WhoReads
 
 
-def read_me(card: Card) -> str:
-    """READ-ME.txt of a party's folder."""
-    policy = (
-        f"{POLICY_FILE} may be added, to say what {card.name} agrees to whatever the server says, for instance\n"
-        "    min-cohort = 10\n    min-key-bits = 3072\n    min-noise = 1.0\n"
-    ) * (card.role is not Role.SERVER)
-    shares = "shares/ is for this holder's shares of round keys.\n" * (card.role is Role.KEYHOLDER)
-    return (
-        f"Anyone with this folder and its passphrase can act as {card.name} of federation {card.federation}:\n"
-        f"{_TASKS[card.role]}.\n\n"
-        "keys.enc holds the private keys, under the passphrase. Give neither away; ask the registrar to revoke\n"
-        f"{card.name} if another person may have had both.\n"
-        f"{shares}{policy}"
-        "roster.json is the list of members. When the registrar sends a new one, put it in the place of the old one;\n"
-        "nothing needs to be started again. Do not put an older one back.\n"
-        "party.json has the server's address, which may be changed; only the right certificate is believed there.\n"
-        "The keys were made by the registrar, who is trusted to have kept no copy.\n"
-    )
-
-
-def who_gets_what(roster: Roster) -> str:
-    """WHO-GETS-WHAT.txt of a federation's folder."""
-    lines = [f"  {'folder':<24} {'passphrase':<36} operator", *(_row(member) for member in roster.members)]
-    table = "\n".join(lines)
+def who_gets_what(roster: Roster, here: Collection[str], min_cohort: int) -> str:
+    """WHO-GETS-WHAT.txt of a federation's folder; `here` are the parties whose folders are in it."""
+    reads = WhoReads(roster.threshold, len(roster.holders), min_cohort)
     holders, clients = _count(len(roster.holders), "key holder"), _count(len(roster.clients), "client")
     return f"""\
 Federation {roster.federation}: a server, {holders}, {clients}. Roster version {roster.version}.
 To open a sum, {roster.threshold} of {len(roster.holders)} must agree.
 
-HAND OVER, a folder and its passphrase by two different ways:
+{_hand_over([member for member in roster.members if member.name in here])}\
+{_own_keys([member.name for member in roster.members if member.name not in here])}\
+KEEP registrar/ and passphrases/registrar, apart from each other and on no machine with a network, except while parties
+enrol over it. Anyone with both can invent members and deal key shares.
 
-{table}
-
-THEN DELETE here, in copies and backups too, every folder and passphrase that was handed over: anyone with both is
-that party. All keys were made here, so the parties trust the person who ran this to have kept none.
-
-KEEP registrar/ and passphrases/registrar, apart from each other and on no machine with a network. Whoever has both
-can invent members and deal key shares.
+WHO TOGETHER READS WHAT
+{textwrap.fill(reads.sentence, 112)}
 
 ONE HAND SHOULD NOT HAVE
   the server and {_count(roster.threshold, "key holder")}: it could open every client's own update;
@@ -59,8 +32,63 @@ ONE HAND SHOULD NOT HAVE
   the registrar and the server: it could invent clients around a victim, or deal the key shares to itself.
 Everything on one machine shows how it works, and protects no one from the owner of that machine.
 {_shared(roster)}
-WHEN THE ROSTER CHANGES send registrar/roster.json, which is no secret, to every party: it takes the place of the
-roster.json in its folder. Until a party has the new one, it still trusts revoked members.
+WHEN THE ROSTER CHANGES give registrar/roster.json, which is no secret, to the server: it takes the place of the
+roster.json in its folder, and the server hands it on to all parties that are connected. After a revocation send it to
+every party yourself: a dishonest server could keep it back. Until a party has the new one, it still trusts revoked
+members.
+"""
+
+
+def _hand_over(members: Sequence[Member]) -> str:
+    if not members:
+        return ""
+    lines = [f"  {'folder':<24} {'passphrase':<36} operator", *map(_row, members)]
+    table = "\n".join(lines)
+    return f"""\
+HAND OVER, a folder and its passphrase by two different ways:
+
+{table}
+
+THEN DELETE here, in copies and backups too, every folder and passphrase that was handed over: anyone with both is
+that party. The keys in these folders were made on this machine, so their parties trust the person who runs it to have
+kept none.
+
+"""
+
+
+def _own_keys(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    return f"""\
+MADE ELSEWHERE are the keys of {", ".join(names)}.
+No one but these parties has them, and nothing has to be handed over but the answers to their requests.
+
+"""
+
+
+def who_is_invited(federation: str, threshold: int, guests: Sequence[tuple[str, str]]) -> str:
+    """WHO-GETS-WHAT.txt of a federation that waits for its parties; `guests` are names and operators."""
+    rows = [
+        f"  {'invitation':<36} operator",
+        *(f"  {f'invitations/{name}.invitation':<36} {who}" for name, who in guests),
+    ]
+    table = "\n".join(row.rstrip() for row in rows)
+    return f"""\
+Federation {federation} waits for its parties. Each makes its own keys, on its own machine. To open a sum,
+{threshold} key holders will have to agree.
+
+HAND OVER each invitation to the person who runs that party, in private: anyone with it can enrol in that person's
+place, once. If that happens, the right person is refused, and says so to you.
+
+{table}
+
+It is used with `enroll`: over the network while `python -m registrar serve` runs, or with files, which
+`python -m registrar admit FILE` answers. The first roster is signed when the server and all key holders have come.
+
+ASK each person who runs a key holder whether it was admitted, and compare the registrar's key that `enroll` shows.
+
+KEEP registrar/ and passphrases/registrar, apart from each other and on no machine with a network, except while parties
+enrol over it. Anyone with both can invent members and deal key shares.
 """
 
 
@@ -73,9 +101,12 @@ def _shared(roster: Roster) -> str:
     several = {who: names for who, names in roster.operators().items() if len(names) > 1}
     if not several:
         return "According to the roster, no operator runs two of them.\n"
-    return "".join(
-        f"According to the roster, {who or 'an unnamed operator'} runs {', '.join(n)}.\n" for who, n in several.items()
-    )
+    return "".join(f"According to the roster, {runs(who, names)}.\n" for who, names in several.items())
+
+
+def runs(operator: str, names: Sequence[str]) -> str:
+    """Return who runs several parties, as far as the registrar was told."""
+    return f"{operator} runs {', '.join(names)}" if operator else f"no operator is stated for {', '.join(names)}"
 
 
 def _second_sum(roster: Roster) -> str:
