@@ -13,8 +13,6 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
-import structlog
-
 from core.errors import GrokfedError
 from core.plain_characters import print_on_any_console
 
@@ -22,15 +20,24 @@ INSECURE_STAMP = "INSECURE: keys below 2048 bits protect nothing; use this for d
 PLAIN_STAMP = (
     "INSECURE: a run that encrypts nothing (scheme plain) is agreed to; the aggregator then reads every update"
 )
-PLAINTEXT_STAMP = "INSECURE: connections are not encrypted, and nobody on them proves who it is"
+PLAINTEXT_STAMP = "INSECURE: connections are not encrypted, and parties do not prove who they are"
+
+UNBOUNDED_STAMP = "INSECURE: updates come without a proof of their bounds; one client can break a sum, or decide it"
 
 
-def stamp(*, insecure_demo_keys: bool, allow_plain: bool = False, insecure_plaintext: bool = False) -> None:
+def stamp(
+    *,
+    insecure_demo_keys: bool,
+    allow_plain: bool = False,
+    insecure_plaintext: bool = False,
+    insecure_unbounded: bool = False,
+) -> None:
     """Say on the output what was switched off."""
     for switched_off, sentence in (
         (insecure_demo_keys, INSECURE_STAMP),
         (allow_plain, PLAIN_STAMP),
         (insecure_plaintext, PLAINTEXT_STAMP),
+        (insecure_unbounded, UNBOUNDED_STAMP),
     ):
         if switched_off:
             print(sentence, flush=True)
@@ -47,6 +54,8 @@ def configure_log(*, quiet: bool = False) -> None:
 
     Never log keys or payloads.
     """
+    import structlog  # where something is logged: it takes longer to import than some commands run
+
     as_json = os.environ.get("GROKFED_LOG") == "json"
     readable = structlog.dev.ConsoleRenderer(
         colors=sys.stderr.isatty(),
@@ -68,6 +77,8 @@ def configure_log(*, quiet: bool = False) -> None:
 @contextmanager
 def quiet_log(least: int = logging.WARNING) -> Iterator[None]:
     """Log nothing below a level for a while."""
+    import structlog
+
     before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(least))
     try:

@@ -16,27 +16,35 @@ from typing import Any, BinaryIO, TextIO
 
 from core.errors import StorageError
 
+IN_MEMORY = ":memory:"
+"""SQLite's name for a database that is no file."""
+
 
 class Database:
-    """The file at `path` with the tables of `schema`, for this process alone.
+    """The file at `path` with the tables of `schema`, for this process alone unless it is to be shared.
 
     Args:
+        path: of the file; None keeps everything in memory, until close().
         version: of the schema; a file of another version is refused.
         owner: the party, for sentences.
+        alone: whether no other process may have it open; else each transaction waits for those of others.
 
     Raises StorageError, in a sentence, when the file cannot be used.
     """
 
-    def __init__(self, path: Path, schema: str, version: int, owner: str) -> None:
-        self.path = path
+    def __init__(self, path: Path | None, schema: str, version: int, owner: str, *, alone: bool = True) -> None:
+        self.path = path or Path(IN_MEMORY)
+        self._lock: TextIO | None = None
+        folder = self.path.parent
         try:
-            # For this user alone: it holds ciphertexts, opened sums, and who was chosen at random.
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = _lock(path.parent, owner)
-            path.touch(mode=0o600)  # the files that SQLite puts next to it take over its mode
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            if path is not None:
+                # For this user alone: it holds ciphertexts, opened sums, and who was chosen at random.
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._lock = _lock(folder, owner) if alone else None
+                path.touch(mode=0o600)  # the files that SQLite puts next to it take over its mode
+            self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         except (OSError, sqlite3.Error) as error:
-            raise StorageError(f"the state folder {path.parent} cannot be used: {error}") from error
+            raise StorageError(f"the state folder {folder} cannot be used: {error}") from error
         try:
             self._prepare(schema, version)
         except BaseException:
@@ -53,6 +61,7 @@ class Database:
                 raise StorageError(f"{self.path} has layout {found}; this program knows {version}")
             self._db.executescript(schema)
             self._db.execute(f"PRAGMA user_version = {version}")
+        self.forget()  # a process that was killed has left it
 
     def spool(self) -> BinaryIO:
         """Open a nameless file in the database's folder; it is gone when closed. Raises StorageError."""
@@ -61,10 +70,16 @@ class Database:
         except OSError as error:
             raise StorageError(f"the state folder {self.path.parent} cannot be used: {error}") from error
 
+    def forget(self) -> None:
+        """Let nothing that was deleted stay in the write-ahead log: copy the rest into the file, and empty the log."""
+        with explained(self.path):
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
     def close(self) -> None:
         """Close the database and let go of its lock."""
         self._db.close()
-        self._lock.close()
+        if self._lock is not None:
+            self._lock.close()
 
     @contextmanager
     def commit(self) -> Iterator[sqlite3.Connection]:
@@ -97,7 +112,8 @@ def _lock(folder: Path, owner: str) -> TextIO:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         lock.close()
-        raise StorageError(f"{folder} is in use by another {owner}; stop it or give another --state") from error
+        message = f"{folder} is in use by another {owner}; stop that one first, or use another folder"
+        raise StorageError(message) from error
     return lock
 
 

@@ -3,6 +3,7 @@
     GrokfedError                a sentence for the person who runs the party; no trace-back is shown
     ├── SettingsError           an option or a settings value that cannot work
     ├── DataError               mail (or other data) that is not there, empty, or not what the task needs
+    ├── TaskError               a task of a user's own that does not do what a task must
     ├── ConnectionLostError     the aggregator did not answer for longer than this party is willing to wait
     ├── StorageError            the state folder cannot be read or written (full disk, other owner)
     ├── DivergedError           (core/optim.py) a training whose loss grows without bound or is not a number
@@ -27,6 +28,10 @@ class SettingsError(GrokfedError):
 
 class DataError(GrokfedError):
     """Data that is missing, empty, or not what the task needs."""
+
+
+class TaskError(GrokfedError):
+    """A task of a user's own does not do what a task must, or its code fails."""
 
 
 class ConnectionLostError(GrokfedError):
@@ -57,10 +62,13 @@ class Reason(StrEnum):
     KEY_EXPIRED = "key_expired"
     KEY_USED = "key_used"
     MODEL_LINEAGE = "model_lineage"
+    MODEL_USED = "model_used"
+    ANOTHER_RUN = "another_run"
     COMMITMENT_SIGNATURE = "commitment_signature"
     COPIED = "copied"
     LIST_CHANGED = "list_changed"
     LIST_SIGNATURES = "list_signatures"
+    REQUEST_SIGNATURES = "request_signatures"
     NOT_IN_LIST = "not_in_list"
     NOT_COMMITTED = "not_committed"
     TOO_SIMILAR = "too_similar"
@@ -74,20 +82,37 @@ class Reason(StrEnum):
     BAD_CIPHERTEXT = "bad_ciphertext"
     BAD_KEY = "bad_key"
     COHORT_TOO_SMALL = "cohort_too_small"
+    UNBOUNDED = "unbounded"
     WEAK_PRIVACY = "weak_privacy"
+    LOCAL_TRAINING = "local_training"
+    BUDGET_SPENT = "budget_spent"
+    STALE_MEMORY = "stale_memory"
     ALREADY_RELEASED = "already_released"
+    NOT_SIGNED = "not_signed"
+    NOT_SERVING = "not_serving"
+    STALE_LEDGER = "stale_ledger"
     UNKNOWN_KEY = "unknown_key"
     BAD_SUM = "bad_sum"
     WRONG_SHARE = "wrong_share"
     WRONG_OPENING = "wrong_opening"
+    WRONG_PROOF = "wrong_proof"
     MALFORMED = "malformed"
     NO_MODEL = "no_model"
     STORAGE = "storage"
+    INVITATION = "invitation"
+    NOT_COMPLETE = "not_complete"
+    TOO_MANY_TRIES = "too_many_tries"
+    TOO_MANY_CALLS = "too_many_calls"
+
+
+PASSING = frozenset({Reason.STORAGE, Reason.TOO_MANY_CALLS})
+"""Refusals of a moment: the same call may succeed later, so it is repeated. All others are final."""
 
 
 class Refused(GrokfedError):  # noqa: N818  "refused" is the word the protocol uses
-    """A message that was understood and turned down, with the reason's name."""
+    """A message that was understood and turned down, with the reason's name, and the clients it is about, if any."""
 
-    def __init__(self, reason: Reason, message: str) -> None:
+    def __init__(self, reason: Reason, message: str, clients: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.reason = reason
+        self.clients = clients

@@ -22,23 +22,29 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from core.errors import DataError, SettingsError
+from core.errors import DataError, GrokfedError, SettingsError
 from core.optim import DivergedError
-from core.parameters import from_vector, layout, load_npz, save_npz, to_vector
+from core.parameters import load_npz, save_npz
 from core.privacy.discrete_gaussian import RandomBytes
 from core.privacy.mechanism import Mechanism
+from core.proven_bounds import largest_square, shortened
 from core.randomness import Rng
-from core.secagg.encoding import METRIC_SLOTS, CohortSum, Encoding, Update
-from core.tasks.task import Task, local_training
-from core.training import Dataset, Sums, evaluate
+from core.secagg.encoding import METRIC_SLOTS, CohortSum, Encoding
+from core.task_identity import TaskIdentity
+from core.tasks.own import own_code
+from core.tasks.task import LocalTraining, Task
+from core.training import Dataset, Sums
+from core.update import Update
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 VALUE_BITS = 16
 
 Cohort = Mapping[int, Dataset]
@@ -49,7 +55,8 @@ AddUp = Callable[[Sequence[Update]], CohortSum]
 
 def initial_model(task: Task, seed: int) -> FloatArray:
     """Return the model before round 1, shape (values,). Same seed, same bytes, on every machine."""
-    return to_vector(task.build(np.random.default_rng([seed, 0])))
+    with own_code(task, "the initial model"):
+        return task.initial_model(seed)
 
 
 def client_rng(seed: int, round_number: int, number: int) -> np.random.Generator:
@@ -57,29 +64,68 @@ def client_rng(seed: int, round_number: int, number: int) -> np.random.Generator
     return np.random.default_rng([seed, round_number, number])
 
 
-def client_update(task: Task, model: FloatArray, data: Dataset, rng: Rng) -> Update:
+class LocalTrainer:
+    """Trains copies of the global model on clients' data; one trainer serves any number of clients, one at a time."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        with own_code(task, "the model"):
+            self._train = task.trainer()
+
+    def update(self, model: FloatArray, data: Dataset, rng: Rng, local: LocalTraining | None = None) -> Update:
+        """Train a copy of `model`, shape (values,), on one client's data and give the change.
+
+        Args:
+            local: how to train; by default as the task says.
+
+        Raises TaskError if the code of a task of a user's own fails.
+        """
+        # a model that diverges is reported as an error
+        with own_code(self._task, "training"), np.errstate(over="ignore", invalid="ignore"):
+            return self._train(model, data, rng, local or self._task.local)
+
+    def examples(self, data: Dataset) -> int:
+        """Return how many examples training goes through in one pass, sequences of characters for instance."""
+        return len(self._task.shuffled(data))
+
+
+def client_update(task: Task, model: FloatArray, data: Dataset, rng: Rng, local: LocalTraining | None = None) -> Update:
     """Train a copy of `model`, shape (values,), on one client's data and give the change."""
-    module = task.build(np.random.default_rng(0))
-    from_vector(module, model)
-    with np.errstate(over="ignore", invalid="ignore"):  # a model that diverges is reported as an error
-        sums = local_training(task, module, data, rng)
-    counts = (sums.correct, sums.positives, sums.true_positives)
-    return Update(to_vector(module) - model, sums.examples, sums.loss, *counts)
+    return LocalTrainer(task).update(model, data, rng, local)
 
 
 def encode_update(
     encoding: Encoding, update: Update, mechanism: Mechanism | None, random_bytes: RandomBytes = os.urandom
 ) -> list[int]:
-    """Return the plaintexts that a client encrypts, with a mechanism clipped and noisy.
+    """Return the plaintexts that a client encrypts. Raises as `slots_of_update`."""
+    return encoding.pack(slots_of_update(encoding, update, mechanism, random_bytes))
+
+
+def slots_of_update(
+    encoding: Encoding,
+    update: Update,
+    mechanism: Mechanism | None,
+    random_bytes: RandomBytes = os.urandom,
+    largest_norm: float | None = None,
+    clip_factor: float = 1.0,
+) -> IntArray:
+    """Return the numbers that a client packs, shape (leading_slots + values,); with a mechanism clipped and noisy.
 
     Then the sums over examples are 0: they would be exact, and tell of one client as much as the update may not.
 
-    Raises DivergedError for an update, or a loss, that is not finite.
+    Args:
+        largest_norm: the L2 norm that the round bounds each update to; longer ones are shortened.
+        clip_factor: where the clip adapts, by what the mechanism's is multiplied in this round.
+
+    Raises DivergedError for an update, or a loss, that is not finite; GrokfedError for noise that does not fit.
     """
     _require_finite(update)
     if mechanism is None:
-        return encoding.encode(update)
-    return encoding.encode_integers(mechanism.protect(update.delta, random_bytes))
+        return encoding.slots_of(update if largest_norm is None else shortened(update, encoding, largest_norm))
+    noisy = mechanism.protect(update.delta, random_bytes, clip_factor)
+    if largest_norm is not None and int((noisy * noisy).sum()) > largest_square(largest_norm, encoding, mechanism):
+        raise GrokfedError("the noise is longer than can be proven, as happens once in 10^12 rounds; nothing was sent")
+    return encoding.slots_of_integers(noisy)
 
 
 def _require_finite(update: Update) -> None:
@@ -96,9 +142,8 @@ def _require_finite(update: Update) -> None:
 
 def evaluate_model(task: Task, model: FloatArray, data: Dataset) -> Sums:
     """Judge a model, shape (values,), on data it was not trained on."""
-    module = task.build(np.random.default_rng(0))
-    from_vector(module, model)
-    return evaluate(module, data, task.loss, task.correct)
+    with own_code(task, "judging a model"):
+        return task.evaluate_model(model, data)
 
 
 def next_model(model: FloatArray, cohort: CohortSum) -> FloatArray:
@@ -106,7 +151,18 @@ def next_model(model: FloatArray, cohort: CohortSum) -> FloatArray:
 
     Raises Refused(BAD_SUM) if clients count by their examples and none had any: a sum of nothing has no mean.
     """
-    return model + cohort.delta_sum / cohort.divisor
+    return model + mean_update(cohort)
+
+
+def mean_update(cohort: CohortSum, mechanism: Mechanism | None = None) -> FloatArray:
+    """Return the mean update of an opened sum, shape (values,). Raises as `next_model`.
+
+    With a mechanism whose clip adapts, the last number is the share of updates that were within it.
+    """
+    mean = cohort.delta_sum / cohort.divisor
+    if mechanism is not None and mechanism.half_bit:
+        mean[-1] = mechanism.share_within(float(mean[-1]))
+    return mean
 
 
 # ------------------------------------------------------------------------------------------------ the algorithm
@@ -164,9 +220,7 @@ def add_plaintexts(encoding: Encoding, sent: Sequence[Sequence[int]]) -> CohortS
 
 def named_weights(task: Task, model: FloatArray) -> dict[str, npt.NDArray[Any]]:
     """Return the flat model, shape (values,), as named arrays in the shapes of the task's layers."""
-    module = task.build(np.random.default_rng(0))
-    from_vector(module, model)
-    return {name: parameter.numpy() for name, parameter in module.named_parameters()}
+    return task.named_weights(model)
 
 
 def save_model(path: Path, task: Task, model: FloatArray) -> None:
@@ -177,15 +231,13 @@ def save_model(path: Path, task: Task, model: FloatArray) -> None:
 def load_model(path: Path, task: Task) -> FloatArray:
     """Read what save_model() wrote, shape (values,). Raises DataError if it is not a model of this task."""
     arrays = load_npz(path)
-    module = task.build(np.random.default_rng(0))
     found = {name: array.shape for name, array in arrays.items()}
-    if found != dict(layout(module)):
+    if found != dict(task.layout()):
         raise DataError(f"{path} is not a model of the task {task.name!r}: it holds {found}")
     try:
-        module.load_state_dict(arrays)
+        return task.vector_of(arrays)
     except ValueError as error:
         raise DataError(f"{path} is not a model of the task {task.name!r}: {error}") from error
-    return to_vector(module)
 
 
 def encoding_for(
@@ -208,7 +260,21 @@ def encoding_for(
     return Encoding(values, plaintext_bits, max_cohort, VALUE_BITS, fraction_bits, count_cap)
 
 
+def task_identity(task: Task) -> TaskIdentity:
+    """Return what must agree of a task besides its name before updates are added."""
+    shapes = task.layout()
+    values = sum(prod(shape) for _, shape in shapes)
+    source = b"" if task.source is None else task.source.digest
+    return TaskIdentity(values, hashlib.sha256(repr(shapes).encode()).digest(), task.clip, source)
+
+
+def identity_in_rounds(task: Task) -> TaskIdentity | None:
+    """Return what a round's description says of a task besides its name; nothing for tasks of the project."""
+    return None if task.source is None else task_identity(task)
+
+
 def task_digest(task: Task) -> bytes:
-    """Return SHA-256 of what must agree before updates are added: weights, shapes, clip, slots."""
-    shapes = layout(task.build(np.random.default_rng(0)))
-    return hashlib.sha256(repr((task.name, shapes, task.clip, VALUE_BITS, METRIC_SLOTS)).encode()).digest()
+    """Return SHA-256 of what must agree before updates are added: weights, shapes, clip, slots, source."""
+    source = () if task.source is None else (task.source.digest.hex(),)
+    said = (task.name, task.layout(), task.clip, VALUE_BITS, METRIC_SLOTS, *source)
+    return hashlib.sha256(repr(said).encode()).digest()

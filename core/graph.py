@@ -59,7 +59,7 @@ class Node:
         self.data = data
         self.requires_grad = requires_grad
         self._grad: Array | None = None
-        self._rows: list[RowGradient] = []
+        self._rows: tuple[RowGradient, ...] = ()
         self._edges: tuple[Edge, ...] = ()
         self._spent = False
         self._keeps_grad = False
@@ -69,7 +69,7 @@ class Node:
     def grad(self) -> Array | None:
         """None, or an array of the tensor's shape and dtype to which every `backward` adds."""
         if self._rows:
-            rows, self._rows = self._rows, []
+            rows, self._rows = self._rows, ()
             for part in rows:
                 self._deposit(np.asarray(part.dense(), self.data.dtype))
         return self._grad
@@ -77,7 +77,7 @@ class Node:
     @grad.setter
     def grad(self, gradient: npt.ArrayLike | None) -> None:
         self._grad = None if gradient is None else self._fitting(gradient, copy=None)
-        self._rows = []
+        self._rows = ()
 
     @property
     def row_gradients(self) -> list[RowGradient]:
@@ -85,7 +85,12 @@ class Node:
 
         Reading `.grad` gives the same as one array, and empties this list.
         """
-        return self._rows
+        return list(self._rows)
+
+    @property
+    def has_gradient(self) -> bool:
+        """Whether a `backward` has left a gradient here."""
+        return self._grad is not None or bool(self._rows)
 
     @property
     def is_computed(self) -> bool:
@@ -114,9 +119,11 @@ class Node:
         """
         if not self.requires_grad:
             raise RuntimeError("this tensor has no gradient: nothing it was computed from requires one")
-        order = _consumers_first(self)
+        open_uses = _count_uses(self)
         waiting = {self: self._seed(gradient)}
-        for node in order:
+        ready = [self]
+        while ready:  # each node comes after everything computed from it
+            node = ready.pop()
             incoming = waiting.pop(node)
             if node._keeps_grad or not node._edges:
                 node._deposit(np.array(incoming))
@@ -126,11 +133,14 @@ class Node:
                     if source._takes_rows(outgoing):
                         continue
                     outgoing = outgoing.dense()
-                outgoing = unbroadcast(np.asarray(outgoing, source.data.dtype), source.data.shape)
+                outgoing = _of_type(source.data, outgoing)
                 if source._edges:
                     waiting[source] = waiting[source] + outgoing if source in waiting else outgoing
+                    open_uses[source] -= 1
+                    if not open_uses[source]:
+                        ready.append(source)
                 else:  # a leaf owns its gradient: what derivatives hand on unchanged is copied
-                    source._deposit(outgoing.copy() if np.may_share_memory(outgoing, incoming) else outgoing)
+                    source._deposit(outgoing.copy() if _shares_memory(outgoing, incoming) else outgoing)
             if not retain_graph:
                 node._spent, node._edges = bool(node._edges), ()
 
@@ -139,7 +149,9 @@ class Node:
             return self._fitting(gradient, copy=True)
         if self.data.size != 1:
             raise ValueError(f"backward of a tensor of shape {self.data.shape} needs a gradient of that shape")
-        return np.ones(self.data.shape, self.data.dtype)
+        one = np.empty_like(self.data)
+        one.fill(1)
+        return one
 
     def _fitting(self, gradient: npt.ArrayLike, copy: bool | None) -> Array:
         array = np.array(gradient, self.data.dtype, copy=copy)
@@ -148,7 +160,7 @@ class Node:
         return array
 
     def _deposit(self, gradient: Array) -> None:
-        whole = self.grad  # as one array, whatever rows came before
+        whole = self.grad if self._rows else self._grad  # as one array, whatever rows came before
         if whole is None:
             self._grad = gradient
         else:
@@ -158,14 +170,14 @@ class Node:
         """Keep the gradient as rows, if this is a leaf and they are fewer than the table has."""
         if self._edges or self._grad is not None:
             return False
-        if len(gradient.indices) + sum(len(rows.indices) for rows in self._rows) >= len(self.data):
+        if len(gradient.indices) + sum([len(rows.indices) for rows in self._rows]) >= len(self.data):
             return False
-        self._rows.append(gradient)
+        self._rows = (*self._rows, gradient)
         return True
 
 
-def _consumers_first(result: Node) -> list[Node]:
-    """Order a graph so that each node comes after everything computed from it; leaves are left out.
+def _count_uses(result: Node) -> dict[Node, int]:
+    """Count how often each computed node of a graph is used in it; check that it was not freed and fits its inputs.
 
     No recursion: an unrolled recurrent network is deeper than Python's stack.
     """
@@ -178,19 +190,24 @@ def _consumers_first(result: Node) -> list[Node]:
         for source, _, version in node._edges:
             if source._version != version:
                 raise _changed(source)
-            if source not in open_uses:
+            if source in open_uses:
+                open_uses[source] += 1
+            elif source._edges or source._spent:
+                open_uses[source] = 1
                 unseen.append(source)
-            open_uses[source] = open_uses.get(source, 0) + 1
-    order = []
-    ready = [result]
-    while ready:
-        node = ready.pop()
-        order.append(node)
-        for source, _, _ in node._edges:
-            open_uses[source] -= 1
-            if source._edges and not open_uses[source]:
-                ready.append(source)
-    return order
+    return open_uses
+
+
+def _of_type(array: Array, gradient: Array) -> Array:
+    """Return a gradient in the type and shape of an array. Most are so already, which costs two comparisons."""
+    if gradient.dtype is not array.dtype or type(gradient) is not np.ndarray:
+        gradient = np.asarray(gradient, array.dtype)
+    return gradient if gradient.shape == array.shape else unbroadcast(gradient, array.shape)
+
+
+def _shares_memory(array: Array, other: Array) -> bool:
+    """Return whether an array may share memory with another. One that owns its memory is asked nothing more."""
+    return array is other or (array.base is not None and np.may_share_memory(array, other))
 
 
 def _spent() -> RuntimeError:

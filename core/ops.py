@@ -21,12 +21,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.indices import Axis, bag_sizes, check_indices, numpy_axis, place
+from core.indices import Axis, bag_sizes, check_indices, count_along, numpy_axis, place
 from core.rows import RowGradient, sum_bags, sum_runs
 
 Array = npt.NDArray[Any]
 Derivative = Callable[[Array], Array | RowGradient]
 Result = tuple[Array, tuple[Derivative, ...]]
+
+
+def chained(first: Callable[..., Result], second: Callable[[Array], Result]) -> Callable[..., Result]:
+    """Return two primitives, the second of one array, as one: a single place in the graph, with the same numbers."""
+
+    def both(*arrays: Array, **settings: Any) -> Result:
+        between, derivatives = first(*arrays, **settings)
+        value, (to_between,) = second(between)
+        if len(derivatives) > 1:
+            return value, tuple(lambda g, to_one=each: to_one(to_between(g)) for each in derivatives)
+        (to_a,) = derivatives
+        return value, (lambda g: to_a(to_between(g)),)  # type: ignore[arg-type]  # no table of rows
+
+    return both
 
 
 def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
@@ -186,53 +200,30 @@ def stable_log_softmax(a: Array, axis: int = -1) -> Array:
     return value
 
 
-# --- Losses of each example, fused with their activation: apart they would overflow ---
-
-
-def binary_cross_entropy(logits: Array, *, targets: Array) -> Result:
-    """-log P(target) for P(1) = sigmoid(logit), entry by entry; targets in [0, 1] of the same shape."""
-    if logits.shape != targets.shape:
-        raise ValueError(f"logits of shape {logits.shape} need targets of that shape, not {targets.shape}")
-    # max(x, 0) - x y + log(1 + exp(-|x|)): for x = 1000, y = 1 the first two terms cancel exactly.
-    return stable_softplus(logits) - logits * targets, (lambda g: g * (stable_sigmoid(logits) - targets),)
-
-
-def cross_entropy(logits: Array, *, targets: Array) -> Result:
-    """-log P(target) for P = softmax(logits).
-
-    Args:
-        logits: shape (..., classes).
-        targets: class numbers, shape (...).
-    """
-    if logits.shape[:-1] != targets.shape:
-        raise ValueError(
-            f"logits of shape {logits.shape} need targets of shape {logits.shape[:-1]}, not {targets.shape}"
-        )
-    chosen = check_indices(targets, logits.shape[-1], "targets")[..., None]
-    log_probabilities = stable_log_softmax(logits)
-
-    def derivative(g: Array) -> Array:
-        slope: Array = np.exp(log_probabilities)
-        np.put_along_axis(slope, chosen, np.take_along_axis(slope, chosen, -1) - 1, -1)
-        return g[..., None] * slope
-
-    return -np.take_along_axis(log_probabilities, chosen, -1)[..., 0], (derivative,)
-
-
 # --- Sums and maxima over axes ---
 
 
 def sum(a: Array, *, axis: Axis = None, keepdims: bool = False) -> Result:
     """Return the sum along axes, all of them if None, and its derivative."""
     along = numpy_axis(axis)
-    total = a.sum(axis=along, keepdims=True)
 
     def derivative(g: Array) -> Array:
         gradient = np.empty(a.shape, g.dtype)  # np.broadcast_to takes as long as a small network's whole step
-        gradient[...] = g.reshape(total.shape)
+        gradient[...] = g if along is None or keepdims else np.expand_dims(g, along)
         return gradient
 
-    return total if keepdims else total.squeeze(along), (derivative,)
+    total: Array = a.sum(axis=along, keepdims=keepdims)
+    return total, (derivative,)
+
+
+def mean(a: Array, *, axis: Axis = None, keepdims: bool = False) -> Result:
+    """Return the mean along axes, of all entries if None, and its derivative. Raises ValueError for no entries."""
+    total, (to_sum,) = sum(a, axis=axis, keepdims=keepdims)
+    count = count_along(a.shape, axis)
+    if not count and total.size:
+        raise ValueError(f"a tensor of shape {a.shape} has no mean: it holds no numbers")
+    divisor = a.dtype.type(count or 1) if a.dtype.kind == "f" else count or 1
+    return total / divisor, (lambda g: to_sum(g / divisor),)
 
 
 def max(a: Array, *, axis: Axis = None, keepdims: bool = False) -> Result:
@@ -306,23 +297,30 @@ def matmul(a: Array, b: Array) -> Result:
 
     def to_right(g: Array) -> Array:
         if right.ndim == 2:  # one product over all leading axes at once
-            rows = math.prod(left.shape[:-1])
-            gradient = left.reshape(rows, left.shape[-1]).T @ g.reshape(rows, right.shape[1])
+            inputs = _as_rows(left)
+            slopes = g.reshape(len(inputs), right.shape[1])
+            # Of one row each entry is one product, for which BLAS takes three times as long.
+            gradient = inputs.T * slopes if len(inputs) == 1 else inputs.T @ slopes
         else:
             gradient = left.swapaxes(-1, -2) @ g.reshape(product.shape)
         return gradient if b.ndim > 1 else gradient[..., 0]
 
     def to_left(g: Array) -> Array:
-        g = g.reshape(product.shape)
+        g = g.reshape(product.shape) if single else g
         return _times_matrix(g, right.T) if right.ndim == 2 else g @ right.swapaxes(-1, -2)
 
-    return product.squeeze(single), (to_left, to_right)
+    return product.squeeze(single) if single else product, (to_left, to_right)
 
 
 def _times_matrix(rows: Array, matrix: Array) -> Array:
     """rows @ matrix in one product over all leading axes: NumPy would make a small one for each of them."""
-    flat = rows.reshape(math.prod(rows.shape[:-1]), rows.shape[-1])
-    return (flat @ matrix).reshape(*rows.shape[:-1], matrix.shape[1])
+    product: Array = _as_rows(rows) @ matrix
+    return product if rows.ndim == 2 else product.reshape(*rows.shape[:-1], matrix.shape[1])
+
+
+def _as_rows(array: Array) -> Array:
+    """Return an array with all leading axes as one."""
+    return array if array.ndim == 2 else array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
 
 
 # --- Tables of rows ---
@@ -340,25 +338,38 @@ def embedding(table: Array, *, indices: Array) -> Result:
     return table.take(rows, axis=0), (lambda g: RowGradient(table.shape, rows.reshape(-1), g.reshape(values)),)
 
 
-def embedding_bag(table: Array, weights: Array | None = None, *, indices: Array, offsets: Array) -> Result:
-    """Sum of the rows in each bag, each row times its weight where weights are given.
+def embedding_bag(
+    table: Array, weights: Array | None = None, *, indices: Array, offsets: Array, mode: str = "sum"
+) -> Result:
+    """Sum of the rows in each bag, each row times its weight where weights are given; divided as `mode` says.
 
     Args:
         table: shape (rows, dim).
         weights: None or shape (entries,).
         indices: row numbers of all bags, one bag after the other, shape (entries,).
         offsets: where each bag starts in `indices`, shape (bags,); an empty bag sums to 0.
+        mode: "sum", or "mean" or "root", which divide by the number of entries or by its root.
     """
     sizes = bag_sizes(indices, offsets)
     indices = check_indices(indices, len(table))
-    bags = np.repeat(np.arange(len(offsets)), sizes)
     if weights is None:
         sums = sum_bags(table, indices, offsets, sizes)
-        return sums, (lambda g: RowGradient(table.shape, indices, g, bags),)
+        if mode == "sum":
+            return sums, (lambda g: RowGradient(table.shape, indices, g, sizes),)
+        divisor = _divisor(sizes, mode, sums.dtype)
+        return sums / divisor, (lambda g: RowGradient(table.shape, indices, g / divisor, sizes),)
     if weights.shape != indices.shape:
         raise ValueError(f"weights of shape {weights.shape} do not fit indices of shape {indices.shape}")
     rows, column = table.take(indices, axis=0), weights[:, None]
-    return sum_runs(rows * column, offsets, sizes), (
-        lambda g: RowGradient(table.shape, indices, g.take(bags, axis=0) * column),
-        lambda g: (g.take(bags, axis=0) * rows).sum(axis=1),
+    sums = sum_runs(rows * column, offsets, sizes)
+    divisor = _divisor(sizes, mode, sums.dtype)
+    return sums / divisor, (
+        lambda g: RowGradient(table.shape, indices, (g / divisor).repeat(sizes, axis=0) * column),
+        lambda g: ((g / divisor).repeat(sizes, axis=0) * rows).sum(axis=1),
     )
+
+
+def _divisor(sizes: Array, mode: str, dtype: npt.DTypeLike) -> Array:
+    """Return what the sums of bags are divided by, shape (bags, 1); an empty bag counts as one entry."""
+    counts = np.ones_like(sizes) if mode == "sum" else np.maximum(sizes, 1)
+    return (np.sqrt(counts) if mode == "root" else counts).astype(dtype)[:, None]

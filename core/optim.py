@@ -11,6 +11,7 @@ Parameters without a gradient and frozen parameters stay where they are, and so 
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ import numpy.typing as npt
 
 from core.errors import GrokfedError
 from core.ops import Array
+from core.rows import RowMoments, add_to_rows
 from core.tensor import Tensor
 
 
@@ -47,7 +49,7 @@ class Optimiser(ABC):
     def freeze(self, parameter: Tensor, entries: Any) -> None:
         """Keep single entries of a parameter where they are, whatever their gradient, until `unfreeze` (chapter 5).
 
-        To freeze a whole parameter set its `requires_grad` to False. Momentum goes on gathering the gradients of frozen
+        To freeze a whole parameter set its `requires_grad` to False. Momentum still gathers the gradients of frozen
         entries, and moves them when they are let go.
 
         Args:
@@ -79,7 +81,7 @@ class Optimiser(ABC):
     def step(self) -> None:
         """Move every parameter that has a gradient, but not its frozen entries."""
         for position, parameter in enumerate(self.parameters):
-            if not parameter.requires_grad or (not parameter.row_gradients and parameter.grad is None):
+            if not parameter.requires_grad or not parameter.has_gradient:
                 continue
             entries = self._frozen.get(position)
             kept = None if entries is None else parameter.data[entries].copy()
@@ -145,10 +147,10 @@ class SGD(Optimiser):
 
     def _update(self, position: int, parameter: Tensor) -> None:
         """Without momentum and decay only looked-up rows move: a large vocabulary costs no more than a small."""
-        if parameter.row_gradients and not self.momentum and not self.weight_decay:
-            for rows in parameter.row_gradients:
-                rows.add_to(parameter.data, -self.lr)
-        else:
+        by_rows = [] if self.momentum or self.weight_decay else parameter.row_gradients
+        for rows in by_rows:
+            rows.add_to(parameter.data, -self.lr)
+        if not by_rows:
             super()._update(position, parameter)
 
     def _move(self, position: int, data: Array, gradient: Array) -> None:
@@ -186,19 +188,57 @@ class Adam(Optimiser):
         self.eps = _positive("eps", eps)
         self.weight_decay = _not_negative("weight_decay", weight_decay)
 
+        self._by_rows: dict[int, RowMoments] = {}
+
+    def state_dict(self) -> dict[str, Array]:
+        """Return what `Optimiser.state_dict` does."""
+        for position in list(self._by_rows):
+            self._remember_whole(position)
+        return super().state_dict()
+
+    def load_state_dict(self, state: Mapping[str, npt.ArrayLike]) -> None:
+        """Take up where another optimiser was, as `Optimiser.load_state_dict` does."""
+        super().load_state_dict(state)
+        self._by_rows.clear()
+
+    def _update(self, position: int, parameter: Tensor) -> None:
+        """Without decay rows that were never looked up stay: a large vocabulary costs no more than what is used."""
+        parts = [] if self.weight_decay or position in self._memories else parameter.row_gradients
+        if parts:
+            moments = self._by_rows.setdefault(position, RowMoments(parameter.data))
+            gradient = moments.gradient(parts)
+            moments.steps += 1
+            step = self._step(moments.mean, moments.square, gradient, moments.steps)
+            add_to_rows(parameter.data, moments.rows, -step)
+        else:
+            super()._update(position, parameter)
+
     def _move(self, position: int, data: Array, gradient: Array) -> None:
         if self.weight_decay:
             gradient = gradient + self.weight_decay * data
+        self._remember_whole(position)
         nothing = {"steps": np.zeros((), np.int64), "mean": np.zeros_like(data), "square": np.zeros_like(data)}
-        before = self._memories.get(position, nothing)
+        memory = self._memories.setdefault(position, nothing)
+        memory["steps"] = memory["steps"] + 1
+        data -= self._step(memory["mean"], memory["square"], gradient, int(memory["steps"]))
+
+    def _step(self, mean: Array, square: Array, gradient: Array, steps: int) -> Array:
+        """Bring the averages up to date, in place, and return how far to go down."""
         beta1, beta2 = self.betas
-        steps = int(before["steps"]) + 1
-        mean = beta1 * before["mean"] + (1 - beta1) * gradient
-        square = beta2 * before["square"] + (1 - beta2) * gradient**2
-        self._memories[position] = {"steps": np.asarray(steps), "mean": mean, "square": square}
+        mean *= beta1
+        mean += (1 - beta1) * gradient
+        square *= beta2
+        square += (1 - beta2) * gradient**2
         # Both averages start at 0; dividing by 1 - beta^steps takes that bias out.
-        unbiased_mean, unbiased_square = mean / (1 - beta1**steps), square / (1 - beta2**steps)
-        data -= self.lr * unbiased_mean / (np.sqrt(unbiased_square) + self.eps)
+        step, size = mean / (1 - beta1**steps), square / (1 - beta2**steps)
+        step *= self.lr
+        step /= np.sqrt(size) + self.eps
+        return step
+
+    def _remember_whole(self, position: int) -> None:
+        """Remember rows that were looked up as arrays in the parameter's shape from now on."""
+        if position in self._by_rows:
+            self._memories[position] = self._by_rows.pop(position).whole()
 
 
 # --- Schedules of the learning rate ---
@@ -246,7 +286,7 @@ def hot_and_cold(
     """Walk to and fro: try the weight a step up and a step down and go where the error is smaller.
 
     Args:
-        may_stay: whether to stop where both sides are worse. Otherwise the walk goes on and swings around the goal.
+        may_stay: whether to stop where both sides are worse. Otherwise the walk continues and swings around the goal.
 
     Returns:
         The path, from the starting weight to where the walk ends: at most moves + 1 entries.
@@ -303,7 +343,7 @@ class DivergenceCheck:
                     f"training cannot begin: the loss of step 1 is {loss:.6g}; "
                     "the data or the weights hold numbers that are not finite, or too large"
                 )
-        if not np.isfinite(loss) or loss > self.growth * max(self.first, 1.0):
+        if not math.isfinite(loss) or loss > self.growth * max(self.first, 1.0):
             raise DivergedError(
                 f"training diverged: the loss of step {self.steps} is {loss:.6g}, that of step 1 was "
                 f"{self.first:.6g}; a smaller learning rate usually helps"

@@ -22,6 +22,44 @@ from core.ops import Array
 Layout = tuple[tuple[str, tuple[int, ...]], ...]
 
 
+class FlatParameters:
+    """A module's parameters as one vector. What is needed again and again, names and sizes, is looked up once."""
+
+    def __init__(self, module: Module) -> None:
+        self._named = list(module.named_parameters())
+        self.size = sum(parameter.size for _, parameter in self._named)
+
+    def read(self) -> npt.NDArray[np.float64]:
+        """Copy all parameters into one vector of float64, shape (W,)."""
+        vector = np.empty(self.size)
+        start = 0
+        for _, parameter in self._named:
+            vector[start : start + parameter.size] = parameter.data.reshape(-1)
+            start += parameter.size
+        return vector
+
+    def write(self, vector: npt.ArrayLike) -> None:
+        """Overwrite all parameters from a vector of shape (W,); each keeps its dtype.
+
+        Raises ValueError, and changes nothing, if the length is not W or a number is not finite in its
+        parameter's dtype.
+        """
+        vector = np.asarray(vector)
+        if vector.shape != (self.size,):
+            raise ValueError(f"a vector of shape {vector.shape} does not fit {self.size} parameters")
+        arrays, start = [], 0
+        with np.errstate(over="ignore"):  # what overflows a smaller float is found and refused
+            for name, parameter in self._named:
+                array = vector[start : start + parameter.size].astype(parameter.dtype, copy=False)
+                if not np.isfinite(array).all():
+                    raise ValueError(f"{name} would hold a number that is not finite in {array.dtype}")
+                arrays.append(array)
+                start += parameter.size
+        for (_, parameter), array in zip(self._named, arrays, strict=True):
+            parameter.data[...] = array.reshape(parameter.shape)
+            parameter.mark_changed()
+
+
 def layout(module: Module) -> Layout:
     """Return name and shape of each parameter, in the order of the flat vector."""
     return tuple((name, parameter.shape) for name, parameter in module.named_parameters())
@@ -29,30 +67,12 @@ def layout(module: Module) -> Layout:
 
 def to_vector(module: Module) -> npt.NDArray[np.float64]:
     """Copy all parameters into one vector of float64, shape (W,)."""
-    flat = [parameter.data.reshape(-1) for parameter in module.parameters()]
-    return np.concatenate([np.zeros(0), *flat]).astype(np.float64)
+    return FlatParameters(module).read()
 
 
 def from_vector(module: Module, vector: npt.ArrayLike) -> None:
-    """Overwrite all parameters from a vector of shape (W,); each keeps its dtype.
-
-    Raises ValueError, and changes nothing, if the length is not W or a number is not finite in its
-    parameter's dtype.
-    """
-    vector = np.asarray(vector)
-    parameters = list(module.parameters())
-    sizes = [parameter.size for parameter in parameters]
-    if vector.shape != (sum(sizes),):
-        raise ValueError(f"a vector of shape {vector.shape} does not fit {sum(sizes)} parameters")
-    parts = np.split(vector, np.cumsum(sizes)[:-1]) if parameters else []
-    with np.errstate(over="ignore"):  # what overflows a smaller float is found and refused below
-        arrays = [part.astype(parameter.dtype) for part, parameter in zip(parts, parameters, strict=True)]
-    for (name, _), array in zip(layout(module), arrays, strict=True):
-        if not np.isfinite(array).all():
-            raise ValueError(f"{name} would hold a number that is not finite in {array.dtype}")
-    for parameter, array in zip(parameters, arrays, strict=True):
-        parameter.data[...] = array.reshape(parameter.shape)
-        parameter.mark_changed()
+    """Overwrite all parameters from a vector of shape (W,). Raises ValueError as `FlatParameters.write`."""
+    FlatParameters(module).write(vector)
 
 
 def save_npz(path: Path, arrays: Mapping[str, npt.ArrayLike]) -> None:

@@ -85,6 +85,6 @@ class Readable:
 
     def item(self) -> float:
         """Return the only entry as a Python number."""
-        if self.size != 1:
+        if self.data.size != 1:
             raise ValueError(f"a tensor of shape {self.shape} is not one number")
         return self.data.item()  # type: ignore[no-any-return]

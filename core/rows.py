@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from core.indices import Array, smallest, sorted_set
 
 _BAGS_AT_A_TIME = 32
 _LONG = 16  # entries in a bag, on average, and numbers in a row, from which on matrix products win
@@ -23,13 +24,13 @@ class RowGradient:
         shape: the table's shape, (rows, ...).
         indices: row numbers, shape (entries,).
         values: shape (entries, ...); or (bags, ...), if the entries of a bag all receive the same.
-        bags: None, or the bag of each entry, in rising order, shape (entries,).
+        sizes: None, or how many entries each bag has, one bag after the other, shape (bags,).
     """
 
     shape: tuple[int, ...]
     indices: Array
     values: Array
-    bags: Array | None = None
+    sizes: Array | None = None
 
     def dense(self) -> Array:
         """Return the gradient as a whole array of the table's shape."""
@@ -40,10 +41,57 @@ class RowGradient:
     def add_to(self, table: Array, factor: float = 1) -> None:
         """Add this gradient times a factor to a table, in place."""
         values = self.values if factor == 1 else factor * self.values
-        if self.bags is None:
+        if self.sizes is None:
             add_to_rows(table, self.indices, values)
         else:
-            add_bags_to_rows(table, self.indices, values, self.bags)
+            add_bags_to_rows(table, self.indices, values, self.sizes)
+
+
+class RowMoments:
+    """Running averages of the gradient of a table and of its square: only of rows that were looked up so far.
+
+    Of all others both are 0. So what is computed from them costs no more than the rows in use, and is the same.
+
+    Attributes:
+        rows: row numbers, in the order in which they were first looked up, shape (in use,).
+        mean: shape (in use, ...).
+        square: shape (in use, ...).
+        steps: how many gradients there were.
+    """
+
+    def __init__(self, table: Array) -> None:
+        self.rows = np.zeros(0, np.int64)
+        self.mean, self.square = np.zeros((2, 0, *table.shape[1:]), table.dtype)
+        self.steps = 0
+        self._place = np.full(len(table), -1)  # of each row of the table in `rows`
+
+    def gradient(self, parts: Sequence[RowGradient]) -> Array:
+        """Take up the rows of a gradient that are new; return the whole gradient of all rows in use, in their order."""
+        for part in parts:
+            self._take_up(part.indices[self._place.take(part.indices) < 0])
+        whole, *others = (self._placed(part) for part in parts)
+        for other in others:
+            whole += other
+        return whole
+
+    def whole(self) -> dict[str, Array]:
+        """Return the number of steps and both averages by name, these in the table's shape."""
+        mean, square = np.zeros((2, len(self._place), *self.mean.shape[1:]), self.mean.dtype)
+        mean[self.rows], square[self.rows] = self.mean, self.square
+        return {"steps": np.asarray(self.steps), "mean": mean, "square": square}
+
+    def _take_up(self, indices: Array) -> None:
+        if len(indices):
+            fresh = sorted_set(indices)
+            self._place[fresh] = np.arange(len(self.rows), len(self.rows) + len(fresh))
+            zeros = np.zeros((len(fresh), *self.mean.shape[1:]), self.mean.dtype)
+            self.rows = np.concatenate([self.rows, fresh])
+            self.mean, self.square = np.concatenate([self.mean, zeros]), np.concatenate([self.square, zeros])
+
+    def _placed(self, part: RowGradient) -> Array:
+        places = self._place.take(part.indices)
+        dense = RowGradient(self.mean.shape, places, part.values, part.sizes).dense()
+        return dense.astype(self.mean.dtype, copy=False)
 
 
 def sum_bags(table: Array, indices: Array, offsets: Array, sizes: Array) -> Array:
@@ -59,8 +107,10 @@ def sum_bags(table: Array, indices: Array, offsets: Array, sizes: Array) -> Arra
 
 def sum_runs(rows: Array, offsets: Array, sizes: Array) -> Array:
     """Sum consecutive runs of rows: (entries, dim) -> (bags, dim)."""
-    sums = np.zeros((len(offsets), *rows.shape[1:]), rows.dtype)
+    if len(sizes) and smallest(sizes) > 0:
+        return np.add.reduceat(rows, offsets, axis=0)
     filled = sizes > 0  # reduceat would give an empty bag the row that follows it
+    sums = np.zeros((len(offsets), *rows.shape[1:]), rows.dtype)
     if filled.any():
         sums[filled] = np.add.reduceat(rows, offsets[filled], axis=0)
     return sums
@@ -85,15 +135,16 @@ def add_to_rows(table: Array, indices: Array, values: Array) -> None:
     np.add.at(flat_table, places, flat_values)
 
 
-def add_bags_to_rows(table: Array, indices: Array, values: Array, bags: Array) -> None:
-    """Add `values[bags]` to the rows `indices` of a table in place; shapes as in `RowGradient`.
+def add_bags_to_rows(table: Array, indices: Array, values: Array, sizes: Array) -> None:
+    """Add the value of its bag to the row of each entry, in place; shapes as in `RowGradient`.
 
     The rows of long bags receive (how often each row is in each bag) @ values: one product for a few bags at a
     time, as with many bags nearly all those counts would be 0.
     """
     if not _are_long(len(values), len(indices), values.shape[1:]):
-        add_to_rows(table, indices, values.take(bags, axis=0))
+        add_to_rows(table, indices, values.repeat(sizes, axis=0))
         return
+    bags = np.repeat(np.arange(len(values)), sizes)
     indices = indices.astype(np.int64, copy=False)
     one = values.dtype.type(1)  # of the same type, or np.add.at is ten times slower
     for first in range(0, len(values), _BAGS_AT_A_TIME):

@@ -45,7 +45,7 @@ def neighbours(numbers: IntArray, places: IntArray, width: int) -> IntArray:
 
 
 def text_perplexity(model: Callable[[IntArray, Any], tuple[Tensor, Any]], numbers: IntArray, streams: int = 1) -> float:
-    """Measure a model, as it stands, over a text: all positions, the state carried on through each stream.
+    """Measure an unchanged model over a text: all positions, the state carried on through each stream.
 
     Args:
         model: returns logits, shape (steps, streams, size), and its last state, for numbers of shape (steps, streams)
@@ -65,7 +65,7 @@ def text_perplexity(model: Callable[[IntArray, Any], tuple[Tensor, Any]], number
 def unigram_perplexity(
     numbers: npt.ArrayLike, text: npt.ArrayLike | None = None, *, size: int | None = None, smoothing: float = 0.0
 ) -> float:
-    """Perplexity of a text for somebody who knows only how often each character occurs.
+    """Perplexity of a text for a model that knows only how often each character occurs.
 
     Args:
         numbers: the text that is counted.
@@ -82,7 +82,7 @@ def unigram_perplexity(
 def bigram_perplexity(
     numbers: npt.ArrayLike, text: npt.ArrayLike | None = None, *, size: int | None = None, smoothing: float = 0.0
 ) -> float:
-    """Perplexity of a text for somebody who knows only how often each character follows each other.
+    """Perplexity of a text for a model that knows only how often each character follows each other.
 
     Arguments as of `unigram_perplexity`.
     """

@@ -188,10 +188,7 @@ class Tensor(Readable, Node):
     @takes_dim
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Return the mean along axes; of all entries if None."""
-        total, count = self.sum(axis, keepdims), count_along(self.shape, axis)
-        if not count and total.size:
-            raise ValueError(f"a tensor of shape {self.shape} has no mean: it holds no numbers")
-        return total / max(count, 1)
+        return apply(ops.mean, self, axis=axis, keepdims=keepdims)
 
     @takes_dim
     def var(self, axis: Axis = None, correction: int = 1, keepdims: bool = False) -> Tensor:
@@ -300,13 +297,14 @@ class Tensor(Readable, Node):
 
 
 Operand = Tensor | Array | float
+_new, _set_up = object.__new__, Node.__init__
 _OPERANDS = (Tensor, np.ndarray, np.generic, int, float)
 
 
 def unchecked(array: Array) -> Tensor:
     """Return a tensor of an array that is known to hold numbers, as results do."""
-    tensor = Tensor.__new__(Tensor)
-    Node.__init__(tensor, array)
+    tensor: Tensor = _new(Tensor)
+    _set_up(tensor, array)
     return tensor
 
 
@@ -318,16 +316,13 @@ def as_tensor(data: Tensor | npt.ArrayLike) -> Tensor:
 def apply(operation: Callable[..., Result], *inputs: Tensor, **settings: Any) -> Tensor:
     """Compute a primitive of `core.ops`; record how gradients flow back where an input requires them."""
     value, derivatives = operation(*[tensor.data for tensor in inputs], **settings)
-    result = unchecked(np.asarray(value))
+    result: Tensor = _new(Tensor)
+    _set_up(result, value if type(value) is np.ndarray else np.asarray(value))
     if is_recording():
-        edges = [
-            (tensor, derivative, tensor._version)
-            for tensor, derivative in zip(inputs, derivatives, strict=True)
-            if tensor.requires_grad
-        ]
-        if edges:
-            result.requires_grad = True
-            result._edges = tuple(edges)
+        for tensor, derivative in zip(inputs, derivatives, strict=True):
+            if tensor.requires_grad:
+                result._edges += ((tensor, derivative, tensor._version),)
+                result.requires_grad = True
     return result
 
 
@@ -363,16 +358,15 @@ def embedding_bag(
 
 def _combine(operation: Callable[..., Result], left: Operand, right: Operand) -> Tensor:
     """Apply an operation to a tensor and another operand, in one type of numbers."""
-    first, second = _operand(left, right), _operand(right, left)
-    if first.dtype != second.dtype:
+    first = left if isinstance(left, Tensor) else _operand(left, right)
+    second = right if isinstance(right, Tensor) else _operand(right, left)
+    if first.data.dtype is not second.data.dtype and first.dtype != second.dtype:
         first, second = _in_its_type(first, second), _in_its_type(second, first)
     return apply(operation, first, second)
 
 
 def _operand(operand: Operand, other: Operand) -> Tensor:
     """Make a tensor of one side; a plain number takes the float type of the other."""
-    if isinstance(operand, Tensor):
-        return operand
     if isinstance(operand, int | float) and isinstance(other, Tensor) and other.dtype.kind == "f":
         return unchecked(np.asarray(operand, other.dtype))
     return Tensor(operand)

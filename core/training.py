@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from core.randomness import Rng, generator
 from core.tensor import Tensor, no_grad
 
 Rows = npt.NDArray[np.int64]
+AnyRows = TypeVar("AnyRows", Rows, range)
 Correct = Callable[[Array, Array], int | Confusion]
 """Counts a batch's right answers, given outputs and targets as arrays; of yes/no answers, all four counts."""
 
@@ -33,6 +34,17 @@ class Dataset(Protocol):
 
     def batch(self, rows: Rows) -> tuple[Any, Array]:
         """Return the inputs, as the model takes them, and the targets of these examples."""
+
+
+@runtime_checkable
+class Arrangeable(Dataset, Protocol):
+    """A dataset that is cheaper to put in order once than to take batch by batch from everywhere."""
+
+    def in_order(self, rows: Rows) -> Arrangeable:
+        """Return the examples `rows` in that order."""
+
+    def part(self, start: int, stop: int) -> tuple[Any, Array]:
+        """Return what `batch` returns of the examples from `start` to before `stop`."""
 
 
 class Schedule(Protocol):
@@ -123,46 +135,70 @@ def train_epoch(
     Raises:
         DivergedError: the loss is not finite or grows without bound.
     """
-    steps = _steps(model, data, loss, _none, optimiser, batch_size, rng, check or DivergenceCheck(), None)
-    sums = sum(steps, NOTHING)
+    sums = _Steps(model, loss, optimiser, check or DivergenceCheck()).through(data, batch_size, rng)
     return sums.mean_loss if sums.examples else 0.0
 
 
-def _steps(
-    model: Module,
-    data: Dataset,
-    loss: Loss,
-    correct: Callable[[Any, Array], int | Confusion],
-    optimiser: Optimiser,
-    batch_size: int,
-    rng: Rng,
-    check: DivergenceCheck,
-    max_norm: float | None,
-) -> Iterator[Sums]:
-    """Take one step after the other through the data; yield the sums over each batch as they were before its step."""
-    model.train()
-    for rows in minibatches(len(checked(data)), batch_size, rng):
+def train_steps(
+    model: Module, data: Dataset, loss: Loss, optimiser: Optimiser, batch_size: int, rng: Rng, steps: int
+) -> None:
+    """Train on `steps` batches: pass after pass over the data, in new random order, the last one perhaps in part.
+
+    Raises:
+        DivergedError: the loss is not finite or grows without bound.
+    """
+    training, rng = _Steps(model, loss, optimiser, DivergenceCheck()), generator(rng)
+    while steps > 0 and len(checked(data)):
+        training.through(data, batch_size, rng, steps)
+        steps -= -(-len(data) // batch_size)
+
+
+@dataclass
+class _Steps:
+    """Steps of an optimiser, one for each batch.
+
+    Attributes:
+        correct: counts the right outputs of a batch; None counts nothing.
+        max_norm: the largest global norm of the gradients of a step.
+    """
+
+    model: Module
+    loss: Loss
+    optimiser: Optimiser
+    check: DivergenceCheck
+    correct: Correct | None = None
+    max_norm: float | None = None
+
+    def through(self, data: Dataset, batch_size: int, rng: Rng, most: int | None = None) -> Sums:
+        """Train one pass over the data; return the sums over its batches, each as it was before its step.
+
+        With `most`, the pass ends after that many batches.
+        """
+        self.model.train()
+        total, answers = 0.0, NOTHING
+        order = generator(rng).permutation(len(checked(data)))[: None if most is None else most * batch_size]
         with np.errstate(over="ignore", invalid="ignore"):  # the check reports what overflowed, as an error
-            inputs, targets = data.batch(rows)
-            outputs = model(inputs)
-            batch_loss = loss(outputs, targets)
-            check(batch_loss.item())
-            right = correct(outputs, targets)  # before the step, which outputs may be a view of
-            optimiser.zero_grad()
-            batch_loss.backward()
-            if max_norm is not None:
-                clip_grad_norm_(optimiser.parameters, max_norm)
-            optimiser.step()
-        yield Sums.of(len(rows), batch_loss.item() * len(rows), right)
+            for examples, inputs, targets in _batches(data, order, batch_size):
+                outputs = self.model(inputs)
+                batch_loss = self.loss(outputs, targets)
+                mean = batch_loss.item()
+                self.check(mean)
+                if self.correct is not None:  # before the step, because the outputs may be a view of what it changes
+                    answers += Sums.of(0, 0.0, self.correct(outputs.numpy(), targets))
+                self._step(batch_loss)
+                total += mean * examples
+        return Sums(len(order), total, 0) + answers
 
-
-def _none(_outputs: Any, _targets: Array) -> int:
-    """Count nothing."""
-    return 0
+    def _step(self, batch_loss: Tensor) -> None:
+        self.optimiser.zero_grad()
+        batch_loss.backward()
+        if self.max_norm is not None:
+            clip_grad_norm_(self.optimiser.parameters, self.max_norm)
+        self.optimiser.step()
 
 
 def checked(data: Dataset) -> Dataset:
-    """Return a dataset as it is; raise TypeError for what is none, a pair of arrays for example."""
+    """Return a dataset unchanged; raise TypeError for anything else, a pair of arrays for example."""
     if not callable(getattr(data, "batch", None)):
         raise TypeError(
             f"a dataset is needed, not a {type(data).__name__}: ArrayDataset(inputs, targets) makes one of arrays"
@@ -181,11 +217,10 @@ def evaluate(model: Module, data: Dataset, loss: Loss, correct: Correct, batch_s
     was_training = model.training
     model.eval()
     with no_grad():
-        for rows in _slices(np.arange(len(checked(data))), batch_size):
-            inputs, targets = data.batch(rows)
+        for examples, inputs, targets in _batches(checked(data), None, batch_size):
             outputs = model(inputs)
-            batch_loss = loss(outputs, targets).item() * len(rows)
-            sums += Sums.of(len(rows), batch_loss, correct(outputs.numpy(), targets))
+            batch_loss = loss(outputs, targets).item() * examples
+            sums += Sums.of(examples, batch_loss, correct(outputs.numpy(), targets))
     model.train(was_training)
     return sums
 
@@ -246,6 +281,25 @@ class Pass:
         return self.training.accuracy
 
 
+@dataclass(frozen=True)
+class Plan:
+    """How `train` goes through the data.
+
+    Attributes:
+        passes: over the training examples, at most.
+        batch_size: examples for each step.
+        patience: after how many passes without a new best validation loss to stop.
+        schedule: of the learning rate; its `step` is called after each pass.
+        max_norm: the largest global norm of the gradients of a step; longer ones are scaled down to it.
+    """
+
+    passes: int
+    batch_size: int
+    patience: int
+    schedule: Schedule | None = None
+    max_norm: float | None = None
+
+
 def train(
     model: Module,
     training: Dataset,
@@ -253,42 +307,41 @@ def train(
     loss: Loss,
     correct: Correct,
     optimiser: Optimiser,
-    *,
-    passes: int,
-    batch_size: int,
-    patience: int,
+    plan: Plan,
     rng: Rng,
-    schedule: Schedule | None = None,
-    max_norm: float | None = None,
 ) -> list[Pass]:
-    """Train until the validation loss has not fallen for `patience` passes; leave the model at its best.
-
-    Args:
-        schedule: of the learning rate; its `step` is called after each pass.
-        max_norm: the largest global norm of the gradients of a step; longer ones are scaled down to it.
+    """Train until the validation loss stops falling, as planned; leave the model at its best.
 
     Returns:
         The learning curve, one point a pass.
     """
-    stopping, check, rng = EarlyStopping(model, patience), DivergenceCheck(), generator(rng)
+    stopping, rng = EarlyStopping(model, plan.patience), generator(rng)
+    steps = _Steps(model, loss, optimiser, DivergenceCheck(), correct, plan.max_norm)
     checked(validation)
     curve: list[Pass] = []
-
-    def right(outputs: Tensor, targets: Array) -> int | Confusion:
-        return correct(outputs.numpy(), targets)
-
-    for _ in range(passes):
-        steps = _steps(model, training, loss, right, optimiser, batch_size, rng, check, max_norm)
-        curve.append(Pass(sum(steps, NOTHING), evaluate(model, validation, loss, correct)))
-        if schedule is not None:
-            schedule.step()
+    for _ in range(plan.passes):
+        sums = steps.through(training, plan.batch_size, rng)
+        curve.append(Pass(sums, evaluate(model, validation, loss, correct)))
+        if plan.schedule is not None:
+            plan.schedule.step()
         if stopping.should_stop(curve[-1].validation.mean_loss):
             break
     stopping.restore()
     return curve
 
 
-def _slices(rows: Rows, size: int) -> Iterator[Rows]:
+def _batches(data: Dataset, order: Rows | None, size: int) -> Iterator[tuple[int, Any, Array]]:
+    """Yield the number of examples in a batch, their inputs and their targets: in an order, or as they are if None."""
+    if isinstance(data, Arrangeable):
+        arranged = data if order is None else data.in_order(order)
+        for rows in _slices(range(len(data) if order is None else len(order)), size):
+            yield len(rows), *arranged.part(rows.start, rows.stop)
+    else:
+        for chosen in _slices(np.arange(len(data)) if order is None else order, size):
+            yield len(chosen), *data.batch(chosen)
+
+
+def _slices(rows: AnyRows, size: int) -> Iterator[AnyRows]:
     if size < 1:
         raise ValueError(f"a batch must hold at least 1 example, not {size}")
     for start in range(0, len(rows), size):

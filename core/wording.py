@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def counted(number: int, thing: str, things: str = "") -> str:
-    """Return a number and what it counts: `1 round`, `2 rounds`, and with a plural of its own `2 passes`."""
+    """Return a number and what it counts: `1 round`, `2 rounds`, and with an irregular plural `2 passes`."""
     return f"{number} {thing if number == 1 else things or f'{thing}s'}"
 
 

@@ -59,7 +59,7 @@ def read_characters(path: Path | str) -> str:
 def bptt_chunks(numbers: IntArray, streams: int, steps: int) -> tuple[IntArray, IntArray]:
     """Cut a text into parallel streams and these into chunks, for truncated backpropagation through time.
 
-    Stream s is the s-th of equal parts of the text. Chunk t + 1 goes on where chunk t ended, in every stream, so that
+    Stream s is the s-th of equal parts of the text. Chunk t + 1 continues where chunk t ended, in every stream, so that
     the state can be carried on. Targets are the inputs one character further on. What does not fill a chunk is left
     over at the end of each stream.
 

@@ -8,6 +8,7 @@ stray stroke. The same seed gives the same pictures.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,8 @@ WAYS = (
 JITTER = 0.035  # how far a point strays, as a share of the digit's height
 STRAY_STROKES = 0.3  # how many of the pictures have one
 HEIGHT = 20  # of a digit in pixels, as in MNIST
+COLUMNS = np.arange(SIDE, dtype=np.float64)
+ROWS = COLUMNS[:, None]
 
 
 def drawn_digits(count: int, seed: int | Sequence[int], shares: npt.ArrayLike | None = None) -> Images:
@@ -66,7 +69,7 @@ def _draw(digit: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:
 
 def _segments(way: str, rng: np.random.Generator) -> tuple[Points, Points]:
     """Return where the straight pieces of all strokes start and end, in pixels, each of shape (pieces, 2)."""
-    strokes = [np.array([point.split(",") for point in stroke.split()], np.float64) for stroke in way.split("/")]
+    strokes = _strokes(way)
     angle, slant = rng.normal(0, 0.12), rng.normal(0, 0.15)
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     lean = np.array([[1.0, 0.0], [slant, 1.0]])
@@ -76,13 +79,25 @@ def _segments(way: str, rng: np.random.Generator) -> tuple[Points, Points]:
     return np.concatenate([points[:-1] for points in placed]), np.concatenate([points[1:] for points in placed])
 
 
+@cache
+def _strokes(way: str) -> list[Points]:
+    return [np.array([point.split(",") for point in stroke.split()], np.float64) for stroke in way.split("/")]
+
+
 def _ink(starts: Points, ends: Points, width: float) -> Points:
     """Darkness of each pixel, shape (28, 28): 1 within `width` of a line, falling to 0 over one pixel."""
-    rows, columns = np.mgrid[:SIDE, :SIDE]
-    pixels = np.stack([columns, rows], axis=-1).reshape(-1, 1, 2)
-    along = ends - starts
-    length = np.maximum((along**2).sum(axis=-1), 1e-9)
-    share = np.clip(((pixels - starts) * along).sum(axis=-1) / length, 0, 1)
-    distance = np.sqrt(((starts + share[..., None] * along - pixels) ** 2).sum(axis=-1).min(axis=1))
-    ink: Points = np.clip(width + 1 - distance, 0, 1).reshape(SIDE, SIDE)
+    # x and y of each piece in an array of its own, shape (pieces, 1, 1), so that NumPy's loops are long ones.
+    start_x, start_y = starts.T[:, :, None, None]
+    along_x, along_y = (ends - starts).T[:, :, None, None]
+    length = np.maximum(along_x**2 + along_y**2, 1e-9)
+    share = (COLUMNS - start_x) * along_x + (ROWS - start_y) * along_y  # (pieces, 28, 28)
+    share /= length
+    np.clip(share, 0, 1, out=share)
+    across_x, across_y = start_x + share * along_x, start_y + share * along_y
+    across_x -= COLUMNS
+    across_y -= ROWS
+    across_x *= across_x
+    across_y *= across_y
+    distance = np.sqrt((across_x + across_y).min(axis=0))
+    ink: Points = np.clip(width + 1 - distance, 0, 1)
     return ink

@@ -7,6 +7,7 @@ does not matter for that, only its label.
 from __future__ import annotations
 
 import hashlib
+import heapq
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
@@ -85,10 +86,20 @@ def partition_dirichlet(labels: Sequence[Hashable], clients: int, alpha: float, 
         pieces = np.split(rng.permutation(rows), np.rint(cuts * len(rows)).astype(int))
         for part, piece in zip(parts, pieces, strict=True):
             part.extend(piece.tolist())
-    for part in parts:
-        if not part:
-            part.append(max(parts, key=len).pop())
+    _fill_empty(parts)
     return [sorted(part) for part in parts]
+
+
+def _fill_empty(parts: Parts) -> None:
+    """Give each client without an example one of the largest part, the first of equals."""
+    largest = [(-len(part), place) for place, part in enumerate(parts)]
+    heapq.heapify(largest)
+    for place, part in enumerate(parts):
+        if not part:
+            size, source = largest[0]
+            part.append(parts[source].pop())
+            heapq.heapreplace(largest, (size + 1, source))
+            heapq.heappush(largest, (-1, place))
 
 
 def partition_groups(labels: Sequence[Hashable], clients: int) -> Parts:

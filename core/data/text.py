@@ -6,7 +6,7 @@
     >>> HashingVocabulary(8192).index("win")
     7030
 
-The vocabulary is public and fixed before training. It is never built from anybody's mail, because its words, and which
+The vocabulary is public and fixed before training. It is never built from a client's mail, because its words, and which
 of them exist at all, would tell what the mail says.
 """
 
@@ -16,6 +16,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice, pairwise
 from typing import Any, Protocol
 
@@ -24,6 +25,7 @@ import numpy.typing as npt
 
 from core.data.characters_seen import as_seen, word_pattern
 from core.errors import DataError, SettingsError
+from core.indices import run_lengths
 
 IntArray = npt.NDArray[np.int64]
 Terms = Callable[[str], list[str]]
@@ -33,6 +35,7 @@ ASCII_WORD = re.compile(r"[a-z0-9]+|[^\w\s]|_")
 CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")
 SPACE = re.compile(r"\s")
 PIECE = 1 << 16
+LONGEST_SEEN = 1 << 21
 STEM_LETTERS = 6
 LONGEST_NUMBER = 4
 LONGEST_MAIL = 500
@@ -47,16 +50,30 @@ def words(text: str) -> list[str]:
 
 
 def _words_by_piece(text: str) -> Iterator[list[str]]:
-    """Yield the words of some 64 kB of text at a time: a long mail is not all words at once."""
-    if text.isascii():
-        pattern, seen = ASCII_WORD, CONTROL.sub("", text.lower())
-    else:
-        pattern, seen = word_pattern(), as_seen(text)
+    """Yield the words of some 64 kB of text at a time: a long mail is not all words at once.
+
+    Some single characters become 18 as their reader sees them; a text they make far longer is only read up to a limit.
+    """
+    left = max(len(text), LONGEST_SEEN)
+    for piece in _pieces(text):
+        if piece.isascii():
+            found = ASCII_WORD.findall(CONTROL.sub("", piece.lower()))
+        else:
+            seen = as_seen(piece)[:left]
+            left -= len(seen)
+            found = word_pattern().findall(seen)
+        yield found
+        if left <= 0:
+            break
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Cut a text behind spaces, or within a word that is longer than a piece."""
     start = 0
-    while start < len(seen):
-        space = SPACE.search(seen, start + PIECE)
-        end = len(seen) if space is None else space.end()
-        yield pattern.findall(seen, start, end)
+    while start < len(text):
+        space = SPACE.search(text, start + PIECE, start + 2 * PIECE)
+        end = start + 2 * PIECE if space is None else space.end()
+        yield text[start:end]
         start = end
 
 
@@ -154,12 +171,30 @@ class Bags:
     def batch(self, rows: IntArray) -> tuple[tuple[IntArray, IntArray], IntArray]:
         """Return ((indices, offsets), labels) of the bags `rows`, in that order."""
         rows = np.asarray(rows, np.int64)  # row 255 + 1 does not fit a uint8
-        ends = np.append(self.offsets, len(self.indices))
-        starts, sizes = ends[rows], ends[rows + 1] - ends[rows]
-        offsets = np.cumsum(sizes) - sizes
+        sizes = self._sizes.take(rows)
+        offsets = sizes.cumsum()
+        total = int(offsets[-1]) if len(offsets) else 0
+        offsets -= sizes
         # Entry k of the batch lies as far from its bag's start here as there: source = k - offset + start.
-        source = np.arange(sizes.sum()) + np.repeat(starts - offsets, sizes)
-        return (self.indices[source].astype(np.int64, copy=False), offsets), self.labels[rows]
+        source = (self.offsets.take(rows) - offsets).repeat(sizes)
+        source += np.arange(total)
+        return (self.indices.take(source).astype(np.int64, copy=False), offsets), self.labels.take(rows)
+
+    def in_order(self, rows: IntArray) -> Bags:
+        """Return the bags `rows` as a data set in that order."""
+        (indices, offsets), labels = self.batch(rows)
+        return Bags(indices, offsets, labels)
+
+    def part(self, start: int, stop: int) -> tuple[tuple[IntArray, IntArray], IntArray]:
+        """Return what `batch` returns of the bags from `start` to before `stop`, without looking for each of them."""
+        offsets, first = self.offsets[start:stop], self.offsets[start]
+        end = self.offsets[stop] if stop < len(self) else len(self.indices)
+        return (self.indices[first:end].astype(np.int64, copy=False), offsets - first), self.labels[start:stop]
+
+    @cached_property
+    def _sizes(self) -> IntArray:
+        """How many entries each bag has, shape (bags,)."""
+        return run_lengths(self.offsets, len(self.indices))
 
 
 def make_bags(

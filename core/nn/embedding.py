@@ -8,10 +8,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from core.indices import Array, as_indices, bag_sizes, check_indices
+from core import ops
+from core.indices import Array, as_indices, bag_sizes, check_indices, sorted_set
 from core.nn.module import Input, Module, Parameter, at_least
 from core.randomness import Rng, generator
-from core.tensor import Tensor, as_tensor, embedding_bag
+from core.tensor import Tensor, apply, as_tensor
 
 
 class Embedding(Module):
@@ -42,7 +43,7 @@ class Embedding(Module):
 
     def forward(self, indices: Input) -> Tensor:
         """Map numbers of shape (...) to vectors (..., embedding_dim). Raises IndexError for numbers without a row."""
-        rows = as_indices(as_tensor(indices).data)
+        rows = _numbers(indices)
         try:
             vectors = self.weight.index_select(rows)
         except IndexError as error:
@@ -54,10 +55,10 @@ class Embedding(Module):
 
 
 class EmbeddingBag(Module):
-    """Sums or means of looked-up vectors, one for each bag of numbers; an empty bag gives zeros.
+    """Means or sums of looked-up vectors, one for each bag of numbers; an empty bag gives zeros.
 
     Args:
-        mode: "sum" or "mean".
+        mode: "mean", "sum", or "root": the sum divided by the root of the number of entries.
         padding_idx: a number that stands for "nothing here": it is left out of sums and of the counts of means.
         deduplicate: whether a number counts once in a bag, however often it is there.
 
@@ -70,14 +71,14 @@ class EmbeddingBag(Module):
         num_embeddings: int,
         embedding_dim: int,
         *,
-        mode: Literal["sum", "mean"] = "sum",
+        mode: Literal["mean", "sum", "root"] = "mean",
         padding_idx: int | None = None,
         deduplicate: bool = False,
         rng: Rng,
         dtype: npt.DTypeLike = np.float64,
     ) -> None:
-        if mode not in ("sum", "mean"):
-            raise ValueError(f'mode is "sum" or "mean", not {mode!r}')
+        if mode not in ("mean", "sum", "root"):
+            raise ValueError(f'mode is "mean", "sum" or "root", not {mode!r}')
         self.mode = mode
         self.padding_idx = padding_idx
         self.deduplicate = deduplicate
@@ -96,7 +97,7 @@ class EmbeddingBag(Module):
             offsets: where each bag starts in `indices`, shape (bags,).
             per_sample_weights: a factor for each entry, shape (entries,). A mean still divides by the count.
         """
-        rows, starts = as_indices(as_tensor(indices).data), as_indices(as_tensor(offsets).data)
+        rows, starts = _numbers(indices), _numbers(offsets)
         weights = None if per_sample_weights is None else as_tensor(per_sample_weights)
         if starts.dtype.kind not in "iu":
             raise TypeError(f"offsets must be integers, not {starts.dtype}")
@@ -117,10 +118,8 @@ class EmbeddingBag(Module):
                 raise ValueError("a de-duplicating bag takes no per_sample_weights: repeated entries are dropped")
             check_indices(rows, len(self.weight))  # before they are joined with the numbers of bags
             rows, starts = unique_bags(rows, starts)
-        sums = embedding_bag(self.weight, rows, starts, weights)
-        if self.mode == "sum":
-            return sums
-        return sums / np.maximum(bag_sizes(rows, starts), 1)[:, None].astype(sums.dtype)
+        inputs = (self.weight,) if weights is None else (self.weight, weights)
+        return apply(ops.embedding_bag, *inputs, indices=rows, offsets=starts, mode=self.mode)
 
 
 def filter_bags(indices: Array, offsets: Array, kept: Array) -> tuple[Array, Array]:
@@ -135,7 +134,7 @@ def unique_bags(indices: Array, offsets: Array) -> tuple[Array, Array]:
     sizes = bag_sizes(indices, offsets)
     bags = np.repeat(np.arange(len(offsets)), sizes)
     numbers = int(indices.max()) + 1 if len(indices) else 1
-    pairs = np.unique(bags * numbers + indices)  # sorted by bag, then by number
+    pairs = sorted_set(bags * numbers + indices)  # by bag, then by number
     return pairs % numbers, np.searchsorted(pairs, np.arange(len(offsets)) * numbers)
 
 
@@ -189,6 +188,10 @@ def _distances(table: Array, vector: Array) -> Array:
 def other_vocabulary(error: IndexError, table: Tensor) -> IndexError:
     """Say of an error of row numbers what table they do not fit."""
     return IndexError(f"{error}; the vocabulary does not fit a table of shape {table.shape}")
+
+
+def _numbers(numbers: Input) -> Array:
+    return as_indices(numbers.data if isinstance(numbers, Tensor) else numbers)
 
 
 def _sizes(table: Tensor, padding_idx: int | None) -> str:

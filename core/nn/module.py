@@ -157,11 +157,15 @@ def _inside(parts: Mapping[str, object]) -> Iterator[tuple[str, object]]:
 
 def _walk(part: object, name: str, seen: set[int]) -> Iterator[tuple[str, object]]:
     """Yield every module and parameter inside `part`, itself included, once and with its dotted name."""
+    if part is None or isinstance(part, bool | int | float | str):  # most settings: a short way past them
+        return
     if isinstance(part, Parameter | Module):
         if id(part) in seen:
             return
         seen.add(id(part))
         yield name, part
+    if isinstance(part, Parameter):
+        return
     if isinstance(part, Module):
         inside: Any = vars(part).items()
     elif isinstance(part, Mapping):

@@ -89,7 +89,7 @@ class LSTMCell(Module):
     on the input side; a second bias on the hidden side would only add to them.
 
     Args:
-        hidden_bias: whether to have that second bias all the same, as PyTorch does.
+        hidden_bias: whether to have that second bias anyway, as PyTorch does.
 
     Attributes:
         input_map: from (batch, input_size) to the gates, (batch, 4 * hidden_size).

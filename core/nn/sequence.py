@@ -197,22 +197,35 @@ def lstm_steps(moves: Array, h: Array, c: Array, weight: Array) -> Result:
 
     Args:
         moves: what the inputs add to the gates before their activation: input, forget, candidate and output gate
-            beside each other, shape (steps, batch, 4 * hidden).
+            side by side, shape (steps, batch, 4 * hidden).
         h, c: before the first step, shape (batch, hidden).
         weight: shape (hidden, 4 * hidden).
 
     Returns:
         Shape (steps + 1, batch, hidden).
     """
-    steps, (batch, hidden) = len(moves), h.shape
-    states = np.empty((steps + 2, batch, hidden), moves.dtype)
-    cells = np.empty((steps + 1, batch, hidden), moves.dtype)
+    states = np.empty((len(moves) + 2, *h.shape), moves.dtype)
+    cells = np.empty((len(moves) + 1, *h.shape), moves.dtype)
     states[0], cells[0] = h, c
+    gates, squashed = _forward_steps(moves, weight, states, cells)
+    states[-1] = cells[-1]
+    backward = _once(lambda g: _backward_steps(g, weight, gates, cells, squashed))
+    return states[1:], (
+        lambda g: backward(g)[0],
+        lambda g: backward(g)[1],
+        lambda g: backward(g)[2],
+        lambda g: _over_steps(states[:-2], backward(g)[0]),
+    )
+
+
+def _forward_steps(moves: Array, weight: Array, states: Array, cells: Array) -> tuple[Array, Array]:
+    """Fill in the states and cells after each step; return all gates, (steps, batch, 4, hidden), and tanh(cells)."""
+    batch, hidden = states.shape[1:]
     rows, squashed = np.empty_like(moves), np.empty_like(cells[1:])
-    gates = rows.reshape(steps, batch, 4, hidden)
+    gates = rows.reshape(len(moves), batch, 4, hidden)
     # sigmoid(x) is (1 + tanh(x / 2)) / 2, so that one tanh over a row does all its gates.
     half = np.repeat(np.array([0.5, 0.5, 1, 0.5], moves.dtype), hidden)
-    for step in range(steps):
+    for step in range(len(moves)):
         row = np.matmul(states[step], weight, out=rows[step])
         row += moves[step]
         row *= half
@@ -223,36 +236,33 @@ def lstm_steps(moves: Array, h: Array, c: Array, weight: Array) -> Result:
         cells[step + 1] = forget_gate * cells[step] + input_gate * candidate
         np.tanh(cells[step + 1], out=squashed[step])
         np.multiply(output_gate, squashed[step], out=states[step + 1])
-    states[-1] = cells[-1]
+    return gates, squashed
 
-    def through_time(g: Array) -> tuple[Array, Array, Array]:
-        """Return gradients of the moves, of h and of c."""
-        input_gates, forget_gates, candidates, output_gates = np.moveaxis(gates, 2, 0)
-        # What a move of each gate does to the cell (to h, for the output gate) is known for all steps beforehand.
-        slopes = np.empty_like(gates)
-        slopes[:, :, 0] = candidates * input_gates * (1 - input_gates)
-        slopes[:, :, 1] = cells[:-1] * forget_gates * (1 - forget_gates)
-        slopes[:, :, 2] = input_gates * (1 - candidates**2)
-        slopes[:, :, 3] = squashed * output_gates * (1 - output_gates)
-        to_cell = output_gates * (1 - squashed**2)
-        g_moves = np.empty_like(moves)
-        g_gates = g_moves.reshape(gates.shape)
-        g_h, g_c = np.zeros_like(h), g[-1]
-        for step in reversed(range(steps)):
-            g_h = g_h + g[step]
-            g_c = g_c + g_h * to_cell[step]
-            np.multiply(slopes[step, :, :3], g_c[:, None], out=g_gates[step, :, :3])
-            np.multiply(slopes[step, :, 3], g_h, out=g_gates[step, :, 3])
-            g_h, g_c = g_moves[step] @ weight.T, g_c * forget_gates[step]
-        return g_moves, g_h, g_c
 
-    backward = _once(through_time)
-    return states[1:], (
-        lambda g: backward(g)[0],
-        lambda g: backward(g)[1],
-        lambda g: backward(g)[2],
-        lambda g: _over_steps(states[:-2], backward(g)[0]),
-    )
+def _backward_steps(g: Array, weight: Array, gates: Array, cells: Array, squashed: Array) -> tuple[Array, Array, Array]:
+    """Return the gradients of the moves, of h and of c, given those of all states and of the last cell."""
+    slopes, to_cell = _slopes(gates, cells, squashed)
+    g_moves = np.empty((*gates.shape[:2], weight.shape[1]), gates.dtype)
+    g_gates = g_moves.reshape(gates.shape)
+    g_h, g_c = np.zeros_like(g[0]), g[-1]
+    for step in reversed(range(len(gates))):
+        g_h = g_h + g[step]
+        g_c = g_c + g_h * to_cell[step]
+        np.multiply(slopes[step, :, :3], g_c[:, None], out=g_gates[step, :, :3])
+        np.multiply(slopes[step, :, 3], g_h, out=g_gates[step, :, 3])
+        g_h, g_c = g_moves[step] @ weight.T, g_c * gates[step, :, 1]
+    return g_moves, g_h, g_c
+
+
+def _slopes(gates: Array, cells: Array, squashed: Array) -> tuple[Array, Array]:
+    """Return what a move of each gate does to the cell (to h, for the output gate), and what the cell does to h."""
+    input_gates, forget_gates, candidates, output_gates = np.moveaxis(gates, 2, 0)
+    slopes = np.empty_like(gates)
+    slopes[:, :, 0] = candidates * input_gates * (1 - input_gates)
+    slopes[:, :, 1] = cells[:-1] * forget_gates * (1 - forget_gates)
+    slopes[:, :, 2] = input_gates * (1 - candidates**2)
+    slopes[:, :, 3] = squashed * output_gates * (1 - output_gates)
+    return slopes, output_gates * (1 - squashed**2)
 
 
 def _over_steps(inputs: Array, gradients: Array) -> Array:

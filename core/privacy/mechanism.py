@@ -9,6 +9,14 @@ The noise is divided among the clients (Kairouz, Liu and Steinke, ICML 2021): n_
 no party has to be trusted with it, and the aggregator and the key holders never see a sum that is not noisy. k_max
 contributors may be against the others and add none, or take their own away again.
 
+With a clip that adapts (Andrew et al., NeurIPS 2021) each client sends one more number, which says whether its update
+was no longer than C: a bit of +h or -h steps, with the same noise. One client then moves the sum by at most
+sqrt(D^2 + h^2), so that to promise z in all, the noise is z_u D with
+
+    z_u = (z^-2 - (2 z_b)^-2)^(-1/2),     h = floor(z_u D / (2 z_b))
+
+where z_b (`count_noise`) is the standard deviation of the noise on the number of such clients: the paper's theorem 1.
+
 Rounding does not touch the argument: whatever came before, the integers' norm is compared with D in whole numbers.
 
 The noisy integer has to fit the slot of the encoding. The scale is chosen so that D and 12 standard deviations of one
@@ -30,10 +38,11 @@ import numpy.typing as npt
 
 from core.errors import GrokfedError, SettingsError
 from core.privacy.discrete_gaussian import LARGEST_VARIANCE, RandomBytes, draw
+from core.secagg.encoding import LARGEST_CHANGE
 from core.settings.setting import Bounds, Setting, Settings
 
 HEADROOM = 12
-"""Standard deviations of one client's noise that fit beside its update."""
+"""Standard deviations of one client's noise that fit into a slot with its update."""
 SMALLEST_SIGMA = 2
 """In integer steps. From here on, sums of discrete Gaussians are as good as one (see server/accountant.py)."""
 LARGEST_CLIP, SMALLEST_CLIP = 2.0**15, 2.0**-30
@@ -90,6 +99,30 @@ class Privacy(Settings):
             bounds=Bounds(above=0, at_most=LARGEST_BUDGET),
         ),
     ] = None
+    count_noise: Annotated[
+        float | None,
+        Setting(
+            "With --clip-quantile: standard deviation of the noise on how many updates were short enough; default a "
+            "twentieth of --min-cohort, and at least the noise multiplier.",
+            "clients",
+            Bounds(at_least=SMALLEST_NOISE, at_most=LARGEST_NOISE),
+            option="clip-count-noise",
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.count_noise is not None and self.count_noise < self.noise_multiplier / sqrt(2):
+            raise SettingsError(
+                f"--clip-count-noise is {self.count_noise:g}; with a noise multiplier of {self.noise_multiplier:g} it "
+                f"must be at least {self.noise_multiplier / sqrt(2):.3g}"
+            )
+
+    @property
+    def update_noise(self) -> Fraction:
+        """The square of the noise multiplier of the updates alone: z squared, or more if the clip adapts."""
+        square = Fraction(self.noise_multiplier) ** 2
+        return square if self.count_noise is None else 1 / (1 / square - 1 / (2 * Fraction(self.count_noise)) ** 2)
 
     @classmethod
     def if_asked(
@@ -99,19 +132,22 @@ class Privacy(Settings):
         delta: float,
         max_colluders: int,
         epsilon_budget: float | None,
+        count_noise: float | None = None,
     ) -> Privacy | None:
         """Return what the options amount to; None if they ask for no privacy.
 
         Raises SettingsError if only a part of what it takes is given, or it cannot work.
         """
         if clip_norm is None and noise_multiplier is None:
-            if epsilon_budget is not None or max_colluders:
-                raise SettingsError("--epsilon-budget and --max-colluders need --clip-norm and --noise-multiplier")
+            if epsilon_budget is not None or max_colluders or count_noise is not None:
+                raise SettingsError(
+                    "--epsilon-budget, --max-colluders and --clip-count-noise need --clip-norm and --noise-multiplier"
+                )
             return None
         if clip_norm is None or noise_multiplier is None:
             missing = "--clip-norm" if clip_norm is None else "--noise-multiplier"
             raise SettingsError(f"privacy takes both --clip-norm and --noise-multiplier; {missing} is missing")
-        return cls(clip_norm, noise_multiplier, delta, max_colluders, epsilon_budget)
+        return cls(clip_norm, noise_multiplier, delta, max_colluders, epsilon_budget, count_noise)
 
 
 @dataclass(frozen=True)
@@ -124,6 +160,7 @@ class Mechanism:
         sensitivity: D, the largest L2 norm of a client's integers.
         variance: of one client's noise, in steps squared.
         limit: the largest absolute value that a slot can carry.
+        half_bit: h, if the clip adapts; else 0.
     """
 
     clip_norm: float
@@ -131,19 +168,37 @@ class Mechanism:
     sensitivity: int
     variance: int
     limit: int
+    half_bit: int = 0
 
     @property
     def share_sigma(self) -> float:
         """Standard deviation of one client's noise, in steps."""
         return sqrt(self.variance)
 
-    def protect(self, delta: FloatArray, random_bytes: RandomBytes = os.urandom) -> IntArray:
-        """Return the integers that a client encrypts instead of its update, both of shape (values,).
+    @property
+    def moved(self) -> int:
+        """The most that one client can move the sum (L2 norm), in steps, rounded up: D, and with a bit more."""
+        return self.sensitivity if not self.half_bit else isqrt(self.sensitivity**2 + self.half_bit**2 - 1) + 1
+
+    def protect(self, delta: FloatArray, random_bytes: RandomBytes = os.urandom, clip_factor: float = 1.0) -> IntArray:
+        """Return the integers that a client encrypts instead of its update, shape (values,); one more with a bit.
+
+        Args:
+            clip_factor: by what the clip of this round is C; the integers are those of the update divided by it.
 
         Raises ValueError if the update has values that are not finite, GrokfedError for noise that does not fit.
         """
-        integers = to_integers(clip(delta, self.clip_norm), self.fraction_bits, self.sensitivity)
+        delta = delta / clip_factor if self.half_bit else delta
+        clipped = clip(delta, self.clip_norm)
+        integers = to_integers(clipped, self.fraction_bits, self.sensitivity)
+        if self.half_bit:
+            bit = self.half_bit if clipped is delta else -self.half_bit
+            integers = np.append(integers, np.int64(bit))
         return add_noise(integers, self.variance, self.limit, random_bytes)
+
+    def share_within(self, mean_bit: float) -> float:
+        """Return the share of updates that were no longer than the clip, with its noise, of the mean last number."""
+        return 0.5 + mean_bit * 2.0**self.fraction_bits / (2 * self.half_bit)
 
 
 def mechanism_for(privacy: Privacy, min_cohort: int, value_bits: int) -> Mechanism:
@@ -159,7 +214,7 @@ def mechanism_for(privacy: Privacy, min_cohort: int, value_bits: int) -> Mechani
             f"of a minimum cohort of {min_cohort}, {privacy.max_colluders} may collude, so no client's noise can be "
             "counted on; expected fewer colluders or a larger minimum cohort"
         )
-    limit = (1 << (value_bits - 1)) - 1
+    limit = LARGEST_CHANGE if value_bits == 16 else (1 << (value_bits - 1)) - 1
     scales = (_on_scale(privacy, honest, limit, fraction_bits) for fraction_bits in range(63, -1, -1))
     made = next(filter(_fits, scales), None)
     if made is None:
@@ -175,8 +230,9 @@ def mechanism_for(privacy: Privacy, min_cohort: int, value_bits: int) -> Mechani
 
 def _on_scale(privacy: Privacy, honest: int, limit: int, fraction_bits: int) -> Mechanism:
     sensitivity = floor(Fraction(privacy.clip_norm) * (1 << fraction_bits))
-    variance = ceil((Fraction(privacy.noise_multiplier) * sensitivity) ** 2 / honest)
-    return Mechanism(privacy.clip_norm, fraction_bits, sensitivity, variance, limit)
+    noise = privacy.update_noise * sensitivity**2
+    half_bit = 0 if privacy.count_noise is None else isqrt(floor(noise / (2 * Fraction(privacy.count_noise)) ** 2))
+    return Mechanism(privacy.clip_norm, fraction_bits, sensitivity, ceil(noise / honest), limit, half_bit)
 
 
 def _fits(made: Mechanism) -> bool:

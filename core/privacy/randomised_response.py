@@ -1,7 +1,7 @@
 """Randomised response (Warner 1965; chapter 15): answers that can be denied one by one, and still be counted.
 
 Each person throws a coin: heads, tell the truth; tails, throw again and say what that coin shows. A yes is three times
-as likely from somebody of whom it is true (3/4) as from anybody else (1/4), so one answer has epsilon ln 3. Of people
+as likely from a person of whom it is true (3/4) as from any other (1/4), so one answer has epsilon ln 3. Of people
 of whom the share s is true, s / 2 + 1/4 say yes; from the share who do, s is got back as twice that less one half.
 """
 
@@ -48,7 +48,7 @@ def estimate(answers: npt.ArrayLike) -> Estimate:
     """
     said = np.asarray(answers, bool)
     if not said.size:
-        raise ValueError("no answers: nothing can be estimated from nobody")
+        raise ValueError("no answers: there is nothing to estimate from")
     yes = float(said.mean())
     return Estimate(min(max(true_share(yes), 0.0), 1.0), standard_error(yes, said.size), yes)
 

@@ -20,12 +20,25 @@ GIVEN = "given"
 
 @dataclass(frozen=True)
 class Given:
-    """The values of a program's options: those typed, and the defaults of the rest."""
+    """The values of a program's options: those typed, and the defaults of the rest.
+
+    Attributes:
+        typed: names of the options that were typed, with underscores, as far as the program asked for that.
+    """
 
     values: Mapping[str, Any]
+    typed: frozenset[str] = frozenset()
 
     def __getitem__(self, option: str) -> Any:
         return self.values[option.replace("-", "_")]
+
+    def typed_in(self, context: typer.Context) -> Given:
+        """Return the same values with the names of those that were typed on this command line, or set around it."""
+        sources = {name: context.get_parameter_source(name) for name in self.values}
+        said = (
+            name for name, source in sources.items() if source is not None and not source.name.startswith("DEFAULT")
+        )
+        return Given(self.values, frozenset(said))
 
     def make(self, group: type[G], **decided: Any) -> G:
         """Make a group of settings; `decided` are fields that the program sets itself. Raises SettingsError."""

@@ -10,7 +10,9 @@ from core.limits import MOST_HOLDERS
 from core.secagg.scheme import LARGEST_KEY_BITS, SMALLEST_KEY_BITS
 from core.settings.setting import Bounds, Setting, Settings
 
-Identity = Annotated[Path, Setting("This party's folder, made by `python -m registrar init`.", "folder")]
+Identity = Annotated[
+    Path, Setting("This party's folder, made by its `enroll`, or by `python -m registrar init`.", "folder")
+]
 PassphraseFile = Annotated[
     Path | None,
     Setting(
@@ -23,7 +25,14 @@ Server = Annotated[
     str | None, Setting("Where the aggregator listens; without it, what party.json in the folder says.", "HOST:PORT")
 ]
 Patience = Annotated[float, Setting("How long to wait for an aggregator that is away.", "seconds", Bounds(at_least=1))]
-TaskName = Annotated[str, Setting("What to learn; the same for the whole federation (docs/tasks.md).", "name")]
+TaskName = Annotated[
+    str,
+    Setting(
+        "What to learn; the same for the whole federation (docs/tasks.md). An own task is FILE:NAME or "
+        "package.module:NAME (docs/own-task.md).",
+        "name",
+    ),
+]
 SchemeName = Annotated[
     str, Setting("How updates are encrypted: paillier, damgard-jurik, or plain, which encrypts nothing.", "name")
 ]
@@ -40,6 +49,14 @@ InsecureDemoKeys = Annotated[
     bool,
     Setting(
         "agree to keys below 2048 bits, and to cohorts of one.", variable="GROKFED_INSECURE_DEMO_KEYS", insecure=True
+    ),
+]
+InsecureUnbounded = Annotated[
+    bool,
+    Setting(
+        "agree to updates without a proof that they keep their bounds; one client can then break a sum, or decide it.",
+        variable="GROKFED_INSECURE_UNBOUNDED",
+        insecure=True,
     ),
 ]
 AllowPlain = Annotated[

@@ -16,6 +16,7 @@ from typing import Any
 import typer
 
 from core.errors import SettingsError
+from core.settings.plain_errors import said_plainly
 from core.settings.setting import Entry
 
 FILE = "policy.toml"
@@ -62,7 +63,8 @@ def _check(path: Path, entry: Entry, value: object, context: typer.Context) -> N
     (option,) = (each for each in context.command.params if each.name == entry.key)
     said = f"the policy {path} says {entry.option} = {value!r}"
     try:
-        taken: Any = option.process_value(context, value)
+        with said_plainly():
+            taken: Any = option.process_value(context, value)
         entry.setting.check(entry.option, taken)
     except typer.BadParameter as error:
         raise SettingsError(f"{said}: {error.message}") from error

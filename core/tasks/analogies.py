@@ -63,7 +63,7 @@ class BlankModel(Module):
 
     def __init__(self, words: int, answers: int, width: int, *, padding: int, rng: Rng) -> None:
         rng = generator(rng)
-        self.words = EmbeddingBag(words, width, mode="mean", padding_idx=padding, rng=rng, dtype=np.float32)
+        self.words = EmbeddingBag(words, width, padding_idx=padding, rng=rng, dtype=np.float32)
         self.answers = Embedding(answers, width, rng=rng, dtype=np.float32)
 
     def forward(self, inputs: tuple[IntArray, IntArray]) -> Tensor:
@@ -94,7 +94,7 @@ def prepare(texts: Sequence[Review]) -> Blanks:
     if not contexts:
         raise DataError("no text has two words; a blank needs a neighbour")
     targets = np.concatenate([np.array(row, np.int64) for row in numbers if len(row) > 1])
-    # Drawn once, from a fixed seed: everybody judges the same blanks alike. A step of 1 or more never hits the target.
+    # Drawn once, from a fixed seed: all judge the same blanks. A step of 1 or more never hits the target.
     steps = np.random.default_rng(0).integers(1, VOCABULARY.size, (len(targets), NEGATIVES))
     drawn = (targets[:, None] + steps) % VOCABULARY.size
     return Blanks(np.concatenate(contexts), np.hstack([targets[:, None], drawn]))

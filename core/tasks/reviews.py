@@ -14,7 +14,7 @@ from core.data.partition import split_held_out
 from core.data.reviews import LABELS, Reviews, read_reviews
 from core.data.text import Bags, HashingVocabulary, IntArray, make_bags
 from core.errors import DataError, StorageError
-from core.losses import binary_cross_entropy
+from core.losses import binary_cross_entropy_with_logits
 from core.metrics import confusion
 from core.nn import EmbeddingBag, Linear, Module
 from core.randomness import Rng, generator
@@ -39,7 +39,7 @@ class ReviewModel(Module):
 
     def __init__(self, words: int, width: int, *, rng: Rng) -> None:
         rng = generator(rng)
-        self.words = EmbeddingBag(words, width, mode="mean", rng=rng, dtype=np.float32)
+        self.words = EmbeddingBag(words, width, rng=rng, dtype=np.float32)
         self.output = Linear(width, 1, rng=rng, dtype=np.float32)
 
     def forward(self, bags: tuple[IntArray, IntArray]) -> Tensor:
@@ -97,7 +97,7 @@ def _parse(line: str, where: str) -> Review:
 REVIEWS = Task(
     name="reviews",
     build=lambda rng: ReviewModel(VOCABULARY.size, WIDTH, rng=rng),
-    loss=binary_cross_entropy,
+    loss=binary_cross_entropy_with_logits,
     correct=confusion,
     read=read,
     generate=lambda seed, number: examples_of(generated_reviews(GENERATED_REVIEWS, [seed, number, 1])),

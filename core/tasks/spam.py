@@ -13,13 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from core.data.generated import generate_mailbox, generate_test_mails
+from core.data.generated import DrawnMailbox, draw_mailbox, generate_test_mails
 from core.data.mail import Mail, open_mailbox, require_both_classes
 from core.data.mail.progress import Progress
 from core.data.text import Bags, HashingVocabulary, IntArray, Terms, Vocabulary, bag, distinct_words
-from core.losses import binary_cross_entropy
+from core.losses import binary_cross_entropy_with_logits
 from core.metrics import confusion
 from core.nn import EmbeddingBag, Module, Parameter
+from core.nn.embedding import unique_bags
 from core.optim import Adam, Optimiser
 from core.randomness import Rng
 from core.tasks.task import LocalTraining, Reading, Task
@@ -40,18 +41,16 @@ class SpamModel(Module):
     """
 
     def __init__(self, size: int, rng: Rng) -> None:
-        self.words = EmbeddingBag(size, 1, rng=rng)
+        # Divided by the root, long mails are judged as surely as their words agree; the mean would mute them,
+        # the sum would let them drown the short ones.
+        self.words = EmbeddingBag(size, 1, mode="root", rng=rng)
         self.words.weight.data[...] = 0.0
         self.bias = Parameter(np.zeros(1))
 
     def forward(self, bags: tuple[IntArray, IntArray]) -> Tensor:
         """Return logits of shape (bags,) for the flat word numbers and the offsets of the bags."""
         indices, offsets = bags
-        sizes = np.diff(offsets, append=len(indices))
-        # Divided by the root, long mails are judged as surely as their words agree; the mean would mute them,
-        # the sum would let them drown the short ones.
-        sums = self.words(indices, offsets).reshape(len(offsets))
-        return sums / np.sqrt(np.maximum(sizes, 1)) + self.bias
+        return self.words(indices, offsets).reshape(len(offsets)) + self.bias
 
 
 def cautious_adam(parameters: Iterable[Tensor], learning_rate: float) -> Optimiser:
@@ -96,7 +95,10 @@ def read_numbers(
 def prepare(
     mails: Iterable[Mail | BaggedMail], vocabulary: Vocabulary = VOCABULARY, terms: Terms = distinct_words
 ) -> Bags:
-    """Make a data set of mails, texts or bagged."""
+    """Make a data set of mails: texts, bagged, or drawn."""
+    if isinstance(mails, DrawnMailbox) and isinstance(vocabulary, HashingVocabulary) and terms is distinct_words:
+        numbers, starts = unique_bags(*mails.numbers(vocabulary))
+        return Bags(numbers.astype(np.uint16), starts, mails.spam.astype(np.int64))
     examples = [bagged(mail, vocabulary, terms) for mail in mails]
     sizes = np.array([len(mail.numbers) // 2 for mail in examples], np.int64)
     return Bags(
@@ -109,10 +111,10 @@ def prepare(
 SPAM = Task(
     name="spam",
     build=lambda rng: SpamModel(VOCABULARY.size, rng),
-    loss=binary_cross_entropy,
+    loss=binary_cross_entropy_with_logits,
     correct=confusion,  # a logit of exactly 0 is no reason to call a mail spam
     read=read_numbers,
-    generate=lambda seed, number: generate_mailbox(seed, number, GENERATED_MAILS),
+    generate=lambda seed, number: draw_mailbox(seed, number, GENERATED_MAILS),
     generate_test=lambda seed, clients: generate_test_mails(seed, clients, GENERATED_TEST_MAILS),
     prepare=prepare,
     local=LocalTraining(learning_rate=0.1, epochs=1, batch_size=32, optimiser=cautious_adam),
@@ -120,4 +122,5 @@ SPAM = Task(
     require=require_both_classes,
     text=lambda mail: mail.text.removeprefix("Subject:"),
     read_texts=read,
+    mail=True,
 )

@@ -2,50 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from math import frexp
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from core.errors import DataError, SettingsError
+from core.local_settings import LocalSettings
 from core.losses import Loss
 from core.nn import Module
-from core.optim import Adam, Optimiser
-from core.randomness import Rng, generator
+from core.ops import Array
+from core.parameters import FlatParameters, Layout, from_vector, layout, to_vector
+from core.randomness import Rng
 from core.tasks.held_out import HeldOut, divide_texts
-from core.tensor import Tensor
-from core.training import Correct, Dataset, Sums, evaluate, train_epoch
+from core.tasks.local import LocalTraining as LocalTraining
+from core.tasks.local import train_in_place
+from core.training import Correct, Dataset, Sums, evaluate
+from core.update import Update
 
+FloatArray = npt.NDArray[np.float64]
 GENERATED = "generated"
 A_FEW_CLIENTS = 5
-
-
-@dataclass(frozen=True)
-class LocalTraining:
-    """How a client trains in one round. Raises SettingsError for settings that cannot work.
-
-    Attributes:
-        learning_rate: of the optimiser.
-        epochs: passes over the client's own data, in one round.
-        batch_size: examples in a batch.
-        optimiser: makes an optimiser from parameters and learning rate. It is made anew in every round: what it
-            remembers of a round never leaves the client and is not carried to the next.
-    """
-
-    learning_rate: float
-    epochs: int = 1
-    batch_size: int = 32
-    optimiser: Callable[[Iterable[Tensor], float], Optimiser] = Adam
-
-    def __post_init__(self) -> None:
-        if not (np.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise SettingsError(f"learning_rate is {self.learning_rate}; it must be a positive number")
-        for name, number in (("epochs", self.epochs), ("batch_size", self.batch_size)):
-            if number < 1:
-                raise SettingsError(f"{name} is {number}; it must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -73,7 +54,7 @@ class Corpus:
         read: reads a folder or file as published: examples to train on, and examples kept to judge a model by.
         write: writes examples to a file that the task's `read` reads again.
         label: what an example is dealt out by: its class, or whose it is.
-        partition: how it is dealt out unless told otherwise: iid, dirichlet:ALPHA, or grouped.
+        partition: how it is dealt out by default: iid, dirichlet:ALPHA, or grouped.
     """
 
     read: Callable[[Path], tuple[Sequence[Any], Sequence[Any]]]
@@ -91,9 +72,48 @@ def one_by_one(data: Dataset) -> Dataset:
     return data
 
 
+def no_reading(path: Path) -> NoReturn:
+    """Refuse to read: what a task does that has no data but what it makes up."""
+    raise DataError(f"{path} cannot be read: the task reads no files, because it has no `read`; leave the data out")
+
+
+def no_generating(_seed: int, _number: int) -> NoReturn:
+    """Refuse to make up examples: what a task does that has only real data."""
+    raise DataError("this task makes up no data, because it has no `generate`; give it data to train on")
+
+
+def as_they_are(examples: Sequence[Any]) -> Any:
+    """Make a data set of examples that are one already: what a task does that prepares nothing."""
+    return examples
+
+
+@dataclass(frozen=True)
+class Source:
+    """The file that a task of a user's own comes from.
+
+    Attributes:
+        file: where it lies here.
+        digest: SHA-256 of what is in it, which all parties of a federation have in common.
+    """
+
+    file: str
+    digest: bytes
+
+
+class Trainer(Protocol):
+    """Trains copies of the global model on clients' data; one serves any number of clients, one at a time."""
+
+    def __call__(self, model: FloatArray, data: Dataset, rng: Rng, local: LocalTraining) -> Update:
+        """Train a copy of `model`, shape (values,), on one client's data and return the change."""
+
+
 @dataclass(frozen=True)
 class Task:
     """Something to learn. Every party of a federation uses the same one.
+
+    Parties know a model as one vector, and use a task by the methods `initial_model`, `trainer`, `evaluate_model`,
+    `named_weights` and `layout`. Here they follow from a model of the core; `core.tasks.vector` has the second form,
+    whose training is any code.
 
     Attributes:
         name: how parties call it.
@@ -103,7 +123,8 @@ class Task:
         read: reads examples from a file or folder; what an example is, the task decides. Where it is mail (there is
             no corpus), it takes the owner's own name for spam besides.
         generate: makes up the examples of one client, from a seed and the client's number.
-        generate_test: makes up examples to judge a model by, from a seed and the number of clients.
+        generate_test: makes up examples to judge a model by, from a seed and the number of clients; by default those of
+            a client with number 0, which no client has.
         prepare: makes a data set of examples.
         local: how a client trains.
         clip: the largest absolute change of one weight in one update, a power of two. Raises SettingsError otherwise.
@@ -112,30 +133,87 @@ class Task:
         shuffled: the same data as training shuffles it, where examples belong together: characters in sequences.
         text: the text of an example, of which each distinct one is judged once; None where examples are no texts.
         read_texts: reads examples with their texts, to judge a model by; None if `read` keeps them.
+        mail: whether its data are mailboxes, if it has no corpus.
+        source: where it comes from, if it is a user's own; None for those of the project.
     """
 
     name: str
     build: Callable[[np.random.Generator], Module]
     loss: Loss
     correct: Correct
-    read: Callable[..., Reading]
-    generate: Callable[[int, int], Sequence[Any]]
-    generate_test: Callable[[int, int], Sequence[Any]]
-    prepare: Callable[[Sequence[Any]], Dataset]
+    _: KW_ONLY
     local: LocalTraining
     clip: float
+    read: Callable[..., Reading] = no_reading
+    generate: Callable[[int, int], Sequence[Any]] = no_generating
+    generate_test: Callable[[int, int], Sequence[Any]] | None = None
+    prepare: Callable[[Sequence[Any]], Dataset] = as_they_are
     require: Callable[[Sequence[Any], str], None] = usable
     corpus: Corpus | None = None
     shuffled: Callable[[Dataset], Dataset] = one_by_one
     text: Callable[[Any], str] | None = None
     read_texts: Callable[..., Reading] | None = None
+    mail: bool = False
+    source: Source | None = None
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.clip) and self.clip > 0 and frexp(self.clip)[0] == 0.5):
             raise SettingsError(f"clip of task {self.name} is {self.clip}; it must be a power of two")
 
+    # -------------------------------------------------------------------------------- its model as one vector
+
+    def initial_model(self, seed: int) -> FloatArray:
+        """Return the model before round 1, shape (values,). Same seed, same bytes, on every machine."""
+        return to_vector(self.build(np.random.default_rng([seed, 0])))
+
+    def trainer(self) -> Trainer:
+        """Return what trains clients, one after the other; what it needs for that is made once."""
+        module = self.build(np.random.default_rng(0))
+        parameters = FlatParameters(module)
+
+        def train(model: FloatArray, data: Dataset, rng: Rng, local: LocalTraining) -> Update:
+            parameters.write(model)
+            sums = local_training(self, module, data, rng, local)
+            counts = (sums.correct, sums.positives, sums.true_positives)
+            return Update(parameters.read() - model, sums.examples, sums.loss, *counts)
+
+        return train
+
+    def evaluate_model(self, model: FloatArray, data: Dataset) -> Sums:
+        """Judge a model, shape (values,), on data it was not trained on."""
+        module = self.build(np.random.default_rng(0))
+        from_vector(module, model)
+        return evaluate(module, data, self.loss, self.correct)
+
+    def layout(self) -> Layout:
+        """Return name and shape of each of its arrays, in the order of the vector."""
+        return layout(self.build(np.random.default_rng(0)))
+
+    def vector_of(self, arrays: Mapping[str, Array]) -> FloatArray:
+        """Return the model with these named arrays as a vector. Raises ValueError if one does not fit."""
+        module = self.build(np.random.default_rng(0))
+        module.load_state_dict(arrays)
+        return to_vector(module)
+
+    def named_weights(self, model: FloatArray) -> dict[str, Array]:
+        """Return the flat model, shape (values,), as named arrays in the shapes of the task's layers."""
+        module = self.build(np.random.default_rng(0))
+        from_vector(module, model)
+        return {name: parameter.numpy() for name, parameter in module.named_parameters()}
+
+    @property
+    def trains_by_steps(self) -> bool:
+        """Whether each step of its training can be corrected, because an optimiser of the core takes it."""
+        return True
+
+    def local_in(self, asked: LocalSettings | None, round_number: int) -> LocalTraining:
+        """Return how clients train in one round of a run. Raises SettingsError if that cannot work."""
+        return self.local if asked is None else self.local.changed_by(asked, round_number)
+
+    # -------------------------------------------------------------------------------- its data
+
     def read_labelled(self, source: str, spam_label: str | None = None) -> Reading:
-        """Read examples from the path `source`, where spam may have a name of its owner's own.
+        """Read examples from the path `source`, where the owner may have named a label for spam.
 
         Raises:
             DataError: they cannot be read.
@@ -145,8 +223,9 @@ class Task:
 
     def _read_by(self, read: Callable[..., Reading], source: str, spam_label: str | None) -> Reading:
         if spam_label is None:
-            return read(Path(source))
-        if self.corpus is not None:
+            found = read(Path(source))
+            return found if isinstance(found, Reading) else Reading(found)
+        if not self.mail:
             raise SettingsError(f"--spam-label is {spam_label!r}, and the task {self.name} has no spam; leave it out")
         return read(Path(source), spam_label)
 
@@ -162,10 +241,18 @@ class Task:
             DataError: they cannot be read.
         """
         if source == GENERATED:
-            return self.held_out(self.generate_test(seed, clients or A_FEW_CLIENTS))
+            return self.held_out(self.made_up_test(seed, clients or A_FEW_CLIENTS))
         if self.corpus is not None and Path(source).is_dir():
             return self.held_out(self.corpus.read(Path(source))[1])
         return self.held_out(self._read_by(self.read_texts or self.read, source, spam_label).examples)
+
+    def made_up(self, seed: int, number: int) -> Dataset:
+        """Make up the data of one client."""
+        return self.prepare(self.generate(seed, number))
+
+    def made_up_test(self, seed: int, clients: int) -> Sequence[Any]:
+        """Make up examples to judge a model by, for this many clients."""
+        return self.generate(seed, 0) if self.generate_test is None else self.generate_test(seed, clients)
 
     def held_out(self, examples: Sequence[Any]) -> HeldOut:
         """Prepare examples to judge a model by, each distinct text once. Raises DataError if none is left."""
@@ -184,8 +271,11 @@ class Task:
             return None
 
 
-def local_training(task: Task, model: Module, data: Dataset, rng: Rng) -> Sums:
+def local_training(task: Task, model: Module, data: Dataset, rng: Rng, local: LocalTraining | None = None) -> Sums:
     """Train a model in place for one round of one client.
+
+    Args:
+        local: how; by default as the task says.
 
     Returns:
         The sums over the client's data of the model as it came, before training: all clients of a round
@@ -195,8 +285,5 @@ def local_training(task: Task, model: Module, data: Dataset, rng: Rng) -> Sums:
         DivergedError: the loss is not finite or grows without bound.
     """
     sums = evaluate(model, data, task.loss, task.correct)
-    optimiser = task.local.optimiser(model.parameters(), task.local.learning_rate)
-    shuffled, rng = task.shuffled(data), generator(rng)
-    for _ in range(task.local.epochs):
-        train_epoch(model, shuffled, task.loss, optimiser, task.local.batch_size, rng)
+    train_in_place(model, task.shuffled(data), task.loss, local or task.local, rng)
     return sums

@@ -31,6 +31,7 @@ from core.data.mail.reading import (
     open_mailbox,
     read_mailbox,
     require_both_classes,
+    single_mails_in,
 )
 from core.data.mail.writing import write_tsv
 
@@ -42,6 +43,7 @@ __all__ = [
     "open_mailbox",
     "read_mailbox",
     "require_both_classes",
+    "single_mails_in",
     "text_of_message",
     "write_tsv",
 ]

@@ -9,7 +9,7 @@ from pathlib import Path
 from core.data.mail.files import EML, EMLX, MBOX, ONE_MAIL, Format, format_of, read_text
 from core.data.mail.kinds import Deleted, Found, Mail, PassedOver, Skipped
 from core.data.mail.lines import read_lines
-from core.data.mail.maildir import BESIDE, class_of_folder, folder_name, is_maildir, read_maildir
+from core.data.mail.maildir import NOT_MAIL, class_of_folder, folder_name, is_maildir, read_maildir
 from core.data.mail.names import class_in_name, names_trash, negates
 from core.data.mail.packed import TROUBLE, plain_name
 from core.data.mail.sources import Context
@@ -29,7 +29,7 @@ PROBED = 2000
 def class_parts(path: Path, own_label: str | None = None) -> list[tuple[Path, bool]]:
     """Return what is named after a class in a folder (`ham/`, `spam_2/`, `Junk.mbox`, `spam.txt` ...), and the class.
 
-    Beside a part for spam, one named "not spam" is that of ham.
+    If there is a part for spam, one named "not spam" is that of ham.
     """
     parts = [part for part in sorted(path.iterdir()) if _may_be_part(part)]
     named = [(part, class_in_name(folder_name(part.name), own_label)) for part in parts]
@@ -59,7 +59,7 @@ def is_package(path: Path) -> bool:
 
 
 def is_mailbox(path: Path, own_label: str | None = None) -> bool:
-    """Tell whether a file or folder in a folder is a mailbox of its own."""
+    """Tell whether a file or folder in a folder is a separate mailbox."""
     if path.name.startswith("."):
         return False
     if path.is_file():
@@ -146,7 +146,7 @@ class _Walk:
 
 
 def _no_example(path: Path) -> bool:
-    return BESIDE.match(path.name) is not None or NO_EXAMPLE.match(path.name) is not None or not path.is_file()
+    return NOT_MAIL.match(path.name) is not None or NO_EXAMPLE.match(path.name) is not None or not path.is_file()
 
 
 def _format_of(path: Path, own_label: str | None) -> Format | None:

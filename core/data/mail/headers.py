@@ -36,7 +36,7 @@ class Headers:
     lines: int = 0
 
     def raw(self, name: str) -> str | None:
-        """Return a value as it stands, unfolded; None if there is no such header."""
+        """Return a value undecoded, in one line; None if there is no such header."""
         value = self.values.get(name.encode())
         return None if value is None else decode_undeclared(value).strip()
 
@@ -59,36 +59,59 @@ def read_headers(
             first line of a part is no header, it has none.
     """
     end = len(source) if end is None else end
-    values: dict[bytes, list[bytes]] = {}
-    place, lines = start, 0
-    value: list[bytes] = []  # the value that a folded line goes on with
-    unread: list[int] = []  # where the lines without a colon since the last header begin
+    found, place = _Lines(), start
     while place < end:
         stop = source.find(b"\n", place, end)
         after = end if stop < 0 else stop + 1
         line = bytes(source[place : min(after, place + LONGEST_VALUE)]).rstrip(b"\r\n")
         if not line.strip(b" \t\r"):
             if not _goes_on(source, after, end, line):
-                return _headers(values, _missing_end(source, unread, after, end), lines)
-        elif boundaries is not None and (
-            (not lines and NAME.match(line) is None) or (line[:2] == b"--" and delimiter(line[2:], boundaries))
-        ):
-            return _headers(values, place, lines)
-        elif line[:1] in b" \t":
-            value.append(line.strip())
-        elif (match := NAME.match(line)) is not None:
-            # Of a name that was there before, the value goes nowhere.
-            value = [line[match.end() :].strip()]
-            values.setdefault(match[1].lower(), value)
-            lines += 1
-            unread = []
+                return found.headers(_missing_end(source, found.unread, after, end))
+        elif boundaries is not None and found.end_before(line, boundaries):
+            return found.headers(place)
         else:
-            value = []
-            unread = [*unread[:1], place]
+            found.add(line, place)
         place = after
-    if not lines:
+    if not found.count:
         return Headers({}, start, 0)
-    return _headers(values, unread[0] if unread else place, lines)
+    return found.headers(found.unread[0] if found.unread else place)
+
+
+class _Lines:
+    """The lines of headers read up to here.
+
+    Attributes:
+        count: how many look like headers.
+        unread: where the first and the last line without a colon since the last header begin.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.unread: list[int] = []
+        self._values: dict[bytes, list[bytes]] = {}
+        self._value: list[bytes] = []  # the one that a folded line continues
+
+    def add(self, line: bytes, place: int) -> None:
+        if line[:1] in b" \t":
+            self._value.append(line.strip())
+        elif (match := NAME.match(line)) is not None:
+            self._value = [line[match.end() :].strip()]
+            self._values.setdefault(match[1].lower(), self._value)  # a second value of one name is dropped
+            self.count += 1
+            self.unread = []
+        else:
+            self._value = []
+            self.unread = [*self.unread[:1], place]
+
+    def end_before(self, line: bytes, boundaries: Container[bytes]) -> bool:
+        """Tell whether a part's headers end before this line: at a boundary, or if its first line is no header."""
+        if not self.count and NAME.match(line) is None:
+            return True
+        return line[:2] == b"--" and delimiter(line[2:], boundaries) is not None
+
+    def headers(self, body: int) -> Headers:
+        values = {name: b" ".join(value)[:LONGEST_VALUE] for name, value in self._values.items()}
+        return Headers(values, body, self.count)
 
 
 def delimiter(line: bytes, boundaries: Container[bytes]) -> tuple[bytes, bool] | None:
@@ -99,10 +122,6 @@ def delimiter(line: bytes, boundaries: Container[bytes]) -> tuple[bytes, bool] |
     if named[-2:] == b"--" and named[:-2] in boundaries:
         return named[:-2], True
     return None
-
-
-def _headers(values: dict[bytes, list[bytes]], body: int, lines: int) -> Headers:
-    return Headers({name: b" ".join(value)[:LONGEST_VALUE] for name, value in values.items()}, body, lines)
 
 
 def _goes_on(source: bytes | bytearray, after: int, end: int, line: bytes) -> bool:
@@ -124,7 +143,7 @@ def _missing_end(source: bytes | bytearray, unread: list[int], after: int, end: 
 
 
 def decode_words(value: str) -> str:
-    """Decode the encoded words (RFC 2047) of a header's value; what is not one stays as it is."""
+    """Decode the encoded words (RFC 2047) of a header's value; other text stays unchanged."""
     if "=?" not in value:
         return value
     pieces: list[str] = []

@@ -52,7 +52,7 @@ def looks_like_html(text: str) -> bool:
 
 
 def _after_markup(source: str, start: int, pieces: list[str]) -> int:
-    """Return where the text goes on after the "<" at `start`, or -1 if it does not; add line breaks to `pieces`."""
+    """Return where the text continues after the "<" at `start`, or -1 if it does not; add line breaks to `pieces`."""
     closing = source.startswith("</", start)
     name = TAG_NAME.match(source, start + 1 + closing)
     if name is None:

@@ -41,7 +41,7 @@ class Deleted:
 
 @dataclass(frozen=True, slots=True)
 class PassedOver:
-    """A file beside mails that is none, such as an index."""
+    """A file among mails that is not a mail, such as an index."""
 
     reason: str
 

@@ -30,7 +30,7 @@ ONE_WORD = re.compile(r"[^\W\d][\w-]{0,39}")
 
 
 def class_of(field: str, own: str | None, names: dict[str, bool] = CLASSES) -> bool | None:
-    """Return what a label says. Where spam has a label of its owner's own, every other word is that of ham."""
+    """Return what a label says. If the owner names a label for spam, every other word means ham."""
     if own is not None and same_name(field, own):
         return True
     spam = names.get(field.strip().lower())
@@ -46,9 +46,10 @@ def encoding_of(start: bytes) -> str | None:
         if start.startswith(mark):
             return "utf-8-sig" if name == "utf-8" else name.rsplit("-", 1)[0]
     even, odd = start[::2].count(0), start[1::2].count(0)
-    if 4 * odd > len(start[1::2]) and even * 10 < odd:
+    # Labels and headings begin with a letter of ASCII; NUL bytes that only come later are characters of a mail.
+    if start[1:2] == b"\0" and 4 * odd > len(start[1::2]) and even * 10 < odd:
         return "utf-16-le"
-    if 4 * even > len(start[::2]) and odd * 10 < even:
+    if start[:1] == b"\0" and 4 * even > len(start[::2]) and odd * 10 < even:
         return "utf-16-be"
     return None
 

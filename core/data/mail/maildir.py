@@ -20,7 +20,7 @@ FLAGS = re.compile(r"[:;!-]2,([A-Za-z,]*)$")
 INNER = ("cur", "new", "tmp")
 KEYWORDS_FILE = "dovecot-keywords"
 # An index, a list or a lock of a mail server, or what a file manager leaves.
-BESIDE = re.compile(
+NOT_MAIL = re.compile(
     r"(?:dovecot|courier|maildir|cyrus|subscriptions|sieve|shared-|imap|thumbs\.db|desktop\.ini|icon\r|core\b|\.|~)"
     r"|.*(?:\.lock|\.tmp|\.msf|\.index|\.cache|\.log|\.db|~)$",
     re.IGNORECASE,
@@ -38,7 +38,7 @@ def read_maildir(path: Path, context: Context, name: str = "") -> Found:
     keywords = _keywords_of(path)
     for file in sorted(_files(path), key=lambda file: file.name):
         where = f"{name}/{file.parent.name}/{file.name}"
-        if BESIDE.match(file.name) or not file.is_file():
+        if NOT_MAIL.match(file.name) or not file.is_file():
             yield PassedOver(f"{where}: no mail")
         elif not _begins_as_mail(file):
             yield PassedOver(f"{where}: no mail, for it does not begin with headers")

@@ -116,7 +116,7 @@ def split_mbox(file: Readable, progress: Callable[[int], None] = lambda _: None)
     """Yield the source of each mail of an mbox file, without the separator; no more than one of them is held.
 
     Args:
-        progress: told of the bytes read, again and again.
+        progress: called with the bytes read so far, again and again.
     """
     splitter = _Splitter()
     unix = _unix_lines(file)

@@ -1,6 +1,6 @@
 """One mail: its text as its reader sees it, subject first.
 
-Mail comes from anybody and breaks every rule there is. What is declared is tried first; where that gives nothing, what
+Mail comes from any program and breaks every rule. What is declared is tried first; where that gives nothing, what
 a mail program would show. Everything takes time in step with the length of the mail, and little memory besides it: of
 one part the first 4 MiB are read, and of a mail about as many characters.
 """
@@ -25,7 +25,7 @@ QUOTED_FROM = re.compile(rb"^>(>*From )", re.MULTILINE)
 META_CHARSET = re.compile(rb"<meta\b[^>]{0,200}?charset\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE)
 LETTER = re.compile(r"[^\W_]")
 
-# Headers that nobody writes at the top of a text, and those that somebody might.
+# Headers that people do not write at the top of a text, and those that they might.
 SURE_HEADERS = re.compile(
     rb"(received|return-path|message-id|mime-version|content-[\w-]+|delivered-to|status|dkim-signature|list-[\w-]+|"
     rb"authentication-results|x-[\w-]+)\Z",
@@ -80,7 +80,7 @@ def text_of_message(content: bytes | str) -> str:
 def is_message(raw: bytes | bytearray, *, least: int = 2) -> bool:
     """Tell whether a text is a raw e-mail: whether it opens with the headers of one, however broken some are.
 
-    Headers count one, those that nobody types and addresses count two.
+    Headers count one, those that people never type, and addresses, count two.
 
     Args:
         least: how much must be counted.
@@ -126,11 +126,9 @@ def _body(message: Message, nested: int) -> str:
     shown = [part for part in inside if not part.attached or part.group]
     outside = [part for part in parts if part.kind is Kind.OUTSIDE]
     # A mail whose only text is an attachment, or stands before the first part, is read there.
-    for chosen in (shown, attached, outside):
-        text = _text_of_parts(message, chosen, nested)
-        if LETTER.search(text):
-            return text
-    return _text_of_parts(message, shown, nested)
+    texts = (_text_of_parts(message, chosen, nested) for chosen in (shown, attached, outside))
+    first = next(texts)
+    return first if LETTER.search(first) else next((text for text in texts if LETTER.search(text)), first)
 
 
 def _text_of_parts(message: Message, parts: list[Part], nested: int) -> str:

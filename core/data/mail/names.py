@@ -73,7 +73,7 @@ def class_in_name(name: str, own: str | None = None) -> bool | None:
 
 
 def negates(name: str) -> bool:
-    """Tell whether a name says "not spam": of a folder beside that of spam, it is the other class."""
+    """Tell whether a name says "not spam": then, next to a folder of spam, it holds ham."""
     return _tokens(ENDINGS.sub("", name)) in NOT_SPAM
 
 

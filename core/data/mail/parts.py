@@ -37,7 +37,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part without parts of its own: its place in the source and what its headers say.
+    """One part without inner parts: its place in the source and what its headers say.
 
     Attributes:
         group: the number of the outermost multipart/alternative around it; 0 if there is none.
@@ -190,7 +190,7 @@ def _part(headers: Headers, start: int, end: int, group: int) -> Part:
 
 
 def _kind(content_type: str) -> Kind:
-    """Return what a part is by its type. A type that is none (`text`, nothing at all) is plain text, as MIME says."""
+    """Return what a part is by its type. An invalid or missing type is plain text, as MIME says."""
     main, slash, subtype = content_type.partition("/")
     if content_type in ("html", "application/xhtml+xml") or (main == "text" and subtype in HTML_TYPES):
         return Kind.HTML

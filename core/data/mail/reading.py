@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from core.data.mail.files import TSV, foreign, format_of
+from core.data.mail.files import MAIL_ENDINGS, TSV, foreign, format_of
 from core.data.mail.folders import has_both_parts, is_mailbox, is_mailbox_folder, is_package, read_folder
 from core.data.mail.kinds import Deleted, Entry, Found, Mail, PassedOver, Skipped
 from core.data.mail.maildir import class_of_folder, is_maildir
@@ -29,7 +29,7 @@ ONE_LABEL = (
     "In mbox and Maildir, spam is known by the headers X-Gmail-Labels, X-Spam-Flag or X-Spam-Status, or by the "
     "name spam or junk of the file or folder; --spam-label NAME names a label or folder of your own"
 )
-ALL_THE_SAME = "; --allow-one-class trains all the same"
+ALL_THE_SAME = "; --allow-one-class trains anyway"
 
 
 class Labelled(Protocol):
@@ -181,7 +181,7 @@ def _folder_format(path: Path, own: str | None) -> str:
 
 
 def require_both_classes(mails: Iterable[Labelled], where: Path | str, otherwise: str = ALL_THE_SAME) -> None:
-    """Raise DataError unless there is spam and ham: from one class alone nothing can be told apart.
+    """Raise DataError unless there is spam and ham: nothing can be learned from one class alone.
 
     Args:
         where: what the user gave.
@@ -221,6 +221,13 @@ def mailboxes_in(folder: Path | str, spam_label: str | None = None) -> list[Path
     if not found:
         raise DataError(f"{folder} holds no mailbox; expected for each client {KNOWN_FORMATS}")
     return found
+
+
+def single_mails_in(folder: Path) -> list[Path]:
+    """Return the files in a folder that are single mails by their names, in the order of these."""
+    return [
+        file for file in sorted(folder.iterdir()) if file.suffix.lower() in (*MAIL_ENDINGS, ".emlx") and file.is_file()
+    ]
 
 
 def _holds_single_mails(folder: Path, own: str | None) -> bool:

@@ -27,7 +27,7 @@ class Context:
         decided: the class that the folder of a collection says, which outweighs everything.
         named: the class that the name of a mailbox says, which the labels of a single mail outweigh.
         trash: the mails lie in a folder of deleted mail.
-        progress: is told of every mail.
+        progress: called for every mail.
     """
 
     own_label: str | None = None

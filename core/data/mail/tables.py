@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import codecs
-import csv
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from core.data.mail.kinds import LABEL_IN_COLUMN, Found, Mail, Skipped
 from core.data.mail.lines import CLASSES, class_of, decoded_lines, encoding_of
 from core.data.mail.names import same_name
 from core.data.mail.packed import open_unpacked, read_start
+from core.data.mail.rows import Row, read_rows
 from core.errors import DataError
 
 NUMBERS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True, "no": False, "yes": True}
@@ -30,7 +31,6 @@ SUBJECT_NAMES = re.compile(r"subject|betreff|asunto|assunto|objet|oggetto|title|
 LETTER = re.compile(r"[^\W\d_]")
 DELIMITERS = ",;\t|"
 SAMPLED_ROWS = 50
-LONGEST_FIELD = 1 << 24
 ENOUGH = 0.8
 """The share of rows that must have a label for a column to be that of labels."""
 
@@ -46,13 +46,19 @@ class Columns:
     header: bool
     classes: dict[str, bool]
 
-    def mail_of(self, row: list[str], number: int, own: str | None) -> Mail | Skipped | None:
+    def class_in(self, row: Row, own: str | None) -> bool | None:
+        """Return the class that a row's label names; None if it names none."""
+        return class_of(row[self.label], own, self.classes) if self.label < len(row) else None
+
+    def mail_of(self, row: Row, number: int, own: str | None) -> Mail | Skipped | None:
         """Return the mail of a row, why it is left out, or None for an empty row."""
+        if row is None:
+            return Skipped(f'row {number} opens a quote (") that is never closed')
         if not any(field.strip() for field in row):
             return None
-        label = row[self.label] if self.label < len(row) else ""
-        spam = class_of(label, own, self.classes)
+        spam = self.class_in(row, own)
         if spam is None:
+            label = row[self.label] if self.label < len(row) else ""
             return Skipped(f"row {number} has {label[:20]!r} where the label ham or spam is due")
         text = " ".join(field for place in self.text if place < len(row) and (field := row[place]).strip())
         if self.subject is not None and self.subject < len(row):
@@ -69,7 +75,8 @@ def find_columns(lines: Iterable[str], own: str | None = None) -> Columns | None
 
 
 def _columns(sample: list[str], delimiter: str, own: str | None) -> Columns | None:
-    rows = [row for row in _rows(sample, delimiter) if any(field.strip() for field in row)][:SAMPLED_ROWS]
+    found = read_rows(sample, delimiter, lambda row: any(class_of(field, own) is not None for field in row))
+    rows = list(islice((row for row in found if any(field.strip() for field in row)), SAMPLED_ROWS))
     if not rows or max(map(len, rows)) < 2:
         return None
     width = max(map(len, rows))
@@ -113,18 +120,6 @@ def _with_texts(columns: Columns, rows: list[list[str]], width: int) -> Columns 
     return Columns(columns.delimiter, columns.label, (text, *unnamed), subject, columns.header, columns.classes)
 
 
-def _rows(lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
-    csv.field_size_limit(LONGEST_FIELD)
-    rows = csv.reader(iter(lines), delimiter=delimiter)
-    while True:
-        try:
-            yield next(rows)
-        except StopIteration:
-            return
-        except csv.Error:
-            yield []
-
-
 def csv_encoding(path: Path) -> str:
     """Return the encoding of a table: by its byte-order mark, or UTF-8, or Windows-1252, which spreadsheets write."""
     return encoding_of(read_start(path, 4096)) or _unless_utf8(path, "cp1252")
@@ -149,7 +144,8 @@ def read_csv(path: Path, own: str | None = None) -> Found:
             f"{path} is read as CSV, and no column of it has the labels ham and spam; give it one, and one of texts, "
             "such as rows of `ham,the text` or a first row `label,text`"
         )
-    rows = _rows(decoded_lines(path, csv_encoding(path)), columns.delimiter)
+    lines = decoded_lines(path, csv_encoding(path))
+    rows = read_rows(lines, columns.delimiter, lambda row: columns.class_in(row, own) is not None)
     for number, row in enumerate(rows, start=1):
         if number == 1 and columns.header:
             continue

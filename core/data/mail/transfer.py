@@ -90,7 +90,7 @@ def _base64_or_plain(content: bytes) -> bytes:
     decoded = decode_base64(content)
     if not decoded or not _is_text(content):
         return decoded
-    # "plain words here" is base64, too, by its letters: it decodes to what nobody could have written.
+    # "plain words here" is base64, too, by its letters: it decodes to bytes that are no text.
     return decoded if _is_text(decoded) or (b" " not in content.strip(WHITE) and len(content) > 200) else content
 
 
@@ -141,7 +141,7 @@ def decode_undeclared(content: bytes) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         whole = content[: error.start]
-        # Cut within a letter, it is UTF-8 all the same, if other letters say so.
+        # Cut within a letter, it is still UTF-8 if other letters say so.
         if len(content) - error.start < 4 and not whole.isascii():
             return whole.decode("utf-8-sig")
         return content.decode("cp1252", "replace")

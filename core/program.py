@@ -1,0 +1,76 @@
+"""What every program's command line is made of: help with examples, --version, and completion where it is installed."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import tomllib
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from core.console import help_of
+from core.settings.plain_errors import said_plainly
+
+NAME = "grokfed"
+
+
+class _Commands(TyperGroup):
+    """A program's commands; the values of options are read while one of them is chosen and started."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        with said_plainly():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, *args: Any, **kwargs: Any) -> Any:
+        with said_plainly():
+            return super().invoke(*args, **kwargs)
+
+
+class Program(typer.Typer):
+    """A program with a docstring as help; its commands are added as to any typer.Typer.
+
+    Installed as grokfed-..., it also offers completion for the shell; `python -m` has no name that a shell could know.
+    """
+
+    def __init__(self, doc: str | None) -> None:
+        installed = Path(sys.argv[0]).name.startswith(f"{NAME}-")
+        super().__init__(
+            cls=_Commands,
+            add_completion=installed,
+            rich_markup_mode=None,
+            pretty_exceptions_enable=False,
+            help=help_of(doc),
+        )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line of this process."""
+        if sys.argv[1:] == ["--version"]:
+            print(f"{NAME} {version()}")
+            return None
+        return super().__call__(*args, **kwargs)
+
+
+def command_of(program: str) -> str:
+    """Return what to type for another of the project's programs, by the way in which this one was started."""
+    if Path(sys.argv[0]).name.startswith(f"{NAME}-"):
+        return f"{NAME}-{'simulate' if program == 'simulation' else program}"
+    python = Path(sys.executable)
+    if python.is_relative_to(Path.cwd()):
+        python = python.relative_to(Path.cwd())
+    return shlex.join([str(python), "-m", program])
+
+
+def version() -> str:
+    """Return the version of the installed package, or of the source that this is run from."""
+    source = Path(__file__).resolve().parent.parent / "pyproject.toml"
+    if source.exists():
+        return str(tomllib.loads(source.read_text(encoding="utf-8"))["project"]["version"])
+    try:
+        return installed_version(NAME)
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,116 @@
+"""Groups: the robust rules by hand, the division of a cohort, and whole runs that open several sums a round."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+from recomputation import SPAM, spam_of
+
+from core.errors import SettingsError
+from core.federated import add_updates, client_rng, client_update, encoding_for, initial_model, mean_update
+from server.rules import RoundRules
+from server.settings import RunSettings
+from simulation.settings import SimulationSettings
+from simulation.virtual.block import BlockRunner
+from simulation.virtual.groups import Grouping, Robust, geometric_median, median, trimmed_mean
+from simulation.virtual.population import Generated
+from simulation.virtual.run import VirtualRun
+from simulation.virtual.workers import WorkerPool
+
+# ------------------------------------------------------------------------------------------------ the rules
+
+
+def test_the_median_takes_the_middle_of_each_weight() -> None:
+    """Yin et al. 2018, Definition 1; of an even number of groups, the mean of the two in the middle."""
+    assert median(np.array([[0.0, 5.0], [1.0, 9.0], [100.0, 1.0]])).tolist() == [1.0, 5.0]
+    assert median(np.array([[0.0], [1.0], [3.0], [100.0]])).tolist() == [2.0]
+
+
+def test_the_trimmed_mean_leaves_out_both_ends_of_each_weight() -> None:
+    """Yin et al. 2018, Definition 2: of four groups one at each end, of eight two."""
+    assert trimmed_mean(np.array([[0.0, 7.0], [1.0, 6.0], [3.0, 5.0], [100.0, -9.0]])).tolist() == [2.0, 5.5]
+    assert trimmed_mean(np.array([[-50.0], [-40.0], [1.0], [2.0], [3.0], [4.0], [60.0], [70.0]])).tolist() == [2.5]
+
+
+def test_the_geometric_median_of_points_on_a_line_is_the_one_in_the_middle() -> None:
+    found = geometric_median(np.array([[0.0, 0.0], [3.0, 4.0], [300.0, 400.0]]))
+    assert found == pytest.approx([3.0, 4.0], abs=0.1)
+
+
+def test_one_step_of_the_geometric_median_weighs_by_the_inverse_distance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillutla et al. 2022, Algorithm 2: from the mean 2 of 0, 0 and 6 the weights are 1/2, 1/2 and 1/4: 1.5/1.25."""
+    monkeypatch.setattr("simulation.virtual.groups.STEPS", 1)
+    assert geometric_median(np.array([[0.0], [0.0], [6.0]])) == pytest.approx([1.2])
+
+
+# ------------------------------------------------------------------------------------------------ the division
+
+
+def test_every_client_is_in_one_group_and_sizes_differ_by_one_at_most() -> None:
+    groups = Grouping(4).divide(range(1, 23), seed=0, round_number=1)
+    assert sorted(client for group in groups for client in group) == list(range(1, 23))
+    assert sorted(map(len, groups)) == [5, 5, 6, 6]
+
+
+def test_groups_are_others_in_each_round_and_the_same_for_everyone() -> None:
+    rounds = [Grouping(4).divide(range(1, 23), 0, number) for number in (1, 2, 1)]
+    assert rounds[0] == rounds[2] != rounds[1]
+
+
+def test_groups_below_the_minimum_cohort_are_refused() -> None:
+    Grouping(4).require_room(20, 5)
+    with pytest.raises(
+        SettingsError, match="19 clients in 4 groups are 4 in the smallest, and the minimum cohort is 5"
+    ):
+        Grouping(4).require_room(19, 5)
+
+
+def test_two_groups_are_refused() -> None:
+    with pytest.raises(SettingsError, match="--groups is 2; at least 3 are needed"):
+        SimulationSettings(virtual=True, groups=2).grouping  # noqa: B018
+
+
+def test_processes_refuse_groups_and_a_rule_without_groups_is_refused() -> None:
+    with pytest.raises(SettingsError, match="opens one sum a round; add --virtual"):
+        SimulationSettings(groups=4)
+    with pytest.raises(SettingsError, match="--robust is median, which decides between groups; add --groups"):
+        SimulationSettings(virtual=True, robust=Robust.median)
+
+
+def test_the_usual_minimum_cohort_is_that_of_a_group() -> None:
+    assert SimulationSettings(virtual=True, groups=4).decide(24, None)["min_cohort"] == 5
+    assert SimulationSettings(virtual=True, groups=4).decide(100, None)["min_cohort"] == 13
+
+
+# ------------------------------------------------------------------------------------------------ whole runs
+
+
+def model_of(scheme: str, robust: Robust) -> np.ndarray:
+    """The model after one round of nine virtual clients in three groups."""
+    rules = RoundRules(rounds=1, min_cohort=3, max_cohort=9, threshold=1, holders=1)
+    settings = RunSettings("spam", scheme, 256, 0, rules, insecure_demo_keys=True)
+    population = Generated(SPAM, 0, 9)
+    run = VirtualRun(settings, SPAM, population, grouping=Grouping(3, robust))
+    with WorkerPool(BlockRunner(SPAM, population, 0), 1, len(run.model), run.slots, 9) as pool:
+        (result,) = run.rounds(pool, lambda _clients: None)
+    assert result.contributors == 9
+    return run.model
+
+
+@pytest.mark.parametrize("robust", Robust)
+def test_the_model_follows_from_the_sums_of_the_groups_alone(robust: Robust) -> None:
+    start = initial_model(SPAM, 0)
+    encoding = encoding_for(SPAM, len(start), plaintext_bits=224, max_cohort=9)
+    train = partial(client_update, SPAM, start)
+    means = [
+        mean_update(add_updates(encoding, [train(spam_of(0, each), client_rng(0, 1, each)) for each in group]))
+        for group in Grouping(3).divide(range(1, 10), 0, 1)
+    ]
+    rules = {"median": median, "trimmed-mean": trimmed_mean, "geometric-median": geometric_median}
+    assert np.array_equal(model_of("plain", robust), start + rules[robust.value](np.stack(means)))
+
+
+def test_encrypted_groups_give_the_same_bytes_as_plain_ones() -> None:
+    assert np.array_equal(model_of("paillier", Robust.median), model_of("plain", Robust.median))
