@@ -2,6 +2,7 @@
 
 python -m server --identity runs/federation/server --clients 5
 python -m server status --state runs/server
+python -m server evidence --state runs/server
 python -m server healthy --identity runs/federation/server
 """
 
@@ -11,10 +12,10 @@ import core.one_thread  # isort: skip  # noqa: F401
 
 import asyncio
 import contextlib
-import secrets
 import signal
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -23,35 +24,41 @@ import structlog
 import typer
 from rich.console import Console
 
-from core.console import configure_log, help_of, leave_at_once, reporting_errors, stamp
+from core.console import configure_log, leave_at_once, reporting_errors, stamp
+from core.enrolling import EnrolSettings, enroll
 from core.errors import RunFailedError, SettingsError
 from core.federated import encoding_for, initial_model
 from core.identity.members import Role
 from core.identity.party import PartyIdentity, load_identity
+from core.privacy.mechanism import Privacy
+from core.program import Program, command_of
 from core.secagg.scheme import PublicKey
 from core.settings.command_line import Given, options_of
 from core.settings.common import Identity, InsecurePlaintext, PassphraseFile, Server
 from core.settings.setting import Setting
-from core.tasks import get_task
 from core.tasks.held_out import HeldOut
+from core.tasks.own import load_task
 from core.tasks.task import Task
 from core.wire.health import check_health
 from core.wire.streams import model_from_bytes
 from core.wording import counted
+from results.record import write_record
 from server import metrics
-from server.budget import within_budget
+from server.budget import spent_in_all, within_budget
+from server.keeping import Keeper
 from server.recorder import Recorder
+from server.recovery import begin
 from server.report import report
 from server.results import judged_apart, make_results_folder, table, write_results
 from server.run import ActiveRun
 from server.service import listen
 from server.settings import Places, RunSettings
-from server.status import show_status
+from server.status import show_status, write_evidence
 from server.store import Store
 
 FAREWELL_SECONDS = 5.0
 log = structlog.get_logger()
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=help_of(__doc__))
+app = Program(__doc__)
 
 
 @app.callback(invoke_without_command=True)
@@ -69,16 +76,32 @@ def serve(context: typer.Context, given: Given) -> None:
             raise SettingsError("with privacy no accuracy is sent; pass --test with data to judge the models on")
         if places.out is not None:
             make_results_folder(places.out)  # or say now why not
-        task = get_task(settings.task)
-        settings = _workable(settings, task)
+        task = load_task(settings.task)
+        settings = _workable(replace(settings, task=task.name), task)
         test_data = _test_data(places, settings, task)
-        stamp(insecure_demo_keys=settings.insecure_demo_keys, insecure_plaintext=settings.insecure_plaintext)
+        stamp(
+            insecure_demo_keys=settings.insecure_demo_keys,
+            insecure_plaintext=settings.insecure_plaintext,
+            insecure_unbounded=settings.insecure_unbounded,
+        )
+        if settings.who_reads:
+            print(settings.who_reads, flush=True)
         if settings.weaker_key:
             log.warning("key size", advice=settings.weaker_key.strip())
         if places.metrics is not None:
             print(f"metrics at port {metrics.serve(places.metrics)}", flush=True)
-        if not asyncio.run(_serve(settings, places, party, task, test_data)):
-            raise KeyboardInterrupt
+        with Keeper(given) as keeper:
+            if not asyncio.run(_serve(settings, places, party, task, test_data, keeper)):
+                raise KeyboardInterrupt
+
+
+@app.command(name="enroll")
+@options_of(EnrolSettings)
+def enroll_party(given: Given) -> None:
+    """Make this party's keys, and have the registrar that invited it certify them."""
+    configure_log()
+    with reporting_errors():
+        enroll(Role.SERVER, given.make(EnrolSettings))
 
 
 @app.command()
@@ -89,6 +112,20 @@ def status(
     """Show rounds, contributors and refusals of a running or stopped aggregator, from its database."""
     with reporting_errors():
         show_status(state, Console(width=None if sys.stdout.isatty() else 100))
+
+
+@app.command()
+@options_of()
+def evidence(
+    state: Annotated[Path, Setting("Folder of the aggregator's database.", "folder")] = Path("runs/server"),
+    out: Annotated[Path, Setting("Where to write it.", "folder")] = Path("runs/evidence"),
+) -> None:
+    """Write what shows that clients lied to files, which `python -m results evidence` judges again."""
+    with reporting_errors():
+        found = list(write_evidence(state, out))
+        for path, message in found:
+            print(f"{path}: {message}")
+        print(f"{counted(len(found), 'false update')} in {state}")
 
 
 @app.command()
@@ -108,8 +145,16 @@ def healthy(
 
 def _settings_of(given: Given, party: PartyIdentity) -> RunSettings:
     roster = party.roster.current()
-    deal = f"python -m registrar deal FEDERATION --scheme {given['scheme']} --key-bits {given['key-bits']}"
-    return given.make(RunSettings, threshold=roster.threshold, holders=len(roster.holders), deal=deal)
+    deal = f"{command_of('registrar')} deal FEDERATION --scheme {given['scheme']} --key-bits {given['key-bits']}"
+    settings = given.make(RunSettings, threshold=roster.threshold, holders=len(roster.holders), deal=deal)
+    clients, least = sum(not client.revoked for client in roster.clients), settings.rules.min_cohort
+    if max(clients, settings.rules.target or 0) < least:  # clients may be enrolled later than the server starts
+        raise SettingsError(
+            f"the federation has {counted(clients, 'client')}, and the minimum cohort is {least}; pass --min-cohort "
+            f"{clients} here and to every client and key holder to open smaller sums, or add clients with "
+            f"{command_of('registrar')} add-client"
+        )
+    return settings
 
 
 def _test_data(places: Places, settings: RunSettings, task: Task) -> HeldOut | None:
@@ -123,11 +168,18 @@ def _test_data(places: Places, settings: RunSettings, task: Task) -> HeldOut | N
 
 
 def _workable(settings: RunSettings, task: Task) -> RunSettings:
-    """Return the settings with the rounds that a privacy budget allows. Raises SettingsError if updates do not fit."""
+    """Return the settings with the rounds that a privacy budget allows.
+
+    Raises SettingsError if updates do not fit, or the task cannot be trained as asked.
+    """
     rules = settings.rules
     values = len(initial_model(task, settings.seed))
     plaintext_bits = PublicKey(settings.scheme, settings.key_bits).plaintext_bits
-    encoding_for(task, values, plaintext_bits, rules.max_cohort, settings.count_cap, settings.mechanism)
+    numbers = settings.server_rule.numbers(values)
+    settings.proven(
+        encoding_for(task, numbers, plaintext_bits, rules.max_cohort, settings.count_cap, settings.mechanism)
+    )
+    settings.check_training(task)
     return within_budget(settings, values)
 
 
@@ -137,16 +189,14 @@ async def _serve(
     identity: PartyIdentity,
     task: Task,
     test_data: HeldOut | None,
+    keeper: Keeper,
 ) -> bool:
-    """Run to the end; False if a signal ended it before (an unfinished run goes on at the next start)."""
+    """Run to the end; False if a signal ended it before (an unfinished run continues at the next start)."""
     store = Store(places.state)
-    run = _begin_or_resume(store, settings, task, places.state)
+    run = _begin_or_resume(store, settings, task, places)
     active = ActiveRun(run, settings, task, store, identity, test_data)
     if places.out is not None:
-        recorder = Recorder(places.out, settings, store.history(run))
-        active.when_completed(recorder.add)
-        places = replace(places, out=recorder.folder)
-        print(f"results go to {recorder.folder}", flush=True)
+        places = _kept(keeper, places, active, Recorder(places.out, settings, store.history(run)))
     server: grpc.aio.Server | None = None
     _end_on_signals(asyncio.current_task())
     try:
@@ -161,6 +211,7 @@ async def _serve(
         await active.conclude()
         if not ended.completed:
             raise RunFailedError(f"the run failed: {ended.message}")
+        keeper.completed()
         if places.keep_serving:
             print(f"the model stays available at port {port}; Ctrl-C ends this", flush=True)
             await _until_interrupted()
@@ -171,6 +222,14 @@ async def _serve(
         return True
     finally:
         await asyncio.shield(_close(server, active))
+
+
+def _kept(keeper: Keeper, places: Places, active: ActiveRun, recorder: Recorder) -> Places:
+    """Begin the record in the folder of this run's results, and return the places with that folder."""
+    keeper.begin(recorder.folder, active.context.settings)
+    active.when_completed(recorder.add)
+    print(f"results go to {recorder.folder}", flush=True)
+    return replace(places, out=recorder.folder)
 
 
 async def _until_interrupted() -> None:
@@ -197,23 +256,35 @@ async def _write_unfinished(settings: RunSettings, places: Places, active: Activ
 
 
 async def _write_results(settings: RunSettings, places: Places, active: ActiveRun, failure: str) -> None:
-    if places.out is not None:
+    out = places.out
+    if out is not None:
         _, raw, _ = await active.model(None)
         model = model_from_bytes(raw, len(raw) // 8)
         context, refusals = active.context, await active.all_refusals()
-        words = report(context.id, settings, context.verifier.roster, active.results, refusals, failure)
-        write_results(places.out, settings, active.results, context.task, model, words)
+        in_all = "" if settings.privacy is None else await active.with_store(partial(_spent_in_all, settings.privacy))
+        words = report(context.id, settings, context.verifier.roster, active.results, refusals, failure, in_all)
+        write_results(out, settings, active.results, context.task, model, words)
+        await active.with_store(lambda store: write_record(out, store.record(context.id)))
 
 
-def _begin_or_resume(store: Store, settings: RunSettings, task: Task, folder: Path) -> str:
+def _spent_in_all(privacy: Privacy, store: Store) -> str:
+    return spent_in_all(store.opened_rounds(), privacy.delta)
+
+
+def _begin_or_resume(store: Store, settings: RunSettings, task: Task, places: Places) -> str:
     if unfinished := store.unfinished_run():
-        settings.check_same(unfinished.settings, str(folder))
+        begun = store.last_attempt(unfinished.run) is not None
+        settings.check_same(unfinished.settings, str(places.state), begun=begun)
+        if not begun:
+            store.change_settings(unfinished.run, settings.to_json())
         log.info("going on with the unfinished run", run=unfinished.run)
         return unfinished.run
     if store.has_runs():
-        log.info("beginning a new run; the finished ones stay in the database", state=str(folder))
-    run = secrets.token_hex(8)
-    store.begin_run(run, settings.to_json(), initial_model(task, settings.seed))
+        log.info("beginning a new run; the finished ones stay in the database", state=str(places.state))
+    run = begin(store, settings, task, places.start)
+    if origin := store.start_of(run):
+        fresh = "--start fresh would begin with the task's initial model"
+        print(f"this run continues from the model of {origin}; {fresh}", flush=True)
     return run
 
 

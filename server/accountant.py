@@ -12,7 +12,7 @@ tau = 10 sum_{k<n} exp(-2 pi^2 sigma^2 k / (k+1)) (Kairouz, Liu and Steinke 2021
 because each share is at least 2 steps wide.
 
 **Those that see models only** do not know who took part. Where the clients of a round are chosen at random and in
-secret, that hides them once more ("amplification by sampling"). A fixed number is chosen, without replacement; the
+secret, that hides them further ("amplification by sampling"). A fixed number is chosen, without replacement; the
 bound for that (Wang, Balle and Kasiviswanathan, AISTATS 2019, theorem 27) is about replacing a client, so the noise
 counts half in it: z / 2. It is proved for the continuous Gaussian; from a sigma of 2 steps on the two differ by less
 than rounding errors do. Where it is no better than the first figure, both are the same.
@@ -30,17 +30,16 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from math import exp, inf, log, pi, sqrt
+from math import inf, log, sqrt
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from core.privacy.composition import cost_of_sum
 from core.privacy.mechanism import LARGEST_DELTA
 
 FloatArray = npt.NDArray[np.float64]
-TERMS = 64
-"""Of the sum in tau that are added up one by one; all later ones are smaller than the last."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ class NoisySum:
     def rho(self) -> float:
         """What it costs in zero-concentrated differential privacy."""
         honest = self.contributors - self.max_colluders
-        return 0.5 / self.noise_multiplier**2 + tau(honest, self.variance) * self.values / 4
+        return cost_of_sum(self.sensitivity, self.variance, honest, self.values) / 2
 
 
 @dataclass(frozen=True)
@@ -97,13 +96,6 @@ class Spent:
 
     epsilon: float
     epsilon_models: float
-
-
-def tau(shares: int, variance: int) -> float:
-    """Return how far the sum of `count` discrete Gaussians, each of this variance, is from being one."""
-    first = [exp(-2 * pi**2 * variance * k / (k + 1)) for k in range(1, min(shares, TERMS + 1))]
-    rest = max(0, shares - 1 - TERMS) * exp(-2 * pi**2 * variance * TERMS / (TERMS + 1))
-    return 10 * (sum(first) + rest)
 
 
 def spent(events: Iterable[NoisySum], delta: float) -> Spent:
@@ -186,7 +178,7 @@ def _sampled_epsilon(counts: Sequence[tuple[NoisySum, int]], delta: float) -> fl
 
 
 _one_at_a_time = threading.Lock()
-"""Whoever needs what is being computed already waits for it, instead of computing it again."""
+"""A caller that needs what is already being computed waits for it instead of computing it again."""
 
 
 def _divergences(event: NoisySum) -> tuple[FloatArray, FloatArray]:

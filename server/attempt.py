@@ -7,45 +7,64 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import structlog
 
+from core.answers import statement_of
 from core.checks import Verifier
 from core.errors import Reason, Refused
-from core.federated import next_model
+from core.federated import mean_update
+from core.protected_update import ProtectedUpdate, check_update, lengths, split_update
 from core.protocol import (
     AttemptId,
     ClosedList,
     Commitment,
-    HolderSignature,
     RoundDescription,
     Signed,
     SubmissionHeader,
     Timings,
     digest,
+    request_digest,
 )
 from core.secagg.encoding import CohortSum
-from core.secagg.factory import adder_for, payload_bytes
-from core.secagg.opening import OpenedSum, combine, partial_bytes, wrong_holders
-from core.secagg.scheme import PLAIN
-from core.wire.messages import commitment_from_bytes, description_from_bytes
-from core.wire.streams import model_bytes
+from core.secagg.factory import adder_for
+from core.secagg.opening import OpenedSum, answer_bytes, check_answer, combine
+from core.secagg.scheme import PLAIN, Adder
+from core.server_rules import ServerModel
+from core.wire import federation_pb2 as pb
+from core.wire.messages import (
+    commitment_from_bytes,
+    description_from_bytes,
+    round_to_wire,
+    signed_commitment_to_wire,
+)
 from server.records import StoredSubmission
+from server.signatures import Signatures
 from server.store import Store
 
 log = structlog.get_logger()
 FloatArray = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class NextModel:
-    """The model of shape (values,) that follows from an opened sum, and the digest that key holders sign."""
+class FalseUpdate(Refused):
+    """An update that its client has signed and that is wrong, with all that shows it."""
 
-    vector: FloatArray
-    digest: bytes
+    def __init__(self, refusal: Refused, round: Signed, commitment: Signed, payload: bytes) -> None:
+        super().__init__(refusal.reason, str(refusal))
+        self._signed = round, commitment
+        self._payload = payload
+
+    def evidence(self, roster: bytes) -> bytes:
+        """Return what anybody can judge again (results/evidence.py)."""
+        round, commitment = self._signed
+        return pb.Evidence(
+            round=round_to_wire(round),
+            commitment=signed_commitment_to_wire(commitment),
+            update=self._payload,
+            roster=roster,
+        ).SerializeToString(deterministic=True)
 
 
 class Attempt:
@@ -55,22 +74,20 @@ class Attempt:
         self.signed = signed
         self.description: RoundDescription = description_from_bytes(signed.body)
         self.digest = digest(signed.body)
-        self.list_signatures: dict[str, bytes] = {}
-        self.endorsements: dict[str, bytes] = {}
+        self.list_signatures = Signatures()
+        self.request_signatures = Signatures()
+        self.endorsements = Signatures()
         self.exposure = ""
         """What the difference rule would have refused, as a holder that only reports it says."""
         self.add_seconds = 0.0
         """Seconds spent on checking and adding."""
         self.open_seconds = 0.0
-        """Seconds spent by the slowest holder, and on combining."""
+        """Seconds spent by the slowest holder before it signed the request, and on combining."""
         self.opened: OpenedSum | None = None
-        self._next_model: NextModel | None = None
+        self._next_model: ServerModel | None = None
         self._store = store
         self._partials: dict[int, bytes] = {}
-        self._adder = adder_for(self.description.key, self.description.encoding.plaintexts)
-        for part in store.submissions(self.id):
-            if part.uploaded:
-                self._add(store.payload(self.id, part.client))
+        self._adder = self._added_up()
 
     @property
     def id(self) -> AttemptId:
@@ -82,14 +99,15 @@ class Attempt:
         return self.description.encoding.plaintexts
 
     @property
-    def payload_bytes(self) -> int:
-        """Return the only length an update of this attempt can have."""
-        return payload_bytes(self.description.key, self.count)
+    def longest_update(self) -> int:
+        """Return the largest number of bytes that an update of this attempt can have."""
+        return lengths(self.description)[1]
 
     @property
-    def partial_bytes(self) -> int:
-        """Return the only length a holder's share of the opening can have."""
-        return partial_bytes(self.description.key, self.count)
+    def answer_bytes(self) -> int:
+        """Return the only length a holder's share of the opening, with its proof, can have."""
+        certificate = self.description.certificate
+        return answer_bytes(certificate.key, certificate.threshold, certificate.holders, self.count)
 
     # -------------------------------------------------------------------------------- commitments and updates
 
@@ -110,15 +128,17 @@ class Attempt:
         if self.description.key.scheme == PLAIN:
             return  # equal mailboxes send equal updates; only fresh randomness makes that impossible
         # No honest client can be hit: before the list is closed only the aggregator knows the digests.
-        other = self._store.committed_to(self.id, commitment.digest, except_for=commitment.client)
+        other = self._store.committed_to(self.id, commitment.ciphertexts_digest, except_for=commitment.client)
         message = f"{commitment.client!r} commits to the same ciphertexts as {other!r}"
         verifier.require(other is None, Reason.COPIED, message)
 
     def check_header(self, header: SubmissionHeader) -> None:
         """Refuse an upload that this attempt cannot take, before its payload arrives."""
         self._check_id(header)
-        if header.length != self.payload_bytes:
-            message = f"the update has {header.length} bytes; every update of this round has {self.payload_bytes}"
+        least, most = lengths(self.description)
+        if not least <= header.length <= most:
+            expected = f"{least}" if least == most else f"{least} to {most}"
+            message = f"the update has {header.length} bytes; every update of this round has {expected}"
             raise Refused(Reason.WRONG_LENGTH, message)
 
     def _check_id(self, header: SubmissionHeader) -> None:
@@ -126,20 +146,46 @@ class Attempt:
             raise Refused(Reason.ROUND_NOT_OPEN, f"{header.id} is not open for updates; {self.id} is")
 
     def submit(self, header: SubmissionHeader, client: str, payload: bytes, bytes_up: int) -> bool:
-        """Check every ciphertext, store durably, then add. Return False if this very update was stored before."""
+        """Check everything, store durably, then add. Return False if this very update was stored before.
+
+        Raises FalseUpdate if what the client has signed is wrong.
+        """
         self._check_id(header)  # another attempt may have been opened since the header was checked
+        if self._store.has_payload(self.id, client, header.digest):
+            return False
         started = time.perf_counter()
-        self._adder.check(payload)
+        update = self._checked(client, payload)
         self.add_seconds += time.perf_counter() - started
         if not self._store.add_payload(header, client, payload, bytes_up):
             return False
-        self._add(payload)
+        started = time.perf_counter()
+        self._adder.add(update.ciphertexts)
+        self.add_seconds += time.perf_counter() - started
         return True
 
-    def _add(self, payload: bytes) -> None:
+    def _checked(self, client: str, payload: bytes) -> ProtectedUpdate:
+        """Check an update whose digest is the one that the client has signed."""
+        part = next(each for each in self.listed() if each.client == client)
+        update = split_update(self.description, payload)
+        try:
+            check_update(self._adder, self.description, commitment_from_bytes(part.commitment.body), update)
+        except Refused as refusal:
+            raise FalseUpdate(refusal, self.signed, part.commitment, payload) from refusal
+        return update
+
+    def _added_up(self) -> Adder:
+        """Return the sum of all updates that are stored."""
+        adder = adder_for(self.description.key, self.description.encoding.plaintexts)
         started = time.perf_counter()
-        self._adder.add(payload)
+        for client in self.contributors():
+            adder.add(split_update(self.description, self._store.payload(self.id, client)).ciphertexts)
         self.add_seconds += time.perf_counter() - started
+        return adder
+
+    def leave_out(self, clients: frozenset[str]) -> None:
+        """Forget the updates of these clients, and add up the others."""
+        self._store.forget_updates(self.id, clients)
+        self._adder = self._added_up()
 
     def listed(self) -> list[StoredSubmission]:
         """Return every client's commitment, in the order of names."""
@@ -152,33 +198,50 @@ class Attempt:
             attempt=self.id.attempt,
             description_digest=self.digest,
             commitment_digests=tuple(digest(part.commitment.body) for part in self.listed()),
-            signatures=signatures_of(self.list_signatures),
+            signatures=self.list_signatures.all(),
         )
 
     # -------------------------------------------------------------------------------- the sum
 
+    def request_digest(self) -> bytes:
+        """Return the digest of what key holders are asked to open, which they sign."""
+        commitments = [part.commitment.body for part in self.listed()]
+        return request_digest(self.signed.body, commitments, self.contributors(), self.sum_digest())
+
+    def total(self) -> bytes:
+        """Return the encrypted sum."""
+        return self._adder.payload()
+
     def sum_digest(self) -> bytes:
         """Return the SHA-256 of the encrypted sum, which each key holder recomputes."""
-        return digest(self._adder.payload())
+        return digest(self.total())
 
-    def take_partial(self, holder: int, partial: bytes, seconds: float, threshold: int, holders: int) -> bool:
-        """Take one holder's share of the opening; return True when the sum is open.
+    def checked_partial(self, holder: int, answer: bytes) -> bytes:
+        """Return one holder's share of the opening, if its proof is right.
 
-        Raises Refused(WRONG_SHARE) when enough shares arrived and no t of them fit, Refused(BAD_SUM) when the opened
-        sum is not that of honest updates.
+        Raises Refused(WRONG_SHARE, WRONG_LENGTH, or BAD_KEY if answers under this key cannot be proven).
+        """
+        started = time.perf_counter()
+        try:
+            return check_answer(statement_of(self.description, holder, self.request_digest(), self.total()), answer)
+        finally:
+            self.open_seconds += time.perf_counter() - started
+
+    def take_partial(self, holder: int, partial: bytes, threshold: int, holders: int) -> bool:
+        """Take one holder's checked share of the opening; return True when the sum is open.
+
+        Raises Refused(WRONG_SHARE) when enough shares arrived and no t of them fit, which the proofs exclude,
+        Refused(BAD_SUM) when the opened sum is not that of honest updates.
         """
         self._partials[holder] = partial
-        self.open_seconds = max(self.open_seconds, seconds)
         if self.opened is not None or len(self._partials) < threshold:
             return self.opened is not None
         started = time.perf_counter()
-        key, total = self.description.key, self._adder.payload()
-        opened = combine(key, threshold, holders, total, self._partials)
-        if wrong := wrong_holders(key, threshold, holders, total, self._partials, opened):
-            log.error("wrong share", round=self.id.round, holders=sorted(wrong))
+        key = self.description.key
+        opened = combine(key, threshold, holders, self.total(), self._partials)
         self.open_seconds += time.perf_counter() - started
         _ = self.cohort(opened).divisor  # a sum without a mean is refused now, not when the model is made
-        self._store.keep_opened(self.id, opened.to_bytes(key))
+        self._store.keep_opened(self.id, opened.to_bytes(key), self.request_signatures.all())
         self.opened = opened
         return True
 
@@ -194,19 +257,14 @@ class Attempt:
         """Restore a sum that was opened before a restart."""
         self.opened = OpenedSum.from_bytes(self.description.key, self.count, raw)
 
-    def next_model(self) -> NextModel:
+    def next_model(self) -> ServerModel:
         """Return the model that follows by the published rule, computed once. Only to be asked with the sum open."""
         if self._next_model is None:
             assert self.opened is not None
-            _, model = self._store.model(self.id.run, self.id.round - 1)
-            vector = next_model(model, self.cohort(self.opened))
-            self._next_model = NextModel(vector, digest(model_bytes(vector)))
+            _, model = self._store.server_model(self.id.run, self.id.round - 1)
+            cohort = self.cohort(self.opened)
+            self._next_model = model.after(mean_update(cohort, self.description.mechanism), cohort.contributors)
         return self._next_model
-
-
-def signatures_of(signatures: dict[str, bytes]) -> tuple[HolderSignature, ...]:
-    """Return signatures by holder, in the order of names."""
-    return tuple(HolderSignature(holder, signatures[holder]) for holder in sorted(signatures))
 
 
 def names_of(parts: Sequence[StoredSubmission]) -> frozenset[str]:

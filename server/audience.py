@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from core.errors import Reason, Refused
+from core.protocol import Signed
 from core.wire import federation_pb2 as pb
+from server.lanes import Lane
 
 M = TypeVar("M")
 LONGEST_OUTBOX = 1000
@@ -73,23 +76,67 @@ class Outbox(Generic[M]):
             await self._changed.wait()
 
 
+@dataclass
+class Told:
+    """What one observer was told already: how many results, the parties' lanes, the counts of calls."""
+
+    results: int = 0
+    lanes: frozenset[Lane] = frozenset()
+    calls: dict[str, int] = field(default_factory=dict)
+
+    def complete(self, message: pb.Progress, results: int, lanes: frozenset[Lane], calls: Mapping[str, int]) -> None:
+        """Add to a message what has changed since the last one, and note it as told."""
+        message.parties.extend(lane.to_wire() for lane in sorted(lanes - self.lanes, key=lambda lane: lane.name))
+        message.calls.update({name: count for name, count in calls.items() if self.calls.get(name) != count})
+        self.results, self.lanes, self.calls = results, lanes, dict(calls)
+
+
 class Audience:
     """All open streams: clients and key holders by name, any number of watchers."""
 
     def __init__(self) -> None:
         self.clients: dict[str, Outbox[pb.Notice]] = {}
         self.holders: dict[str, Outbox[pb.HolderTask]] = {}
-        self.watchers: dict[Outbox[pb.Progress], int] = {}
-        """Each with the number of results it was sent."""
+        self.starts: dict[str, Signed] = {}
+        """What each of these key holders said of its start."""
+        self._served: dict[str, bytes] = {}
+        """The life in which each key holder served last."""
+        self._vouched: dict[tuple[str, str], tuple[bytes, bytes]] = {}
+        """Who vouched for whom last, and the lives of both."""
+        self.watchers: dict[Outbox[pb.Progress], Told] = {}
+        """Each with what it was told."""
         self._gone = asyncio.Condition()
 
     def seat_client(self, name: str, outbox: Outbox[pb.Notice]) -> None:
         """Register a client's stream; a reconnection replaces the old one, another process is refused."""
         _seat(self.clients, name, outbox)
 
-    def seat_holder(self, name: str, outbox: Outbox[pb.HolderTask]) -> None:
-        """Register a key holder's stream by the same rule."""
+    def seat_holder(self, name: str, outbox: Outbox[pb.HolderTask], start: Signed) -> None:
+        """Register a key holder's stream by the same rule; `start` is what it says of its start."""
         _seat(self.holders, name, outbox)
+        self.starts[name] = start
+
+    def note_vouch(self, voucher: str, about: str, life: bytes) -> None:
+        """Note that a key holder here has vouched for this life of another."""
+        self._vouched[voucher, about] = (self.holders[voucher].instance, life)
+
+    def note_served(self, name: str) -> None:
+        """Note that a key holder here serves."""
+        self._served[name] = self.holders[name].instance
+
+    def must_vouch(self, voucher: str, about: str) -> bool:
+        """Return whether one of these holders is to be asked to vouch for another.
+
+        Not if the other serves with its help already: a lost connection begins no new life, and if each were to be
+        vouched for again, a bad network would have little else to carry.
+        """
+        lives = (self.holders[voucher].instance, self.holders[about].instance)
+        return self._served.get(about) != lives[1] or self._vouched.get((voucher, about)) != lives
+
+    @property
+    def lives(self) -> dict[str, bytes]:
+        """The lives of the key holders that are connected, by name."""
+        return {name: outbox.instance for name, outbox in self.holders.items()}
 
     async def unseat_client(self, name: str, outbox: Outbox[pb.Notice]) -> bool:
         """Forget a stream that ended; return False if another has replaced it."""
@@ -113,6 +160,12 @@ class Audience:
     def notify_clients(self, notice: pb.Notice) -> None:
         for outbox in self.clients.values():
             outbox.push(notice)
+
+    def announce_roster(self, version: int) -> None:
+        """Tell clients and holders that there is a new roster for them to fetch."""
+        self.notify_clients(pb.Notice(roster_version=version))
+        for outbox in self.holders.values():
+            outbox.push(pb.HolderTask(roster_version=version))
 
     def end(self, ended: pb.RunEnded) -> None:
         """Announce the end of the run. Clients and holders hang up when they have fetched what they need."""

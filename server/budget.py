@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from math import inf
 
 from core.errors import SettingsError
 from core.federated import VALUE_BITS
+from core.privacy.composition import epsilon_of_cost
 from core.privacy.mechanism import LARGEST_NOISE, Mechanism, Privacy, mechanism_for
 from core.protocol import RoundResult
+from core.wire.messages import description_from_bytes
+from core.wording import counted
 from server.accountant import NoisySum, affordable, epsilon_of, prepare, spent
 from server.settings import RunSettings
 
@@ -78,7 +83,7 @@ def with_epsilon(
 
 
 def prepare_epsilon(settings: RunSettings, values: int, sampling: tuple[int, int]) -> None:
-    """Do ahead, in a thread, what takes long in with_epsilon() for a round that nobody drops out of."""
+    """Compute ahead, in a thread, what takes long in with_epsilon() for a round without drop-outs."""
     privacy, mechanism = settings.privacy, settings.mechanism
     if privacy is not None and mechanism is not None:
         contributors = settings.rules.cohort or sampling[0]
@@ -92,9 +97,35 @@ def _event(
         round=round_number,
         contributors=contributors,
         max_colluders=privacy.max_colluders,
-        sensitivity=mechanism.sensitivity,
+        sensitivity=mechanism.moved,
         variance=mechanism.variance,
-        values=values,
+        values=values + (mechanism.half_bit > 0),
         chosen=sampling[0],
         chosen_from=sampling[1],
+    )
+
+
+def spent_in_all(opened: Iterable[tuple[bytes, Sequence[str]]], delta: float) -> str:
+    """Return what the clients that took part most have spent in all runs that the aggregator knows, in words.
+
+    Args:
+        opened: the descriptions and contributors of all opened sums; each costs what it costs at the smallest cohort.
+    """
+    costs: defaultdict[str, float] = defaultdict(float)
+    runs: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for raw, clients in opened:
+        description = description_from_bytes(raw)
+        cost = description.cost(0)
+        for client in clients:
+            costs[client] += cost
+            runs[client][description.id.run] += 1
+    if not costs:
+        return ""
+    most = max(costs, key=lambda client: costs[client])
+    where = f"{counted(runs[most].total(), 'round')} of {counted(len(runs[most]), 'run')}"
+    if costs[most] == inf:
+        return f"{most} has taken part in {where}, not all of them with privacy: no epsilon bounds what it has spent"
+    return (
+        f"{most} has taken part in {where} and spent an epsilon of {epsilon_of_cost(costs[most], delta):.3f} in all, "
+        "by the exact composition of Gaussians; no other client has spent more"
     )

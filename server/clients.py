@@ -8,14 +8,15 @@ from typing import BinaryIO
 
 import structlog
 
-from core.checks import check_same_task
 from core.errors import Reason, Refused
 from core.identity.members import Member
 from core.protocol import Signed, SubmissionHeader, Timings
+from core.task_checks import check_same_task
 from core.wire import federation_pb2 as pb
 from core.wire.streams import Assembly
+from core.wire.task_messages import identity_from_wire
 from server import metrics, notices, states
-from server.attempt import Attempt
+from server.attempt import Attempt, FalseUpdate
 from server.audience import Outbox
 from server.concurrency import shielded_from_cancellation
 from server.run import ActiveRun, Step
@@ -32,13 +33,16 @@ class Clients:
 
     @shielded_from_cancellation
     async def join(self, caller: Member, request: pb.JoinRequest, outbox: Outbox[pb.Notice]) -> None:
-        """Enrol a client and start its stream with a welcome. Raise Refused(WRONG_TASK or NAME_TAKEN)."""
+        """Enrol a client and start its stream with a welcome. Raise Refused(WRONG_TASK, NAME_TAKEN or WRONG_PROOF)."""
         context = self._run.context
-        check_same_task(request.task, request.task_digest, context.task)
+        identity = identity_from_wire(request.task_identity) if request.HasField("task_identity") else None
+        check_same_task(request.task, request.task_digest, context.task, identity)
         async with self._run.step() as step:
+            self._run.refused_clients.require_truthful(caller.name)
             await self._run.with_store(lambda store: store.enrol(context.id, caller.name))
+            version = self._run.announce_roster()
             self._run.audience.seat_client(caller.name, outbox)
-            outbox.push(notices.welcome(context.id, context.settings))
+            outbox.push(notices.welcome(context.id, context.settings, version))
             log.info("joined", client=caller.name, number=caller.number)
             await step.apply(states.ClientJoined(caller.name))
 
@@ -53,9 +57,14 @@ class Clients:
 
     @shielded_from_cancellation
     async def commit(self, caller: Member, signed: Signed, timings: Timings) -> pb.Receipt:
-        """Take a client's commitment; the receipt means that it is on disk."""
+        """Take a client's commitment; the receipt means that it is on disk.
+
+        Raise Refused(STALE_MEMORY or BUDGET_SPENT) for a client that key holders sign no list with.
+        """
         async with self._run.step() as step:
             attempt = await self._attempt_for(caller.name, step)
+            self._run.refused_clients.require_truthful(caller.name)
+            self._run.refused_clients.require_welcome(caller.name)
             commitment, new = await step.work(attempt.commit, caller.name, signed, timings, self._run.context.verifier)
             metrics.COMMITMENTS.inc(new)
             log.info("commitment", client=caller.name, round=attempt.id.round, attempt=attempt.id.attempt, new=new)
@@ -90,7 +99,7 @@ class Clients:
                 return pb.Receipt(sha256=header.digest, repeated=True)
             attempt = _open_attempt(step)
             attempt.check_header(header)
-            return attempt.payload_bytes
+            return attempt.longest_update
 
     def spool(self) -> BinaryIO:
         """Open a nameless file for an update while it arrives, so that memory holds one update at a time."""
@@ -102,11 +111,27 @@ class Clients:
         with closing(update):
             async with self._run.step() as step:
                 attempt = _open_attempt(step)  # a later one, perhaps, which refuses this update
-                new = await step.work(lambda: attempt.submit(header, caller.name, update.whole(), bytes_up))
+                try:
+                    new = await step.work(lambda: attempt.submit(header, caller.name, update.whole(), bytes_up))
+                except FalseUpdate as refusal:
+                    await self._leave_out(step, header, caller.name, refusal)
+                    raise
                 metrics.UPDATES.inc(new)
                 log.info("update", client=caller.name, round=header.id.round, attempt=header.id.attempt, new=new)
                 await step.apply(states.SubmissionStored(header.id.round, header.id.attempt, caller.name))
             return pb.Receipt(sha256=header.digest, repeated=not new)
+
+    async def _leave_out(self, step: Step, header: SubmissionHeader, client: str, refusal: FalseUpdate) -> None:
+        """Keep what shows that a client lied, and go on without it, in this attempt and in all later ones."""
+        reason, why = refusal.reason.value, str(refusal)
+        log.error(
+            "false update", client=client, round=header.id.round, attempt=header.id.attempt, reason=reason, why=why
+        )
+        evidence = refusal.evidence(self._run.context.identity.roster.raw)
+        await step.work(self._run.keep_evidence, client, refusal, evidence)
+        await step.apply(states.SubmissionRefused(header.id.round, header.id.attempt, client))
+        if client in self._run.audience.clients:
+            self._run.audience.clients[client].close()
 
 
 def _open_attempt(step: Step) -> Attempt:

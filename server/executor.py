@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
 
 import structlog
 
 from core.clock import today
-from core.protocol import AttemptId, HolderSignature, RoundResult, Signed, digest
+from core.protocol import AttemptId, HolderSignature, RoundResult, Signed
 from core.wire import federation_pb2 as pb
 from core.wire.streams import model_bytes
+from results.record import RoundRecord
 from server import metrics, notices, states
-from server.attempt import Attempt, signatures_of
+from server.attempt import Attempt
 from server.audience import Audience
 from server.budget import prepare_epsilon, with_epsilon
 from server.concurrency import Worker
 from server.context import RunContext
 from server.offers import KeyOffers
+from server.recording import record_of
 from server.store import Store
 
 log = structlog.get_logger()
@@ -49,6 +50,8 @@ class Executor:
         self._work = worker.run
         self._clock = clock
         self._opened_at: float | None = None
+        self._recorded_roster = b""
+        self._to_forget = False
 
     async def carry_out(self, command: states.Command, state: states.RunState) -> states.Event | None:
         """Carry out one command, given in `state`; return the event that follows from it, if any."""
@@ -63,8 +66,12 @@ class Executor:
                 await self._request_list(holders)
             case states.AnnounceList():
                 await self._announce_list()
+            case states.LeaveOut(clients=clients, message=message):
+                await self._leave_out(clients, message)
             case states.RequestRelease(holders=holders):
                 await self._request_release(holders)
+            case states.RequestShares(holders=holders):
+                self._ask(holders, notices.lend(self._current_attempt()))
             case states.RequestEndorsement(holders=holders):
                 await self._request_endorsement(holders)
             case states.CompleteRound():
@@ -106,12 +113,20 @@ class Executor:
         self._account_ahead(len(expected), present)
         self.offers.clear()
         self.key = None
-        log.info("opened", round=id.round, attempt=id.attempt, clients=len(expected))
+        log.info("opened", round=id.round, attempt=id.attempt, clients=len(expected), **self._clip())
         for client in expected:
             self._push(client, notices.round_opened(self.attempt.signed, committed=False))
+        await self.forget()  # while the clients train
+
+    def _clip(self) -> dict[str, float]:
+        """Return the clip norm of the open attempt, where it adapts."""
+        description = self._current_attempt().description
+        if description.privacy is None or not description.rule.adapts_clip:
+            return {}
+        return {"clip_norm": round(description.clip_factor * description.privacy.clip_norm, 6)}
 
     def _account_ahead(self, chosen: int, present: int) -> None:
-        """Begin, in a thread of its own, what accounting for this round takes, so that it never holds up the round."""
+        """Start the accounting for this round in its own thread, so that it never delays the round."""
         settings = self._context.settings
         if settings.privacy is not None:
             sampling = (chosen, present)
@@ -120,8 +135,8 @@ class Executor:
             thread.start()
 
     def _opened(self, id: AttemptId, key: Signed, expected: frozenset[str], present: int) -> Attempt:
-        _, model = self._store.model(id.run, id.round - 1)
-        description, signed = self._context.describe(id, key, digest(model_bytes(model)))
+        _, model = self._store.server_model(id.run, id.round - 1)
+        description, signed = self._context.describe(id, key, model)
         self._store.open_attempt(id, description.certificate.serial, signed, expected, present)
         return Attempt(signed, self._store)
 
@@ -144,10 +159,15 @@ class Executor:
 
     async def _announce_list(self) -> None:
         attempt = self._current_attempt()
-        await self._work(self._store.announce_list, attempt.id, signatures_of(attempt.list_signatures))
+        await self._work(self._store.announce_list, attempt.id, attempt.list_signatures.all())
         notice = notices.list_closed(await self._work(attempt.closed_list))
         for part in await self._work(attempt.listed):
             self._push(part.client, notice)
+
+    async def _leave_out(self, clients: frozenset[str], message: str) -> None:
+        attempt = self._current_attempt()
+        log.warning("left out", round=attempt.id.round, clients=sorted(clients), why=message)
+        await self._work(attempt.leave_out, clients)
 
     async def _request_release(self, holders: frozenset[str]) -> None:
         attempt = self._current_attempt()
@@ -159,7 +179,7 @@ class Executor:
     async def _request_endorsement(self, holders: frozenset[str]) -> None:
         attempt = self._current_attempt()
         model = await self._work(attempt.next_model)
-        self._ask(holders, notices.endorse(await self._work(self._open_sum, attempt), model.digest))
+        self._ask(holders, notices.endorse(await self._work(self._open_sum, attempt), model.endorsed))
 
     def _open_sum(self, attempt: Attempt) -> pb.OpenSum:
         return notices.open_sum(attempt, self._lineage(attempt.id))
@@ -177,7 +197,7 @@ class Executor:
         metrics.ACCURACY.set(result.accuracy)
         log.info("completed", round=id.round, contributors=result.contributors, accuracy=round(result.accuracy, 4))
         self._audience.notify_clients(notices.round_closed(id, completed=True))
-        self.attempt = None
+        self.attempt, self._to_forget = None, True
         return states.ModelStored(id.round, id.attempt)
 
     def _completed(self, id: AttemptId) -> RoundResult:
@@ -187,42 +207,48 @@ class Executor:
         result = self._result(attempt, seconds)
         result = with_epsilon(result, self._context.settings, self._context.values, self.results, sampling)
         model = attempt.next_model().vector
-        self._store.complete_attempt(id, model, signatures_of(attempt.endorsements), result)
+        line = self._recorded(attempt).to_line()
+        self._store.complete_attempt(id, model, attempt.endorsements.all(), result, line)
         self.on_completed(result)
         return result
+
+    def _recorded(self, attempt: Attempt) -> RoundRecord:
+        """Return the round's part of the run's public record, with the roster if it is another than before."""
+        roster = self._context.identity.roster.raw
+        new, self._recorded_roster = roster != self._recorded_roster, roster
+        start = b""
+        if attempt.description.start is not None:
+            start = model_bytes(self._store.model(attempt.id.run, 0)[1])
+        return record_of(attempt, self._lineage(attempt.id), start, roster if new else b"")
 
     def _result(self, attempt: Attempt, seconds: float) -> RoundResult:
         assert attempt.opened is not None
         cohort, costs = attempt.cohort(attempt.opened), self._store.costs(attempt.id)
-        score = self._context.score(attempt.next_model().vector, cohort)
+        score = self._context.score(attempt.next_model().model, cohort)
         return RoundResult(
             round=attempt.id.round,
-            contributors=cohort.contributors,
-            accuracy=score.accuracy,
-            loss=score.loss,
             bytes_up_per_client=costs.bytes_up,
             train_seconds=costs.train_seconds,
             encrypt_seconds=costs.encrypt_seconds,
             add_seconds=attempt.add_seconds,
             decrypt_seconds=attempt.open_seconds,
-            cohort_accuracy=cohort.accuracy,
-            cohort_loss=cohort.mean_loss,
             seconds=seconds,
             exposure=attempt.exposure,
-            **asdict(score.answers),
-            **{f"cohort_{name}": count for name, count in asdict(cohort.confusion).items()},
-            repeats=score.repeats.examples,
-            repeats_correct=score.repeats.correct,
-            wordless=score.wordless.examples,
-            wordless_correct=score.wordless.correct,
+            **score.fields(cohort),
         )
 
     async def _abandon(self, id: AttemptId, message: str) -> None:
         log.warning("abandoned", round=id.round, attempt=id.attempt, message=message)
         await self._work(self._store.abandon_attempt, id, message)
         metrics.ROUNDS.labels("abandoned").inc()
-        self.attempt = None
+        self.attempt, self._to_forget = None, True
         self._audience.notify_clients(notices.round_closed(id, completed=False, message=message))
+
+    async def forget(self) -> None:
+        """Let the ciphertexts of attempts that are over leave the disk, if there are any."""
+        if self._to_forget:
+            self._to_forget = False
+            await self._work(self._store.forget)
 
     # -------------------------------------------------------------------------------- streams
 

@@ -1,4 +1,4 @@
-"""The calls of key holders on a run: offer keys, sign the list, open the sum, endorse the model, or decline."""
+"""The calls of key holders on a run: start, offer keys, sign the list, open the sum, endorse the model, or decline."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import structlog
 from core.errors import Reason, Refused, StorageError
 from core.identity import signing
 from core.identity.members import Member
-from core.protocol import AttemptId, Signed
-from core.secagg.opening import check_partial
+from core.protocol import AttemptId, HolderSignature, Signed
 from core.wire import federation_pb2 as pb
-from core.wire.messages import list_statement, model_statement
-from server import states
+from core.wire.holder_messages import list_statement, model_statement, request_statement, vouch_from_bytes
+from server import notices, states
 from server.attempt import Attempt
 from server.audience import Outbox
 from server.concurrency import shielded_from_cancellation
+from server.refused_clients import ABOUT_CLIENTS
 from server.run import ActiveRun, Step
+from server.signatures import Signatures
 
 log = structlog.get_logger()
 
@@ -29,12 +30,46 @@ class Holders:
         self._run = run
 
     @shielded_from_cancellation
-    async def attend(self, caller: Member, outbox: Outbox[pb.HolderTask]) -> None:
-        """Seat a key holder's stream. Raise Refused(NAME_TAKEN)."""
+    async def attend(self, caller: Member, outbox: Outbox[pb.HolderTask], start: Signed) -> None:
+        """Seat a key holder's stream, and ask the others to vouch for it, and it for them, where that is needed.
+
+        Raise Refused(NAME_TAKEN, BAD_SIGNATURE or WRONG_FEDERATION).
+        """
+        said = self._run.context.verifier.verify_start(start)
+        if said.holder != caller.name:
+            raise Refused(Reason.BAD_SIGNATURE, f"{caller.name!r} brings the start of {said.holder!r}")
         async with self._run.step() as step:
-            self._run.audience.seat_holder(caller.name, outbox)
+            audience = self._run.audience
+            audience.seat_holder(caller.name, outbox, start)
+            for other in audience.holders.keys() - {caller.name}:
+                if audience.must_vouch(caller.name, other):
+                    outbox.push(notices.vouch(audience.starts[other]))
+                if audience.must_vouch(other, caller.name):
+                    audience.holders[other].push(notices.vouch(start))
             log.info("key holder connected", holder=caller.name)
-            await step.apply(states.HolderCame(caller.name))
+            await step.apply(states.HolderStarts(caller.name))
+
+    @shielded_from_cancellation
+    async def vouched(self, caller: Member, about: str, vouch: Signed) -> None:
+        """Tell a key holder that starts what another one knows of it; only that holder can judge it.
+
+        Raise Refused(MALFORMED).
+        """
+        async with self._run.step():
+            life, audience = vouch_from_bytes(vouch.body).life, self._run.audience
+            if caller.name in audience.holders and about in audience.holders:
+                audience.note_vouch(caller.name, about, life)
+            if about in self._run.state.starting and about in audience.holders:
+                audience.holders[about].push(notices.vouched(caller.name, vouch))
+
+    @shielded_from_cancellation
+    async def serve(self, caller: Member, least_difference: int) -> None:
+        """Note that enough others have vouched for a key holder: from now on it is asked."""
+        async with self._run.step() as step:
+            if caller.name in self._run.audience.holders:
+                log.info("key holder serves", holder=caller.name)
+                self._run.audience.note_served(caller.name)
+                await step.apply(states.HolderCame(caller.name, least_difference))
 
     @shielded_from_cancellation
     async def leave(self, holder: str, outbox: Outbox[pb.HolderTask]) -> bool:
@@ -60,7 +95,7 @@ class Holders:
                 await step.apply(states.KeyChosen(id.round, id.attempt))
 
     @shielded_from_cancellation
-    async def list_signed(self, caller: Member, id: AttemptId, signature: bytes) -> None:
+    async def list_signed(self, caller: Member, id: AttemptId, signature: HolderSignature) -> None:
         """Take a holder's signature under the closed list. Raise Refused(BAD_SIGNATURE)."""
         async with self._run.step() as step:
             attempt = self._run.attempt_in(states.Closing, id)
@@ -68,9 +103,20 @@ class Holders:
                 return
             closed = await step.work(attempt.closed_list)
             statement = list_statement(attempt.digest, closed.commitment_digests)
-            _check_signature(caller, signing.LIST, statement, signature)
-            attempt.list_signatures[caller.name] = signature
-            await step.apply(states.ListSigned(id.round, id.attempt, caller.name))
+            self._check_signature(caller, signing.LIST, statement, signature)
+            if await self._taken(step, attempt.list_signatures, id, signature):
+                await step.apply(states.ListSigned(id.round, id.attempt, caller.name))
+
+    async def _taken(self, step: Step, signatures: Signatures, id: AttemptId, signature: HolderSignature) -> bool:
+        """Keep a signature, and have those renewed that do not go with it; return whether it is kept."""
+        for holder in signatures.take(signature, self._run.audience.lives):
+            log.info("signature outdated", holder=holder, round=id.round, attempt=id.attempt)
+            await step.apply(states.SignatureOutdated(id.round, id.attempt, holder))
+        return signature.holder in signatures
+
+    def _check_signature(self, caller: Member, domain: str, statement: bytes, signature: HolderSignature) -> None:
+        if not self._run.context.verifier.signers(domain, statement, [signature]):
+            raise Refused(Reason.BAD_SIGNATURE, f"the signature of {caller.name!r} does not fit what is to be signed")
 
     # -------------------------------------------------------------------------------- the sum
 
@@ -78,37 +124,55 @@ class Holders:
         """Return one stored update, for a key holder to check and add. Raise Refused(ROUND_NOT_OPEN)."""
         return await self._run.with_store(lambda store: store.payload(id, client))
 
-    def partial_bytes(self, id: AttemptId) -> int | None:
-        """Return the length of a share of the opening; None if this sum is not being opened (any more)."""
+    def answer_bytes(self, id: AttemptId) -> int | None:
+        """Return the length of a share of the opening with its proof; None if this sum is not being opened."""
         attempt = self._run.attempt_in(states.Releasing, id)
-        return None if attempt is None else attempt.partial_bytes
+        return None if attempt is None else attempt.answer_bytes
 
     @shielded_from_cancellation
-    async def release(self, caller: Member, id: AttemptId, partial: bytes, seconds: float, exposure: str) -> None:
-        """Take a holder's share of the opening; with enough of them the sum is opened."""
+    async def request_signed(
+        self, caller: Member, id: AttemptId, signature: HolderSignature, seconds: float, exposure: str
+    ) -> None:
+        """Take a holder's signature under the request to open the sum. Raise Refused(BAD_SIGNATURE)."""
         async with self._run.step() as step:
             attempt = self._run.attempt_in(states.Releasing, id)
             if attempt is None:
                 return
-            await self._check_partial(step, attempt, caller, partial)
+            request = await step.work(attempt.request_digest)
+            statement = request_statement(self._run.context.identity.federation, id, request)
+            self._check_signature(caller, signing.REQUEST, statement, signature)
             attempt.exposure = attempt.exposure or exposure
-            if await self._take_partial(step, attempt, caller.number, partial, seconds):
+            attempt.open_seconds = max(attempt.open_seconds, seconds)
+            if await self._taken(step, attempt.request_signatures, id, signature):
+                await step.apply(states.RequestSigned(id.round, id.attempt, caller.name))
+
+    @shielded_from_cancellation
+    async def release(self, caller: Member, id: AttemptId, answer: bytes) -> None:
+        """Take a holder's share of the opening and its proof; with enough of them the sum is opened."""
+        async with self._run.step() as step:
+            attempt = self._run.attempt_in(states.Releasing, id)
+            if attempt is None:
+                return
+            partial = await self._checked_partial(step, attempt, caller, answer)
+            if await self._take_partial(step, attempt, caller.number, partial):
                 await step.apply(states.SumOpened(id.round, id.attempt))
 
-    async def _check_partial(self, step: Step, attempt: Attempt, caller: Member, partial: bytes) -> None:
-        """Refuse a share that cannot be right; a holder that sends one has declined."""
+    async def _checked_partial(self, step: Step, attempt: Attempt, caller: Member, answer: bytes) -> bytes:
+        """Refuse a share that is not proven to be right; a holder that sends one has declined, and is named."""
         id = attempt.id
         try:
-            await step.work(check_partial, attempt.description.key, attempt.count, caller.number, partial)
+            return await step.work(attempt.checked_partial, caller.number, answer)
         except Refused as refusal:
+            reason = refusal.reason.value
+            log.error("wrong share", holder=caller.name, round=id.round, attempt=id.attempt, reason=reason)
             await step.apply(states.TaskDeclined(id.round, id.attempt, caller.name, str(refusal)))
             raise
 
-    async def _take_partial(self, step: Step, attempt: Attempt, holder: int, partial: bytes, seconds: float) -> bool:
+    async def _take_partial(self, step: Step, attempt: Attempt, holder: int, partial: bytes) -> bool:
         """Return whether this share opened the sum; report to the rules why it could not be opened."""
         id, rules = attempt.id, self._run.context.settings.rules
         try:
-            return await step.work(attempt.take_partial, holder, partial, seconds, rules.threshold, rules.holders)
+            return await step.work(attempt.take_partial, holder, partial, rules.threshold, rules.holders)
         except Refused as refusal:
             log.warning("not opened", round=id.round, attempt=id.attempt, reason=refusal.reason.value, why=str(refusal))
             if refusal.reason is Reason.WRONG_SHARE:
@@ -130,34 +194,33 @@ class Holders:
         return attempt.opened.to_bytes(attempt.description.key)
 
     @shielded_from_cancellation
-    async def endorsed(self, caller: Member, id: AttemptId, signature: bytes) -> None:
+    async def endorsed(self, caller: Member, id: AttemptId, signature: HolderSignature) -> None:
         """Take a holder's signature under the next model. Raise Refused(BAD_SIGNATURE)."""
         async with self._run.step() as step:
             attempt = self._run.attempt_in(states.Endorsing, id)
             if attempt is None:
                 return
             model, context = await step.work(attempt.next_model), self._run.context
-            statement = model_statement(context.identity.federation, context.id, id.round, model.digest)
-            _check_signature(caller, signing.MODEL, statement, signature)
-            attempt.endorsements[caller.name] = signature
+            statement = model_statement(context.identity.federation, context.id, id.round, model.endorsed)
+            self._check_signature(caller, signing.MODEL, statement, signature)
+            attempt.endorsements.keep(signature)
             await step.apply(states.ModelEndorsed(id.round, id.attempt, caller.name))
 
     # -------------------------------------------------------------------------------- declining
 
     @shielded_from_cancellation
-    async def decline(self, caller: Member, id: AttemptId, reason: Reason, message: str) -> None:
-        """Note that a key holder declined its task."""
+    async def decline(self, caller: Member, id: AttemptId, refusal: Refused) -> None:
+        """Note that a key holder declined its task, and because of which clients on the list, if it says so."""
         self._check_run(id)
+        reason, message = refusal.reason, str(refusal)
         async with self._run.step() as step:
             log.warning("declined", holder=caller.name, round=id.round, reason=reason.value, message=message)
             self._run.count_refusal(reason)
+            if refusal.reason in ABOUT_CLIENTS and isinstance(step.phase, states.Closing):
+                listed = step.phase.listed.intersection(refusal.clients)
+                self._run.refused_clients.name(caller.name, sorted(listed), refusal)
             await step.apply(states.TaskDeclined(id.round, id.attempt, caller.name, message))
 
     def _check_run(self, id: AttemptId) -> None:
         if id.run != self._run.context.id:
             raise Refused(Reason.ROUND_NOT_OPEN, f"the run here is {self._run.context.id}, not {id.run}")
-
-
-def _check_signature(caller: Member, domain: str, statement: bytes, signature: bytes) -> None:
-    if not signing.verify(caller.signing_key, domain, statement, signature):
-        raise Refused(Reason.BAD_SIGNATURE, f"the signature of {caller.name!r} does not fit what is to be signed")

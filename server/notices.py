@@ -6,18 +6,14 @@ from collections.abc import Sequence
 
 from core.protocol import AttemptId, ClosedList, HolderSignature, Signed
 from core.wire import federation_pb2 as pb
-from core.wire.messages import (
-    holder_signatures_to_wire,
-    list_to_wire,
-    round_to_wire,
-    signed_commitment_to_wire,
-)
-from server.attempt import Attempt, signatures_of
+from core.wire.holder_messages import holder_signatures_to_wire, list_to_wire, start_to_wire
+from core.wire.messages import round_to_wire, signed_commitment_to_wire
+from server.attempt import Attempt
 from server.settings import RunSettings
 
 
-def welcome(run: str, settings: RunSettings) -> pb.Notice:
-    return pb.Notice(welcome=pb.Welcome(run=run, rounds=settings.rules.rounds))
+def welcome(run: str, settings: RunSettings, roster_version: int) -> pb.Notice:
+    return pb.Notice(welcome=pb.Welcome(run=run, rounds=settings.rules.rounds), roster_version=roster_version)
 
 
 def round_opened(signed: Signed, *, committed: bool) -> pb.Notice:
@@ -58,10 +54,27 @@ def close_list(attempt: Attempt, lineage: Sequence[HolderSignature]) -> pb.Close
 def open_sum(attempt: Attempt, lineage: Sequence[HolderSignature]) -> pb.OpenSum:
     return pb.OpenSum(
         list=close_list(attempt, lineage),
-        signatures=holder_signatures_to_wire(signatures_of(attempt.list_signatures)),
+        signatures=holder_signatures_to_wire(attempt.list_signatures.all()),
         contributors=attempt.contributors(),
         sum_digest=attempt.sum_digest(),
     )
+
+
+def lend(attempt: Attempt) -> pb.HolderTask:
+    """Show who agreed to open the sum; with enough of them, each lends its share."""
+    id = attempt.id
+    signatures = holder_signatures_to_wire(attempt.request_signatures.all())
+    return pb.HolderTask(lend=pb.Lend(run=id.run, round=id.round, attempt=id.attempt, signatures=signatures))
+
+
+def vouch(start: Signed) -> pb.HolderTask:
+    """Ask a key holder what it knows of another one that starts."""
+    return pb.HolderTask(vouch=start_to_wire(start))
+
+
+def vouched(holder: str, vouch: Signed) -> pb.HolderTask:
+    """Tell a key holder that starts what another one knows of it."""
+    return pb.HolderTask(vouched=pb.SignedVouch(holder=holder, vouch=vouch.body, signature=vouch.signature))
 
 
 def endorse(order: pb.OpenSum, model_digest: bytes) -> pb.HolderTask:

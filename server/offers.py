@@ -63,6 +63,7 @@ class KeyOffers:
     def _usable(signed: Signed, scheme: str, bits: int, verifier: Verifier, today: int) -> bool:
         try:
             certificate: KeyCertificate = verifier.verify_key(signed, today)
+            verifier.verify_key_in_use(certificate)
         except Refused as refusal:
             log.warning("key not used", reason=refusal.reason.value, why=str(refusal))
             return False

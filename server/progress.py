@@ -8,6 +8,7 @@ from core.protocol import RoundResult
 from core.wire import federation_pb2 as pb
 from core.wire.messages import result_to_wire
 from core.wording import listing
+from server.rounds.waiting import starting
 from server.rules import RoundRules
 from server.states import (
     Closing,
@@ -37,20 +38,21 @@ def waiting_for(run: RunState, rules: RoundRules, members: Collection[str] = ())
     match run.phase:
         case Waiting(key_ready=key_ready):
             if len(run.holders) < rules.threshold:
-                return f"waiting for key holders: {len(run.holders)} here, {rules.threshold} needed"
+                here = f"{len(run.holders)} here, {rules.threshold} needed"
+                return f"waiting for key holders: {here}{starting(run)}"
             if not key_ready:
                 return f"waiting for a fresh key that enough key holders have a share of ({rules.deal} makes some)"
             if missing := _missing_members(run, rules, members):
                 return _here(len(run.present), missing)
             wanted = rules.target or f"at least {rules.min_cohort}"
             return f"waiting for clients: {len(run.present)} here, {wanted} wanted"
-        case Committing(expected=expected, committed=committed) if _worth_naming(run, expected, committed):
+        case Committing(expected=expected, committed=committed) if _worth_naming(run, rules, expected, committed):
             return _here(len(committed), expected - committed, gone=expected - committed - run.present)
         case Committing(expected=expected, committed=committed):
             return f"waiting for updates: {len(committed)} of {len(expected)} ready"
         case Closing(quorum=quorum):
             return f"waiting for key holders to sign the list: {len(quorum.answered)} of {rules.threshold}"
-        case Uploading(listed=listed, received=received) if _worth_naming(run, listed, received):
+        case Uploading(listed=listed, received=received) if _worth_naming(run, rules, listed, received):
             return _here(len(received), listed - received, gone=listed - received - run.present)
         case Uploading(listed=listed, received=received):
             return f"waiting for updates: {len(received)} of {len(listed)} here"
@@ -65,17 +67,20 @@ def waiting_for(run: RunState, rules: RoundRules, members: Collection[str] = ())
 
 
 def _missing_members(run: RunState, rules: RoundRules, members: Collection[str]) -> frozenset[str]:
-    """Return who is missing before the first round, where everybody of the federation is waited for."""
+    """Return who is missing before the first round, where the whole federation is waited for."""
     if rules.target is None or len(members) != rules.target:
         return frozenset()
     few = rules.target - len(run.present) <= min(len(run.present), MOST_SOUGHT)
     return frozenset(members) - run.present if few else frozenset()
 
 
-def _worth_naming(run: RunState, expected: frozenset[str], here: frozenset[str]) -> bool:
-    """Return whether to name who is missing: when it is not most of them, or when somebody's connection is gone."""
+def _worth_naming(run: RunState, rules: RoundRules, expected: frozenset[str], here: frozenset[str]) -> bool:
+    """Return whether to name who is missing: if it is not most of them, or if a connection was lost.
+
+    Not where clients are drawn in secret: it would say who was.
+    """
     missing = expected - here
-    return 0 < len(missing) <= len(here) or bool(missing - run.present)
+    return not rules.drawn_in_secret and (0 < len(missing) <= len(here) or bool(missing - run.present))
 
 
 def _here(count: int, missing: frozenset[str], gone: frozenset[str] = frozenset()) -> str:

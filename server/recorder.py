@@ -1,4 +1,4 @@
-"""The results of a run as it goes on: each round's row is on the disk as soon as the round is over, and stays there."""
+"""The results of a run while it runs: each round's row is on the disk as soon as the round is over, and stays there."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Recorder:
         make_results_folder(self.folder)
         try:
             if _lines(self.folder / HISTORY) != lines:
-                beside = self.folder / f".{HISTORY}.partial"
-                beside.write_text("".join(lines), encoding="utf-8")
-                beside.replace(self.folder / HISTORY)
+                partial = self.folder / f".{HISTORY}.partial"
+                partial.write_text("".join(lines), encoding="utf-8")
+                partial.replace(self.folder / HISTORY)
         except OSError as error:
             raise StorageError(f"the results cannot be written to {self.folder}: {error.strerror}") from error
 

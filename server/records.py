@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,18 @@ import numpy.typing as npt
 
 from core.database import Database
 from core.errors import Reason, Refused, StorageError
-from core.protocol import AttemptId, HolderSignature, RoundResult, Signed, digest
+from core.protocol import AttemptId, HolderSignature, ModelOrigin, RoundResult, Signed, digest
+from core.server_rules import FEDAVG, ServerModel, ServerRule
+from core.wire import federation_pb2 as pb
+from core.wire.holder_messages import holder_signatures_from_wire, holder_signatures_to_wire
 from core.wire.streams import model_from_bytes
 
 FILE = "aggregator.sqlite"
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 7
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
     run TEXT PRIMARY KEY, settings TEXT NOT NULL, selection_secret TEXT NOT NULL,
+    start_run TEXT, start_round INTEGER,
     status TEXT NOT NULL DEFAULT 'running', sentence TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE TABLE IF NOT EXISTS clients (
@@ -35,7 +39,8 @@ CREATE TABLE IF NOT EXISTS attempts (
     run TEXT NOT NULL, round INTEGER NOT NULL, attempt INTEGER NOT NULL,
     key_serial INTEGER NOT NULL, description BLOB NOT NULL, signature BLOB NOT NULL, expected TEXT NOT NULL,
     chosen_from INTEGER NOT NULL,
-    list_signatures TEXT NOT NULL DEFAULT '[]', opened BLOB, sentence TEXT NOT NULL DEFAULT '',
+    list_signatures TEXT NOT NULL DEFAULT '[]', request_signatures TEXT NOT NULL DEFAULT '[]',
+    opened BLOB, sentence TEXT NOT NULL DEFAULT '',
     state TEXT NOT NULL CHECK (state IN
         ('committing', 'closing', 'uploading', 'releasing', 'endorsing', 'completed', 'abandoned')),
     PRIMARY KEY (run, round, attempt)
@@ -44,10 +49,14 @@ CREATE UNIQUE INDEX IF NOT EXISTS one_completed_attempt ON attempts (run, round)
 CREATE UNIQUE INDEX IF NOT EXISTS one_attempt_a_key ON attempts (key_serial);
 CREATE TABLE IF NOT EXISTS submissions (
     run TEXT NOT NULL, round INTEGER NOT NULL, attempt INTEGER NOT NULL, client TEXT NOT NULL,
-    commitment BLOB NOT NULL, signature BLOB NOT NULL, sha256 BLOB NOT NULL,
+    commitment BLOB NOT NULL, signature BLOB NOT NULL, sha256 BLOB NOT NULL, ciphertexts_sha256 BLOB NOT NULL,
     train_seconds REAL NOT NULL, encrypt_seconds REAL NOT NULL,
     payload BLOB, bytes_up INTEGER,
     PRIMARY KEY (run, round, attempt, client)
+) STRICT;
+CREATE TABLE IF NOT EXISTS evidence (
+    run TEXT NOT NULL, client TEXT NOT NULL, sentence TEXT NOT NULL, message BLOB NOT NULL,
+    PRIMARY KEY (run, client)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS models (
     run TEXT NOT NULL, round INTEGER NOT NULL, vector BLOB NOT NULL, sha256 BLOB NOT NULL,
@@ -67,6 +76,10 @@ CREATE TABLE IF NOT EXISTS history (
     cohort_false_negatives INTEGER NOT NULL, cohort_true_negatives INTEGER NOT NULL,
     repeats INTEGER NOT NULL, repeats_correct INTEGER NOT NULL,
     wordless INTEGER NOT NULL, wordless_correct INTEGER NOT NULL,
+    PRIMARY KEY (run, round)
+) STRICT;
+CREATE TABLE IF NOT EXISTS record (
+    run TEXT NOT NULL, round INTEGER NOT NULL, line TEXT NOT NULL,
     PRIMARY KEY (run, round)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS refusals (
@@ -132,9 +145,35 @@ class Records:
         row = self._first("SELECT run, settings FROM runs WHERE status = 'running'")
         return StoredRun(row[0], json.loads(row[1])) if row else None
 
+    def last_ending(self) -> tuple[str, str] | None:
+        """Return whether the latest run is running, completed or failed, and its closing message; None without one."""
+        return self._first("SELECT status, sentence FROM runs ORDER BY rowid DESC LIMIT 1")
+
+    def abandoned(self, run: str, round_number: int, message: str) -> int:
+        """Return how many attempts at a round were given up for this reason."""
+        query = "SELECT count(*) FROM attempts WHERE run = ? AND round = ? AND state = 'abandoned' AND sentence = ?"
+        row = self._first(query, run, round_number, message)
+        return 0 if row is None else int(row[0])
+
     def has_runs(self) -> bool:
         """Return whether there is any run, finished or not."""
         return self._first("SELECT 1 FROM runs") is not None
+
+    def start_of(self, run: str) -> ModelOrigin | None:
+        """Return which round made the model that a run started from; None for the task's initial model."""
+        row = self._first("SELECT start_run, start_round FROM runs WHERE run = ?", run)
+        if row is None or row[0] is None:
+            return None
+        return ModelOrigin(row[0], row[1], self.server_model(row[0], row[1])[1].state_digest)
+
+    def last_model_of(self, task: str) -> ModelOrigin | None:
+        """Return the last completed round of the latest run of a task that completed any."""
+        query = (
+            "SELECT models.run, max(models.round), settings FROM models JOIN runs ON runs.run = models.run "
+            "WHERE models.round > 0 GROUP BY models.run ORDER BY runs.rowid DESC"
+        )
+        rows = self._all(query)
+        return next((ModelOrigin(row[0], row[1]) for row in rows if json.loads(row[2])["task"] == task), None)
 
     def selection_secret(self, run: str) -> str:
         """Return the secret by which clients are drawn. Never to be logged or sent."""
@@ -198,7 +237,8 @@ class Records:
         """Return another client that has committed to the same ciphertexts in this attempt, if there is one."""
         row = self._first(
             "SELECT client FROM submissions "
-            "WHERE run = ? AND round = ? AND attempt = ? AND sha256 = ? AND client != ? ORDER BY client LIMIT 1",
+            "WHERE run = ? AND round = ? AND attempt = ? AND ciphertexts_sha256 = ? AND client != ? "
+            "ORDER BY client LIMIT 1",
             *id.key,
             sha256,
             except_for,
@@ -225,6 +265,30 @@ class Records:
             *id.key,
         )
         return [StoredSubmission(row[0], Signed(row[1], row[2]), row[3], bool(row[4])) for row in rows]
+
+    def evidence(self, run: str) -> dict[str, tuple[str, bytes]]:
+        """Return, by client, why its update was found to be false, and the signed bytes that show it."""
+        rows = self._all("SELECT client, sentence, message FROM evidence WHERE run = ? ORDER BY client", run)
+        return {client: (sentence, message) for client, sentence, message in rows}
+
+    def latest_cohorts(self, count: int) -> tuple[frozenset[str], ...]:
+        """Return the contributors of the latest opened sums, of whatever run, the newest first."""
+        rows = self._all(
+            "SELECT json_group_array(client) FROM submissions JOIN attempts USING (run, round, attempt) "
+            "WHERE bytes_up IS NOT NULL AND state IN ('releasing', 'endorsing', 'completed') "
+            "GROUP BY attempts.rowid ORDER BY attempts.rowid DESC LIMIT ?",
+            count,
+        )
+        return tuple(frozenset(json.loads(row[0])) for row in rows)
+
+    def opened_rounds(self) -> list[tuple[bytes, tuple[str, ...]]]:
+        """Return the description and the contributors of each opened sum, of whatever run, the oldest first."""
+        rows = self._all(
+            "SELECT description, json_group_array(client) FROM submissions JOIN attempts USING (run, round, attempt) "
+            "WHERE bytes_up IS NOT NULL AND state IN ('releasing', 'endorsing', 'completed') "
+            "GROUP BY attempts.rowid ORDER BY attempts.rowid"
+        )
+        return [(description, tuple(json.loads(clients))) for description, clients in rows]
 
     def payload(self, id: AttemptId, client: str) -> bytes:
         """Return the ciphertexts of one update. Raise Refused(ROUND_NOT_OPEN) if there are none (any more)."""
@@ -253,6 +317,11 @@ class Records:
 
     def model(self, run: str, round_number: int | None = None) -> tuple[int, FloatArray]:
         """Return a round's model (None: the newest) as (round, vector of shape (values,)). Raise Refused(NO_MODEL)."""
+        number, model = self.server_model(run, round_number)
+        return number, model.model
+
+    def server_model(self, run: str, round_number: int | None = None) -> tuple[int, ServerModel]:
+        """Return the same with what the server's rule remembers after that round. Raise Refused(NO_MODEL)."""
         row = self._first(
             "SELECT round, vector, sha256 FROM models WHERE run = ? AND round = ifnull(?, round) "
             "ORDER BY round DESC LIMIT 1",
@@ -263,12 +332,25 @@ class Records:
             raise Refused(Reason.NO_MODEL, f"there is no model of round {round_number} in this run")
         if digest(row[1]) != row[2]:
             raise StorageError(f"the model of round {row[0]} in {self.path} is damaged")
-        return row[0], model_from_bytes(row[1], len(row[1]) // 8)
+        return row[0], ServerModel.from_vector(self._rule_of(run), model_from_bytes(row[1], len(row[1]) // 8))
+
+    def _rule_of(self, run: str) -> ServerRule:
+        """Return a run's rule; runs of before there were others have the plain mean."""
+        row = self._first("SELECT settings FROM runs WHERE run = ?", run)
+        said = json.loads(row[0]).get("server_rule") if row else None
+        return FEDAVG if said is None else ServerRule(**said)
 
     def endorsements(self, run: str, round_number: int) -> tuple[HolderSignature, ...]:
         """Return the key holders' signatures under a round's model; none for round 0."""
         row = self._first("SELECT endorsements FROM models WHERE run = ? AND round = ?", run, round_number)
         return signatures_from_json(row[0]) if row else ()
+
+    def record(self, run: str) -> Iterator[str]:
+        """Yield the lines of the run's public record, in the order of the rounds."""
+        for (number,) in self._all("SELECT round FROM record WHERE run = ? ORDER BY round", run):
+            row = self._first("SELECT line FROM record WHERE run = ? AND round = ?", run, number)
+            if row is not None:
+                yield row[0]
 
     def history(self, run: str) -> list[RoundResult]:
         """Return the completed rounds in order."""
@@ -278,8 +360,8 @@ class Records:
 
 
 def signatures_to_json(signatures: Sequence[HolderSignature]) -> str:
-    return json.dumps([[each.holder, each.signature.hex()] for each in signatures])
+    return json.dumps([each.SerializeToString().hex() for each in holder_signatures_to_wire(signatures)])
 
 
 def signatures_from_json(text: str) -> tuple[HolderSignature, ...]:
-    return tuple(HolderSignature(holder, bytes.fromhex(signature)) for holder, signature in json.loads(text))
+    return holder_signatures_from_wire(pb.HolderSignature.FromString(bytes.fromhex(each)) for each in json.loads(text))

@@ -23,15 +23,21 @@ def report(
     results: Sequence[RoundResult],
     refusals: Counter[str],
     failure: str = "",
+    spent_in_all: str = "",
 ) -> str:
-    """Return the report as Markdown; `failure` says why the run failed, if it did."""
+    """Return the report as Markdown.
+
+    `failure` says why the run failed, if it did, and `spent_in_all` what clients have spent in all runs.
+    """
     stamps = [f"**INSECURE: {sentence}.**" for sentence in settings.insecurities]
     parts = [
         f"# Run {run}: {settings.task}, {len(results)} of {counted(settings.rules.rounds, 'round')}",
         *stamps,
         *([f"**The run failed:** {failure}."] if failure else []),
-        _protection(settings, roster),
-        *_privacy(settings, results),
+        *([f"Clients trained with {settings.local_training.sentence}."] if settings.local_training else []),
+        _protection(settings),
+        *([] if settings.server_rule.is_default else [f"The server's rule: {settings.server_rule.sentence}."]),
+        *_privacy(settings, results, spent_in_all),
         _operators(roster),
         *_answers(results),
         _exposures(results),
@@ -41,7 +47,7 @@ def report(
     return "\n\n".join(parts) + "\n"
 
 
-def _protection(settings: RunSettings, roster: Roster) -> str:
+def _protection(settings: RunSettings) -> str:
     rules = settings.rules
     if settings.scheme == PLAIN:
         return (
@@ -55,25 +61,8 @@ def _protection(settings: RunSettings, roster: Roster) -> str:
         )
     return (
         f"Updates: {settings.protection}; sums of at least {rules.min_cohort} clients are opened. "
-        f"{settings.weaker_key}{_dishonest_holders(roster)}"
+        f"{settings.weaker_key}{settings.who_reads}"
     )
-
-
-def _dishonest_holders(roster: Roster) -> str:
-    if roster.threshold == 1:
-        return "**Each key holder could open single updates by itself, if it were dishonest.**"
-    few, once = _holders(roster.threshold - 1), roster.opened_once_against
-    if once >= roster.threshold - 1:
-        return f"{few} can open nothing, not even together with the aggregator."
-    neither = f", and {once} not even together with the aggregator" if once else ""
-    return (
-        f"{few} alone can open nothing{neither}. With the aggregator and a client, {_holders(once + 1)} could have an "
-        "honest one open a second list or sum of one round, and so read a single update."
-    )
-
-
-def _holders(number: int) -> str:
-    return f"{number} dishonest key holder{'s' * (number != 1)}"
 
 
 def _what_sums_say(settings: RunSettings) -> str:
@@ -86,7 +75,7 @@ def _what_sums_say(settings: RunSettings) -> str:
     return f"{what}." if settings.privacy is None else f"{what}, as far as the noise lets it."
 
 
-def _privacy(settings: RunSettings, results: Sequence[RoundResult]) -> list[str]:
+def _privacy(settings: RunSettings, results: Sequence[RoundResult], spent_in_all: str) -> list[str]:
     privacy = settings.privacy
     if privacy is None:
         return []
@@ -100,6 +89,7 @@ def _privacy(settings: RunSettings, results: Sequence[RoundResult]) -> list[str]
         f"{privacy.delta:g}, {budget}:\n\n"
         f"- epsilon spent against parties that see who takes part: {spent}{_not_the_aggregator(settings)}\n"
         f"- against those that see models only: {models}\n"
+        f"- over all runs in this aggregator's database: {spent_in_all or 'nothing yet'}\n"
         f"- clip norm {privacy.clip_norm:g}, noise multiplier {privacy.noise_multiplier:g} for the smallest cohort, "
         f"{settings.rules.min_cohort}, of whom {privacy.max_colluders} may collude\n"
         f"- {counted(len(results), 'round')}, clients chosen in each: {', '.join(rates) or 'none'}\n"
@@ -117,11 +107,10 @@ def _not_the_aggregator(settings: RunSettings) -> str:
 def _operators(roster: Roster) -> str:
     several = {who: names for who, names in roster.operators().items() if len(names) > 1}
     if not several:
-        return "As far as the roster says, every party has an operator of its own."
-    lines = [f"- {who or 'an unnamed operator'}: {', '.join(names)}" for who, names in several.items()]
-    return "Roles in one hand, of which none protects anybody from that hand (as the roster says):\n\n" + "\n".join(
-        lines
-    )
+        return "As far as the roster says, every party has a different operator."
+    lines = [f"- {who or 'operator not stated'}: {', '.join(names)}" for who, names in several.items()]
+    one_operator = "Roles of one operator (as the roster says); none of them protects anyone from that operator:"
+    return f"{one_operator}\n\n" + "\n".join(lines)
 
 
 def _answers(results: Sequence[RoundResult]) -> list[str]:

@@ -78,9 +78,9 @@ def row(result: RoundResult, settings: RunSettings) -> Row:
         *(getattr(result, name) for name in COUNTS),
     )
     if settings.privacy is None:
-        return dict(zip(COLUMNS, values, strict=True))
+        return dict(zip(COLUMNS, values, strict=True)) | result.more_columns
     values = (*values, round(result.epsilon, 6), round(result.epsilon_models, 6))
-    return dict(zip(PRIVATE_COLUMNS, values, strict=True))
+    return dict(zip(PRIVATE_COLUMNS, values, strict=True)) | result.more_columns
 
 
 def table(results: Sequence[RoundResult], title: str, privacy: Privacy | None = None) -> Table:
@@ -145,10 +145,10 @@ def judged_apart(result: RoundResult) -> str:
         (counted(result.repeats, "repeat"), result.repeats, result.repeats_correct),
         (f"{counted(result.wordless, 'text')} without a word", result.wordless, result.wordless_correct),
     )
-    told = [f"{what}, {correct / count:.2%} right" for what, count, correct in groups if count]
-    if not told:
+    groups_in_words = [f"{what}, {correct / count:.2%} right" for what, count, correct in groups if count]
+    if not groups_in_words:
         return ""
-    sentence = f"judged apart: {'; '.join(told)}"
+    sentence = f"judged apart: {'; '.join(groups_in_words)}"
     if abs(result.accuracy_of_all - result.accuracy) <= NOTABLE:
         return sentence
     return (
@@ -177,7 +177,8 @@ def write_results(
     make_results_folder(folder)
     try:
         rows = [row(result, settings) for result in results]
-        _write_csv(folder / "history.csv", rows, COLUMNS if settings.privacy is None else PRIVATE_COLUMNS)
+        columns = COLUMNS if settings.privacy is None else PRIVATE_COLUMNS
+        _write_csv(folder / "history.csv", rows, list(rows[0]) if rows else columns)
         _write_lines(folder / "history.jsonl", "".join(json.dumps(each) + "\n" for each in rows))
         (folder / "report.md").write_text(report, encoding="utf-8")
         save_model(folder / "model.npz", task, model)
@@ -236,11 +237,11 @@ def _draw_seconds(time: Axes, results: Sequence[RoundResult]) -> None:
 
 
 def _write_lines(path: Path, text: str) -> None:
-    """Write the file whole or not at all, and not if it is the same already: somebody may be following it."""
+    """Write the file whole or not at all, and not if it is unchanged: a reader may be following it."""
     if not path.exists() or path.read_text(encoding="utf-8", errors="replace") != text:
-        beside = path.with_name(f".{path.name}.partial")
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        partial = path.with_name(f".{path.name}.partial")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
 
 
 def _write_csv(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 from core.errors import SettingsError
 from core.settings.setting import Bounds, Setting, Settings
+from core.who_reads import DEFAULT_HOLDERS, DEFAULT_MIN_COHORT, DEFAULT_THRESHOLD
+from core.wording import counted
 
 LONGEST_SECONDS = 1_000_000
 LARGEST = 1_000_000
@@ -16,7 +18,9 @@ LARGEST = 1_000_000
 
 CLIENTS = Bounds(at_least=1, at_most=LARGEST)
 SECONDS = Bounds(above=0, at_most=LONGEST_SECONDS)
-MIN_COHORT = Setting("Open no sum of fewer contributors; each party has its own minimum besides.", "clients", CLIENTS)
+MIN_COHORT = Setting(
+    "Open no sum of fewer contributors; each party has its own minimum besides.", "clients", CLIENTS, in_policy=True
+)
 ROUND_SECONDS = Setting("Time from the opening of a round to the deadline for commitments.", "seconds", SECONDS)
 
 
@@ -25,7 +29,7 @@ class RoundRules(Settings):
     """How rounds are run. Raises SettingsError when made with values that contradict each other."""
 
     rounds: Annotated[int, Setting("How many rounds.", "rounds", Bounds(at_least=1, at_most=LARGEST))] = 5
-    min_cohort: Annotated[int, MIN_COHORT] = 2
+    min_cohort: Annotated[int, MIN_COHORT] = DEFAULT_MIN_COHORT
     max_cohort: Annotated[int, Setting("Slots are wide enough for this many contributors.", "clients", CLIENTS)] = 64
     target: Annotated[
         int | None,
@@ -51,9 +55,9 @@ class RoundRules(Settings):
             Bounds(at_least=1, at_most=10),
         ),
     ] = 1.3
-    threshold: int = 2
+    threshold: int = DEFAULT_THRESHOLD
     """Key holders needed to sign a list, to open a sum and to endorse a model: t of the roster."""
-    holders: int = 3
+    holders: int = DEFAULT_HOLDERS
     """Key holders there are."""
     gather_seconds: Annotated[
         float, Setting("Begin when no new client has come for this long.", "seconds", SECONDS)
@@ -84,11 +88,22 @@ class RoundRules(Settings):
     selection_secret: str = field(default="", repr=False)
     """Decides, with privacy, which clients are drawn; without it every party can repeat the draw."""
 
+    @property
+    def drawn_in_secret(self) -> bool:
+        """Whether no one but the aggregator may know which clients were drawn for a round."""
+        return self.cohort is not None and bool(self.selection_secret)
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.min_cohort > self.max_cohort:
             raise SettingsError(
                 f"the minimum cohort is {self.min_cohort}; it must be at most the largest cohort, {self.max_cohort}"
+            )
+        if self.target is not None and self.target < self.min_cohort:
+            raise SettingsError(
+                f"{counted(self.target, 'client is', 'clients are')} expected, and the minimum cohort is "
+                f"{self.min_cohort}; pass --min-cohort {self.target} here and to every client and key holder to open "
+                "smaller sums (python -m registrar init --min-cohort writes it into their folders)"
             )
         if self.target is not None and not self.min_cohort <= self.target <= self.max_cohort:
             raise SettingsError(

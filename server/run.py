@@ -10,14 +10,16 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import BinaryIO, TypeVar
 
 import structlog
 
-from core.errors import Reason, StorageError
+from core.errors import DataError, Reason, Refused, StorageError
+from core.identity.certificates import PeerName
 from core.identity.members import Roster
 from core.identity.party import PartyIdentity
+from core.identity.roster import read_roster
 from core.protocol import AttemptId, HolderSignature, RoundResult, Signed
 from core.tasks.held_out import HeldOut
 from core.tasks.task import Task
@@ -25,17 +27,30 @@ from core.wire import federation_pb2 as pb
 from core.wire.streams import model_bytes
 from server import metrics, notices, rounds, states
 from server.attempt import Attempt
-from server.audience import Audience, Outbox
+from server.audience import Audience, Outbox, Told
 from server.concurrency import Worker, shielded_from_cancellation
 from server.context import RunContext
 from server.executor import Executor
+from server.lanes import Lanes
 from server.progress import progress, waiting_for
 from server.recovery import recover
+from server.refused_clients import RefusedClients
 from server.settings import RunSettings
 from server.store import Store
 
 log = structlog.get_logger()
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, repr=False)
+class ServedModel:
+    """A round's model and what the server's rule remembers, as bytes, and the key holders' signatures under both."""
+
+    round: int
+    model: bytes
+    state: bytes
+    state_digest: bytes
+    endorsements: tuple[HolderSignature, ...]
 
 
 class ActiveRun:
@@ -48,6 +63,8 @@ class ActiveRun:
         ended: how the run ended, once it has; StorageError if the process could not keep what it did.
         ended_before_start: whether the run was over already when this process resumed it.
         refusals: messages refused since the counts were last stored, by reason.
+        refused_clients: clients that key holders sign no list with.
+        lanes: what each party does now, for observers.
     """
 
     def __init__(
@@ -61,12 +78,14 @@ class ActiveRun:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         settings = settings if settings.privacy is None else _with_selection_secret(settings, store, id)
-        self.context = RunContext(id, settings, task, identity, test_data)
+        self.context = RunContext(id, settings, task, identity, test_data, store.start_of(id))
         self.audience = Audience()
         self.state: states.RunState
         self.ended: asyncio.Future[states.EndRun] = asyncio.get_running_loop().create_future()
         self.ended_before_start = False
         self.refusals: Counter[Reason] = Counter()
+        self.refused_clients = RefusedClients(settings.rules.holders - settings.rules.threshold + 1)
+        self.lanes = Lanes(drawn_in_secret=settings.rules.drawn_in_secret)
         self._rules = settings.rules
         self._store = store
         self._clock = clock
@@ -74,15 +93,18 @@ class ActiveRun:
         self._executor = Executor(self.context, store, self.audience, self._worker, clock)
         self._lock = asyncio.Lock()
         self._wakeup = asyncio.Event()
-        self._model: tuple[int, bytes, tuple[HolderSignature, ...]] | None = None
+        self._model: ServedModel | None = None
         self._loading = asyncio.Lock()
         self._named: tuple[Roster, frozenset[str]] | None = None
+        self._announced = identity.roster.current().version
 
     # -------------------------------------------------------------------------------- life
 
     async def start(self) -> None:
         """Resume the run where the store says it is."""
         async with self._lock:
+            for client, (message, _) in (await self.with_store(lambda store: store.evidence(self.context.id))).items():
+                self.refused_clients.convict(client, Refused(Reason.WRONG_PROOF, message))
             self._executor.results = await self.with_store(lambda store: store.history(self.context.id))
             step, self._executor.attempt = await self.with_store(
                 lambda store: recover(store, self.context.id, self._clock(), self._rules)
@@ -105,7 +127,9 @@ class ActiveRun:
                     logged_at = self._clock()
                 await self.tick()
                 self._dismiss_revoked()
+                self.announce_roster()
                 await self._store_refusals()
+                await self._forget()
 
     def _pause(self) -> float:
         pause, due = rounds.longest_pause(self.state), rounds.next_wakeup(self.state, self._rules)
@@ -124,6 +148,31 @@ class ActiveRun:
             for name in seats.keys() - active:
                 seats[name].close()
 
+    # -------------------------------------------------------------------------------- the roster
+
+    def announce_roster(self) -> int:
+        """Return the version of the roster in force; if it is a new one, tell everyone who is connected."""
+        version = self.context.identity.roster.current().version
+        if version > self._announced:
+            self._announced = version
+            self.audience.announce_roster(version)
+        return version
+
+    async def take_roster(self, raw: bytes, caller: PeerName) -> None:
+        """Take over a newer roster in which the caller is a member, and tell everyone who is connected.
+
+        Raise Refused(BAD_SIGNATURE) for one that the registrar did not sign or that cannot follow the one in force,
+        and NOT_IN_ROSTER, WRONG_ROLE or REVOKED unless the caller is an active member by it.
+        """
+        identity = self.context.identity
+        try:
+            offered = await asyncio.to_thread(read_roster, raw, identity.registrar)
+            offered.active(caller.role, caller.name)
+            await asyncio.to_thread(identity.roster.accept, raw)
+        except DataError as error:
+            raise Refused(Reason.BAD_SIGNATURE, f"the roster offered by {caller.name} is not taken: {error}") from None
+        self.announce_roster()
+
     async def conclude(self) -> None:
         """Mark the run as ended, once its results are written; before that, a restart ends it again."""
         ended = self.ended.result()
@@ -131,6 +180,15 @@ class ActiveRun:
         await self.with_store(
             lambda store: store.end_run(self.context.id, completed=ended.completed, message=ended.message)
         )
+        await self.with_store(lambda store: store.forget())
+
+    async def _forget(self) -> None:
+        """Let the ciphertexts of attempts that are over leave the disk, where no next attempt has made them leave."""
+        try:
+            async with self._lock:
+                await self._executor.forget()
+        except StorageError as error:  # the next start tries again
+            log.warning("ciphertexts are still in the log of the database", why=str(error))
 
     async def close(self) -> None:
         """Close the store, after the current step."""
@@ -148,6 +206,11 @@ class ActiveRun:
         """Count a message that was refused."""
         self.refusals[reason] += 1
         metrics.REFUSALS.labels(reason.value).inc()
+
+    def keep_evidence(self, client: str, refusal: Refused, evidence: bytes) -> None:
+        """Store the signed bytes that show that a client lied, and take no more of it. For the worker thread."""
+        self.refused_clients.convict(client, Refused(refusal.reason, str(refusal)))
+        self._store.keep_evidence(self.context.id, client, str(refusal), evidence)
 
     async def _store_refusals(self) -> None:
         counted, self.refusals = self.refusals, Counter()
@@ -213,29 +276,44 @@ class ActiveRun:
 
     async def model(self, round_number: int | None) -> tuple[int, bytes, tuple[HolderSignature, ...]]:
         """Return a round's model (None: the newest) as (round, its bytes, its endorsements); one copy serves all."""
+        served = await self.served_model(round_number)
+        return served.round, served.model, served.endorsements
+
+    async def served_model(self, round_number: int | None) -> ServedModel:
+        """Return the same with what the server's rule remembers."""
         wanted = len(self.results) if round_number is None else round_number
         async with self._loading:
-            if self._model is None or self._model[0] != wanted:
+            if self._model is None or self._model.round != wanted:
                 self._model = await self.with_store(lambda store: self._loaded(store, round_number))
             return self._model
 
-    def _loaded(self, store: Store, round_number: int | None) -> tuple[int, bytes, tuple[HolderSignature, ...]]:
-        number, vector = store.model(self.context.id, round_number)
-        return number, model_bytes(vector), store.endorsements(self.context.id, number)
+    def _loaded(self, store: Store, round_number: int | None) -> ServedModel:
+        number, found = store.server_model(self.context.id, round_number)
+        raw = model_bytes(found.model), model_bytes(found.state)
+        return ServedModel(number, *raw, found.state_digest, store.endorsements(self.context.id, number))
 
     def watch(self) -> Outbox[pb.Progress]:
         """Open a stream of progress that begins with the whole history."""
         outbox = Outbox[pb.Progress]()
-        self.audience.watchers[outbox] = 0
+        self.audience.watchers[outbox] = Told()
         self._report(outbox)
         if self.ended.done():
             outbox.close()
         return outbox
 
-    def _report(self, watcher: Outbox[pb.Progress]) -> None:
-        reported = self.audience.watchers[watcher]
-        watcher.push(progress(self.state, self._rules, self.results[reported:], self._members))
-        self.audience.watchers[watcher] = len(self.results)
+    def _report(self, *watchers: Outbox[pb.Progress]) -> None:
+        if not watchers:
+            return
+        lanes = self.lanes.all(self.state, self.context.identity.roster.current())
+        privacy, deadline = self.context.settings.privacy, getattr(self.phase, "deadline", None)
+        for watcher in watchers:
+            told = self.audience.watchers[watcher]
+            message = progress(self.state, self._rules, self.results[told.results :], self._members)
+            message.seconds_left = 0.0 if deadline is None else max(0.0, deadline - self._clock())
+            message.run = self.context.id
+            message.epsilon_budget = (privacy and privacy.epsilon_budget) or 0.0
+            told.complete(message, len(self.results), lanes, self.lanes.calls)
+            watcher.push(message)
 
     # -------------------------------------------------------------------------------- rules -> store -> streams
 
@@ -260,8 +338,7 @@ class ActiveRun:
                 await self._command(command)
         except StorageError as error:
             self.halt(error)
-        for watcher in self.audience.watchers:
-            self._report(watcher)
+        self._report(*self.audience.watchers)
         if self.ended.done() and self.ended.exception() is None:
             ended = self.ended.result()
             self.audience.end(notices.run_ended(completed=ended.completed, message=ended.message))
@@ -277,7 +354,7 @@ class ActiveRun:
     def halt(self, error: StorageError) -> None:
         """Stop this process in the middle of the run, because the store cannot keep what happened.
 
-        Nothing acknowledged is lost: the store has the last committed state, and a restart goes on there. The other
+        Nothing acknowledged is lost: the store has the last committed state, and a restart continues there. The other
         parties only see a connection break and reconnect.
         """
         if not self.ended.done():

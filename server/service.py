@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,12 +15,14 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from core.errors import Reason, Refused, SettingsError
+from core.identity.certificates import PeerName
 from core.identity.party import PartyIdentity
-from core.identity.roster import Member
-from core.protocol import MOST_OFFERED, AttemptId
+from core.identity.roster import LARGEST_ROSTER, Member
+from core.protocol import MOST_OFFERED, AttemptId, HolderSignature
 from core.wire import federation_pb2 as pb
 from core.wire import federation_pb2_grpc as rpc
 from core.wire.dialing import TRANSFER_SECONDS
+from core.wire.holder_messages import holder_signature_from_wire, start_from_bytes, start_from_wire, vouch_from_wire
 from core.wire.messages import (
     attempt_id,
     checked_seconds,
@@ -30,9 +33,11 @@ from core.wire.messages import (
 )
 from core.wire.streams import PIECE_BYTES, model_chunks, payload_chunks, read_pieces
 from server.admission import Context
-from server.answering import Service, answers, as_status, streams
+from server.answering import Gate, Service, answers, answers_newcomers, as_status, streams
 from server.audience import Outbox
+from server.call_limits import CallLimits
 from server.clients import Clients
+from server.connections import Connections, connection_options, defer_accept, raise_file_limit
 from server.holders import Holders
 from server.run import ActiveRun
 from server.undecodable import TakeUndecodable
@@ -64,8 +69,8 @@ _OPTIONS = (
 class FederationService(Service, rpc.FederationServicer):
     """What data owners call."""
 
-    def __init__(self, run: ActiveRun, *, plaintext: bool) -> None:
-        super().__init__(run, plaintext=plaintext)
+    def __init__(self, run: ActiveRun, gate: Gate) -> None:
+        super().__init__(run, gate)
         self._calls = Clients(run)
 
     @streams
@@ -81,8 +86,10 @@ class FederationService(Service, rpc.FederationServicer):
     @streams
     async def FetchModel(self, request: pb.ModelRequest, caller: Member) -> AsyncGenerator[pb.Chunk, None]:
         wanted = request.round if request.HasField("round") else None
-        round_number, payload, endorsements = await self.run.model(wanted)
-        for chunk in model_chunks(payload, self.run.context.id, round_number, endorsements):
+        served = await self.run.served_model(wanted)
+        payload = served.model + served.state if request.with_state else served.model
+        run, state_digest = self.run.context.id, served.state_digest
+        for chunk in model_chunks(payload, run, served.round, served.endorsements, state_digest):
             yield chunk
 
     @answers
@@ -111,23 +118,35 @@ class FederationService(Service, rpc.FederationServicer):
 class KeyHoldingService(Service, rpc.KeyHoldingServicer):
     """What key holders call. The health service says whether one attends, under the holder's name."""
 
-    def __init__(self, run: ActiveRun, health_of: health.aio.HealthServicer, *, plaintext: bool) -> None:
-        super().__init__(run, plaintext=plaintext)
+    def __init__(self, run: ActiveRun, health_of: health.aio.HealthServicer, gate: Gate) -> None:
+        super().__init__(run, gate)
         self._calls = Holders(run)
         self._health = health_of
 
     @streams
     async def Attend(self, request: pb.AttendRequest, caller: Member) -> AsyncGenerator[pb.HolderTask, None]:
-        outbox = Outbox[pb.HolderTask](request.instance)
+        start = start_from_wire(request.start)
+        outbox = Outbox[pb.HolderTask](start_from_bytes(start.body).life)
         try:
-            await self._calls.attend(caller, outbox)
+            await self._calls.attend(caller, outbox, start)
             await self._health.set(caller.name, health_pb2.HealthCheckResponse.SERVING)
-            yield pb.HolderTask()  # an empty task confirms the connection
+            yield pb.HolderTask(roster_version=self.run.announce_roster())  # an empty task confirms the connection
             async for task in outbox.messages():
                 yield task
         finally:
             if await self._calls.leave(caller.name, outbox):
                 await self._health.set(caller.name, health_pb2.HealthCheckResponse.NOT_SERVING)
+
+    @answers
+    async def VouchFor(self, request: pb.Vouching, caller: Member) -> pb.Accepted:
+        _, vouch = vouch_from_wire(request.vouch)
+        await self._calls.vouched(caller, request.about, vouch)
+        return pb.Accepted()
+
+    @answers
+    async def Serve(self, request: pb.ServeRequest, caller: Member) -> pb.Accepted:
+        await self._calls.serve(caller, request.least_difference)
+        return pb.Accepted()
 
     @answers
     async def OfferKeys(self, request: pb.KeyOffer, caller: Member) -> pb.Accepted:
@@ -139,7 +158,7 @@ class KeyHoldingService(Service, rpc.KeyHoldingServicer):
 
     @answers
     async def SignList(self, request: pb.ListSignature, caller: Member) -> pb.Accepted:
-        await self._calls.list_signed(caller, _attempt_of(request), request.signature)
+        await self._calls.list_signed(caller, _attempt_of(request), _signature_of(caller, request))
         return pb.Accepted()
 
     @streams
@@ -148,18 +167,24 @@ class KeyHoldingService(Service, rpc.KeyHoldingServicer):
             yield chunk
 
     @answers
+    async def SignRequest(self, request: pb.RequestSignature, caller: Member) -> pb.Accepted:
+        seconds, exposure = checked_seconds(request.seconds, "seconds"), request.exposure[:MOST_CHARACTERS]
+        signature = _signature_of(caller, request)
+        await self._calls.request_signed(caller, _attempt_of(request), signature, seconds, exposure)
+        return pb.Accepted()
+
+    @answers
     async def Release(self, requests: AsyncIterator[pb.ReleaseRequest], caller: Member) -> pb.Accepted:
         header = (await _in_time(_header(requests))).header
         id = _attempt_of(header)
-        seconds = checked_seconds(header.seconds, "seconds")
-        limit = self._calls.partial_bytes(id)
+        limit = self._calls.answer_bytes(id)
         if limit is None:
             return pb.Accepted()  # a repeated answer: the sum is open
         if header.length != limit:
             message = f"the share of the opening has {header.length} bytes; expected {limit}"
             raise Refused(Reason.WRONG_LENGTH, message)
         payload = await _in_time(read_pieces(requests, header.length, header.sha256, limit))
-        await self._calls.release(caller, id, payload.whole(), seconds, header.exposure[:MOST_CHARACTERS])
+        await self._calls.release(caller, id, payload.whole())
         return pb.Accepted()
 
     @streams
@@ -169,15 +194,33 @@ class KeyHoldingService(Service, rpc.KeyHoldingServicer):
 
     @answers
     async def EndorseModel(self, request: pb.ModelEndorsement, caller: Member) -> pb.Accepted:
-        await self._calls.endorsed(caller, _attempt_of(request), request.signature)
+        await self._calls.endorsed(caller, _attempt_of(request), _signature_of(caller, request))
         return pb.Accepted()
 
     @answers
     async def DeclineTask(self, request: pb.Decline, caller: Member) -> pb.Accepted:
         if request.reason not in set(Reason):
             raise Refused(Reason.MALFORMED, f"{request.reason[:40]!r} is not the name of a reason")
-        message = request.sentence[:MOST_CHARACTERS]
-        await self._calls.decline(caller, _attempt_of(request), Reason(request.reason), message)
+        refusal = Refused(Reason(request.reason), request.sentence[:MOST_CHARACTERS], tuple(request.clients))
+        await self._calls.decline(caller, _attempt_of(request), refusal)
+        return pb.Accepted()
+
+
+class MembershipService(Service, rpc.MembershipServicer):
+    """What any party calls about the roster. A newcomer is known by the roster that it offers."""
+
+    @streams
+    async def FetchRoster(self, request: pb.RosterRequest, caller: Member) -> AsyncGenerator[pb.Chunk, None]:
+        for chunk in payload_chunks(self.run.context.identity.roster.raw):
+            yield chunk
+
+    @answers_newcomers
+    async def OfferRoster(self, requests: AsyncIterator[pb.RosterOffer], caller: PeerName) -> pb.Accepted:
+        header = (await _in_time(_header(requests))).header
+        roster = self.run.context.identity.roster
+        if header.version > roster.current().version:
+            payload = await _in_time(read_pieces(requests, header.length, header.sha256, LARGEST_ROSTER))
+            await self.run.take_roster(payload.whole(), caller)
         return pb.Accepted()
 
 
@@ -197,35 +240,36 @@ class ObservationService(Service, rpc.ObservationServicer):
 class MembersHealth(Service, health.aio.HealthServicer):  # type: ignore[misc]
     """The standard health service, for members only: it says which key holders attend."""
 
-    def __init__(self, run: ActiveRun, *, plaintext: bool) -> None:
-        Service.__init__(self, run, plaintext=plaintext)
+    def __init__(self, run: ActiveRun, gate: Gate) -> None:
+        Service.__init__(self, run, gate)
         health.aio.HealthServicer.__init__(self)
 
     async def Check(self, request: Message, context: Context) -> object:
         async with as_status(self.run, context, "Check"):
-            self.caller(context, "Check")
-            return await super().Check(request, context)
+            with self.admitted(context, "Check"):
+                return await super().Check(request, context)
+        raise AssertionError("a status always ends the call")
 
     async def Watch(self, request: Message, context: Context) -> None:
         async with as_status(self.run, context, "Watch"):
-            self.caller(context, "Watch")
-            await super().Watch(request, context)
+            with self.admitted(context, "Watch"):
+                await super().Watch(request, context)
 
 
 class MembersReflection(Service, reflection.aio.ReflectionServicer):  # type: ignore[misc]
     """The standard reflection service, for members only."""
 
-    def __init__(self, run: ActiveRun, names: Iterable[str], *, plaintext: bool) -> None:
-        Service.__init__(self, run, plaintext=plaintext)
+    def __init__(self, run: ActiveRun, names: Iterable[str], gate: Gate) -> None:
+        Service.__init__(self, run, gate)
         reflection.aio.ReflectionServicer.__init__(self, names)
 
     async def ServerReflectionInfo(
         self, request_iterator: AsyncIterator[Message], context: Context
     ) -> AsyncIterator[object]:
         async with as_status(self.run, context, "ServerReflectionInfo"):
-            self.caller(context, "ServerReflectionInfo")
-            async for answer in super().ServerReflectionInfo(request_iterator, context):
-                yield answer
+            with self.admitted(context, "ServerReflectionInfo"):
+                async for answer in super().ServerReflectionInfo(request_iterator, context):
+                    yield answer
 
 
 class NamesAttempt(Protocol):
@@ -238,6 +282,20 @@ class NamesAttempt(Protocol):
 
 def _attempt_of(message: NamesAttempt) -> AttemptId:
     return attempt_id(message.run, message.round, message.attempt)
+
+
+class IsSigned(Protocol):
+    """A message with a key holder's signature and the state of its ledger."""
+
+    signature: bytes
+
+    @property
+    def ledger(self) -> pb.LedgerState:
+        """The state of the signer's ledger."""
+
+
+def _signature_of(caller: Member, message: IsSigned) -> HolderSignature:
+    return holder_signature_from_wire(caller.name, message.signature, message.ledger)
 
 
 async def _in_time(payload: Awaitable[T]) -> T:
@@ -261,50 +319,63 @@ async def _header(requests: AsyncIterator[M]) -> M:
 
 @dataclass(frozen=True)
 class Services:
-    """The objects whose methods answer the calls of one run: three of the protocol, and the standard health service."""
+    """The objects whose methods answer the calls of one run: four of the protocol, and two standard ones."""
 
     federation: FederationService
     key_holding: KeyHoldingService
     observation: ObservationService
+    membership: MembershipService
     health: MembersHealth
+    reflection: MembersReflection
 
 
-def services_for(run: ActiveRun, *, plaintext: bool = False) -> Services:
-    """Build the services of a run without any socket; each handler is called with (request, context).
-
-    Args:
-        plaintext: take the caller's name from the call's metadata instead of its certificate. INSECURE.
-    """
-    health_service = MembersHealth(run, plaintext=plaintext)
+def services_for(run: ActiveRun, gate: Gate) -> Services:
+    """Build the services of a run without any socket; each handler is called with (request, context)."""
+    health_service = MembersHealth(run, gate)
     return Services(
-        FederationService(run, plaintext=plaintext),
-        KeyHoldingService(run, health_service, plaintext=plaintext),
-        ObservationService(run, plaintext=plaintext),
+        FederationService(run, gate),
+        KeyHoldingService(run, health_service, gate),
+        ObservationService(run, gate),
+        MembershipService(run, gate),
         health_service,
+        MembersReflection(run, (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), gate),
     )
 
 
-async def listen(run: ActiveRun, address: str, *, plaintext: bool = False) -> tuple[grpc.aio.Server, int]:
+async def listen(
+    run: ActiveRun, address: str, *, plaintext: bool = False, limits: CallLimits | None = None
+) -> tuple[grpc.aio.Server, int]:
     """Start serving at `address` and return the port; port 0 lets the system choose one.
 
-    Raise SettingsError if the address is in use or not this machine's.
+    Args:
+        plaintext: take the caller's name from the call's metadata instead of its certificate. INSECURE.
+        limits: what one member may ask for; the usual limits if None.
+
+    Raises SettingsError if the address is in use or not this machine's.
     """
-    server = grpc.aio.server(interceptors=[TakeUndecodable()], options=_OPTIONS)
-    services = services_for(run, plaintext=plaintext)
-    rpc.add_FederationServicer_to_server(services.federation, server)
-    rpc.add_KeyHoldingServicer_to_server(services.key_holding, server)
-    rpc.add_ObservationServicer_to_server(services.observation, server)
-    health_pb2_grpc.add_HealthServicer_to_server(services.health, server)
-    names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-    reflected = MembersReflection(run, names, plaintext=plaintext)
-    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflected, server)
+    options = (*_OPTIONS, *connection_options(raise_file_limit(), len(run.context.verifier.roster.members)))
+    server = grpc.aio.server(interceptors=[TakeUndecodable()], options=options)
+    gate = Gate(limits or CallLimits(time.monotonic), Connections(time.monotonic), plaintext)
+    services = services_for(run, gate)
+    _register(server, services)
     try:
         port = server.add_insecure_port(address) if plaintext else _secure_port(server, run.context.identity, address)
     except RuntimeError as error:
         raise SettingsError(f"cannot listen on {address}; it is in use or not an address of this machine") from error
     await server.start()
+    defer_accept(port)
+    gate.connections.watch_over(server, port)
     await _set_healthy(services.health, ["", *SERVICES])
     return server, port
+
+
+def _register(server: grpc.aio.Server, services: Services) -> None:
+    rpc.add_FederationServicer_to_server(services.federation, server)
+    rpc.add_KeyHoldingServicer_to_server(services.key_holding, server)
+    rpc.add_ObservationServicer_to_server(services.observation, server)
+    rpc.add_MembershipServicer_to_server(services.membership, server)
+    health_pb2_grpc.add_HealthServicer_to_server(services.health, server)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(services.reflection, server)
 
 
 def _secure_port(server: grpc.aio.Server, identity: PartyIdentity, address: str) -> int:

@@ -2,35 +2,66 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
+from core.bounds.parameters import Parameters
 from core.errors import SettingsError
 from core.federated import VALUE_BITS
-from core.privacy.mechanism import Mechanism, Privacy, mechanism_for
+from core.local_settings import LocalSettings
+from core.privacy.mechanism import LARGEST_CLIP, SMALLEST_CLIP, Mechanism, Privacy, mechanism_for
+from core.proven_bounds import proven_of
+from core.scaffold import check_rule
+from core.secagg.encoding import Encoding
 from core.secagg.scheme import DEFAULT_KEY_BITS, PAILLIER, PLAIN, SAFE_KEY_BITS, check_key_bits
+from core.server_rules import FEDAVG, ServerRule
 from core.settings.common import (
     Identity,
     InsecureDemoKeys,
     InsecurePlaintext,
+    InsecureUnbounded,
     KeyBits,
     PassphraseFile,
     SchemeName,
     TaskName,
 )
 from core.settings.setting import Bounds, Setting, Settings
+from core.tasks.task import Task
+from core.who_reads import WhoReads
 from server.rules import RoundRules
+
+
+class Bound(StrEnum):
+    """What clients prove of their updates."""
+
+    RANGE = "range"
+    NORM = "norm"
+
+
+class Start(StrEnum):
+    """Which model a new run starts from."""
+
+    CONTINUE = "continue"
+    FRESH = "fresh"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Places(Settings):
-    """Where the aggregator listens, keeps its state, finds its test data, and writes its results."""
+    """Where the aggregator listens, keeps its state, finds its first model and test data, and writes its results."""
 
     identity: Identity = Path("runs/federation/server")
     passphrase_file: PassphraseFile = None
     listen: Annotated[str, Setting("Where to listen; port 0 lets the system choose.", "HOST:PORT")] = "127.0.0.1:50551"
-    state: Annotated[Path, Setting("The database; an unfinished run in it goes on.", "folder")] = Path("runs/server")
+    state: Annotated[Path, Setting("The database; an unfinished run continues.", "folder")] = Path("runs/server")
+    start: Annotated[
+        Start,
+        Setting(
+            "Where a new run starts: continue, from the last model of an earlier run of the same task in --state, if "
+            "there is one; or fresh, from the task's initial model, which serves one run only."
+        ),
+    ] = Start.CONTINUE
     out: Annotated[
         Path | None, Setting("Where to write history.csv, .jsonl, .png, report.md and model.npz.", "folder")
     ] = None
@@ -58,15 +89,35 @@ class RunSettings(Settings):
     ] = 0
     rules: RoundRules = field(default_factory=RoundRules)
     insecure_demo_keys: InsecureDemoKeys = False
+    insecure_unbounded: InsecureUnbounded = False
+    bound: Annotated[
+        Bound,
+        Setting(
+            "What clients prove of their updates: range, of each weight; or norm, that of all weights together "
+            "too: the clip norm with privacy, else --largest-norm."
+        ),
+    ] = Bound.RANGE
+    largest_norm: Annotated[
+        float | None,
+        Setting(
+            "With --bound norm: the largest L2 norm of an update; longer ones are shortened.",
+            bounds=Bounds(at_least=SMALLEST_CLIP, at_most=LARGEST_CLIP),
+        ),
+    ] = None
     count_cap: Annotated[
         int,
         Setting("Clients count by their examples, up to this many; 0: all alike.", "examples", Bounds(at_least=0)),
     ] = 0
     insecure_plaintext: InsecurePlaintext = False
     privacy: Privacy | None = None
+    server_rule: ServerRule = FEDAVG
+    local: LocalSettings | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.rules.target is not None:
+            object.__setattr__(self, "server_rule", self.server_rule.over(self.rules.target))
+        object.__setattr__(self, "privacy", self._with_count_noise())
         check_key_bits(self.scheme, self.key_bits, insecure_demo_keys=self.insecure_demo_keys)
         if self.scheme != PLAIN and self.rules.min_cohort < 2 and not self.insecure_demo_keys:
             raise SettingsError(
@@ -78,11 +129,59 @@ class RunSettings(Settings):
                 f"count_cap is {self.count_cap}; with privacy all clients count alike, because the sum of their counts "
                 "would be exact"
             )
+        self._check_norm()
+
+    def _check_norm(self) -> None:
+        norm = self.largest_norm
+        if self.bound is Bound.RANGE and norm is not None:
+            raise SettingsError(f"--largest-norm is {norm:g}, which only --bound norm proves; add --bound norm")
+        if self.bound is Bound.RANGE:
+            return
+        if self.scheme == PLAIN or self.insecure_unbounded:
+            why = "with --insecure-unbounded" if self.insecure_unbounded else "of updates that are not encrypted"
+            raise SettingsError(f"--bound is norm, and nothing is proven {why}; leave one of the two out")
+        if self.privacy is not None and norm is not None:
+            raise SettingsError(f"--largest-norm is {norm:g}; with privacy the clip norm is proven, so leave it out")
+        if self.privacy is None and norm is None:
+            raise SettingsError("--bound is norm; add --largest-norm, the largest L2 norm of an update")
+
+    def _with_count_noise(self) -> Privacy | None:
+        """Return the privacy, where the clip adapts with the usual noise on the number of updates within it."""
+        privacy, adapts = self.privacy, self.server_rule.adapts_clip
+        if privacy is None or not adapts or privacy.count_noise is not None:
+            return privacy
+        return replace(privacy, count_noise=max(self.rules.min_cohort / 20, privacy.noise_multiplier))
+
+    @property
+    def bounded(self) -> bool:
+        """Whether clients prove that their updates keep their bounds."""
+        return self.scheme != PLAIN and not self.insecure_unbounded
+
+    @property
+    def proven_norm(self) -> float | None:
+        """The L2 norm that clients prove their updates to keep to; None with a proof of ranges alone."""
+        if self.bound is Bound.RANGE:
+            return None
+        return self.largest_norm if self.privacy is None else self.privacy.clip_norm
+
+    def proven(self, encoding: Encoding) -> Parameters | None:
+        """Return what clients prove of their updates; None for nothing. Raises SettingsError if there is no proof."""
+        if not self.bounded:
+            return None
+        try:
+            return proven_of(encoding, self.mechanism, self.proven_norm)
+        except SettingsError as error:
+            raise SettingsError(f"{error}; --insecure-unbounded leaves the proof out") from None
 
     @property
     def mechanism(self) -> Mechanism | None:
         """What clients do to their updates before they encrypt them; None for nothing."""
         return None if self.privacy is None else mechanism_for(self.privacy, self.rules.min_cohort, VALUE_BITS)
+
+    @property
+    def local_training(self) -> LocalSettings | None:
+        """What the run changes in its clients' training, with a schedule over its rounds; None for nothing."""
+        return None if self.local is None else self.local.over(self.rules.rounds)
 
     @property
     def protection(self) -> str:
@@ -94,6 +193,14 @@ class RunSettings(Settings):
         return f"{name}, {self.key_bits} bits, {self.rules.threshold} of {self.rules.holders} key holders{insecure}"
 
     @property
+    def who_reads(self) -> str:
+        """Who together can read what, in a few sentences; empty where every party can read everything."""
+        if self.scheme == PLAIN or self.key_bits < SAFE_KEY_BITS:
+            return ""
+        rules, noise = self.rules, 0.0 if self.privacy is None else self.privacy.noise_multiplier
+        return WhoReads(rules.threshold, rules.holders, rules.min_cohort, noise).sentence
+
+    @property
     def insecurities(self) -> list[str]:
         """What was switched off, for the stamp on everything the run leaves behind."""
         found = {
@@ -101,6 +208,7 @@ class RunSettings(Settings):
             f"keys of {self.key_bits} bits protect nothing": self.scheme != PLAIN and self.key_bits < SAFE_KEY_BITS,
             f"sums of {self.rules.min_cohort} client": self.rules.min_cohort < 2,
             "connections without TLS": self.insecure_plaintext,
+            "updates without a proof of their bounds": self.insecure_unbounded and self.scheme != PLAIN,
         }
         return [sentence for sentence, holds in found.items() if holds]
 
@@ -114,13 +222,22 @@ class RunSettings(Settings):
             "stay secret for long. "
         )
 
+    def check_training(self, task: Task) -> None:
+        """Raise SettingsError if clients cannot train the task as this run asks."""
+        task.local_in(self.local_training, 1)
+        check_rule(self.server_rule, task, self.local_training, privacy=self.privacy, count_cap=self.count_cap)
+
     def to_json(self) -> dict[str, Any]:
         """As stored with the run."""
         return asdict(self)
 
-    def check_same(self, stored: dict[str, Any], where: str) -> None:
-        """Raise SettingsError naming all settings that an unfinished run was started with and that differ."""
-        found = [f"{name} = {old}, not {new}" for name, old, new in _differences(stored, self.to_json())]
+    def check_same(self, stored: dict[str, Any], where: str, *, begun: bool = True) -> None:
+        """Raise SettingsError naming all settings that an unfinished run was started with and that differ.
+
+        Before it has begun, how many clients it waits for may change.
+        """
+        differences = _differences(stored, self.to_json())
+        found = [f"{name} = {old}, not {new}" for name, old, new in differences if begun or name != _OPTIONS["target"]]
         if found:
             raise SettingsError(
                 f"{where} holds an unfinished run with {'; '.join(found)}. Start with the same settings to go on "

@@ -5,6 +5,7 @@ The rules themselves are in server/rounds/. Times are seconds on any clock that 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
@@ -77,13 +78,17 @@ class Uploading:
 
 @dataclass(frozen=True)
 class Releasing:
-    """Contributors are fixed; key holders are asked for their shares of the opening. Left when t of them fit."""
+    """Contributors are fixed; key holders sign the request, and lend their shares once t have. Left when t shares fit.
+
+    `signed` are those whose signatures agree about one another's lives.
+    """
 
     round: int
     attempt: int
     since: float
     contributors: int
     quorum: Quorum = Quorum()
+    signed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -117,11 +122,13 @@ Attempted = Waiting | Committing | Closing | Uploading | Releasing | Endorsing
 
 @dataclass(frozen=True)
 class RunState:
-    """The whole state: the phase, and which clients and key holders are connected."""
+    """The whole state: the phase, which clients are connected, and which key holders serve."""
 
     phase: Phase
     present: frozenset[str] = field(default_factory=frozenset)
     holders: frozenset[str] = field(default_factory=frozenset)
+    starting: frozenset[str] = field(default_factory=frozenset)
+    """Key holders that are connected, and wait for others to vouch for their ledgers."""
     last_arrival: float = 0.0
     last_departure: float = 0.0
     """When a client's connection was lost last."""
@@ -129,6 +136,12 @@ class RunState:
     """Whether a round was opened since the process started."""
     resumed: bool = False
     """Whether the run was resumed after a restart, and clients have not yet had time to reconnect."""
+    opened: tuple[frozenset[str], ...] = ()
+    """The contributors of the latest sums that holders were asked to open, of whatever run, the newest first."""
+    demands: Mapping[str, int] = field(default_factory=dict)
+    """What each key holder said when it attended: see HolderCame."""
+    interrupted: int = 0
+    """Attempts at this round that were given up because the whole simulation was interrupted."""
 
 
 # ------------------------------------------------------------------------------------------------ events
@@ -145,8 +158,22 @@ class ClientLeft:
 
 
 @dataclass(frozen=True)
-class HolderCame:
+class HolderStarts:
+    """A holder is connected, and waits for others to vouch for its ledger."""
+
     holder: str
+
+
+@dataclass(frozen=True)
+class HolderCame:
+    """A key holder serves.
+
+    Attributes:
+        least_difference: by how many clients a sum it opens must differ from earlier ones, if not by none.
+    """
+
+    holder: str
+    least_difference: int = 0
 
 
 @dataclass(frozen=True)
@@ -170,7 +197,28 @@ class ListSigned(OfAttempt):
 
 
 @dataclass(frozen=True)
+class RequestSigned(OfAttempt):
+    """A holder has agreed to open the sum."""
+
+    holder: str
+
+
+@dataclass(frozen=True)
+class SignatureOutdated(OfAttempt):
+    """A holder's signature under the list or the request does not go with another's: one of them started since."""
+
+    holder: str
+
+
+@dataclass(frozen=True)
 class SubmissionStored(OfAttempt):
+    client: str
+
+
+@dataclass(frozen=True)
+class SubmissionRefused(OfAttempt):
+    """What a listed client has signed is wrong: its update will not come."""
+
     client: str
 
 
@@ -217,12 +265,16 @@ class Tick:
 Event = (
     ClientJoined
     | ClientLeft
+    | HolderStarts
     | HolderCame
     | HolderLeft
     | KeyChosen
     | CommitmentStored
     | ListSigned
+    | RequestSigned
+    | SignatureOutdated
     | SubmissionStored
+    | SubmissionRefused
     | SharesUnfit
     | SumOpened
     | SumRejected
@@ -267,8 +319,23 @@ class AnnounceList(OfAttempt):
 
 
 @dataclass(frozen=True)
+class LeaveOut(OfAttempt):
+    """Leave the updates of these clients out of the sum, for the sentence's reason."""
+
+    clients: frozenset[str]
+    message: str
+
+
+@dataclass(frozen=True)
 class RequestRelease(OfAttempt):
-    """Fix the contributors (if they are not yet) and ask these holders for their shares of the opening."""
+    """Fix the contributors (if they are not yet) and ask these holders to agree to open their sum."""
+
+    holders: frozenset[str]
+
+
+@dataclass(frozen=True)
+class RequestShares(OfAttempt):
+    """Show the signatures of t holders to these, and ask them for their shares of the opening."""
 
     holders: frozenset[str]
 
@@ -302,7 +369,9 @@ Command = (
     | InviteClient
     | RequestList
     | AnnounceList
+    | LeaveOut
     | RequestRelease
+    | RequestShares
     | RequestEndorsement
     | CompleteRound
     | AbandonAttempt

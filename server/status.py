@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,30 @@ WHERE a.run = ? GROUP BY a.round, a.attempt ORDER BY a.round, a.attempt
 
 def show_status(folder: Path, console: Console) -> None:
     """Print every run: its attempts, contributions by client, and refusals. Raise StorageError."""
+    with _reading(folder) as db:
+        for row in db.execute("SELECT run, settings, status, sentence FROM runs ORDER BY rowid").fetchall():
+            _show_run(db, console, *row)
+
+
+def write_evidence(folder: Path, into: Path) -> Iterator[tuple[Path, str]]:
+    """Write the evidence of each false update to a file of its own; yield the file, and what was found to be wrong.
+
+    The files hold the client's ciphertexts, so only their owner may read them. Raise StorageError.
+    """
+    with _reading(folder) as db:
+        found = db.execute("SELECT run, client, sentence, message FROM evidence ORDER BY run, client").fetchall()
+    for run, client, message, raw in found:
+        path = into / f"{run}-{client}.evidence"
+        with explained(path):
+            into.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+            path.write_bytes(raw)
+        yield path, message
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[sqlite3.Connection]:
+    """Open the database for reading; the aggregator may be running. Raise StorageError."""
     path = folder / FILE
     if not path.exists():
         raise StorageError(f"{folder} has no database of an aggregator")
@@ -36,8 +61,7 @@ def show_status(folder: Path, console: Console) -> None:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version != SCHEMA_VERSION:
             raise StorageError(f"{path} has layout {version}; this program knows {SCHEMA_VERSION}")
-        for row in db.execute("SELECT run, settings, status, sentence FROM runs ORDER BY rowid").fetchall():
-            _show_run(db, console, *row)
+        yield db
 
 
 def _show_run(db: sqlite3.Connection, console: Console, run: str, settings: str, status: str, message: str) -> None:

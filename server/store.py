@@ -17,7 +17,17 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from core.errors import Reason, Refused
-from core.protocol import AttemptId, Commitment, HolderSignature, RoundResult, Signed, SubmissionHeader, Timings, digest
+from core.protocol import (
+    AttemptId,
+    Commitment,
+    HolderSignature,
+    ModelOrigin,
+    RoundResult,
+    Signed,
+    SubmissionHeader,
+    Timings,
+    digest,
+)
 from core.wire.streams import model_bytes
 from server.records import FloatArray, Records, signatures_to_json
 
@@ -36,16 +46,28 @@ class Store(Records):
     def close(self) -> None:
         self._database.close()
 
+    def forget(self) -> None:
+        """Let no ciphertext that was deleted stay on the disk. Raise StorageError."""
+        self._database.forget()
+
     # -------------------------------------------------------------------------------- runs and clients
 
-    def begin_run(self, run: str, settings: dict[str, Any], model: FloatArray) -> None:
-        """Store a new run with its starting model as round 0."""
+    def begin_run(
+        self, run: str, settings: dict[str, Any], model: FloatArray, start: ModelOrigin | None = None
+    ) -> None:
+        """Store a new run with its starting model as round 0; `start` is the earlier round that made it, if one did."""
+        row = (run, json.dumps(settings, sort_keys=True), secrets.token_hex(16))
+        origin = (None, None) if start is None else (start.run, start.round)
+        endorsements = () if start is None else self.endorsements(start.run, start.round)
         with self._commit() as db:
-            db.execute(
-                "INSERT INTO runs (run, settings, selection_secret) VALUES (?, ?, ?)",
-                (run, json.dumps(settings, sort_keys=True), secrets.token_hex(16)),
-            )
-            _insert_model(db, run, 0, model, ())
+            columns = "run, settings, selection_secret, start_run, start_round"
+            db.execute(f"INSERT INTO runs ({columns}) VALUES (?, ?, ?, ?, ?)", (*row, *origin))  # noqa: S608
+            _insert_model(db, run, 0, model, endorsements)
+
+    def change_settings(self, run: str, settings: dict[str, Any]) -> None:
+        """Store other settings of a run."""
+        with self._commit() as db:
+            db.execute("UPDATE runs SET settings = ? WHERE run = ?", (json.dumps(settings, sort_keys=True), run))
 
     def end_run(self, run: str, *, completed: bool, message: str) -> None:
         with self._commit() as db:
@@ -118,13 +140,14 @@ class Store(Records):
             if self._state(id) != "committing":
                 raise Refused(Reason.ROUND_NOT_OPEN, f"{id} is not open for commitments (any more)")
             db.execute(
-                "INSERT INTO submissions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
+                "INSERT INTO submissions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
                 (
                     *id.key,
                     commitment.client,
                     signed.body,
                     signed.signature,
                     commitment.digest,
+                    commitment.ciphertexts_digest,
                     timings.train_seconds,
                     timings.encrypt_seconds,
                 ),
@@ -150,6 +173,11 @@ class Store(Records):
             )
         return True
 
+    def keep_evidence(self, run: str, client: str, sentence: str, message: bytes) -> None:
+        """Store the signed bytes that show that a client's update is false; the first of a run are kept."""
+        with self._commit() as db:
+            db.execute("INSERT OR IGNORE INTO evidence VALUES (?, ?, ?, ?)", (run, client, sentence, message))
+
     def set_state(self, id: AttemptId, state: str) -> None:
         """Store that the attempt has come to its next phase."""
         with self._commit() as db:
@@ -160,10 +188,19 @@ class Store(Records):
         with self._commit() as db:
             self._update(db, id, state="uploading", list_signatures=signatures_to_json(signatures))
 
-    def keep_opened(self, id: AttemptId, opened: bytes) -> None:
-        """Store the opened sum, whose model is not endorsed yet."""
+    def forget_updates(self, id: AttemptId, clients: frozenset[str]) -> None:
+        """Delete the ciphertexts of clients that are left out of the sum, as if they had not come."""
         with self._commit() as db:
-            self._update(db, id, state="endorsing", opened=opened)
+            db.executemany(
+                "UPDATE submissions SET payload = NULL, bytes_up = NULL "
+                "WHERE run = ? AND round = ? AND attempt = ? AND client = ?",
+                [(*id.key, client) for client in sorted(clients)],
+            )
+
+    def keep_opened(self, id: AttemptId, opened: bytes, requests: Sequence[HolderSignature]) -> None:
+        """Store the opened sum, whose model is not endorsed yet, and who agreed to open it."""
+        with self._commit() as db:
+            self._update(db, id, state="endorsing", opened=opened, request_signatures=signatures_to_json(requests))
 
     def abandon_attempt(self, id: AttemptId, message: str) -> None:
         with self._commit() as db:
@@ -171,13 +208,23 @@ class Store(Records):
             self._forget_payloads(db, id)
 
     def complete_attempt(
-        self, id: AttemptId, model: FloatArray, endorsements: Sequence[HolderSignature], result: RoundResult
+        self,
+        id: AttemptId,
+        model: FloatArray,
+        endorsements: Sequence[HolderSignature],
+        result: RoundResult,
+        line: str = "",
     ) -> None:
-        """Store the new model, the history's row and the end of the attempt, together; forget the ciphertexts."""
+        """Store the new model, the history's row and the end of the attempt, together; forget the ciphertexts.
+
+        Args:
+            line: the round in the run's public record.
+        """
         with self._commit() as db:
             self._update(db, id, state="completed", opened=None)
             self._forget_payloads(db, id)
             _insert_model(db, id.run, id.round, model, endorsements)
+            db.execute("INSERT INTO record VALUES (?, ?, ?)", (id.run, id.round, line))
             values = [getattr(result, field.name) for field in fields(RoundResult)]
             columns = ", ".join(field.name for field in fields(RoundResult))
             marks = ", ?" * len(values)

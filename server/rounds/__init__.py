@@ -35,6 +35,7 @@ from server.states import (
     Finished,
     HolderCame,
     HolderLeft,
+    HolderStarts,
     OfAttempt,
     Releasing,
     RunState,
@@ -100,10 +101,13 @@ def _with_connections(run: RunState, event: Event, now: float) -> RunState:
             return replace(run, present=run.present | {client}, last_arrival=now)
         case ClientLeft(client):
             return replace(run, present=run.present - {client}, last_departure=now)
-        case HolderCame(holder):
-            return replace(run, holders=run.holders | {holder})
+        case HolderStarts(holder):
+            return replace(run, starting=run.starting | {holder})
+        case HolderCame(holder, least_difference):
+            demands = {**run.demands, holder: least_difference}
+            return replace(run, holders=run.holders | {holder}, starting=run.starting - {holder}, demands=demands)
         case HolderLeft(holder):
-            return replace(run, holders=run.holders - {holder})
+            return replace(run, holders=run.holders - {holder}, starting=run.starting - {holder})
     return run
 
 

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from core.difference import WINDOW
+from server.rounds.leaving_out import allowed_cohort, least_difference
 from server.rounds.waiting import abandon, fail, wait
 from server.rules import RoundRules
 from server.states import (
@@ -23,6 +25,7 @@ from server.states import (
     Finished,
     HolderCame,
     HolderLeft,
+    LeaveOut,
     ListSigned,
     ModelEndorsed,
     ModelStored,
@@ -31,8 +34,11 @@ from server.states import (
     RequestEndorsement,
     RequestList,
     RequestRelease,
+    RequestShares,
+    RequestSigned,
     RunState,
     SharesUnfit,
+    SignatureOutdated,
     Step,
     SumOpened,
     SumRejected,
@@ -75,7 +81,19 @@ def in_releasing(run: RunState, phase: Releasing, event: Event, now: float, rule
             return fail(run, f"round {phase.round} was opened and cannot be used, nor opened again: {message}")
         case SharesUnfit():
             return _ask_more(run, phase, rules.holders)
+        case RequestSigned(holder=holder):
+            return _lend(run, phase, holder, rules)
     return _in_any(run, phase, event, now, rules)
+
+
+def _lend(run: RunState, phase: Releasing, holder: str, rules: RoundRules) -> Step:
+    """Ask for shares once t have agreed: then all of these, and later each that agrees, or does so again."""
+    before, phase = phase.signed, replace(phase, signed=phase.signed | {holder})
+    run = replace(run, phase=phase)
+    if len(phase.signed) < rules.threshold:
+        return run, ()
+    lenders = frozenset({holder}) if len(before) >= rules.threshold else phase.signed
+    return run, (RequestShares(phase.round, phase.attempt, lenders),)
 
 
 def in_endorsing(run: RunState, phase: Endorsing, event: Event, now: float, rules: RoundRules) -> Step:
@@ -103,9 +121,21 @@ def close_list(run: RunState, round_number: int, attempt: int, listed: frozenset
 
 
 def fix_contributors(run: RunState, phase: Uploading, now: float, rules: RoundRules) -> Step:
-    """Fix whose updates are in the sum, and ask t key holders to open it."""
-    releasing = Releasing(phase.round, phase.attempt, since=now, contributors=len(phase.received))
-    return _ask_more(run, releasing, rules.threshold)
+    """Fix whose updates are in the sum, and ask t key holders to open it.
+
+    Where they would find it too similar to an earlier one, others are left out besides, or the attempt is given up.
+    """
+    chosen, least = allowed_cohort(run, phase.received, rules), least_difference(run, rules)
+    rule = f"key holders open no sum whose contributors differ from those of an earlier one by fewer than {least}"
+    if chosen is None:
+        message = f"{rule}, and no {rules.min_cohort} or more of the {len(phase.received)} clients that are here do not"
+        return abandon(run, phase, message, now, rules)
+    out = phase.received - chosen
+    left_out = (LeaveOut(phase.round, phase.attempt, out, rule),) if out else ()
+    run = replace(run, opened=(chosen, *run.opened)[:WINDOW])
+    releasing = Releasing(phase.round, phase.attempt, since=now, contributors=len(chosen))
+    run, commands = _ask_more(run, releasing, rules.threshold)
+    return run, (*left_out, *commands)
 
 
 def due(run: RunState, phase: Agreeing, rules: RoundRules) -> float:
@@ -124,6 +154,8 @@ def _in_any(run: RunState, phase: A, event: Event, now: float, rules: RoundRules
             return _ask(run, phase, frozenset({holder}))
         case HolderLeft(holder) if holder in quorum.asked:
             return _ask_more(run, phase, 1)
+        case SignatureOutdated(holder=holder):
+            return _ask_again(run, phase, holder)
         case TaskDeclined(holder=holder, message=message):
             phase = replace(phase, quorum=replace(quorum, declined=quorum.declined | {holder}))
             if rules.holders - len(phase.quorum.declined) < rules.threshold:
@@ -148,6 +180,14 @@ def _without_quorum(run: RunState, phase: Agreeing, holder: str, message: str, n
 
 def _answered(phase: A, holder: str) -> A:
     return replace(phase, quorum=replace(phase.quorum, answered=phase.quorum.answered | {holder}))
+
+
+def _ask_again(run: RunState, phase: Agreeing, holder: str) -> Step:
+    """Forget a holder's answer, and ask it once more if it is connected."""
+    phase = replace(phase, quorum=replace(phase.quorum, answered=phase.quorum.answered - {holder}))
+    if isinstance(phase, Releasing):
+        phase = replace(phase, signed=phase.signed - {holder})
+    return _ask(run, phase, run.holders & {holder})
 
 
 def _ask_more(run: RunState, phase: Agreeing, more: int, first: Sequence[str] = ()) -> Step:

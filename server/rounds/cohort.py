@@ -14,15 +14,17 @@ from server.states import (
     CommitmentStored,
     Committing,
     Event,
+    HolderCame,
     InviteClient,
     RunState,
     Step,
+    SubmissionRefused,
     SubmissionStored,
     Uploading,
 )
 
 RETURN_SECONDS = 15.0
-"""How long clients whose connection was lost are waited for, when nobody else is missing and enough are here."""
+"""How long clients whose connection was lost are waited for, if only these are missing and enough are here."""
 
 
 def due(run: RunState, phase: Committing | Uploading, rules: RoundRules) -> float:
@@ -98,8 +100,12 @@ def in_uploading(run: RunState, phase: Uploading, event: Event, now: float, rule
         case SubmissionStored(client=client):
             phase = replace(phase, received=phase.received | {client})
             return fix_if_complete(replace(run, phase=phase), phase, now, rules)
+        case SubmissionRefused(client=client):
+            return _without(run, phase, client, now, rules)
         case ClientJoined(client) if client in phase.listed - phase.received:
             return run, (InviteClient(phase.round, phase.attempt, client),)
+        case HolderCame():
+            return fix_if_complete(run, phase, now, rules)
     if now < due(run, phase, rules):
         return run, ()
     if len(phase.received) >= rules.min_cohort:
@@ -108,8 +114,23 @@ def in_uploading(run: RunState, phase: Uploading, event: Event, now: float, rule
     return abandon(run, phase, message, now, rules)
 
 
+def _without(run: RunState, phase: Uploading, client: str, now: float, rules: RoundRules) -> Step:
+    """Wait no longer for a client that lied; give the attempt up at once if too few others are left."""
+    phase = replace(phase, listed=phase.listed - {client})
+    if len(phase.listed) < rules.min_cohort:
+        left = counted(len(phase.listed), "client is", "clients are")
+        message = f"the update of {client} is false; {left} left, {rules.min_cohort} are needed"
+        return abandon(run, phase, message, now, rules)
+    return fix_if_complete(replace(run, phase=phase), phase, now, rules)
+
+
 def fix_if_complete(run: RunState, phase: Uploading, now: float, rules: RoundRules) -> Step:
-    """Fix the contributors if every listed client has uploaded, or as many as are wanted."""
+    """Fix the contributors if every listed client has uploaded, or as many as are wanted.
+
+    Just after a restart no key holder has reconnected yet, and which sums they open is not known.
+    """
+    if run.resumed and len(run.demands) < rules.threshold:
+        return run, ()
     enough = rules.cohort is not None and len(phase.received) >= rules.cohort
     if phase.listed <= phase.received or enough:
         return fix_contributors(run, phase, now, rules)

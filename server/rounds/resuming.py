@@ -1,4 +1,4 @@
-"""The state a run begins in, or goes on with after a restart; every wait begins anew, and nothing received is lost."""
+"""The state in which a run begins or continues after a restart; waits start again, nothing received is lost."""
 
 from __future__ import annotations
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from core.wording import counted
+from core.wording import counted, listing
+from server.rounds.leaving_out import allowed_cohort, least_difference
 from server.rules import RoundRules
 from server.states import (
     AbandonAttempt,
@@ -32,7 +33,8 @@ def in_waiting(run: RunState, phase: Waiting, event: Event, now: float, rules: R
     phase, commands = _with_key(run, phase, event, rules)
     run = replace(run, phase=phase)
     if _may_open(run, phase, now, rules):
-        expected = select(run.present, phase.round, phase.attempt, rules.selected, rules.selection_secret)
+        attempt = phase.attempt - run.interrupted  # the same clients as if nothing had been interrupted
+        expected = select(run.present, phase.round, attempt, rules.selected, rules.selection_secret)
         opened = Committing(phase.round, phase.attempt, now + rules.round_seconds, expected)
         run = replace(run, phase=opened, begun=True, resumed=False)
         return run, (*commands, OpenRound(phase.round, phase.attempt, expected))
@@ -58,14 +60,19 @@ def _with_key(run: RunState, phase: Waiting, event: Event, rules: RoundRules) ->
 def select(present: frozenset[str], round_number: int, attempt: int, most: int, secret: str = "") -> frozenset[str]:
     """Return the clients of one attempt: all of them, or `most` drawn at random.
 
-    Without a secret the draw can be repeated from the names alone; it spreads the work and protects nobody. With one it
-    hides the contributors from parties that see models only. The aggregator always decides which clients take part.
+    Without a secret the draw can be repeated from the names alone; it spreads the work and protects no client. With one
+    it hides the contributors from parties that see models only. The aggregator always decides which clients take part.
     """
     names = sorted(present)
     if len(names) <= most:
         return frozenset(names)
+    return frozenset(names[place] for place in draw_places(len(names), round_number, attempt, most, secret))
+
+
+def draw_places(clients: int, round_number: int, attempt: int, most: int, secret: str = "") -> list[int]:
+    """Draw `most` of the places 0 ... clients - 1, as `select` draws names."""
     # Python seeds with the SHA-512 of such a text.
-    return frozenset(random.Random(f"{secret}{round_number}.{attempt}").sample(names, most))  # noqa: S311
+    return random.Random(f"{secret}{round_number}.{attempt}").sample(range(clients), most)  # noqa: S311
 
 
 def due(run: RunState, phase: Waiting, rules: RoundRules) -> float:
@@ -93,22 +100,43 @@ def _opens_when_quiet(run: RunState, rules: RoundRules) -> bool:
 
 
 def _could_open(run: RunState, phase: Waiting, rules: RoundRules) -> bool:
-    return phase.key_ready and len(run.present) >= rules.min_cohort and len(run.holders) >= rules.threshold
+    return (
+        phase.key_ready
+        and len(run.present) >= rules.min_cohort
+        and len(run.holders) >= rules.threshold
+        and allowed_cohort(run, run.present, rules) is not None
+    )
 
 
 def _missing(run: RunState, phase: Waiting, rules: RoundRules) -> str:
     seconds = f"{rules.patience_seconds:g} seconds"
     if len(run.holders) < rules.threshold:
-        here = counted(len(run.holders), "key holder is", "key holders are")
-        return f"{here} here after {seconds}, {rules.threshold} are needed"
+        here = counted(len(run.holders), "key holder serves", "key holders serve")
+        return f"{here} after {seconds}, {rules.threshold} are needed{starting(run)}"
     if not phase.key_ready:
         return (
             f"the key holders had no unused round key of the right kind in common within {seconds}; "
             f"{rules.deal} makes some"
         )
+    here = counted(len(run.present), "client is", "clients are")
+    if len(run.present) < rules.min_cohort:
+        return f"{here} here after {seconds}, {rules.min_cohort} are needed"
     return (
-        f"{counted(len(run.present), 'client is', 'clients are')} here after {seconds}, {rules.min_cohort} are needed"
+        f"{here} here after {seconds}, and no {rules.min_cohort} or more of them differ from the contributors of every "
+        f"earlier sum by {least_difference(run, rules)} or more, as the key holders' difference rule demands"
     )
+
+
+def starting(run: RunState) -> str:
+    """Say which key holders are connected and do not serve yet; empty if none."""
+    if not run.starting:
+        return ""
+    wait = (
+        "waits for others to vouch for its ledger"
+        if len(run.starting) == 1
+        else "wait for others to vouch for their ledgers"
+    )
+    return f"; {listing(sorted(run.starting))} {wait}"
 
 
 # ------------------------------------------------------------------------------------------------ back to waiting
@@ -116,17 +144,19 @@ def _missing(run: RunState, phase: Waiting, rules: RoundRules) -> str:
 
 def wait(run: RunState, round_number: int, attempt: int, now: float) -> Step:
     """Wait for the next attempt, and ask for its key."""
-    run = replace(run, phase=Waiting(round_number, attempt, since=now))
+    same_round = isinstance(run.phase, Attempted) and run.phase.round == round_number
+    interrupted = run.interrupted if same_round else 0
+    run = replace(run, phase=Waiting(round_number, attempt, since=now), interrupted=interrupted)
     return run, (RequestKey(round_number, attempt, run.holders),)
 
 
 def abandon(run: RunState, phase: Attempted, message: str, now: float, rules: RoundRules) -> Step:
     """Give the attempt up and wait for the next one; fail if it was the last allowed."""
     abandoned = AbandonAttempt(phase.round, phase.attempt, message)
-    if phase.attempt >= rules.max_attempts:
-        run, commands = fail(
-            run, f"round {phase.round} was abandoned {counted(phase.attempt, 'time')}, the last time because {message}"
-        )
+    attempts = phase.attempt - run.interrupted
+    if attempts >= rules.max_attempts:
+        times = counted(attempts, "time")
+        run, commands = fail(run, f"round {phase.round} was abandoned {times}, the last time because {message}")
         return run, (abandoned, *commands)
     run, commands = wait(run, phase.round, phase.attempt + 1, now)
     return run, (abandoned, *commands)
