@@ -116,63 +116,72 @@ def _build_tenseal(module: Any, problem: Problem) -> Way:
 
     There the clients share the secret key, which is faster to encrypt with; here they also do it with the public one.
     """
-
-    def make_context(kind: Any) -> Any:
-        context = module.context(
-            module.SCHEME_TYPE.CKKS, 2 * VECTOR, coeff_mod_bit_sizes=[60, 40, 40], encryption_type=kind, n_threads=1
-        )
-        context.global_scale = 2**40
-        return context
-
-    holder, shared = (make_context(getattr(module.ENCRYPTION_TYPE, kind)) for kind in ("ASYMMETRIC", "SYMMETRIC"))
-    public = module.context_from(holder.serialize(save_secret_key=False), n_threads=1)
-    weights, starts = problem.weights, range(0, problem.weights, VECTOR)
-
-    def write(vectors: list[Any]) -> list[bytes]:
-        return [vector.serialize() for vector in vectors]
-
-    def encrypt(changes: FloatArray, context: Any = public) -> list[bytes]:
-        vectors = [changes[start : start + VECTOR].tolist() for start in starts]
-        return write([module.ckks_vector(context, vector) for vector in vectors])
-
-    def read(update: list[bytes]) -> list[Any]:
-        return [module.ckks_vector_from(public, data) for data in update]
-
-    def sum_up(updates: list[list[Any]]) -> list[Any]:
-        total = updates[0]
-        for update in updates[1:]:
-            for old, new in zip(total, update, strict=True):
-                old += new
-        return total
-
-    first = problem.changes[0]
-    uploads = [encrypt(changes) for changes in problem.changes]
-    summed = sum_up([read(update) for update in uploads])
-    total = write(summed)
-
-    def open_sum(_: object = None) -> list[float]:
-        return [x for data in total for x in module.ckks_vector_from(holder, data).decrypt()]
+    ckks, weights, first = _Ckks(module), problem.weights, problem.changes[0]
+    uploads = [ckks.encrypt(changes) for changes in problem.changes]
+    summed = _sum_vectors([ckks.read(update) for update in uploads])
+    total = [vector.serialize() for vector in summed]
 
     def check(_: object) -> None:
         """Read the updates: the only check that there is."""
         for update in uploads:
-            read(update)
+            ckks.read(update)
 
     def begun() -> list[Any]:
-        return read(uploads[0])
+        return ckks.read(uploads[0])
 
     def both(total: list[Any]) -> None:
         for update in uploads:
-            sum_up([total, read(update)])
+            _sum_vectors([total, ckks.read(update)])
 
     jobs = {
-        Step.CLIENT: Job(lambda _: encrypt(first), weights),
-        Step.SHARED: Job(lambda _: encrypt(first, shared), weights),
+        Step.CLIENT: Job(lambda _: ckks.encrypt(first), weights),
+        Step.SHARED: Job(lambda _: ckks.encrypt(first, ckks.shared), weights),
         Step.CHECK: Job(check, weights, problem.clients),
-        Step.ADD: Job(sum_up, weights, problem.clients, lambda: [begun(), *(read(update) for update in uploads)]),
+        Step.ADD: Job(_sum_vectors, weights, problem.clients, lambda: [begun(), *map(ckks.read, uploads)]),
         Step.BOTH: Job(both, weights, problem.clients, begun),
-        Step.SUM: Job(lambda _: write(summed), weights),
-        Step.OPEN: Job(open_sum, weights),
+        Step.SUM: Job(lambda _: [vector.serialize() for vector in summed], weights),
+        Step.OPEN: Job(lambda _: ckks.open(total), weights),
     }
-    error = largest_error(TENSEAL, np.array(open_sum()), problem)
+    error = largest_error(TENSEAL, np.array(ckks.open(total)), problem)
     return Way(TENSEAL, jobs, float(sum(map(len, uploads[0]))), error)
+
+
+class _Ckks:
+    """The keys of one cohort: the holder's, the public one, and a secret one that all clients share."""
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+        self.holder, self.shared = (self._context(kind) for kind in ("ASYMMETRIC", "SYMMETRIC"))
+        self.public = module.context_from(self.holder.serialize(save_secret_key=False), n_threads=1)
+
+    def _context(self, kind: str) -> Any:
+        context = self.module.context(
+            self.module.SCHEME_TYPE.CKKS,
+            2 * VECTOR,
+            coeff_mod_bit_sizes=[60, 40, 40],
+            encryption_type=getattr(self.module.ENCRYPTION_TYPE, kind),
+            n_threads=1,
+        )
+        context.global_scale = 2**40
+        return context
+
+    def encrypt(self, changes: FloatArray, context: Any = None) -> list[bytes]:
+        """Return an update's ciphertexts, under the public key if no other is given."""
+        key = self.public if context is None else context
+        vectors = [changes[start : start + VECTOR].tolist() for start in range(0, len(changes), VECTOR)]
+        return [vector.serialize() for vector in [self.module.ckks_vector(key, vector) for vector in vectors]]
+
+    def read(self, update: list[bytes]) -> list[Any]:
+        return [self.module.ckks_vector_from(self.public, data) for data in update]
+
+    def open(self, total: list[bytes]) -> list[float]:
+        return [x for data in total for x in self.module.ckks_vector_from(self.holder, data).decrypt()]
+
+
+def _sum_vectors(updates: list[list[Any]]) -> list[Any]:
+    """Add all updates to the first one, in place."""
+    total = updates[0]
+    for update in updates[1:]:
+        for old, new in zip(total, update, strict=True):
+            old += new
+    return total

@@ -51,7 +51,7 @@ class Watch:
         processes = list(_family(root))
         self.memory = max(self.memory, sum(map(_memory, processes)))
         for process in processes:
-            self.seconds[process] = max(self.seconds.get(process, 0.0), _seconds(process))
+            self.seconds[process] = max(self.seconds.get(process, 0.0), seconds_of(process))
             # Until it executes its program, a new process has its parent's name.
             self.names[process] = _party(process) or self.names.get(process, "other")
 
@@ -170,7 +170,8 @@ def _memory(process: int) -> int:
     return int(found[1]) * 1024 if found else 0
 
 
-def _seconds(process: int) -> float:
+def seconds_of(process: int) -> float:
+    """Return the processor seconds that a process has used; 0 if it is gone."""
     fields = _read(process, "stat").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS if fields else 0.0
 

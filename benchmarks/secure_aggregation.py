@@ -71,7 +71,8 @@ class Problem:
 
 
 def draw_problem(weights: int, clients: int, bits: int, rng: np.random.Generator) -> Problem:
-    return Problem(rng.integers(-(2**15), 2**15, (clients, weights)), bits)
+    largest = Encoding(weights, bits, clients).largest_change
+    return Problem(rng.integers(-largest, largest + 1, (clients, weights)), bits)
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,14 @@ CHECKS = {
     "signatures, keys, policies": [
         f"core.checks:Verifier.{name}"
         for name in ("verify_round", "verify_key", "verify_encoding", "verify_privacy", "verify_lineage",
-                     "verify_endorsements", "verify_commitment", "verify_commitments", "verify_list")
+                     "verify_endorsements", "verify_commitment", "verify_commitments", "verify_list",
+                     "verify_request", "signers")
     ],
     "signing": ["core.identity.signing:SigningKey.sign"],
     "every ciphertext is one": ["core.secagg.paillier:PaillierAdder.check"],
-    "the opening is right": ["core.secagg.opening:verify_opened", "core.secagg.opening:wrong_holders"],
+    "every range is proven": ["core.protected_update:prove", "core.protected_update:verify"],
+    "each answer is right": ["core.secagg.share_proof:prove", "core.secagg.opening:check_answer"],
+    "the opening is right": ["core.secagg.opening:verify_opened"],
     "on disk first": [
         *(f"server.store:Store.{name}" for name in ("open_attempt", "add_commitment", "announce_list", "add_payload",
                                                     "set_state", "keep_opened", "complete_attempt")),
@@ -35,9 +38,12 @@ CHECKS = {
     ],
 }  # fmt: skip
 WORK = {
-    "encrypting": ["core.secagg.paillier:PaillierEncryptor.encrypt"],
+    "encrypting": [
+        "core.secagg.paillier:PaillierEncryptor.encrypt",
+        "core.secagg.paillier:PaillierEncryptor.encrypt_known",
+    ],
     "adding up": ["core.secagg.paillier:PaillierAdder.add"],
-    "a share of the opening": ["core.secagg.key_share:KeyShare.partial"],
+    "a share of the opening": ["core.secagg.key_share:KeyShare._powers"],
     "combining shares": ["core.secagg.opening:combine"],
 }
 """What would be done without any check too; but that key holders add up is one."""

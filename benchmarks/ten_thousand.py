@@ -24,6 +24,7 @@ from core.tasks import TASKS
 from core.tasks.task import LocalTraining, Reading, Task
 from core.tensor import Tensor, as_tensor
 from simulation import processes
+from simulation.fork_server import run_party
 
 NAME = "ten-thousand"
 WEIGHTS = 10_000
@@ -76,11 +77,11 @@ TEN_THOUSAND = Task(
 
 if __name__ == "__main__":
     TASKS[NAME] = TEN_THOUSAND  # every party has to know it, so every party is started through here
-    processes.CHILD = "benchmarks.ten_thousand"
+    processes.PREFIX = ("benchmarks.ten_thousand",)
     if sys.argv[1] == "simulation":
         del sys.argv[1]
         runpy.run_module("simulation", run_name="__main__", alter_sys=True)
     else:
         if folder := os.environ.get(stopwatch.FOLDER):
             stopwatch.begin(Path(folder), sys.argv[1])
-        runpy.run_module("simulation.child", run_name="__main__", alter_sys=True)
+        sys.exit(run_party(sys.argv[1:]))

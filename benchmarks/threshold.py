@@ -29,16 +29,18 @@ from core.secagg.encoding import Encoding, Update
 from core.secagg.factory import adder_for
 from core.secagg.logarithm import logarithm
 from core.secagg.noise import noise_for
-from core.secagg.opening import combine, verify_opened
+from core.secagg.opening import check_answer, combine, verify_opened
 from core.secagg.paillier import PaillierEncryptor, ciphertext_bytes, split_ciphertexts
 from core.secagg.powers import secret_powers
 from core.secagg.scheme import DAMGARD_JURIK, PAILLIER, PublicKey
+from core.secagg.share_proof import Statement, prove
 from core.secagg.sharing import coefficients, delta
 from registrar.dealing import deal, evaluate
 from registrar.key_generation import generate_private_key
 
 OURS, TEXTBOOK = "grokfed", "textbook"
 PARTIAL, COMBINE, VERIFY = "one holder's answer", "combine", "verify what another combined"
+PROVE, CHECK = "prove that an answer is right", "check an answer and its proof"
 SIDE_BY_SIDE, ALL = "an answer and combining", "all answers and combining"
 WITH, WITHOUT = "kernel", "GMP alone"
 
@@ -101,9 +103,13 @@ def build_ours(integers: Sequence[Sequence[int]], scheme: str, bits: int, thresh
     partials = {share.holder: share.partial(total) for share in dealt.shares[:threshold]}
     opened = combine(key, threshold, holders, total, partials)
     _check(OURS, opened.plaintexts, integers)
+    claim, share = Statement(key, threshold, holders, 1, dealt.values[0], b"", total), dealt.shares[0]
+    answer = share.answer(claim)
     return {
         PARTIAL: lambda: dealt.shares[0].partial(total),
         COMBINE: lambda: combine(key, threshold, holders, total, partials),
+        PROVE: lambda: prove(claim, partials[1], delta(holders) * share.exponent),
+        CHECK: lambda: check_answer(claim, answer),
         VERIFY: lambda: verify_opened(key, threshold, holders, total, opened),
     }
 
@@ -142,7 +148,7 @@ def measure(ways: Mapping[str, Jobs], repeats: int) -> Seconds:
     """Time every step of every way with and without the kernel, turn about, so that a busy machine slows all alike."""
     taken: dict[tuple[str, str, str], list[float]] = {}
     for _ in range(repeats):
-        for step in (PARTIAL, COMBINE, VERIFY):
+        for step in (PARTIAL, PROVE, CHECK, COMBINE, VERIFY):
             for way, jobs in ways.items():
                 for arithmetic in (WITH, WITHOUT) if kernel.available() else (WITHOUT,):
                     if step in jobs:
@@ -227,7 +233,7 @@ def _table(seconds: Seconds, threshold: int) -> Table:
     arithmetics = list(dict.fromkeys(arithmetic for _, _, arithmetic in seconds))
     headings = (f"{name}\n{arithmetic}" for arithmetic in arithmetics for name in (OURS, TEXTBOOK, "times faster"))
     table = numbers_table([""], headings)
-    for step in (PARTIAL, COMBINE, SIDE_BY_SIDE, ALL, VERIFY):
+    for step in (PARTIAL, PROVE, CHECK, COMBINE, SIDE_BY_SIDE, ALL, VERIFY):
         cells: list[str] = []
         for arithmetic in arithmetics:
             ours, theirs = (seconds_of(seconds, way, step, arithmetic, threshold) for way in (OURS, TEXTBOOK))

@@ -62,7 +62,7 @@ class Sender:
 
     def __init__(self, address: str, folder: Path) -> None:
         identity = load_identity(folder)
-        policy = Policy(insecure_demo_keys=True)
+        policy = Policy(min_cohort=2, max_colluders=0, insecure_demo_keys=True)
         self.participant = Participant(identity, TASK, policy, _few_examples, SYSTEM_CLOCK)
         self.session = ClientSession(self.participant)
         self.connection = AggregatorConnection(address, PATIENCE, identity)
@@ -101,7 +101,7 @@ def take(clients: int, bits: int = 2048) -> Taken:
         holder = HolderSettings(
             identity=federation.party("keyholder-1"), state=Path(folder, "keyholder"), server=address
         )
-        arguments = arguments_of(holder, Policy(insecure_demo_keys=insecure))
+        arguments = arguments_of(holder, Policy(min_cohort=2, max_colluders=0, insecure_demo_keys=insecure))
         stack.callback(Program("keyholder", *arguments, log=Path(os.devnull)).close)
         senders = [Sender(address, federation.party(f"client-{number}")) for number in range(1, clients + 1)]
         for sender in senders:
@@ -126,7 +126,16 @@ def take(clients: int, bits: int = 2048) -> Taken:
 
 def _server(folder: Path, identity: Path, clients: int, bits: int, stack: ExitStack) -> tuple[Program, str]:
     places = Places(identity=identity, listen="127.0.0.1:0", state=folder / "server", out=folder / "out")
-    rules = RoundRules(rounds=1, target=clients, max_cohort=clients, round_seconds=PATIENCE, upload_seconds=PATIENCE)
+    rules = RoundRules(
+        holders=3,
+        threshold=2,
+        rounds=1,
+        target=clients,
+        min_cohort=clients,
+        max_cohort=clients,
+        round_seconds=PATIENCE,
+        upload_seconds=PATIENCE,
+    )
     run = RunSettings(TASK.name, key_bits=bits, rules=rules, insecure_demo_keys=bits < SAFE_KEY_BITS)
     server = Program("server", *arguments_of(places, run), log=Path(os.devnull))
     stack.callback(server.close)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import Case, Work, beside_torch, take_step, twin_linear
-from core.losses import binary_cross_entropy, negative_sampling
+from core.losses import binary_cross_entropy_with_logits, negative_sampling
 from core.nn import Embedding, EmbeddingBag, Linear, nearest_rows
 from core.ops import Array
 from core.optim import SGD
@@ -30,7 +30,7 @@ def reviews_epoch(rng: np.random.Generator, small: bool) -> Mapping[str, Work]:
     count = 500 if small else REVIEWS
     reviews = [np.unique(draw_words(length, VOCABULARY, rng)) for length in rng.integers(40, 320, count)]
     labels = rng.integers(0, 2, count).astype(np.float32)
-    bag = EmbeddingBag(VOCABULARY, 100, rng=rng, dtype=np.float32)
+    bag = EmbeddingBag(VOCABULARY, 100, mode="sum", rng=rng, dtype=np.float32)
     last = Linear(100, 1, bias=False, rng=rng, dtype=np.float32)
     optimiser = SGD([*bag.parameters(), *last.parameters()], 0.05)
 
@@ -38,7 +38,9 @@ def reviews_epoch(rng: np.random.Generator, small: bool) -> Mapping[str, Work]:
         total = 0.0
         for rows in minibatches(len(reviews), 32, rng):
             indices, offsets = _join([reviews[row] for row in rows])
-            loss = binary_cross_entropy(last(bag(indices, offsets).sigmoid()).reshape(len(rows)), labels[rows])
+            loss = binary_cross_entropy_with_logits(
+                last(bag(indices, offsets).sigmoid()).reshape(len(rows)), labels[rows]
+            )
             total += take_step(optimiser, loss) * len(rows)
         return total / len(reviews)
 
@@ -146,7 +148,7 @@ def spam_batch(rng: np.random.Generator, small: bool) -> Mapping[str, Work]:
     mails = 50 if small else 500
     indices, offsets = draw_words(mails * 500, 8192, rng), np.arange(mails) * 500
     labels = rng.integers(0, 2, mails).astype(np.float32)
-    bag = EmbeddingBag(8192, 1, rng=rng, dtype=np.float32)
+    bag = EmbeddingBag(8192, 1, mode="sum", rng=rng, dtype=np.float32)
     optimiser = SGD(bag.parameters(), 0.01)
 
     def twin_step(torch: Any) -> Work:
@@ -158,7 +160,7 @@ def spam_batch(rng: np.random.Generator, small: bool) -> Mapping[str, Work]:
         return lambda: take_step(optimiser, loss_of(twin(numbers, starts).flatten(), answers))
 
     def step() -> float:
-        return take_step(optimiser, binary_cross_entropy(bag(indices, offsets).reshape(mails), labels))
+        return take_step(optimiser, binary_cross_entropy_with_logits(bag(indices, offsets).reshape(mails), labels))
 
     return beside_torch(step, twin_step)
 

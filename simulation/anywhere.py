@@ -50,7 +50,7 @@ async def _ending_on_signals(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _in_a_thread(work: Coroutine[Any, Any, T]) -> T:
-    """Run it in a thread with a loop of its own; what interrupts the caller cancels it."""
+    """Run it in a thread with its own event loop; interrupting the caller cancels it."""
     started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = Future()
 
     async def begun() -> T:

@@ -5,7 +5,6 @@ A call goes to the same handler, through the same admission and the same checks,
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -13,8 +12,7 @@ from typing import Any, NoReturn, TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from core.errors import Reason, Refused
-from core.federated import initial_model
+from core.errors import PASSING, Reason, Refused
 from core.identity.certificates import PeerName
 from core.identity.party import PartyIdentity
 from core.tasks.held_out import HeldOut
@@ -22,15 +20,17 @@ from core.tasks.task import Task
 from core.wire.calls import Ask, Call, Download, Upload
 from core.wire.status import REASON_KEY
 from core.wire.streams import read_chunks
+from server.answering import Gate
 from server.audience import Outbox
+from server.call_limits import CallLimits
+from server.connections import Connections
+from server.recovery import begin
 from server.run import ActiveRun
 from server.service import services_for
-from server.settings import RunSettings
+from server.settings import RunSettings, Start
 from server.store import Store
 
 T = TypeVar("T")
-TRANSIENT = (Reason.STORAGE,)
-"""Refusals after which the same call is made again, as core.wire.dialing does."""
 
 
 class UnavailableError(Exception):
@@ -68,7 +68,8 @@ class DirectStream:
 class DirectAggregator:
     """One life of the aggregator, from the files in `folder`.
 
-    It resumes an unfinished run, or the run `resume` even if that is over; without either it begins a new one.
+    It resumes an unfinished run, or the run that `run` names even if that is over; without either it begins a new one,
+    from the model that `run` says.
     """
 
     def __init__(
@@ -80,30 +81,26 @@ class DirectAggregator:
         clock: Callable[[], float],
         *,
         test_data: HeldOut | None = None,
-        resume: str | None = None,
+        run: str | Start = Start.CONTINUE,
         store: Callable[[Path], Store] = Store,
     ) -> None:
         self.folder = folder
         self.store = store(folder)
         try:
-            id = self._begun(settings, task, resume)
+            id = self._begun(settings, task, run)
         except BaseException:
             self.store.close()
             raise
         self.run = ActiveRun(id, settings, task, self.store, identity, test_data, clock=clock)
-        self._services = services_for(self.run)
+        self._services = services_for(self.run, Gate(CallLimits(clock), Connections(clock)))
 
-    def _begun(self, settings: RunSettings, task: Task, resume: str | None) -> str:
+    def _begun(self, settings: RunSettings, task: Task, run: str | Start) -> str:
         if unfinished := self.store.unfinished_run():
             return unfinished.run
-        if resume is not None:
-            return resume
-        id = secrets.token_hex(8)
-        self.store.begin_run(id, settings.to_json(), initial_model(task, settings.seed))
-        return id
+        return begin(self.store, settings, task, run) if isinstance(run, Start) else run
 
     async def carry(self, caller: PartyIdentity, call: Call) -> Any:
-        """Make a call and return its reply. Raises Refused, or UnavailableError if it is to be made again."""
+        """Make a call and return its reply. Raises Refused, or UnavailableError if the caller should retry."""
         handler, context = self._handler(call.method), _CallContext(caller)
         match call:
             case Ask(message=message):
@@ -127,8 +124,8 @@ class DirectAggregator:
         return DirectStream(messages, seats[caller.name], first)
 
     def _handler(self, method: str) -> Callable[..., Any]:
-        of = self._services.federation if hasattr(self._services.federation, method) else self._services.key_holding
-        return getattr(of, method)  # type: ignore[no-any-return]
+        services = (self._services.federation, self._services.key_holding, self._services.membership)
+        return next(getattr(service, method) for service in services if hasattr(service, method))  # type: ignore[no-any-return]
 
 
 class _CallContext:
@@ -140,6 +137,9 @@ class _CallContext:
 
     def auth_context(self) -> dict[str, tuple[bytes, ...]]:
         return {"x509_subject_alternative_name": (self._uri.encode(),)}
+
+    def peer(self) -> str:
+        return "in process"
 
     def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
         return ()
@@ -153,7 +153,7 @@ class _CallContext:
             if code is grpc.StatusCode.UNAVAILABLE:
                 raise UnavailableError(details)
             raise RuntimeError(f"the aggregator failed: {code.name} {details}")
-        if Reason(name) in TRANSIENT:
+        if Reason(name) in PASSING:
             raise UnavailableError(details)
         raise Refused(Reason(name), details)
 

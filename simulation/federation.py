@@ -8,84 +8,115 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import grpc
-
 from client.settings import ClientSettings
 from core.errors import RunFailedError
 from core.identity.members import Role
-from core.identity.party import PartyIdentity, load_identity
+from core.identity.party import SHARES, load_identity
 from core.settings.setting import arguments_of
+from core.share_files import share_paths
 from core.wire import federation_pb2 as pb
-from core.wire import federation_pb2_grpc as rpc
-from core.wire import proxies
-from core.wire.dialing import STREAM_SECONDS, channel_credentials, channel_options, plaintext_metadata
+from core.wire.watching import watch
 from core.wording import counted
 from keyholder.difference import DifferenceRule
 from keyholder.settings import HolderSettings
 from registrar.federation import Federation as Registered
-from registrar.federation import make_federation
+from registrar.federation import Names, make_federation
+from registrar.folder import read_own_roster
 from registrar.settings import DealSettings
+from results.observed import EventLog
+from results.page import page_of
 from server.settings import Places, RunSettings
 from simulation import processes
 from simulation.display import Display
 from simulation.plan import Plan
-from simulation.processes import Party
+from simulation.processes import Party, Starter
 from simulation.settings import policy_for
 
-AGAIN_SECONDS = 0.2
-"""Pause before a broken stream is opened anew."""
+OBSERVER = "observer"
 ANSWER_SECONDS = 10.0
 SPARE_KEYS = 2
 """Keys dealt beyond one a round, for rounds that are repeated."""
 
 
+class Parties:
+    """All processes of one federation."""
+
+    def __init__(self, starter: Starter, logs: Path) -> None:
+        self.all: list[Party] = []
+        self._starter, self._logs = starter, logs
+
+    async def start(self, name: str, module: str, arguments: Sequence[str]) -> Party:
+        """Start one party's program."""
+        party = await processes.start(self._starter, name, [module, *arguments], self._logs)
+        self.all.append(party)
+        return party
+
+
 @dataclass(frozen=True)
 class Federation:
-    """What to simulate. `out` receives results, logs, each party's folder and state."""
+    """What to simulate. `out` receives results, logs, each party's folder and state.
+
+    Attributes:
+        task: how every party is told what to learn: the name of a task, or where an own one is (core.tasks.own).
+        goes_on: whether `out` has an interrupted run, to go on with.
+        rounds_before: the rounds that it had completed.
+    """
 
     settings: RunSettings
     plan: Plan
     out: Path
+    task: str
     port: int = 0
     difference_rule: DifferenceRule = DifferenceRule.REPORT
+    goes_on: bool = False
+    rounds_before: int = 0
 
     async def run(self, display: Display) -> None:
         """Run it to its end. Raises RunFailedError, with one sentence, if it does not end well.
 
         Whatever happens, no process is left behind.
         """
-        parties: list[Party] = []
-        registered = self._registered()
+        async with processes.starter() as starter:
+            await self._run(Parties(starter, self._logs), display)
+
+    async def _run(self, parties: Parties, display: Display) -> None:
+        registered = await asyncio.to_thread(self._registered)  # meanwhile the starter gets ready
         try:
             dealing = await self._start_dealing(parties)
             server = await self._start_server(parties)
             address = await processes.said(server, "listening on ")
             display.say(f"the aggregator listens on {address}; logs are in {self._logs}")
-            await processes.said(dealing, "dealt key ")
+            if page := await asyncio.to_thread(page_of, self.out):
+                display.say(f"watch it at {page}")
+            if not self._has_keys(registered):
+                await processes.said(dealing, "dealt key ")
             holders = [
-                await self._start(parties, member.name, "keyholder", self._holder_arguments(address, member.name))
+                await parties.start(member.name, "keyholder", self._holder_arguments(address, member.name))
                 for member in registered.roster.holders
             ]
             clients = [
-                await self._start(parties, f"client-{number}", "client", self._client_arguments(address, number))
+                await parties.start(f"client-{number}", "client", self._client_arguments(address, number))
                 for number in range(1, self.plan.clients + 1)
             ]
             await self._until_ended(server, holders, clients, address, display)
         finally:
-            await processes.stop(parties)
+            await processes.stop(parties.all)
 
     @property
     def _folder(self) -> Path:
         return self.out / "federation"
 
     def _registered(self) -> Registered:
-        """Make the federation's folder."""
+        """Make the federation's folder, or read the one that is there."""
         rules = self.settings.rules
+        if self.goes_on:
+            return Registered(self._folder.absolute(), read_own_roster(self._folder / "registrar"))
         return make_federation(
             self._folder,
             clients=self.plan.clients,
             holders=rules.holders,
             threshold=rules.threshold,
+            names=Names(observer=OBSERVER),
             now=datetime.now(UTC),
         )
 
@@ -93,23 +124,24 @@ class Federation:
     def _logs(self) -> Path:
         return self.out / "logs"
 
-    async def _start(self, parties: list[Party], name: str, module: str, arguments: Sequence[str]) -> Party:
-        party = await processes.start(name, module, arguments, self._logs)
-        parties.append(party)
-        return party
-
-    async def _start_dealing(self, parties: list[Party]) -> Party:
+    async def _start_dealing(self, parties: Parties) -> Party:
         settings = self.settings
         deal = DealSettings(
-            keys=settings.rules.rounds + SPARE_KEYS,
+            keys=settings.rules.rounds - self.rounds_before + SPARE_KEYS,
+            top_up=self.goes_on,
             scheme=settings.scheme,
             key_bits=settings.key_bits,
             insecure_demo_keys=settings.insecure_demo_keys,
         )
         arguments = ["deal", str(self._folder), *arguments_of(deal)]
-        return await self._start(parties, "dealer", "registrar", arguments)
+        return await parties.start("dealer", "registrar", arguments)
 
-    async def _start_server(self, parties: list[Party]) -> Party:
+    def _has_keys(self, registered: Registered) -> bool:
+        """Return whether every key holder has a key already, so that nothing has to be waited for."""
+        shares = [self._folder / member.name / SHARES for member in registered.roster.holders]
+        return self.goes_on and all(share_paths(folder) for folder in shares)
+
+    async def _start_server(self, parties: Parties) -> Party:
         places = Places(
             identity=self._folder / "server",
             listen=f"127.0.0.1:{self.port}",
@@ -117,14 +149,15 @@ class Federation:
             out=self.out,
             test=self.plan.test,
         )
-        settings = replace(self.settings, rules=self.settings.rules.before_budget)
-        return await self._start(parties, "server", "server", arguments_of(places, settings))
+        settings = replace(self.settings, rules=self.settings.rules.before_budget, task=self.task)
+        return await parties.start("server", "server", arguments_of(places, settings))
 
     def _holder_arguments(self, address: str, name: str) -> list[str]:
         settings = HolderSettings(
             identity=self._folder / name,
             server=address,
             state=self.out / name,
+            task=self.task if ":" in self.task else None,
             difference_rule=self.difference_rule,
             insecure_plaintext=self.settings.insecure_plaintext,
         )
@@ -135,7 +168,7 @@ class Federation:
             identity=self._folder / f"client-{number}",
             server=address,
             mail=self.plan.sources[number - 1],
-            task=self.settings.task,
+            task=self.task,
             allow_one_class=True,  # dealt out unevenly, a small mailbox may well hold one class only
             insecure_plaintext=self.settings.insecure_plaintext,
         )
@@ -145,18 +178,19 @@ class Federation:
         self, server: Party, holders: list[Party], clients: list[Party], address: str, display: Display
     ) -> None:
         rules = self.settings.rules
-        watching = asyncio.create_task(
-            _watch(address, self._folder / "server", self.settings.insecure_plaintext, display)
-        )
+        watching = asyncio.create_task(self._watch(address, display))
         losses = [asyncio.create_task(self._report_loss(party, display)) for party in (*clients, *holders)]
         server_ended = asyncio.create_task(server.process.wait())
         holders_gone = asyncio.create_task(_too_few(holders, rules.threshold))
         clients_gone = asyncio.create_task(_too_few(clients, rules.min_cohort))
-        tasks = [watching, *losses, server_ended, holders_gone, clients_gone]
+        unheard = asyncio.create_task(_error_of(watching))
+        tasks = [watching, *losses, server_ended, holders_gone, clients_gone, unheard]
         try:
-            await asyncio.wait({server_ended, holders_gone, clients_gone}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({server_ended, holders_gone, clients_gone, unheard}, return_when=asyncio.FIRST_COMPLETED)
+            if unheard.done():
+                raise unheard.result()
             if not server_ended.done():
-                # Whoever learned from the aggregator that the run is over leaves before it does.
+                # Parties that learned from the aggregator that the run is over leave before it does.
                 await asyncio.wait({server_ended}, timeout=ANSWER_SECONDS if display.complete else 0.5)
             if server_ended.done():
                 await asyncio.wait({watching}, timeout=1.0)
@@ -174,6 +208,17 @@ class Federation:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _watch(self, address: str, display: Display) -> None:
+        """Show what the observer is told, and keep it for whoever looks at the run, now or later."""
+        with EventLog(self.out) as events:
+
+            def take(progress: pb.Progress) -> None:
+                display.show(progress)
+                events.add(progress)
+
+            identity = await asyncio.to_thread(load_identity, self._folder / OBSERVER, None, Role.OBSERVER)
+            await watch(address, identity, take, plaintext=self.settings.insecure_plaintext)
 
     @staticmethod
     def _judge_server(server: Party) -> None:
@@ -213,28 +258,11 @@ async def _last_words(party: Party) -> str:
     return party.last_words()
 
 
-async def _watch(address: str, folder: Path, plaintext: bool, display: Display) -> None:
-    """Show what the aggregator tells those who look on, until it has told everything.
-
-    A stream that breaks is opened anew: it has reached its deadline, or a hundred clients are just being started. If
-    the aggregator is gone, its process says more.
-    """
-    identity = await asyncio.to_thread(load_identity, folder, None, Role.SERVER)
-    request, metadata = pb.WatchRequest(), plaintext_metadata(identity) if plaintext else ()
-    async with _channel(address, identity, plaintext) as channel:
-        while True:
-            try:
-                watch = rpc.ObservationStub(channel).Watch
-                async for progress in watch(request, timeout=STREAM_SECONDS, metadata=metadata):
-                    display.show(progress)
-            except grpc.aio.AioRpcError:
-                await asyncio.sleep(AGAIN_SECONDS)
-            else:
-                return
-
-
-def _channel(address: str, identity: PartyIdentity, plaintext: bool) -> grpc.aio.Channel:
-    if plaintext:
-        return grpc.aio.insecure_channel(address, options=[proxies.channel_option(address)])
-    options = channel_options(identity, address)
-    return grpc.aio.secure_channel(address, channel_credentials(identity), options=options)
+async def _error_of(watching: asyncio.Task[None]) -> BaseException:
+    """Return what whoever is told of the rounds has raised; never if nothing is raised."""
+    await asyncio.wait({watching})
+    error = None if watching.cancelled() else watching.exception()
+    if error is None:
+        await asyncio.Event().wait()
+    assert error is not None
+    return error

@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from client.memory import Memory
 from client.participant import Load, Participant
 from client.session import ClientSession
 from core.clock import Clock, today
@@ -31,11 +32,15 @@ from core.console import quiet_log
 from core.errors import Refused
 from core.identity.members import Role
 from core.identity.party import PartyIdentity
+from core.local_settings import LocalSettings
 from core.policy import Policy
+from core.privacy.mechanism import Privacy
 from core.protocol import RoundResult
 from core.secagg.scheme import SAFE_KEY_BITS
+from core.server_rules import FEDAVG, ServerRule
 from core.tasks.held_out import HeldOut
 from core.tasks.task import GENERATED, Task
+from core.who_reads import DEFAULT_MIN_COHORT
 from core.wire.calls import Ask, Call, Conversation
 from core.wire.streams import model_from_bytes
 from keyholder.difference import DifferenceRule
@@ -45,7 +50,7 @@ from keyholder.session import HolderSession
 from server import rounds, states
 from server.rules import RoundRules
 from server.run import ActiveRun
-from server.settings import RunSettings
+from server.settings import RunSettings, Start
 from simulation.anywhere import run_anywhere
 from simulation.direct import DirectAggregator, DirectStream, UnavailableError
 from simulation.network import Network, between
@@ -66,6 +71,8 @@ class InProcessFederation:
         folder: where the aggregator's store and the holders' ledgers lie.
         identities: of every party, by name; a holder's folder holds its shares of the round keys.
         rule: what holders do with sums that are too similar to earlier ones.
+        start: which model a new run starts from.
+        memories: what clients remember of earlier runs, by name.
         policy: of clients and holders; by default what the settings need.
         load: loads a client's data, given the run's seed and the client's number; by default what the task makes up.
         seed: of who moves next.
@@ -73,6 +80,7 @@ class InProcessFederation:
     Attributes:
         now: the clock, in seconds from 0; it moves on only in pass_time().
         days: by how many days the calendar of a party is wrong, by its name.
+        memories: what clients remember when they are started again, by name; there are no files of it.
         messages: all that was sent, if `record` is set.
     """
 
@@ -94,7 +102,10 @@ class InProcessFederation:
         self.messages: list[Traffic] = []
         self.results: list[RoundResult] = []
         self.model: FloatArray | None = None
+        self.record: list[str] = []
+        """The lines of the run's public record, once it is over."""
         self._ticked_at = 0.0
+        self.memories = {} if self.options.memories is None else self.options.memories
         self._late: list[tuple[float, Party[Any], Call]] = []
         self.aggregator = self.new_aggregator(folder / "server")
         self.clients = {
@@ -115,20 +126,24 @@ class InProcessFederation:
     def new_aggregator(self, folder: Path, resume: str | None = None) -> DirectAggregator:
         """Start the aggregator from what lies in `folder`."""
         (server,) = (identity for _, identity in self._of(Role.SERVER))
-        test_data = self.options.test_data
+        test_data, run = self.options.test_data, resume or self.options.start
         return DirectAggregator(
-            folder, server, self.settings, self.task, lambda: self.now, test_data=test_data, resume=resume
+            folder, server, self.settings, self.task, lambda: self.now, test_data=test_data, run=run
         )
 
-    def new_client(self, identity: PartyIdentity) -> ClientSession:
+    def new_client(self, identity: PartyIdentity, made: Callable[..., Participant] = Participant) -> ClientSession:
         """Start a client's program."""
-        load = self.options.load or (lambda seed, number: self.task.prepare(self.task.generate(seed, number)))
-        return ClientSession(Participant(identity, self.task, self.policy, load, self.clock_of(identity.name)))
+        load = self.options.load or self.task.made_up
+        memory = self.memories.setdefault(identity.name, Memory())
+        clock = self.clock_of(identity.name)
+        return ClientSession(made(identity, self.task, self.policy, load, clock, memory=memory))
 
     def new_holder(self, identity: PartyIdentity) -> HolderSession:
         """Start a key holder's program."""
         ledger = Ledger(self.folder / identity.name)
-        return HolderSession(KeyHolder(identity, self.policy, ledger, self.options.rule, self.clock_of(identity.name)))
+        clock = self.clock_of(identity.name)
+        holder = KeyHolder(identity, self.policy, ledger, self.options.rule, clock, task=self.task)
+        return HolderSession(holder, self.options.dishonest_holders)
 
     @property
     def policy(self) -> Policy:
@@ -305,6 +320,7 @@ class InProcessFederation:
         self.results = list(self.run.results)
         _, raw, _ = await self.run.model(None)
         self.model = model_from_bytes(raw, len(raw) // 8)
+        self.record = await self.run.with_store(lambda store: list(store.record(self.run.context.id)))
 
     async def close(self) -> None:
         """End all streams, and close the store and the ledgers."""
@@ -316,15 +332,21 @@ class InProcessFederation:
 
 @dataclass(frozen=True)
 class Options:
-    """How the parties of an in-process federation are set; see InProcessFederation."""
+    """How the parties of an in-process federation are set; see InProcessFederation. The last three are for `play`."""
 
     clients: Collection[str] | None = None
     rule: DifferenceRule = DifferenceRule.REPORT
+    dishonest_holders: int | None = None
     policy: Policy | None = None
     load: Load | None = None
     test_data: HeldOut | None = None
     seed: int = 0
     record: bool = False
+    start: Start = Start.CONTINUE
+    memories: dict[str, Memory] | None = None
+    server_rule: ServerRule = FEDAVG
+    local: LocalSettings | None = None
+    privacy: Privacy | None = None
 
 
 def play(
@@ -340,24 +362,26 @@ def play(
 ) -> InProcessFederation:
     """Play a whole run in a folder that is removed afterwards, and return it with its messages, results and model.
 
-    Three key holders, of whom two open a sum. Keys below 2048 bits protect nothing, and are for looking on. Only
+    Four key holders, of whom three open a sum. Keys below 2048 bits protect nothing, and are for looking on. Only
     warnings are logged. Works in a notebook too, where an event loop is running.
 
     Args:
         seed: of the first model, the shuffling, and what the task makes up: the clients' data and the test data.
-        options: what else is to be set; messages are recorded in any case.
+        options: further settings; messages are recorded in any case.
         network: by default each message takes 10 to 50 ms of the federation's clock, and none is lost.
 
     Raises:
         RunFailedError: the run fails.
     """
-    rules = RoundRules(rounds=rounds, min_cohort=2, max_cohort=clients, target=clients)
-    settings = RunSettings(task.name, scheme, key_bits, seed, rules, insecure_demo_keys=key_bits < SAFE_KEY_BITS)
-    options = replace(options or Options(), record=True)
+    least = min(clients, DEFAULT_MIN_COHORT)
+    rules = RoundRules(rounds=rounds, min_cohort=least, max_cohort=clients, target=clients)
+    options, demo = replace(options or Options(), record=True), key_bits < SAFE_KEY_BITS
+    asked: dict[str, Any] = {name: getattr(options, name) for name in ("local", "server_rule", "privacy")}
+    run = RunSettings(task.name, scheme, key_bits, seed, rules, demo, **asked)
     if options.test_data is None:
         options = replace(options, test_data=task.load_test(GENERATED, seed, clients))
 
-    return run_anywhere(_played(settings, task, clients, options, network or Network(delay=between(0.01, 0.05))))
+    return run_anywhere(_played(run, task, clients, options, network or Network(delay=between(0.01, 0.05))))
 
 
 async def _played(

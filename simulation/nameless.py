@@ -1,7 +1,7 @@
 """Files for the parts of real data that clients are dealt: without a name on the disk, so that nothing can stay there.
 
 The system frees such a file when the process that made it is gone, however that came about. Until then a link leads to
-it, with a name of its own, which other processes of this user can open. Where the system has no such files, they are
+it, under another name, which other processes of this user can open. Where the system has no such files, they are
 ordinary ones, and removed at the end.
 """
 

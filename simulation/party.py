@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
 from client.session import ClientSession
-from core.errors import GrokfedError, StorageError
+from core.errors import GrokfedError, Reason, Refused, StorageError
 from core.identity.party import PartyIdentity
 from core.wire.calls import Conversation
+from core.wire.membership import introduced
 from keyholder.session import HolderSession
 from simulation.direct import DirectStream, UnavailableError
 from simulation.network import Network
@@ -63,6 +64,8 @@ class Party(Generic[S]):
         self.message: Any = None
         """The pushed message that it is answering, or has answered last."""
         self._reply: Callable[[], None] | None = None
+        self._shown = False
+        """Whether it has shown the aggregator a roster that has it."""
 
     @property
     def over(self) -> bool:
@@ -117,7 +120,13 @@ class Party(Generic[S]):
     async def _connect(self) -> None:
         if self._federation.network.loses(self.name):
             raise UnavailableError("the request was lost")
-        self._stream = await self._federation.subscribe(self)
+        try:
+            self._stream = await self._federation.subscribe(self)
+        except Refused as refusal:
+            if refusal.reason is not Reason.NOT_IN_ROSTER or self._shown:
+                raise
+            self._shown = True
+            self._conversation = Conversation(introduced(self.identity.roster))
 
     async def _take(self, stream: DirectStream) -> None:
         if self._federation.network.loses(self.name):

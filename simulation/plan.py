@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from core.data.mail import Mail, mailboxes_in, read_mailbox, require_both_classes, write_tsv
+from core.data.mail import Mail, mailboxes_in, read_mailbox, require_both_classes, single_mails_in, write_tsv
 from core.data.partition import partition_dirichlet, partition_groups, partition_iid, split_held_out
 from core.errors import DataError, SettingsError
 from core.tasks.held_out import divide_texts
@@ -21,6 +21,19 @@ HELD_OUT = 0.2
 Folder = Path | NamelessFolder
 """Where parts of real data go: `folder / name` is a path that can be written."""
 DEFAULT_CLIENTS = 5
+MOST_SIZES = 50
+MOST_MADE_UP = 10_000
+"""Clients among whom made-up data is dealt out: all of it is in memory at once."""
+"""Clients whose numbers of examples are all listed."""
+
+
+@dataclass(frozen=True)
+class Division:
+    """Real data divided among clients: each one's examples, examples to judge by, and a sentence that says so."""
+
+    parts: Sequence[Sequence[Any]]
+    held_out: Sequence[Any]
+    sentence: str
 
 
 @dataclass(frozen=True)
@@ -45,14 +58,40 @@ def make_plan(
     folder: Folder,
     spam_label: str | None = None,
 ) -> Plan:
-    """Decide what everyone gets; parts of real data are written as files to `folder`.
+    """Decide what everyone gets, as `divide`; parts of real data are written as files to `folder`.
+
+    Raises DataError or SettingsError.
+    """
+    division = divide(task, data, clients, partition, seed, spam_label)
+    if division is None:
+        number = clients or DEFAULT_CLIENTS
+        return Plan(("generated",) * number, "generated", generated_sentence(task, number))
+    write, suffix = _writer(task)
+    sources = [folder / f"client-{number}.{suffix}" for number in range(1, len(division.parts) + 1)]
+    for path, part in zip(sources, division.parts, strict=True):
+        write(path, part)
+    test = folder / f"test.{suffix}"
+    write(test, division.held_out)
+    return Plan(tuple(map(str, sources)), str(test), division.sentence)
+
+
+def _writer(task: Task) -> tuple[Callable[[Path, Sequence[Any]], None], str]:
+    if task.corpus is not None:
+        return task.corpus.write, "part"
+    return write_tsv, "tsv"
+
+
+def divide(
+    task: Task, data: Path | None, clients: int | None, partition: str | None, seed: int, spam_label: str | None = None
+) -> Division | None:
+    """Divide data among clients; None where everyone's is made up, and not dealt out anew by a `partition`.
 
     A folder of mail gives each mailbox in it to one client. One file, and other data, is dealt out among the clients:
     `partition` is iid, dirichlet:ALPHA for unlike class balances, or (not for mail) grouped, which gives all examples
     of one label, such as a speaker, to one client; None is the task's own. A fifth of all mails, chosen by the digests
     of their texts, is kept for the test; other data comes with its test part. Each distinct text is judged once.
 
-    `spam_label` is a name for spam of its owner's own.
+    `spam_label` is the owner's name for spam.
 
     Raises DataError or SettingsError.
     """
@@ -61,24 +100,40 @@ def make_plan(
     if partition is not None:
         check_partition(partition)
     if data is None:
-        return _generated(task, clients or DEFAULT_CLIENTS, partition)
+        return None if partition is None else _made_up_dealt_out(task, clients or DEFAULT_CLIENTS, partition, seed)
     data = data.expanduser()
     if task.corpus is not None:
         if spam_label is not None:
             raise SettingsError(f"--spam-label is {spam_label!r}, and the task {task.name} has no spam; leave it out")
-        return _corpus_dealt_out(task, task.corpus, data, clients or DEFAULT_CLIENTS, partition, seed, folder)
+        return _corpus_dealt_out(task, task.corpus, data, clients or DEFAULT_CLIENTS, partition, seed)
+    if not task.mail:
+        raise SettingsError(
+            f"--data is {str(data)!r}, and the task {task.name} does not say how its data is dealt out; give it "
+            "a `corpus` (docs/own-task.md)"
+        )
     paths = mailboxes_in(data, spam_label) if data.is_dir() else [data]
     if len(paths) > 1:
         _not_dealt_out(partition, f"{data} is a folder of {len(paths)} mailboxes, one for each client")
-        return _one_mailbox_each(task, data, paths, clients, folder, spam_label)
-    return _dealt_out(task, paths[0], clients or DEFAULT_CLIENTS, partition or "iid", seed, folder, spam_label)
+        division = _one_mailbox_each(task, data, paths, clients, spam_label)
+    else:
+        division = _dealt_out(task, paths[0], clients or DEFAULT_CLIENTS, partition or "iid", seed, spam_label)
+    return division if data in paths else _without_single_mails(division, data)
 
 
-def _generated(task: Task, clients: int, partition: str | None) -> Plan:
-    _not_dealt_out(partition, "made-up data has an owner for each client")
-    what, theirs = ("mail", "mailboxes") if task.corpus is None else (f"data for {task.name}", "data")
-    sentence = f"generated {what}, {counted(clients, 'owner')} with unlike {theirs}"
-    return Plan(("generated",) * clients, "generated", sentence)
+def _without_single_mails(division: Division, data: Path) -> Division:
+    """Say which mails of a folder of mailboxes are in none of them, and so belong to no client."""
+    single = single_mails_in(data)
+    if not single:
+        return division
+    names = single[0].name + ", ..." * (len(single) > 1)
+    left_out = f"{counted(len(single), 'single mail')} left out ({names}); a folder of them would be a mailbox"
+    return replace(division, sentence=f"{division.sentence}; {left_out}")
+
+
+def generated_sentence(task: Task, clients: int) -> str:
+    """Return the sentence that says whose data is made up."""
+    what, theirs = ("mail", "mailboxes") if task.mail else (f"data for {task.name}", "data")
+    return f"generated {what}, {counted(clients, 'owner')} with unlike {theirs}"
 
 
 def check_partition(partition: str) -> None:
@@ -96,8 +151,8 @@ def _not_dealt_out(partition: str | None, why: str) -> None:
 
 
 def _one_mailbox_each(
-    task: Task, data: Path, paths: list[Path], clients: int | None, folder: Folder, spam_label: str | None
-) -> Plan:
+    task: Task, data: Path, paths: list[Path], clients: int | None, spam_label: str | None
+) -> Division:
     if clients is not None and clients > len(paths):
         raise SettingsError(
             f"{clients} clients need {counted(clients, 'mailbox', 'mailboxes')}; there are {len(paths)}"
@@ -107,12 +162,10 @@ def _one_mailbox_each(
     boxes = "mailbox" if share == "1" else "mailboxes"
     sentence = f"{share} {boxes}, one client each: {', '.join(path.name for path in chosen)}"
     mailboxes = {path: read_mailbox(path, spam_label).mails for path in chosen}
-    return _write(task, data, mailboxes, folder, sentence)
+    return _kept_apart(task, data, mailboxes, sentence)
 
 
-def _dealt_out(
-    task: Task, path: Path, clients: int, partition: str, seed: int, folder: Folder, spam_label: str | None
-) -> Plan:
+def _dealt_out(task: Task, path: Path, clients: int, partition: str, seed: int, spam_label: str | None) -> Division:
     mails = read_mailbox(path, spam_label).mails
     require_both_classes(mails, path, otherwise="")
     train, held_out = split_held_out(mails, HELD_OUT)
@@ -128,27 +181,57 @@ def _dealt_out(
     shares = _partition([mail.spam for mail in train], clients, partition, np.random.default_rng([seed, clients]))
     parts = [[train[row] for row in rows] for rows in shares]
     sentence = f"{path.name}, dealt out among {counted(clients, 'client')} ({partition})"
-    return _write_parts(task, path, parts, held_out, folder, sentence)
+    return _mail_divided(task, path, parts, held_out, sentence)
 
 
 def _corpus_dealt_out(
-    task: Task, corpus: Corpus, data: Path, clients: int, partition: str | None, seed: int, folder: Folder
-) -> Plan:
+    task: Task, corpus: Corpus, data: Path, clients: int, partition: str | None, seed: int
+) -> Division:
     training, held_out = corpus.read(data)
     partition = partition or corpus.partition
     labels = [corpus.label(example) for example in training]
     parts = _partition(labels, clients, partition, np.random.default_rng([seed, clients]))
-    sources = [folder / f"client-{number}.part" for number in range(1, clients + 1)]
-    for path, rows in zip(sources, parts, strict=True):
-        corpus.write(path, [training[row] for row in rows])
-    test = folder / "test.part"
-    corpus.write(test, held_out)
-    counts = ", ".join(str(len(rows)) for rows in parts)
     sentence = (
-        f"{data}, dealt out among {counted(clients, 'client')} ({partition}); {counts} examples to train on, "
+        f"{data}, dealt out among {counted(clients, 'client')} ({partition}); {_sizes(parts)} examples to train on, "
         f"{_to_judge_by(task, held_out)}"
     )
-    return Plan(tuple(map(str, sources)), str(test), sentence)
+    return Division([[training[row] for row in rows] for rows in parts], held_out, sentence)
+
+
+def _made_up_dealt_out(task: Task, clients: int, partition: str, seed: int) -> Division:
+    """Make up everyone's data, and deal it out anew."""
+    if clients > MOST_MADE_UP:
+        raise SettingsError(f"--partition deals out made-up data among at most {MOST_MADE_UP} clients, not {clients}")
+    label = _label(task, partition)
+    examples = [example for number in range(1, clients + 1) for example in task.generate(seed, number)]
+    shares = _partition(list(map(label, examples)), clients, partition, np.random.default_rng([seed, clients]))
+    parts = [[examples[row] for row in rows] for rows in shares]
+    held_out = list(task.made_up_test(seed, clients))
+    what = "mail" if task.mail else f"data for {task.name}"
+    sentence = f"generated {what}, dealt out among {counted(clients, 'client')} ({partition}); {_sizes(parts)} examples"
+    return Division(parts, held_out, f"{sentence} to train on, {_to_judge_by(task, held_out)}")
+
+
+def _label(task: Task, partition: str) -> Callable[[Any], Any]:
+    """Return what an example of a task is dealt out by. Raises SettingsError if it has no such thing."""
+    if task.corpus is not None:
+        return task.corpus.label
+    if not task.mail:
+        raise SettingsError(
+            f"--partition is {partition!r}, and the task {task.name} does not say how its data is dealt out; give it a "
+            "`corpus` (docs/own-task.md)"
+        )
+    if partition == "grouped":
+        raise SettingsError(f"the partition is {partition!r}; for mail expected iid or dirichlet:ALPHA")
+    return lambda mail: mail.spam
+
+
+def _sizes(parts: Sequence[Sequence[Any]]) -> str:
+    """Return how many examples each client has, or the range where there are many clients."""
+    sizes = [len(part) for part in parts]
+    if len(sizes) <= MOST_SIZES:
+        return ", ".join(map(str, sizes))
+    return f"{min(sizes)} to {max(sizes)} each, {sum(sizes)}"
 
 
 def _to_judge_by(task: Task, held_out: Sequence[Any]) -> str:
@@ -177,7 +260,7 @@ def _alpha(text: str) -> float:
     return alpha
 
 
-def _write(task: Task, data: Path, mailboxes: dict[Path, list[Mail]], folder: Folder, sentence: str) -> Plan:
+def _kept_apart(task: Task, data: Path, mailboxes: dict[Path, list[Mail]], sentence: str) -> Division:
     parts, held_out = [], []
     require_both_classes((mail for mails in mailboxes.values() for mail in mails), data, otherwise="")
     for path, mails in mailboxes.items():
@@ -189,22 +272,12 @@ def _write(task: Task, data: Path, mailboxes: dict[Path, list[Mail]], folder: Fo
             )
         parts.append(train)
         held_out += test
-    return _write_parts(task, data, parts, held_out, folder, sentence)
+    return _mail_divided(task, data, parts, held_out, sentence)
 
 
-def _write_parts(
-    task: Task, data: Path, parts: list[list[Mail]], held_out: list[Mail], folder: Folder, sentence: str
-) -> Plan:
+def _mail_divided(task: Task, data: Path, parts: list[list[Mail]], held_out: list[Mail], sentence: str) -> Division:
     if not held_out:
         total = sum(len(mails) for mails in parts)
         raise DataError(f"{data} has {counted(total, 'mail')}, too few to keep a fifth of the texts for the test")
-    sources = []
-    for number, mails in enumerate(parts, start=1):
-        path = folder / f"client-{number}.tsv"
-        write_tsv(path, mails)
-        sources.append(str(path))
-    test = folder / "test.tsv"
-    write_tsv(test, held_out)
-    counts = ", ".join(str(len(mails)) for mails in parts)
-    full = f"{sentence}; {counts} mails to train on, {_to_judge_by(task, held_out)}"
-    return Plan(tuple(sources), str(test), full)
+    full = f"{sentence}; {_sizes(parts)} mails to train on, {_to_judge_by(task, held_out)}"
+    return Division(parts, held_out, full)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from core.errors import RunFailedError, StorageError
 from core.threads import ONE_THREAD
@@ -19,13 +21,32 @@ START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 """Time for the parties to end in order; the aggregator writes the results of the rounds there were."""
 TOLD = "the run ended:"
-"""How clients and key holder begin their last sentence when the aggregator told them that the run failed."""
+"""The start of the last sentence of clients and key holders when the aggregator says that the run failed."""
 FULL_DISK_BYTES = 65536
 _THE = {"server": "the aggregator", "dealer": "the dealer of the round keys"}
 
 ROOT = Path(__file__).resolve().parent.parent
-CHILD = "simulation.child"
-"""The module that runs a party; benchmarks put one of their own here."""
+COMMAND_ROOM = 4000
+"""Bytes for the command line that a party shows instead of that of the process it was forked from."""
+PREFIX: tuple[str, ...] = ()
+"""Put before the arguments of each party; benchmarks put a module of their own here, which runs the rest."""
+
+
+class Process(Protocol):
+    """A running process."""
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code once it has ended; minus the number of the signal, if one ended it."""
+
+    async def wait(self) -> int:
+        """Return the exit code when it has ended."""
+
+    def terminate(self) -> None:
+        """Ask it to end in order."""
+
+    def kill(self) -> None:
+        """End it for certain."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +54,7 @@ class Party:
     """A running process and the file that its output goes to."""
 
     name: str
-    process: asyncio.subprocess.Process
+    process: Process
     log: Path
 
     def last_words(self) -> str:
@@ -50,36 +71,158 @@ class Party:
         return f"it ended with exit code {code}; its log is {self.log}"
 
 
-async def died(party: Party) -> None:
-    """Return when a party has ended by a fault of its own; never if in order, or because the run has failed."""
-    code = await party.process.wait()
-    if code == 0 or party.last_words().startswith(TOLD):
-        await asyncio.Event().wait()
+class Starter(Protocol):
+    """A way to start parties."""
+
+    async def start(self, name: str, arguments: Sequence[str], log: Path) -> Process:
+        """Start `python -m ARGUMENTS` with its output in a log. Raises OSError if the log cannot be written."""
 
 
-async def start(name: str, module: str, arguments: Sequence[str], logs: Path) -> Party:
-    """Start `python -m module arguments` with its output in `logs`/name.log."""
+class Spawner:
+    """Starts each party as a new interpreter, where a system has no safe fork."""
+
+    async def start(self, name: str, arguments: Sequence[str], log: Path) -> Process:  # noqa: ARG002
+        """Start `python -m ARGUMENTS` with its output in a log. Raises OSError if the log cannot be written."""
+        with log.open("wb") as output:
+            return await asyncio.create_subprocess_exec(
+                *_interpreter("simulation.child"),
+                *arguments,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=output,
+                stderr=asyncio.subprocess.STDOUT,
+                env=_environment(),
+                start_new_session=True,  # Ctrl-C is for the simulation alone, which then ends its parties in order
+            )
+
+
+class Forked:
+    """A party that the fork server has started."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self.ended = asyncio.Event()
+
+    async def wait(self) -> int:
+        """Return its exit code when it has ended; minus the number of the signal, if one ended it."""
+        await self.ended.wait()
+        assert self.returncode is not None
+        return self.returncode
+
+    def terminate(self) -> None:
+        """Ask it to end in order."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it for certain."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        if self.returncode is None:
+            os.kill(self.pid, number)
+
+
+class ForkServer:
+    """Starts parties as forks of one prepared process (simulation/fork_server.py): half the time, half the memory.
+
+    Use it as `async with ForkServer() as starter`.
+    """
+
+    def __init__(self) -> None:
+        self._parties: dict[str, Forked] = {}
+        self._starting: dict[str, asyncio.Future[Forked]] = {}
+
+    async def __aenter__(self) -> ForkServer:
+        reader, self._life = os.pipe()
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *_interpreter("simulation.fork_server"),
+                str(reader),
+                "-" * COMMAND_ROOM,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                env=_environment(),
+                pass_fds=(reader,),
+                start_new_session=True,
+            )
+        finally:
+            os.close(reader)
+        self._listening = asyncio.create_task(self._listen())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        os.close(self._life)
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        await self._process.wait()
+        await self._listening
+
+    async def start(self, name: str, arguments: Sequence[str], log: Path) -> Process:
+        """Start `python -m ARGUMENTS` with its output in a log. Raises OSError if the log cannot be written."""
+        log.open("wb").close()
+        command = {"name": name, "arguments": list(arguments), "log": str(log)}
+        self._starting[name] = asyncio.get_running_loop().create_future()
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(command).encode() + b"\n")
+        return await self._starting[name]
+
+    async def _listen(self) -> None:
+        """Note what the fork server says of its parties; if it dies, they do too, and nothing more is heard of them."""
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            event = json.loads(line)
+            if "pid" in event:
+                party = self._parties[event["name"]] = Forked(event["pid"])
+                waiting = self._starting.pop(event["name"])
+                if waiting.cancelled():  # Ctrl-C came in between, and nobody else knows of this party
+                    party.terminate()
+                else:
+                    waiting.set_result(party)
+            else:
+                self._end(event["name"], event["code"])
+        for waiting in (each for each in self._starting.values() if not each.cancelled()):
+            waiting.set_exception(RunFailedError("the process that starts parties has ended"))
+        for name in self._parties:
+            self._end(name, -signal.SIGKILL)
+
+    def _end(self, name: str, code: int) -> None:
+        party = self._parties[name]
+        if party.returncode is None:
+            party.returncode = code
+            party.ended.set()
+
+
+def starter() -> contextlib.AbstractAsyncContextManager[Starter]:
+    """Return the fastest safe way to start parties on this system."""
+    forks = sys.platform == "linux" and not PREFIX  # a benchmark's module must run before anything is imported
+    return ForkServer() if forks else contextlib.nullcontext(Spawner())
+
+
+def _interpreter(module: str) -> tuple[str, ...]:
+    # -P: else a server.py in the current folder would be taken for ours
+    return (sys.executable, "-P", "-m", module)
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, **ONE_THREAD, "PYTHONUNBUFFERED": "1", "PYTHONPATH": import_path()}
+
+
+async def start(by: Starter, name: str, arguments: Sequence[str], logs: Path) -> Party:
+    """Start `python -m ARGUMENTS` with its output in `logs`/name.log."""
     log = logs / f"{name}.log"
     try:
         logs.mkdir(parents=True, exist_ok=True)
-        output = log.open("wb")
+        process = await by.start(name, [*PREFIX, *arguments], log)
     except OSError as error:
         raise StorageError(f"the log {log} cannot be written: {error.strerror}") from error
-    with output:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",  # else a server.py in the current folder would be taken for ours
-            "-m",
-            CHILD,
-            module,
-            *arguments,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=output,
-            stderr=asyncio.subprocess.STDOUT,
-            env={**os.environ, **ONE_THREAD, "PYTHONUNBUFFERED": "1", "PYTHONPATH": _import_path()},
-            start_new_session=True,  # Ctrl-C is for the simulation alone, which then ends its parties in order
-        )
     return Party(name, process, log)
+
+
+async def died(party: Party) -> None:
+    """Return when a party has ended by its own fault; never if it ended normally or because the run has failed."""
+    code = await party.process.wait()
+    if code == 0 or party.last_words().startswith(TOLD):
+        await asyncio.Event().wait()
 
 
 async def said(party: Party, prefix: str) -> str:
@@ -115,5 +258,6 @@ async def stop(parties: Iterable[Party]) -> None:
         await ended
 
 
-def _import_path() -> str:
+def import_path() -> str:
+    """Return the PYTHONPATH of processes that import this package."""
     return os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])

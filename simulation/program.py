@@ -1,4 +1,4 @@
-"""A party's program as a process of its own, for tests, faults and benchmarks: read what it says, stop or kill it."""
+"""A party's program as a separate process, for tests, faults and benchmarks: read what it says, stop or kill it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -22,13 +23,16 @@ class Program:
     Args:
         log: file to which what it logs is appended; without one, `hear` reads the log too.
         cwd: the folder in which it is started.
+        within: a command that runs it elsewhere, such as in a network namespace.
     """
 
-    def __init__(self, *arguments: str | Path, log: Path | None = None, cwd: Path = ROOT) -> None:
+    def __init__(
+        self, *arguments: str | Path, log: Path | None = None, cwd: Path = ROOT, within: Sequence[str] = ()
+    ) -> None:
         self.said: list[str] = []
         errors: IO[bytes] | int = subprocess.STDOUT if log is None else log.open("ab")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", *map(str, arguments)],
+            [*within, sys.executable, "-m", *map(str, arguments)],
             cwd=cwd,
             env=ENVIRONMENT if cwd == ROOT else {**ENVIRONMENT, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.DEVNULL,
@@ -56,7 +60,7 @@ class Program:
         return self.process.wait(), "".join(self.said)
 
     def ends_within(self, seconds: float) -> bool:
-        """Wait so long at the most, and return whether it has ended by itself."""
+        """Wait at most this long, and return whether it has ended by itself."""
         try:
             self.process.wait(seconds)
         except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""A federation that is made for one run in this process: everybody's identity, and round keys dealt ahead."""
+"""A federation that is made for one run in this process: the identities of all parties, and round keys dealt ahead."""
 
 from __future__ import annotations
 

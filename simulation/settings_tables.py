@@ -16,11 +16,12 @@ from types import UnionType
 from typing import Any, get_args, get_origin
 
 from client.settings import ClientSettings
+from core.enrolling import EnrolSettings
 from core.policy import Policy
 from core.settings.command_line import offered_by
 from core.settings.setting import Entry
 from keyholder.settings import HolderSettings
-from registrar.settings import DealSettings, InitSettings
+from registrar.settings import DealSettings, InitSettings, InviteSettings, ServeSettings
 from server.settings import Places, RunSettings
 from simulation.settings import NOT_ASKED, SimulationSettings
 
@@ -31,6 +32,9 @@ PROGRAMS: dict[str, list[Entry]] = {
     "client": offered_by(ClientSettings, Policy),
     "registrar init": offered_by(InitSettings),
     "registrar deal": offered_by(DealSettings),
+    "registrar invite": offered_by(InviteSettings),
+    "registrar serve": offered_by(ServeSettings),
+    "client enroll": offered_by(EnrolSettings),
     "simulation": offered_by(SimulationSettings, RunSettings, without=NOT_ASKED),
 }
 """The options of each program, `python -m NAME`."""

@@ -1,0 +1,100 @@
+"""Simulated time: who is in time, who leaves, how long a round takes, with numbers that can be checked by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.errors import DataError, SettingsError
+from simulation.virtual.times import (
+    LognormalSpeeds,
+    MeasuredSpeeds,
+    RandomPresence,
+    RoundTime,
+    Stopwatch,
+    TracedPresence,
+    presence_from,
+    speeds_from,
+)
+
+SPEEDS = MeasuredSpeeds(((10.0, 1000.0), (20.0, 1000.0), (100.0, 1000.0)))
+"""For 100 examples and 2,000 bytes: 12, 7 and 3 seconds."""
+EXAMPLES = {1: 100, 2: 100, 3: 100}
+ALWAYS = RandomPresence(1.0, 0)
+
+
+def timed(wanted: int | None, deadline: float, presence: object = ALWAYS, now: float = 0.0) -> RoundTime:
+    return Stopwatch(SPEEDS, presence, wanted, deadline).round(1, EXAMPLES, 2000, now)  # type: ignore[arg-type]
+
+
+def test_without_a_number_wanted_the_slowest_decides() -> None:
+    assert timed(None, float("inf")) == RoundTime((1, 2, 3), 12.0, late=0, dropped=0)
+
+
+def test_the_round_is_over_when_as_many_as_wanted_have_sent() -> None:
+    assert timed(2, float("inf")) == RoundTime((2, 3), 7.0, late=1, dropped=0)
+
+
+def test_at_the_deadline_the_round_goes_on_without_the_rest() -> None:
+    assert timed(None, 10.0) == RoundTime((2, 3), 10.0, late=1, dropped=0)
+
+
+def test_clients_that_left_are_waited_for_until_the_deadline() -> None:
+    gone = TracedPresence({1: [(0, 100)], 2: [(0, 5)], 3: [(0, 100)]})
+    assert timed(3, 30.0, gone) == RoundTime((1, 3), 30.0, late=0, dropped=1)
+
+
+def test_a_trace_is_in_seconds_of_the_whole_run() -> None:
+    trace = TracedPresence({1: [(0, 100)], 2: [(50, 60)], 3: [(0, 100)]})
+    assert timed(None, 20.0, trace, now=50.0).contributors == (1, 2, 3)
+    assert timed(None, 20.0, trace, now=55.0).contributors == (1, 3)
+
+
+def test_a_file_with_few_rows_begins_again_for_later_clients() -> None:
+    assert SPEEDS.of(4) == SPEEDS.of(1)
+    assert TracedPresence({1: [(0, 9)], 2: []}).stays(3, 1, 0, 5)
+
+
+def test_speeds_are_drawn_once_a_client_and_from_the_seed() -> None:
+    speeds = LognormalSpeeds(100.0, 1.0, 1e6, 0.5, seed=1)
+    assert speeds.of(7) == speeds.of(7) != speeds.of(8)
+    assert LognormalSpeeds(100.0, 0.0, 1e6, 0.0, seed=1).of(7) == (100.0, 1e6)
+    medians = sorted(speeds.of(number)[0] for number in range(1, 1000))
+    assert 85 < medians[499] < 115
+
+
+def test_the_chance_to_stay_holds_in_the_long_run() -> None:
+    presence = RandomPresence(0.7, 3)
+    staying = sum(presence.stays(number, 1, 0, 1) for number in range(1, 2001))
+    assert 0.65 < staying / 2000 < 0.75
+
+
+def test_speeds_and_traces_are_read_from_csv(tmp_path: Path) -> None:
+    speeds, trace = tmp_path / "speeds.csv", tmp_path / "trace.csv"
+    speeds.write_text("examples_per_second,bytes_per_second\n10,1000\n20,2000\n")
+    trace.write_text("client,from_s,until_s\n1,0,10\n1,20,30\n2,5,6\n")
+    assert speeds_from(str(speeds), 0) == MeasuredSpeeds(((10.0, 1000.0), (20.0, 2000.0)))
+    assert presence_from(str(trace), 0) == TracedPresence({1: [(0, 10), (20, 30)], 2: [(5, 6)]})
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("a,b\n1,2\n", "no column 'examples_per_second'"),
+        ("examples_per_second,bytes_per_second\n", "0 rows"),
+        ("examples_per_second,bytes_per_second\nfast,1\n", "line 2 of .* has 'fast'"),
+        ("examples_per_second,bytes_per_second\n0,1\n", "must be more than 0"),
+        ("examples_per_second,bytes_per_second\n5\n", "has None where a number"),
+    ],
+)
+def test_a_file_of_speeds_that_cannot_be_used_is_named(tmp_path: Path, content: str, sentence: str) -> None:
+    path = tmp_path / "speeds.csv"
+    path.write_text(content)
+    with pytest.raises(DataError, match=sentence):
+        speeds_from(str(path), 0)
+
+
+def test_chances_outside_0_to_1_are_refused() -> None:
+    with pytest.raises(SettingsError, match="above 0 and at most 1"):
+        presence_from("1.5", 0)
