@@ -1,0 +1,64 @@
+"""Judge again what shows that a client lied: its signature is under the bytes, so nothing else has to be believed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.checks import Verifier
+from core.errors import DataError, Reason, Refused
+from core.identity.roster import read_roster
+from core.protected_update import check_update, split_update
+from core.protocol import AttemptId, digest
+from core.secagg.factory import adder_for
+from core.wire import federation_pb2 as pb
+from core.wire.messages import parsed, round_from_wire, signed_commitment_from_wire
+from results.checking import trusted
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What evidence shows: who signed a false update, in which attempt, and what is wrong with it."""
+
+    client: str
+    attempt: AttemptId
+    reason: Reason
+    message: str
+
+
+def judge(raw: bytes, registrar: bytes) -> Verdict:
+    """Return what the evidence shows, by the registrar's public key alone.
+
+    Raises DataError if it shows nothing: a signature does not hold, or the update is a right one.
+    """
+    try:
+        message = parsed(pb.Evidence(), raw, "the evidence")
+        verifier = Verifier(read_roster(message.roster, registrar), registrar)
+        signed = round_from_wire(message.round)
+        description = verifier.verify_round(signed)
+        about = description, digest(signed.body)
+        commitment = verifier.verify_commitment(signed_commitment_from_wire(message.commitment), *about)
+    except Refused as refusal:
+        raise DataError(f"the evidence shows nothing: {refusal}") from refusal
+    if digest(message.update) != commitment.digest:
+        raise DataError(f"the evidence shows nothing: {commitment.client!r} has signed another update")
+    try:
+        update = split_update(description, message.update)
+        check_update(adder_for(description.key, description.encoding.plaintexts), description, commitment, update)
+    except Refused as refusal:
+        return Verdict(commitment.client, description.id, refusal.reason, str(refusal))
+    raise DataError(f"the evidence shows nothing: the update of {commitment.client!r} is right")
+
+
+def judge_file(path: Path, registrar: str) -> tuple[str, str]:
+    """Return what a file of evidence shows, and whom that rests on, for people. Raises DataError or SettingsError."""
+    trust = trusted(path.parent, registrar)
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"the evidence {path} cannot be read: {error.strerror}") from error
+    verdict = judge(raw, trust.key)
+    return (
+        f"{verdict.client} signed a false update in {verdict.attempt} ({verdict.reason.value}): {verdict.message}",
+        f"the registrar's key is {trust.key.hex()}, {trust.source}",
+    )
