@@ -13,6 +13,7 @@ from pathlib import Path
 import structlog
 
 from faults import (
+    class_room,
     client_crashes,
     client_kills,
     clock_skew,
@@ -20,6 +21,7 @@ from faults import (
     crowd,
     disk_full,
     duplicates,
+    floods,
     fuzz,
     holder_crashes,
     kills,
@@ -45,10 +47,12 @@ SCENARIOS: dict[str, Scenario] = {
     "partition": partition.run,
     "slow-clients": slow_clients.run,
     "over-selection": over_selection.run,
+    "floods": floods.run,
     "fuzz": fuzz.run,
     "crowd": crowd.run,
     "oversized": oversized.run,
     "disk-full": disk_full.run,
+    "class-room": class_room.run,
     "clock-skew": clock_skew.run,
     "soak": soak.run,
 }
@@ -64,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--minutes", type=float, default=6.0, help="the longest for rows that can stop anywhere (default %(default)s)"
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("runs/faults.csv"), help="the table, and beside it as .md (%(default)s)"
+        "--out", type=Path, default=Path("runs/faults.csv"), help="the table, also written as .md (%(default)s)"
     )
     options = parser.parse_args(arguments)
     unknown = [name for name in options.scenarios if name not in SCENARIOS]

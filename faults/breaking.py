@@ -13,12 +13,12 @@ from keyholder.ledger import Ledger
 from server.store import Store
 
 WRITES = (
-    "begin_run", "end_run", "enrol", "count_refusals", "open_attempt", "widen_attempt", "add_commitment", "add_payload",
-    "set_state", "announce_list", "keep_opened", "abandon_attempt", "complete_attempt",
+    "begin_run", "change_settings", "end_run", "enrol", "count_refusals", "open_attempt", "widen_attempt", "add_commitment", "add_payload",
+    "set_state", "announce_list", "forget_updates", "keep_evidence", "keep_opened", "abandon_attempt", "complete_attempt",
 )  # fmt: skip
 """All methods of the store that commit."""
-LEDGER_WRITES = ("record_list", "record_release", "record_model")
-"""All methods of a ledger that commit."""
+LEDGER_WRITES = ("record_list", "record_release", "record_model", "began")
+"""All methods of a ledger, and of what it knows of others, that commit while a holder serves."""
 Commit = Callable[[], AbstractContextManager[sqlite3.Connection]]
 
 
@@ -83,7 +83,8 @@ def break_store(store: Store, breaker: Breaker) -> None:
 
 def break_ledger(ledger: Ledger, breaker: Breaker) -> None:
     """The same for a key holder's ledger."""
-    _name_writes(ledger, LEDGER_WRITES)
+    _name_writes(ledger, LEDGER_WRITES[:-1])
+    ledger.peers.began = _named(ledger.peers.began, "began", ledger)  # type: ignore[method-assign]
     database = ledger._database
     vars(database)["commit"] = _broken(database.commit, breaker, ledger)
 

@@ -1,11 +1,11 @@
-"""Run a party's program in its own process, with the task of faults/task.py: SLOTS MODULE [ARGUMENTS ...]."""
+"""Run a party's program in its own process, with the task of simulation/slot_task.py: SLOTS MODULE [ARGUMENTS ...]."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 
-from faults.task import known, slot_task
+from simulation.slot_task import known, slot_task
 
 
 def main() -> None:

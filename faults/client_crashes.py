@@ -10,10 +10,10 @@ from pathlib import Path
 from core.tasks.task import Task
 from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
-from faults.task import known, slot_task
 from faults.trials import folders, run_world
 from faults.world import World
 from server.rules import RoundRules
+from simulation.slot_task import known, slot_task
 
 CLIENTS = 100
 SHARES = (0.1, 0.3, 0.5)
@@ -46,7 +46,16 @@ def one_trial(parties: Parties, folder: Path, task: Task, share: float, seed: in
     doomed = {name: rng.choice(MOMENTS) for name in rng.sample(parties.clients, round(share * CLIENTS))}
     end = ""
     least = LEAST[seed % 2]
-    rules = RoundRules(rounds=1, min_cohort=least, max_cohort=128, target=CLIENTS, gather_seconds=5, max_attempts=2)
+    rules = RoundRules(
+        holders=3,
+        threshold=2,
+        rounds=1,
+        min_cohort=least,
+        max_cohort=128,
+        target=CLIENTS,
+        gather_seconds=5,
+        max_attempts=2,
+    )
 
     async def story(world: World) -> list[str]:
         nonlocal end

@@ -19,10 +19,10 @@ from faults.live import LiveHolder, Worker, errors_of, homes_of, judge
 from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
 from faults.process import ServerProcess
-from faults.task import known, slot_task
 from faults.watching import Watcher
 from server.rules import RoundRules
 from simulation.program import Program
+from simulation.slot_task import known, slot_task
 
 CLIENTS, ROUNDS, FEW = 20, 6, 6
 SHARES = (0.1, 0.3, 0.5)
@@ -46,7 +46,7 @@ def one_run(folder: Path, clients: int, share: float, seed: int) -> list[str]:
     """Return what went wrong in one run."""
     rng = random.Random(seed)  # noqa: S311
     parties = Parties(folder, clients=clients)
-    rules = RoundRules(
+    rules = RoundRules(holders=3, threshold=2,
         rounds=ROUNDS, min_cohort=2, max_cohort=clients, target=clients, patience_seconds=PATIENCE,
         round_seconds=DEADLINE, upload_seconds=DEADLINE,
     )  # fmt: skip
@@ -63,7 +63,7 @@ def one_run(folder: Path, clients: int, share: float, seed: int) -> list[str]:
     watcher = Watcher(parties, address)
     processes = {name: _client(parties, name, clients, address) for name in parties.clients}
     try:
-        watcher.wait_for(lambda told: told.round >= 1 and told.phase == "committing", PATIENCE)
+        watcher.wait_for(lambda seen: seen.round >= 1 and seen.phase == "committing", PATIENCE)
         doomed = rng.sample(sorted(processes), round(share * clients))
         for name in doomed:
             server.ends_within(rng.uniform(0.0, 0.1))
@@ -86,5 +86,7 @@ def _client(parties: Parties, name: str, clients: int, address: str) -> Program:
     settings = ClientSettings(
         identity=parties[name].folder, server=address, task=f"slots-{clients}", mail="generated", patience=PATIENCE
     )
-    arguments = arguments_of(settings, Policy(insecure_demo_keys=True))
+    arguments = arguments_of(
+        settings, Policy(min_cohort=2, max_colluders=0, insecure_demo_keys=True, insecure_unbounded=True)
+    )
     return Program("faults.child", str(clients), "client", *arguments, log=Path(os.devnull))

@@ -14,13 +14,13 @@ from core.tasks.task import Task
 from faults.breaking import Breaker
 from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
-from faults.task import known, slot_task
 from faults.trials import folders, run_world
 from faults.world import World
 from server.rules import RoundRules
+from simulation.slot_task import known, slot_task
 
 CLIENTS, ROUNDS = 4, 2
-RULES = RoundRules(rounds=ROUNDS, min_cohort=2, max_cohort=8, target=CLIENTS, gather_seconds=5)
+RULES = RoundRules(holders=3, threshold=2, rounds=ROUNDS, min_cohort=2, max_cohort=8, target=CLIENTS, gather_seconds=5)
 RARE = ("widen_attempt", "abandon_attempt", "count_refusals")
 """Writes that a run without a fault does not make; `random` and `disk-full` come by there."""
 
@@ -32,7 +32,7 @@ def run(options: Options) -> Iterator[Outcome]:
         parties = Parties(folder, clients=CLIENTS)
         fresh = folders(folder)
         points = points_of(parties, fresh(), task)
-        what = f"the aggregator dies at each of {len(points)} points of a run, {seeds} times; goes on from its files"
+        what = f"the aggregator dies at each of {len(points)} points of a run, {seeds} times; continues from its files"
         with timed("crash-points", what) as outcome:
             for number, (point, times) in enumerate(sorted(points.items())):
                 for seed in range(options.seed, options.seed + seeds):
@@ -68,7 +68,7 @@ def broken_at(parties: Parties, folder: Path, task: Task, breaker: Breaker, seed
         if ended != "Finished":
             found.append(f"the run ended as {ended}")
         if any(note.attempt > 1 for note in world.receipts):
-            found.append("a round was tried again, though nobody but the aggregator was at fault")
+            found.append("a round was tried again, although only the aggregator was at fault")
         return found
 
     return run_world(lambda: World(parties, folder, task, RULES, seed=seed, scheme=scheme, breaker=breaker), story)

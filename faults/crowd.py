@@ -28,8 +28,8 @@ from faults.oracle import Noted
 from faults.outcome import Options, Outcome, timed
 from faults.parties import POLICY, Parties, scratch
 from faults.process import ServerProcess
-from faults.task import known, slot_task
 from server.rules import RoundRules
+from simulation.slot_task import known, slot_task
 
 PATIENCE = 180.0
 MOST_SECONDS = 60.0
@@ -51,7 +51,11 @@ def run(options: Options) -> Iterator[Outcome]:
     """Yield one round with 1,000 clients; quick: with 50."""
     clients = options.count(long=1000, quick=50)
     what = f"{clients} clients at once in one round, each with its own mTLS connection"
-    with timed("crowd", what) as outcome, scratch(on_disk=True) as folder, known(slot_task(clients)) as task:
+    with (
+        timed("crowd", what, options.slack) as outcome,
+        scratch(on_disk=True) as folder,
+        known(slot_task(clients)) as task,
+    ):
         outcome.add(one_round(folder, task, clients, outcome), f"{clients} clients")
     yield outcome
 
@@ -59,7 +63,7 @@ def run(options: Options) -> Iterator[Outcome]:
 def one_round(folder: Path, task: Task, clients: int, outcome: Outcome) -> list[str]:
     """Play one round with this many clients, and return what went wrong."""
     parties = Parties(folder, clients=clients)
-    rules = RoundRules(
+    rules = RoundRules(holders=3, threshold=2,
         rounds=1, min_cohort=clients, max_cohort=clients, target=clients, patience_seconds=PATIENCE,
         round_seconds=PATIENCE, upload_seconds=PATIENCE, answer_seconds=PATIENCE,
     )  # fmt: skip
@@ -82,7 +86,7 @@ def one_round(folder: Path, task: Task, clients: int, outcome: Outcome) -> list[
     outcome.measured = (
         f"{seconds:.1f} s from the first connection to the end of the run; server at most {memory:.0f} MB"
     )
-    found += [] if seconds <= MOST_SECONDS else [f"it took {seconds:.1f} s"]
+    found += [] if seconds <= MOST_SECONDS * outcome.slack else [f"it took {seconds:.1f} s"]
     found += [] if memory <= MOST_MB else [f"the server took {memory:.0f} MB"]
     return found + judge(parties, folder / "server", homes, rules, crowd.receipts)
 
@@ -99,12 +103,12 @@ def sessions_of(parties: Parties, task: Task) -> dict[str, ClientSession]:
 
 
 async def everyone(crowd: Crowd) -> list[str]:
-    """Let all clients take part at once, and return what went wrong with any."""
-    ends = await asyncio.gather(*(take_part(crowd, name) for name in crowd.sessions), return_exceptions=True)
+    """Run all clients at once, and return what went wrong with any."""
+    ends = await asyncio.gather(*(run_client(crowd, name) for name in crowd.sessions), return_exceptions=True)
     return [f"{name}: {end!r:.200}" for name, end in zip(crowd.sessions, ends, strict=True) if end is not None]
 
 
-async def take_part(crowd: Crowd, name: str) -> None:
+async def run_client(crowd: Crowd, name: str) -> None:
     """One client from its connection to the end of the run."""
     session = crowd.sessions[name]
     async with AsyncConnection(crowd, name) as connection:

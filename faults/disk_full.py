@@ -1,4 +1,4 @@
-"""The disk is full at every write of the aggregator and of a key holder: nothing acknowledged is lost, and it goes on.
+"""The disk is full at every write of the aggregator and of a key holder: nothing acknowledged is lost, and it continues.
 
 In process, SQLite's commit is made to fail as it does on a full disk, one to three times in a row. Where the system
 lets us mount one, a real aggregator also runs on a file system of twelve megabytes that is filled up to its last byte.
@@ -21,15 +21,17 @@ from faults.oracle import Noted
 from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
 from faults.process import ServerProcess
-from faults.task import known, slot_task
 from faults.trials import folders, run_world
 from faults.world import World
 from server.rules import RoundRules
+from simulation.slot_task import known, slot_task
 
 SMALL = "12m"
 FILLS = 3
 PATIENCE = 60.0
-LIVE_RULES = RoundRules(rounds=20, min_cohort=2, max_cohort=8, target=CLIENTS, patience_seconds=PATIENCE)
+LIVE_RULES = RoundRules(
+    holders=3, threshold=2, rounds=20, min_cohort=2, max_cohort=8, target=CLIENTS, patience_seconds=PATIENCE
+)
 AGGREGATOR_WRITES = (
     "begin_run", "enrol", "open_attempt", "add_commitment", "set_state closing", "announce_list", "add_payload",
     "set_state releasing", "keep_opened", "complete_attempt", "end_run",
@@ -78,7 +80,7 @@ def one_trial(parties: Parties, folder: Path, task: Task, write: str, seed: int)
 
 
 def on_a_small_disk(options: Options) -> Outcome:
-    """Return a real aggregator on a real full disk. It may end in a sentence; started again when there is room, it goes on."""
+    """Return a real aggregator on a real full disk. It may end in a sentence; started again when there is room, it continues."""
     what = f"a file system of {SMALL} under a real aggregator is filled to its last byte, and emptied again"
     with (
         timed("disk-full", what) as outcome,

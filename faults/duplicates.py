@@ -16,15 +16,15 @@ from core.wire import federation_pb2 as pb
 from core.wire.calls import Call
 from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
-from faults.task import known, slot_task
 from faults.trials import folders, run_world
 from faults.world import World
 from server.rules import RoundRules
 from simulation.party import Party
+from simulation.slot_task import known, slot_task
 
 CLIENTS, ROUNDS = 4, 5
 MOST_AT_ONCE = 64
-RULES = RoundRules(rounds=ROUNDS, min_cohort=2, max_cohort=8, target=CLIENTS, gather_seconds=5)
+RULES = RoundRules(holders=3, threshold=2, rounds=ROUNDS, min_cohort=2, max_cohort=8, target=CLIENTS, gather_seconds=5)
 
 
 def run(options: Options) -> Iterator[Outcome]:

@@ -12,10 +12,10 @@ from faults.fuzz_parsers import readers
 from faults.memory import resident_mb
 from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
-from faults.task import known, slot_task
 from faults.trials import folders, run_world
 from faults.world import World
 from server.states import Releasing
+from simulation.slot_task import known, slot_task
 
 CALLS_A_RUN = 400
 MESSAGES_A_RUN = 5000
@@ -31,7 +31,7 @@ def run(options: Options) -> Iterator[Outcome]:
 
 
 def at_readers(count: int, options: Options) -> Outcome:
-    """So many malformed inputs, turn about at each reader."""
+    """Malformed inputs, given to the readers in turn."""
     rng = random.Random(options.seed)  # noqa: S311
     what = "malformed messages, numbers and files at each of the functions that read them"
     with timed("fuzz", what) as outcome, scratch() as folder, known(slot_task(CLIENTS)) as task:
@@ -57,7 +57,7 @@ def at_readers(count: int, options: Options) -> Outcome:
 
 
 def at_handlers(count: int, options: Options) -> Outcome:
-    """So many malformed calls, some hundred in each of many runs, which then go on to their ends."""
+    """Malformed calls, some hundred in each of many runs, which then continue to their ends."""
     with timed("fuzz", "malformed calls at every handler of a running service") as outcome:
         codes: Counter[str] = Counter()
         before, seed = 0.0, options.seed
@@ -76,7 +76,7 @@ def at_handlers(count: int, options: Options) -> Outcome:
 
 
 def on_the_wire(count: int, options: Options) -> Outcome:
-    """So many malformed calls over mutual TLS, some thousand in each of some runs, which then go on to their ends."""
+    """Malformed calls over mutual TLS, some thousand in each of several runs, which then continue to their ends."""
     with timed("fuzz", "malformed messages on the wire, over mutual TLS, at every call") as outcome:
         codes: Counter[str] = Counter()
         before, seed = 0.0, options.seed

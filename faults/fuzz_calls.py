@@ -1,8 +1,9 @@
-"""Malformed messages at every handler of the service, in the middle of a round: refused, and the round goes on."""
+"""Malformed messages at every handler of the service, in the middle of a round: refused, and the round continues."""
 
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -18,11 +19,16 @@ from faults.mutation import mutated
 from faults.parties import Parties
 from faults.trials import run_world
 from faults.world import World
+from server.answering import Gate
+from server.call_limits import CallLimits
+from server.connections import Connections
 from server.rules import RoundRules
 from server.service import services_for
 
 CLIENTS = 3
-RULES = RoundRules(rounds=2, min_cohort=2, max_cohort=8, target=CLIENTS, gather_seconds=5, max_attempts=5)
+RULES = RoundRules(
+    holders=3, threshold=2, rounds=2, min_cohort=2, max_cohort=8, target=CLIENTS, gather_seconds=5, max_attempts=5
+)
 FORBIDDEN = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
 A_LOT = 200
 """Steps of a world after which every phase was passed."""
@@ -39,8 +45,11 @@ class HandContext:
     def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
         return ((PARTY_KEY, self._caller),)
 
+    def peer(self) -> str:
+        return "by hand"
+
     def set_trailing_metadata(self, _metadata: object) -> None:
-        """Nobody looks at it."""
+        """Ignore it."""
 
     async def abort(self, code: grpc.StatusCode, details: str) -> None:
         self.code, self.details = code, details
@@ -50,7 +59,7 @@ class HandContext:
 def fuzz_a_run(
     parties: Parties, folder: Path, task: Task, seed: int, count: int, codes: Counter[str]
 ) -> tuple[list[str], int]:
-    """So many malformed calls somewhere in one run, and how many there were; then the run goes on and is judged."""
+    """Make malformed calls in the middle of a run, let it end, and judge it; return how many calls there were."""
     rng = random.Random(seed)  # noqa: S311
     made = 0
 
@@ -83,8 +92,11 @@ def _after(steps: int) -> Callable[[], bool]:
 
 
 def _handlers(world: World) -> dict[str, Callable[..., Any]]:
-    services = services_for(world.aggregator.run, plaintext=True)
-    each_service = (services.federation, services.key_holding, services.observation)
+    services = services_for(
+        world.aggregator.run,
+        Gate(CallLimits(time.monotonic, rates={}), Connections(time.monotonic), plaintext=True),
+    )
+    each_service = (services.federation, services.key_holding, services.membership, services.observation)
     return {name: getattr(each, name) for each in each_service for name in dir(type(each)) if name[0].isupper()}
 
 

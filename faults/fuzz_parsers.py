@@ -7,19 +7,20 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from google.protobuf.message import Message
 
+from core.answers import statement_of
 from core.errors import GrokfedError
 from core.identity.certificates import check_issued
 from core.identity.party import CARD, ROSTER, read_card
 from core.identity.roster import read_roster
 from core.secagg.factory import adder_for
 from core.secagg.key_share import KeyShare
-from core.secagg.opening import OpenedSum, check_partial, combine, verify_opened
+from core.secagg.opening import OpenedSum, check_answer, combine, verify_opened
 from core.wire import federation_pb2 as pb
+from core.wire import holder_messages as h
 from core.wire import messages as m
 from core.wire.calls import converse
 from core.wire.streams import model_from_bytes, model_of, read_chunks
@@ -65,6 +66,9 @@ def _of_messages(world: World, order: pb.OpenSum, closed: pb.ListClosed) -> list
     description = m.description_from_bytes(round_.description)
     submission = next(iter(world.given.values()))[-1]
     holder = next(iter(world.holders.values())).session.holder
+    first, second, *_ = (party.session for party in world.holders.values())
+    start = second.agreement.start.body
+    vouch = first.holder.vouch_for(second.agreement.start)[1].body
     commit = pb.CommitRequest(commitment=commitment, train_seconds=1.0, encrypt_seconds=1.0)
     return [
         Reader("description", round_.description, m.description_from_bytes),
@@ -75,11 +79,14 @@ def _of_messages(world: World, order: pb.OpenSum, closed: pb.ListClosed) -> list
         Reader("signed key", m.signed_key_to_wire(description.signed_certificate), m.signed_key_from_wire),
         Reader("key", m.key_to_wire(description.key), m.key_from_wire),
         Reader("encoding", m.encoding_to_wire(description.encoding), m.encoding_from_wire),
-        Reader("closed list", closed, m.list_from_wire),
+        Reader("closed list", closed, h.list_from_wire),
         Reader("header", m.submission_header_to_wire(submission.header), m.submission_header_from_wire),
         Reader("timings", commit, m.timings_from_wire),
         Reader("list order", order.list, lambda raw: holder.sign_list(list_order(raw))),
-        Reader("release order", order, lambda raw: converse(holder.open_sum(release_order(raw)), _nothing)),
+        Reader("release order", order, lambda raw: converse(holder.sign_request(release_order(raw)), _nothing)),
+        Reader("start", start, h.start_from_bytes),
+        Reader("vouch", vouch, h.vouch_from_bytes),
+        Reader("signatures", closed, lambda raw: h.holder_signatures_from_wire(raw.signatures)),
         Reader("chunk", pb.Chunk(header=pb.PayloadHeader(length=3, sha256=bytes(32))), lambda c: read_chunks([c], 99)),
         Reader("model chunk", pb.Chunk(header=pb.PayloadHeader(length=8, dtype="<f8", shape=[1])), _read_model),
     ]
@@ -93,10 +100,11 @@ def _of_numbers(world: World, attempt: Any) -> list[Reader]:
     partials = {share.holder: share.partial(total) for share in shares}
     opened = combine(key, 2, 3, total, partials).to_bytes(key)
     adder = adder_for(key, count)
+    statement = statement_of(attempt.description, shares[0].holder, bytes(32), total)
     return [
         Reader("ciphertexts", submission.payload, adder.check),
         Reader("key share", shares[0].to_bytes(), KeyShare.from_bytes),
-        Reader("partial opening", partials[1], partial(check_partial, key, count, 1)),
+        Reader("answer", shares[0].answer(statement), lambda raw: check_answer(statement, raw)),
         Reader(
             "opened sum", opened, lambda raw: verify_opened(key, 2, 3, total, OpenedSum.from_bytes(key, count, raw))
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from faults.mutation import mutated, mutated_bytes
 from faults.parties import Parties
 from faults.trials import run_world
 from faults.world import World
+from server.call_limits import CallLimits
 from server.service import listen
 from server.states import Uploading
 
@@ -31,7 +33,7 @@ METHODS = {
     for service in pb.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 }
-STREAMS_OUT = ("Join", "FetchModel", "Attend", "FetchSubmission", "FetchOpenedSum", "Watch")
+STREAMS_OUT = ("Join", "FetchModel", "FetchRoster", "Attend", "FetchSubmission", "FetchOpenedSum", "Watch")
 
 
 class Wire:
@@ -97,7 +99,7 @@ def one_run(parties: Parties, folder: Path, task: Task, seed: int, count: int, c
 async def fuzz(world: World, parties: Parties, count: int, rng: random.Random, codes: Counter[str]) -> list[str]:
     """Send `count` malformed calls while clients upload; the run must then go on as if nothing had happened."""
     await world.play(until=lambda: isinstance(world.phase, Uploading))
-    server, port = await listen(world.aggregator.run, "127.0.0.1:0")
+    server, port = await listen(world.aggregator.run, "127.0.0.1:0", limits=CallLimits(time.monotonic, rates={}))
     wire = Wire(world, port, parties)
     found: list[str] = []
     left = iter(range(count))

@@ -10,23 +10,24 @@ from pathlib import Path
 from core.errors import Reason, Refused
 from core.tasks.task import Task
 from core.wire.calls import converse
+from core.wire.messages import description_from_bytes
 from faults.breaking import LEDGER_WRITES
 from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
-from faults.task import known, slot_task
 from faults.trials import folders, run_world
 from faults.world import ANSWERS, World
 from server.rules import RoundRules
+from simulation.slot_task import known, slot_task
 
 CLIENTS, ROUNDS = 3, 2
-RULES = RoundRules(rounds=ROUNDS, min_cohort=2, max_cohort=8, target=CLIENTS, gather_seconds=5)
+RULES = RoundRules(holders=3, threshold=2, rounds=ROUNDS, min_cohort=2, max_cohort=8, target=CLIENTS, gather_seconds=5)
 POINTS = [f"{when} {what}" for what in (*LEDGER_WRITES, "destroy", *ANSWERS) for when in ("before", "after")]
 
 
 def run(options: Options) -> Iterator[Outcome]:
     """Yield one trial: one key holder dies at one of the points, in one of two rounds, and is started again.
 
-    A run in which its holder was not asked, and so did not come to the point, is none.
+    A run in which its holder was not asked, and so did not reach the point, does not count.
     """
     trials = options.count(long=1000, quick=50)
     what = f"a key holder dies at one of {len(POINTS)} points and is started again"
@@ -67,20 +68,19 @@ def one_trial(parties: Parties, folder: Path, task: Task, point: str, seed: int)
 
 
 def asked_again(world: World, name: str) -> list[str]:
-    """Ask for the last opening once more, and for the same round with a client left out."""
+    """Ask for the last opening again, and for the same round with a client left out."""
     holder, order = world.holders[name].session.holder, world.opened_for.get(name)
     if order is None:
         return []
     found = []
-    (given,) = next(
-        given for (who, what, _), given in reversed(world.answers.items()) if (who, what) == (name, "Release")
-    )
-    repeated = converse(holder.open_sum(order), _nothing_to_fetch).partial
-    if repeated != given:
+    id = description_from_bytes(order.list.round.body).id
+    converse(holder.sign_request(order), _nothing_to_fetch)
+    again = holder.ledger.prepared(id)[1].partial
+    if world.answers.get((name, "Release", id), {again}) != {again}:  # none if it was away when shares were asked for
         found.append(f"{name} answers the same request otherwise the second time")
     other = replace(order, contributors=order.contributors[:-1])
     try:
-        converse(holder.open_sum(other), _nothing_to_fetch)
+        converse(holder.sign_request(other), _nothing_to_fetch)
     except Refused as refusal:
         if refusal.reason is not Reason.ALREADY_RELEASED:
             found.append(f"{name} refuses a second sum of the round for {refusal.reason}")

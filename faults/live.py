@@ -1,7 +1,7 @@
 """The same federation over real gRPC and mutual TLS on loopback: clients and key holders as threads of this process.
 
 They are the product's own connections, with all their repeating; only what they were given is noted down. The
-aggregator is a thread here, or a process of its own that can be killed (`faults/child.py`).
+aggregator is a thread here, or a separate process that can be killed (`faults/child.py`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import grpc
 
-from client.connection import run_session as take_part
+from client.connection import run_session as run_client
 from client.participant import Participant
 from client.session import ClientSession
 from core.clock import SYSTEM_CLOCK
@@ -33,6 +33,7 @@ from keyholder.difference import DifferenceRule
 from keyholder.holder import KeyHolder
 from keyholder.ledger import Ledger
 from keyholder.session import HolderSession
+from server.call_limits import CallLimits
 from server.records import FILE
 from server.rules import RoundRules
 from server.run import ActiveRun
@@ -91,7 +92,7 @@ class LiveClient(Worker):
     def work(self) -> None:
         with self._dial(self.name) as connection:
             noting: Any = _Noting(connection, self._participant, self._notes)
-            take_part(noting, ClientSession(self._participant))
+            run_client(noting, ClientSession(self._participant))
 
 
 class LiveHolder(Worker):
@@ -117,10 +118,12 @@ class LiveServer(Worker):
     def __init__(self, parties: Parties, folder: Path, task: Task, rules: RoundRules, scheme: str = "plain") -> None:
         super().__init__("server")
         self._identity, self._folder, self._task = parties["server"], folder, task
-        self._settings = RunSettings(task.name, scheme, 256, 0, rules, insecure_demo_keys=True)
+        self._settings = RunSettings(task.name, scheme, 256, 0, rules, insecure_demo_keys=True, insecure_unbounded=True)
         self._ready = threading.Event()
         self.stay: threading.Event | None = None
         """If given, the server announces the end of the run until it is set, for parties that lost their stream."""
+        self.limits: CallLimits | None = None
+        """What one member may ask for; the usual limits if None."""
         self._port = 0
 
     def begin(self) -> str:
@@ -143,7 +146,7 @@ class LiveServer(Worker):
             store.begin_run(RUN, self._settings.to_json(), initial_model(self._task, 0))
         coordinator = ActiveRun(RUN, self._settings, self._task, store, self._identity)
         await coordinator.start()
-        server, self._port = await listen(coordinator, "127.0.0.1:0")
+        server, self._port = await listen(coordinator, "127.0.0.1:0", limits=self.limits)
         self._ready.set()
         await coordinator.keep_time()
         with suppress(TimeoutError):

@@ -2,13 +2,14 @@
 
 A lost request never reaches the aggregator. A lost answer does: everything was done, and the caller hears nothing. Both
 look alike to it: UNAVAILABLE. Of a stream, every message can be the last. The pauses before repeating are
-left out, so that nothing but the repeating itself is tried.
+left out, and with them the aggregator's limit on calls a second, so that nothing but the repeating itself is tried.
 """
 
 from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,9 @@ from faults.live import LiveServer, errors_of, homes_of, judge, start_workers
 from faults.oracle import Noted
 from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
-from faults.task import known, slot_task
+from server.call_limits import CallLimits
 from server.rules import RoundRules
+from simulation.slot_task import known, slot_task
 
 CLIENTS, ROUNDS = 4, 100
 LOST = 0.3
@@ -120,13 +122,22 @@ def run(options: Options) -> Iterator[Outcome]:
 
 def one_run(folder: Path, task: Task, rounds: int, seed: int) -> tuple[list[str], str]:
     """Play `rounds` rounds; return what went wrong, and how much was lost, in words."""
-    rules = RoundRules(rounds=rounds, min_cohort=CLIENTS, max_cohort=8, target=CLIENTS, patience_seconds=PATIENCE)
+    rules = RoundRules(
+        holders=3,
+        threshold=2,
+        rounds=rounds,
+        min_cohort=CLIENTS,
+        max_cohort=8,
+        target=CLIENTS,
+        patience_seconds=PATIENCE,
+    )
     parties = Parties(folder, clients=CLIENTS)
     homes = homes_of(parties, folder, rounds + 5, "plain")
     networks: list[LossyNetwork] = []
     receipts: list[Noted] = []
     server = LiveServer(parties, folder / "server", task, rules)
     server.stay = threading.Event()
+    server.limits = CallLimits(time.monotonic, rates={})
     address = server.begin()
 
     def dial(name: str) -> AggregatorConnection:

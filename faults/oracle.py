@@ -1,7 +1,7 @@
-"""The one judge of all scenarios: reads the parties' databases by itself and says what does not hold.
+"""The one judge of all scenarios: reads the parties' databases and reports what does not hold.
 
 It shares no code with what it judges: SQL, arithmetic and slots are done again here, from the files. What it knows is
-how clients behave: number i adds MARK to weight i - 1 (faults/task.py).
+how clients behave: number i adds MARK to weight i - 1 (simulation/slot_task.py).
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faults.task import MARK
+from simulation.slot_task import MARK
 
 FloatArray = npt.NDArray[np.float64]
+DISCARDED = "-discarded-"
+"""In the name of a folder: what a key holder had before a copy was put in its place."""
 Attempt = tuple[int, int]
 """Round and attempt."""
 
@@ -49,6 +51,8 @@ class Evidence:
         min_cohort: the fewest contributors of a sum.
         receipts: all that clients were given.
         opened: slots of each sum as it was opened, without counters and leading slots, where it was watched.
+        leaves_out: whether clients are left out of a sum, so that it differs enough from earlier ones; their updates are
+            forgotten before it is opened, and only their commitments must be there.
     """
 
     server: Path
@@ -58,6 +62,7 @@ class Evidence:
     min_cohort: int
     receipts: Iterable[Noted] = ()
     opened: Mapping[Attempt, Sequence[float]] | None = None
+    leaves_out: bool = False
 
 
 def violations(evidence: Evidence) -> list[str]:
@@ -68,9 +73,10 @@ def violations(evidence: Evidence) -> list[str]:
         completed = dict(
             db.execute("SELECT round, attempt FROM attempts WHERE run = ? AND state = 'completed'", (run,)).fetchall()
         )
-        releases = [release for path in evidence.ledgers for release in _releases(path, run)]
+        # A ledger that was restored, and what it replaced, may hold the same release.
+        releases = list(dict.fromkeys(release for path in evidence.ledgers for release in _releases(path, run)))
         found = [
-            *_lost(db, run, evidence.receipts),
+            *_lost(db, run, evidence.receipts, evidence.leaves_out),
             *_wrong_models(db, run, evidence, uploads, completed),
             *_wrong_releases(releases, evidence.threshold, uploads, completed),
             *_wrong_endorsements(db, run, evidence.ledgers),
@@ -99,7 +105,7 @@ def _uploads(db: sqlite3.Connection, run: str) -> dict[Attempt, set[str]]:
     return found
 
 
-def _lost(db: sqlite3.Connection, run: str, receipts: Iterable[Noted]) -> list[str]:
+def _lost(db: sqlite3.Connection, run: str, receipts: Iterable[Noted], leaves_out: bool) -> list[str]:
     rows = db.execute(
         "SELECT round, attempt, client, sha256, bytes_up IS NOT NULL FROM submissions WHERE run = ?", (run,)
     ).fetchall()
@@ -107,7 +113,7 @@ def _lost(db: sqlite3.Connection, run: str, receipts: Iterable[Noted]) -> list[s
     found = []
     for note in receipts:
         sha256, uploaded = kept.get((note.client, note.round, note.attempt), (b"", 0))
-        if sha256 != note.sha256 or (note.what == "submit" and not uploaded):
+        if sha256 != note.sha256 or (note.what == "submit" and not uploaded and not leaves_out):
             found.append(f"lost: a receipt for {note.what} of {note.client} in round {note.round}.{note.attempt}")
     return found
 
@@ -133,7 +139,7 @@ def _wrong_models(
 
 @dataclass(frozen=True)
 class _Release:
-    holder: Path
+    holder: str
     attempt: Attempt
     key: int
     request: bytes
@@ -144,14 +150,16 @@ def _releases(path: Path, run: str) -> list[_Release]:
     query = "SELECT round, attempt, key_serial, request_sha256, contributors FROM releases WHERE run = ?"
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
         rows = db.execute(query, (run,)).fetchall()
-    return [_Release(path, (row[0], row[1]), row[2], row[3], tuple(json.loads(row[4]))) for row in rows]
+    folder = path.parent.parent if path.parent.name == "state" else path.parent
+    holder = folder.name.partition(DISCARDED)[0]
+    return [_Release(holder, (row[0], row[1]), row[2], row[3], tuple(json.loads(row[4]))) for row in rows]
 
 
 def _wrong_releases(
     releases: Sequence[_Release], threshold: int, uploads: Mapping[Attempt, set[str]], completed: dict[int, int]
 ) -> list[str]:
     found = []
-    by_round: dict[int, dict[bytes, set[Path]]] = defaultdict(lambda: defaultdict(set))
+    by_round: dict[int, dict[bytes, set[str]]] = defaultdict(lambda: defaultdict(set))
     of_key: dict[int, set[Attempt]] = defaultdict(set)
     for release in releases:
         if release.holder in by_round[release.attempt[0]][release.request]:
@@ -190,7 +198,8 @@ def _wrong_endorsements(db: sqlite3.Connection, run: str, ledgers: Sequence[Path
 
 
 def _broken_chain(path: Path, ledger: sqlite3.Connection) -> list[str]:
-    last = bytes(32)
+    (identity,) = ledger.execute("SELECT id FROM identity").fetchone()
+    last = hashlib.sha256(identity).digest()
     query = "SELECT number, kind, content, previous, hash FROM entries ORDER BY number"
     for number, kind, content, previous, chained in ledger.execute(query):
         parts: list[Any] = [str(number).encode(), kind.encode(), content.encode(), previous]

@@ -11,7 +11,18 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from core.protocol import AttemptId, Commitment, HolderSignature, Signed, SubmissionHeader, Timings, digest
+from core.protocol import (
+    LIFE_BYTES,
+    AttemptId,
+    Commitment,
+    Head,
+    HolderSignature,
+    LedgerState,
+    Signed,
+    SubmissionHeader,
+    Timings,
+    digest,
+)
 from faults.outcome import Options, Outcome, timed
 from faults.parties import scratch
 from server import rounds, states
@@ -50,7 +61,7 @@ def run(options: Options) -> Iterator[Outcome]:
 
 def one_round(store: Store, cohort: int, number: int, rng: random.Random) -> int:
     """Return how many contributors the sum of one round has, by the rules and the store alike."""
-    rules = RoundRules(rounds=1_000_000, min_cohort=2, max_cohort=CLIENTS, cohort=cohort)
+    rules = RoundRules(holders=3, threshold=2, rounds=1_000_000, min_cohort=2, max_cohort=CLIENTS, cohort=cohort)
     present = frozenset(f"client-{client}" for client in range(1, CLIENTS + 1))
     run = states.RunState(states.Waiting(number, 1, since=0.0), present, HOLDERS, begun=True)
     run, (opened,) = rounds.advance(run, states.KeyChosen(number, 1), 0.0, rules)
@@ -62,7 +73,9 @@ def one_round(store: Store, cohort: int, number: int, rng: random.Random) -> int
     store.set_state(id, "closing")
     for holder in sorted(HOLDERS)[: rules.threshold]:
         run, _ = rounds.advance(run, states.ListSigned(number, 1, holder), rules.round_seconds, rules)
-    store.announce_list(id, [HolderSignature(holder, bytes(64)) for holder in sorted(HOLDERS)[: rules.threshold]])
+    state = LedgerState(Head(1, bytes(32)), bytes(LIFE_BYTES))
+    signers = sorted(HOLDERS)[: rules.threshold]
+    store.announce_list(id, [HolderSignature(holder, bytes(64), state) for holder in signers])
     assert isinstance(run.phase, states.Uploading)
     run = _upload(store, run, id, [name for name in sorted(run.phase.listed) if name not in fates], rules)
     assert isinstance(run.phase, states.Releasing), run.phase
@@ -73,7 +86,7 @@ def one_round(store: Store, cohort: int, number: int, rng: random.Random) -> int
 
 def _commit(store: Store, run: states.RunState, id: AttemptId, names: list[str], rules: RoundRules) -> states.RunState:
     for name in names:
-        commitment = Commitment(id, name, bytes(16), bytes(32), digest(name.encode()))
+        commitment = Commitment(id, name, bytes(16), bytes(32), digest(name.encode()), Head(1, bytes(32)))
         store.add_commitment(commitment, Signed(name.encode(), b""), Timings(0.0, 0.0))
         run, _ = rounds.advance(run, states.CommitmentStored(id.round, id.attempt, name), 1.0, rules)
     run, _ = rounds.advance(run, states.Tick(), rules.round_seconds, rules)
@@ -83,7 +96,7 @@ def _commit(store: Store, run: states.RunState, id: AttemptId, names: list[str],
 def _upload(store: Store, run: states.RunState, id: AttemptId, names: list[str], rules: RoundRules) -> states.RunState:
     for name in names:
         if isinstance(run.phase, states.Releasing):
-            break  # enough updates are here; the others are told that the round is over
+            break  # enough updates are here; the others are informed that the round is over
         store.add_payload(SubmissionHeader(id, 1, digest(name.encode())), name, b"x", 1)
         run, _ = rounds.advance(
             run, states.SubmissionStored(id.round, id.attempt, name), rules.round_seconds + 1, rules

@@ -18,9 +18,9 @@ from faults.fuzz_wire import METHODS
 from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
 from faults.process import ServerProcess
-from faults.task import known, slot_task
 from server.rules import RoundRules
 from server.service import LARGEST_MESSAGE
+from simulation.slot_task import known, slot_task
 
 CLIENTS = 2
 MOST_MB = 64.0
@@ -28,7 +28,7 @@ GAVE_UP = "Internal error from Core"
 """What this end sometimes says, and not the aggregator, when the call is over before all was sent."""
 AT_ONCE = 8
 SECONDS = 30.0
-RULES = RoundRules(rounds=1, min_cohort=2, max_cohort=8, target=CLIENTS)
+RULES = RoundRules(holders=3, threshold=2, rounds=1, min_cohort=2, max_cohort=8, target=CLIENTS)
 HEADER = pb.SubmissionHeader(run="0123456789abcdef", round=1, attempt=1, length=1 << 40, sha256=bytes(32))
 REFUSED = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION)
 

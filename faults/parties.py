@@ -12,15 +12,16 @@ from pathlib import Path
 
 from core.clock import today
 from core.identity.key_file import read_passphrase
+from core.identity.key_pairs import read_private_keys
 from core.identity.members import Member
-from core.identity.party import CERTIFICATE, KEYS, SHARES, PartyIdentity, load_identity, read_private_keys
+from core.identity.party import CERTIFICATE, KEYS, SHARES, PartyIdentity, load_identity
 from core.identity.roster import Role, Roster
 from core.policy import Policy
 from registrar.dealer import Dealer
 from registrar.federation import make_federation
 from registrar.folder import load_registrar
 
-POLICY = Policy(min_cohort=2, insecure_demo_keys=True, allow_plain=True)
+POLICY = Policy(min_cohort=2, max_colluders=0, insecure_demo_keys=True, insecure_unbounded=True, allow_plain=True)
 BITS = 256
 """Of round keys: small, because nothing is secret here."""
 MEMORY = Path("/dev/shm")  # noqa: S108  a place, not a file
@@ -50,7 +51,7 @@ def _client(folder: Path, member: Member, server: PartyIdentity) -> PartyIdentit
 
 
 class Parties:
-    """Everybody's identity in a federation in `folder`, and round keys dealt ahead, to be copied for each trial."""
+    """The identities of all parties of a federation in `folder`, and round keys dealt ahead, to be copied for each trial."""
 
     def __init__(self, folder: Path, *, clients: int, holders: int = 3, threshold: int = 2) -> None:
         self.folder = folder

@@ -21,7 +21,9 @@ class ServerProcess:
 
     def __init__(self, parties: Parties, folder: Path, slots: int, rules: RoundRules, log: Path | None = None) -> None:
         self._places = Places(identity=parties["server"].folder, state=folder)
-        self._settings = RunSettings(f"slots-{slots}", key_bits=BITS, rules=rules, insecure_demo_keys=True)
+        self._settings = RunSettings(
+            f"slots-{slots}", key_bits=BITS, rules=rules, insecure_demo_keys=True, insecure_unbounded=True
+        )
         self._slots = slots
         self._log = log or folder.with_suffix(".log")
         self.port = 0

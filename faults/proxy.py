@@ -14,8 +14,8 @@ PIECE = 65536
 class FaultyNetwork(threading.Thread):
     """Forwards a port of this machine, chosen by the system, to `target` (HOST:PORT).
 
-    stall()   nothing goes through in either direction, and neither side is told, as when a cable is pulled
-    heal()    what was held back goes on, and new connections are made
+    stall()   nothing goes through in either direction, and neither side is informed, as when a cable is pulled
+    heal()    what was held back is delivered, and new connections are made
     cut()     every connection is closed; new ones can be made
     slow(n)   at most n bytes a second in each direction of each connection; None: as fast as it goes
     """

@@ -27,15 +27,17 @@ from core.tasks.task import Task
 from core.wire import federation_pb2 as pb
 from core.wire.calls import Ask, Call, Upload
 from faults.breaking import LEDGER_WRITES, WRITES, Breaker
+from faults.lying import LIES, NAMED
 from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
-from faults.task import known, slot_task
-from faults.world import Client, Holder, World
+from faults.restoring import copy_holder, restore_holder
+from faults.world import PROVEN, Client, Holder, World
 from keyholder.difference import DifferenceRule
 from server import states
 from server.rules import RoundRules
 from simulation.direct import UnavailableError
 from simulation.party import Party
+from simulation.slot_task import known, slot_task
 
 CLIENTS, ROUNDS = 4, 2
 LONGEST = 400
@@ -43,13 +45,14 @@ LONGEST = 400
 MOST_MOVES = 200
 AT_A_TIME = 200
 """Sequences that hypothesis plays in one go; then a new one begins."""
-RULES = RoundRules(
+RULES = RoundRules(holders=3, threshold=2,
     rounds=ROUNDS, min_cohort=2, max_cohort=8, target=3, gather_seconds=5, round_seconds=20, upload_seconds=20,
     answer_seconds=5, patience_seconds=100, max_attempts=4,
 )  # fmt: skip
 EXPECTED = {*WITHOUT_US, Reason.NOT_COMMITTED, Reason.NOT_ENROLLED, Reason.WRONG_DIGEST, Reason.WRONG_DESCRIPTION}
 """Refusals of what a confused client repeats."""
 AGGREGATOR_WRITES = [*WRITES, "set_state closing", "set_state releasing"]
+STATE = pb.LedgerState(number=1, hash=bytes(32), life=bytes(16))
 clients, holders = st.integers(0, CLIENTS - 1), st.integers(0, 2)
 
 
@@ -64,7 +67,7 @@ class FaultMachine(RuleBasedStateMachine):
     endings: ClassVar[dict[str, int]] = {}
 
     @initialize(
-        number=st.integers(0, 2**32), scheme=st.sampled_from(["plain", "plain", "plain", "paillier"]),
+        number=st.integers(0, 2**32), scheme=st.sampled_from(["plain", "plain", "plain", "paillier", PROVEN]),
         rule=st.sampled_from([DifferenceRule.REPORT, DifferenceRule.ENFORCE]),
     )  # fmt: skip
     def begin(self, number: int, scheme: str, rule: DifferenceRule) -> None:
@@ -185,10 +188,16 @@ class FaultMachine(RuleBasedStateMachine):
         try:
             self.wait(work)
         except Refused as refusal:
-            if refusal.reason not in EXPECTED | also:
+            if refusal.reason not in EXPECTED | also | (set(NAMED) if self.world.lies else set()):
                 raise
             return True
         return False
+
+    @rule(number=clients, lie=st.sampled_from(sorted(LIES)))
+    def client_begins_to_lie(self, number: int, lie: str) -> None:
+        """Two at the most, so that the others can finish a round."""
+        if len(self.world.lies) < 2:
+            self.world.lies.setdefault(self.client(number).name, lie)
 
     # -------------------------------------------------------------------------------- key holders at fault
 
@@ -199,6 +208,14 @@ class FaultMachine(RuleBasedStateMachine):
     @rule(number=holders)
     def holder_starts_again(self, number: int) -> None:
         self.wait(self.world.restart_holder(self.holder(number)))
+
+    @rule(number=holders)
+    def holders_disk_is_copied(self, number: int) -> None:
+        copy_holder(self.world, self.holder(number))
+
+    @rule(number=holders)
+    def holder_is_restored_from_the_copy(self, number: int) -> None:
+        self.wait(restore_holder(self.world, self.holder(number)))
 
     @rule(number=holders, when=st.sampled_from(["before", "after"]), write=st.sampled_from(LEDGER_WRITES))
     def holder_will_die_at_a_write(self, number: int, when: str, write: str) -> None:
@@ -211,10 +228,25 @@ class FaultMachine(RuleBasedStateMachine):
             self.answer(holder, phase.attempt, "DeclineTask", pb.Decline(reason="too_similar", sentence="at random"))
 
     @rule(number=holders)
+    def holder_begins_to_lie(self, number: int) -> None:
+        """One at the most, so that the others can open a sum."""
+        if not self.world.wrong_answers:
+            self.world.wrong_answers.add(self.holder(number).name)
+
+    @rule(number=holders, other=clients)
+    def holder_accuses_a_client(self, number: int, other: int) -> None:
+        """Without evidence; the oracle sees to it that nobody is left out for it."""
+        phase, holder = self.world.phase, self.holder(number)
+        if isinstance(phase, states.Closing | states.Releasing):
+            accused = [self.client(other).name]
+            accusation = pb.Decline(reason="wrong_proof", sentence="at random", clients=accused)
+            self.answer(holder, phase.attempt, "DeclineTask", accusation)
+
+    @rule(number=holders)
     def holder_answers_for_another_attempt(self, number: int) -> None:
         phase, holder = self.world.phase, self.holder(number)
         if isinstance(phase, states.Attempted):
-            self.answer(holder, phase.attempt + 1, "SignList", pb.ListSignature(signature=bytes(64)))
+            self.answer(holder, phase.attempt + 1, "SignList", pb.ListSignature(signature=bytes(64), ledger=STATE))
             header = pb.ReleaseHeader(run=self.world.run_id, round=phase.round, attempt=phase.attempt + 1, length=1)
             release = Upload("Release", pb.ReleaseRequest(header=header), b"x")
             self.wait(self.answered(holder, release))

@@ -17,9 +17,9 @@ from faults.oracle import Noted
 from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
 from faults.process import ServerProcess
-from faults.task import known, slot_task
 from server.records import FILE
 from server.rules import RoundRules
+from simulation.slot_task import known, slot_task
 
 CLIENTS = 4
 PATIENCE = 300.0
@@ -47,7 +47,9 @@ def run(options: Options) -> Iterator[Outcome]:
 def one_run(folder: Path, task: Task, rounds: int) -> tuple[list[str], tuple[float, float]]:
     """Play `rounds` rounds; return what went wrong, and the memory growth a round of the aggregator and of this process."""
     parties = Parties(folder, clients=CLIENTS)
-    rules = RoundRules(rounds=rounds, min_cohort=2, max_cohort=8, target=CLIENTS, patience_seconds=PATIENCE)
+    rules = RoundRules(
+        holders=3, threshold=2, rounds=rounds, min_cohort=2, max_cohort=8, target=CLIENTS, patience_seconds=PATIENCE
+    )
     homes = homes_of(parties, folder, rounds + 5)
     server = ServerProcess(parties, folder / "server", CLIENTS, rules)
     server.start()

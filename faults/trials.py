@@ -29,9 +29,9 @@ def folders(folder: Path) -> Callable[[], Path]:
 def run_world(make: Callable[[], World], story: Callable[[World], Awaitable[list[str]]]) -> list[str]:
     """Run one scenario in its own event loop."""
 
-    async def told() -> list[str]:
+    async def run() -> list[str]:
         world = make()
         await world.start()
         return await story(world)
 
-    return asyncio.run(told())
+    return asyncio.run(run())

@@ -40,7 +40,7 @@ class Watcher(threading.Thread):
         started = time.monotonic()
         with self._changed:
             if not self._changed.wait_for(lambda: holds(self.last), patience):
-                raise AssertionError(f"not within {patience:g} seconds; the last that was told: {self.last}")
+                raise AssertionError(f"not seen within {patience:g} seconds; the last status: {self.last}")
         return time.monotonic() - started
 
     def close(self) -> None:

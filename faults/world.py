@@ -9,28 +9,33 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-from client.participant import Submission
-from client.session import WITHOUT_US, ClientSession, commit_call, submit_call
-from core.errors import GrokfedError, Reason, Refused, RunFailedError, StorageError
+from client.participant import Participant, Submission
+from client.session import ClientSession, commit_call, submit_call
+from core.errors import Reason, Refused, StorageError
 from core.federated import initial_model
 from core.identity.party import PartyIdentity
-from core.protocol import AttemptId, digest
+from core.protocol import AttemptId, HolderSignature
 from core.secagg.opening import OpenedSum
+from core.secagg.scheme import PAILLIER
 from core.tasks.task import Task
 from core.wire import federation_pb2 as pb
-from core.wire.calls import Ask, Call, Conversation, Upload
+from core.wire.calls import Ask, Call, Upload, Uploaded
 from faults.breaking import Breaker, Crash, break_ledger, break_store
+from faults.lying import FickleClient, wrong_answer
 from faults.oracle import Evidence, Noted, violations
 from faults.parties import BITS, POLICY, Parties
+from faults.surprises import surprises
 from keyholder.difference import DifferenceRule
 from keyholder.orders import ReleaseOrder, release_order
 from keyholder.session import HolderSession
+from server import states
 from server.records import FILE
 from server.rules import RoundRules
 from server.settings import RunSettings
@@ -43,7 +48,9 @@ T = TypeVar("T")
 Client: TypeAlias = Party[ClientSession]
 Holder: TypeAlias = Party[HolderSession]
 SPARE_KEYS = 12
-ANSWERS = ("SignList", "Release", "EndorseModel")
+ANSWERS = ("SignList", "SignRequest", "Release", "EndorseModel")
+PROVEN = "paillier, with proofs"
+"""The scheme of a trial in which clients prove that their updates keep their bounds; in others they do not."""
 HONEST_DECLINES = (Reason.TOO_SIMILAR, Reason.ROUND_NOT_OPEN, Reason.ALREADY_RELEASED)
 """Why a key holder may decline what an honest aggregator asks: the last, if it lent its share for an attempt that others
 then declined. Any other reason says that the aggregator lied or forgot."""
@@ -56,7 +63,10 @@ class World(InProcessFederation):
         breaker, breakers: of the aggregator, and of each key holder by name.
         given: every submission that a client made, by its name, for scenarios that repeat one.
         answers: every answer of a holder, by its name, the call and the attempt: one answer each, however often asked.
-        opened_for: the last order that each holder lent its share for.
+        opened_for: the last order that each holder has signed.
+        lies: what each lying client does to its updates (faults/lying.py), if the scheme is PROVEN.
+        wrong_answers: key holders that lend a wrong share whenever they lend one.
+        discarded: the disks of key holders that a copy was put in the place of.
         vanishes: whether a client vanishes at a moment: before its commitment ("commit"), before its update ("upload"),
             or in the middle of it ("transfer").
     """
@@ -85,13 +95,19 @@ class World(InProcessFederation):
         self.given: dict[str, list[Submission]] = defaultdict(list)
         self.answers: dict[tuple[str, str, AttemptId], set[bytes]] = defaultdict(set)
         self.opened_for: dict[str, ReleaseOrder] = {}
+        self.discarded: list[Path] = []
+        self.lies: dict[str, str] = {}
+        self.wrong_answers: set[str] = set()
         self.vanishes: Callable[[str, str], bool] = lambda _name, _moment: False
+        bounded, scheme = scheme == PROVEN, PAILLIER if scheme == PROVEN else scheme
         shares = registered.dealt(rules.rounds + SPARE_KEYS, scheme)
         identities = dict(registered.identities)
         for name in registered.holders:
             shutil.copytree(shares / name, folder / name)
             identities[name] = replace(registered[name], folder=folder / name)
-        settings = RunSettings(task.name, scheme, BITS, 0, rules, insecure_demo_keys=True)
+        settings = RunSettings(
+            task.name, scheme, BITS, 0, rules, insecure_demo_keys=True, insecure_unbounded=not bounded
+        )
         super().__init__(folder, identities, settings, task, Options(rule=rule, policy=POLICY, seed=seed))
 
     @property
@@ -107,7 +123,7 @@ class World(InProcessFederation):
         try:
             born = DirectAggregator(
                 folder, self.identities["server"], self.settings, self.task, lambda: self.now,
-                resume=resume, store=self._breakable,
+                run=resume or self.options.start, store=self._breakable,
             )  # fmt: skip
         except (Crash, StorageError):
             return self.new_aggregator(self._left_behind(folder), resume)
@@ -118,6 +134,10 @@ class World(InProcessFederation):
         store = Store(folder)
         break_store(store, self.breaker)
         return store
+
+    def new_client(self, identity: PartyIdentity, made: Callable[..., Participant] = Participant) -> ClientSession:
+        """Start a client that lies from the moment that `lies` says so."""
+        return super().new_client(identity, partial(FickleClient, self.lies) if made is Participant else made)
 
     def new_holder(self, identity: PartyIdentity) -> HolderSession:
         """Start a key holder whose ledger and shares can be broken."""
@@ -144,12 +164,12 @@ class World(InProcessFederation):
         """Look at every sum that is opened."""
         keep = aggregator.store.keep_opened
 
-        def watched(id: AttemptId, raw: bytes) -> None:
+        def watched(id: AttemptId, raw: bytes, requests: Sequence[HolderSignature]) -> None:
             attempt = aggregator.run.attempt
             assert attempt is not None
             key, count = attempt.description.key, attempt.count
             cohort = attempt.cohort(OpenedSum.from_bytes(key, count, raw))
-            keep(id, raw)
+            keep(id, raw, requests)
             self.opened[id.round, id.attempt] = list(cohort.delta_sum)
 
         vars(aggregator.store)["keep_opened"] = watched
@@ -230,7 +250,12 @@ class World(InProcessFederation):
 
     async def subscribe(self, party: Party[Any]) -> DirectStream:
         call: Ask = party.session.subscription()
-        return await self.call(call.method, lambda aggregator: aggregator.subscribe(party.identity, call))
+        before = self.aggregator
+        stream = await self.call(call.method, lambda aggregator: aggregator.subscribe(party.identity, call))
+        if self.aggregator is not before:
+            await self.drop(stream)
+            raise UnavailableError("the stream broke when the aggregator died")
+        return stream
 
     async def deliver(self, party: Party[Any], call: Call) -> Any:
         """Make one call; note what a client was promised and what a holder answered."""
@@ -271,7 +296,7 @@ class World(InProcessFederation):
         raise UnavailableError("the client is gone")
 
     async def send_again(self, client: Client, submission: Submission, method: str) -> pb.Receipt:
-        """Send a commitment ("Commit") or an update ("Submit") once more. Raises Refused."""
+        """Send a commitment ("Commit") or an update ("Submit") again. Raises Refused."""
         call = commit_call(submission) if method == "Commit" else submit_call(submission)
         while True:
             with suppress(UnavailableError):
@@ -295,19 +320,34 @@ class World(InProcessFederation):
             reason = call.message.reason
             if reason not in HONEST_DECLINES:
                 self.surprises.append(f"{holder.name} declined: {reason}: {call.message.sentence}")
-        reply = await self.carry(holder, call)
+        reply = await (self._lend(holder, call) if isinstance(call, Upload) else self.carry(holder, call))
         if call.method in ANSWERS:
             breaker.reach(f"after {call.method}")
+        return reply
+
+    async def _lend(self, holder: Holder, call: Upload) -> Any:
+        """Bring the aggregator a holder's share, or a wrong one; only that may be refused, and it must be."""
+        lies, before = holder.name in self.wrong_answers, self.phase
+        try:
+            reply = await self.carry(holder, wrong_answer(call) if lies else call)
+        except Refused as refusal:
+            if refusal.reason is Reason.WRONG_SHARE and not lies:
+                self.surprises.append(f"{holder.name} answered right and was refused: {refusal}")
+            raise
+        named: Any = call.header.header
+        if lies and isinstance(before, states.Releasing) and named.attempt == before.attempt:
+            self.surprises.append(f"a wrong answer of {holder.name} was taken")
         return reply
 
     def _note_answer(self, holder: Holder, call: Call) -> None:
         if isinstance(call, Upload):
             named: Any = call.header.header
-            self.opened_for[holder.name] = release_order(holder.message.open_sum)
             answer = call.payload
         else:
             named = call.message
-            answer = named.signature
+            answer = named.ledger.hash  # the signature names the holder's life, and is another one in the next
+        if call.method == "SignRequest":
+            self.opened_for[holder.name] = release_order(holder.message.open_sum)
         self.answers[holder.name, call.method, AttemptId(named.run, named.round, named.attempt)].add(answer)
 
     # -------------------------------------------------------------------------------- the end
@@ -316,8 +356,7 @@ class World(InProcessFederation):
         """Store that the run is over, close everything, and return all that is wrong."""
         while self.over and not await self._written_down():
             await self.play()  # it died before that, and took the run up again
-        found = [*self.surprises, *self._errors(), *self._uploads_blindly()]
-        found += [*self.judge(), *self._changed_answers()]
+        found = [*self.surprises, *surprises(self), *self.judge()]
         await self.close()
         return found
 
@@ -327,48 +366,19 @@ class World(InProcessFederation):
             await self.call("conclude", lambda aggregator: aggregator.run.conclude())
         return self.lives == lives
 
-    def _errors(self) -> Iterator[str]:
-        for party in self.parties:
-            refused = isinstance(party.error, Refused) and party.error.reason in WITHOUT_US
-            if isinstance(party.error, GrokfedError) and not refused and not isinstance(party.error, RunFailedError):
-                yield f"{party.name} ended: {party.error!r}"
-
-    def _uploads_blindly(self) -> Iterator[str]:
-        """Show each client a list with its commitment that no key holder has signed: it must not upload."""
-        for client in self.clients.values():
-            submission = client.session.participant.last
-            if submission is None:
-                continue
-            id, listed = submission.header.id, digest(submission.commitment.body)
-            unsigned = pb.ListClosed(
-                round=id.round, attempt=id.attempt, description_digest=submission.description_digest,
-                commitments=self.rules.min_cohort * listed,
-            )  # fmt: skip
-            answer: object
-            try:
-                answer = Conversation(client.session.answer(pb.Notice(list_closed=unsigned))).asking
-            except Refused as refusal:
-                if refusal.reason is Reason.LIST_SIGNATURES:
-                    continue
-                answer = refusal
-            yield f"{client.name} is shown a list of {id} that no key holder signed, and answers {answer}"
-
-    def _changed_answers(self) -> list[str]:
-        return [
-            f"{holder} gave {len(given)} different answers to {what} of {id}"
-            for (holder, what, id), given in self.answers.items()
-            if len(given) > 1
-        ]
-
     def judge(self) -> list[str]:
         """Return what is wrong according to the files, now."""
         evidence = Evidence(
             server=self.aggregator.folder / FILE,
-            ledgers=[self.ledger_of(name) for name in self.holders],
+            ledgers=[
+                *(self.ledger_of(name) for name in self.holders),
+                *(folder / "keyholder.sqlite" for folder in self.discarded),
+            ],
             numbers=self.registered.numbers(),
             threshold=self.rules.threshold,
             min_cohort=self.rules.min_cohort,
             receipts=self.receipts,
+            leaves_out=self.options.rule is DifferenceRule.ENFORCE,
             opened=self.opened,
         )
         return violations(evidence)
@@ -381,7 +391,7 @@ class World(InProcessFederation):
 class _Half(Upload):
     """An upload whose connection breaks in the middle."""
 
-    def messages(self) -> Iterator[pb.SubmitRequest | pb.ReleaseRequest]:
+    def messages(self) -> Iterator[Uploaded]:
         yield self.header
         yield type(self.header)(data=self.payload[: len(self.payload) // 2])
         raise asyncio.CancelledError

@@ -1,0 +1,86 @@
+"""Clients whose updates are false: malformed, or with a proof that is not theirs. Key holders with wrong answers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from client.participant import Participant
+from core.errors import Reason
+from core.protected_update import ProtectedUpdate, UpdateMaker
+from core.protocol import RoundDescription, digest
+from core.secagg.encoding import IntArray
+from core.secagg.noise import NoiseKind
+from core.wire import federation_pb2 as pb
+from core.wire.calls import Upload
+
+MakeHonest = Callable[[IntArray], ProtectedUpdate]
+Lie = Callable[[MakeHonest, IntArray], ProtectedUpdate]
+
+
+def _malformed(honest: MakeHonest, slots: IntArray) -> ProtectedUpdate:
+    made = honest(slots)
+    return replace(made, ciphertexts=bytes(len(made.ciphertexts)))
+
+
+def _changed(slots: IntArray) -> IntArray:
+    """Return other numbers, so that a sum with this update in it would be wrong."""
+    changed = slots.copy()
+    changed[-1] += 7
+    return changed
+
+
+def _proof_of_another(honest: MakeHonest, slots: IntArray) -> ProtectedUpdate:
+    return replace(honest(_changed(slots)), proof=honest(slots).proof)
+
+
+def _rubbish(honest: MakeHonest, slots: IntArray) -> ProtectedUpdate:
+    made = honest(_changed(slots))
+    return replace(made, proof=os.urandom(len(made.proof)))
+
+
+NAMED = (Reason.WRONG_PROOF, Reason.BAD_CIPHERTEXT)
+"""Why a client that lies is refused, and left out from then on."""
+LIES: dict[str, Lie] = {"malformed": _malformed, "another proof": _proof_of_another, "rubbish": _rubbish}
+
+
+def wrong_answer(call: Upload) -> Upload:
+    """Return a key holder's Release with another first number, and its proof as it is."""
+    payload = bytearray(call.payload)
+    payload[8] ^= 1
+    header = pb.ReleaseRequest.FromString(call.header.SerializeToString())
+    header.header.sha256 = digest(bytes(payload))
+    return replace(call, header=header, payload=bytes(payload))
+
+
+class LyingMaker(UpdateMaker):
+    """Makes honest updates, and then spoils them."""
+
+    def __init__(self, lie: Lie, *about: Any) -> None:
+        super().__init__(*about)
+        self._lie = lie
+
+    def make(self, slots: IntArray) -> ProtectedUpdate:
+        """Lie about these slots."""
+        return self._lie(super().make, slots)
+
+
+class FickleClient(Participant):
+    """A client that lies when the scenario says so.
+
+    Args:
+        lies: the name of the lie, by the client's name.
+    """
+
+    def __init__(self, lies: Mapping[str, str], *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._lies = lies
+
+    def update_maker(self, description: RoundDescription, description_digest: bytes) -> UpdateMaker:
+        """Return what makes this round's update."""
+        if self.name not in self._lies or description.proven is None:
+            return super().update_maker(description, description_digest)
+        lie = LIES[self._lies[self.name]]
+        return LyingMaker(lie, description, description_digest, self.name, NoiseKind.SHORT)
