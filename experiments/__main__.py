@@ -12,6 +12,7 @@ import core.one_thread  # isort: skip  # noqa: F401
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
@@ -53,6 +54,7 @@ def run_all(data: Data = None, quick: Quick = False, seed: Seed = 1, out: Out = 
                 print(f"{name} is left out: {error}", file=sys.stderr)
         write_page(folder / "index.html", answered, left_out)
         console().print(f"one page with all of them: {folder / 'index.html'}", highlight=False, soft_wrap=True)
+        _end(answered)
 
 
 def _add_study(name: str) -> None:
@@ -64,6 +66,7 @@ def _add_study(name: str) -> None:
             answered = _study(studies.get_study(name), data, quick, seed, folder)
             write_page(folder / "index.html", [answered], [])
             console().print(f"its page: {folder / 'index.html'}", highlight=False, soft_wrap=True)
+            _end([answered])
 
 
 for _name in studies.NAMES:
@@ -81,6 +84,12 @@ def _study(chosen: Study, data: Path | None, quick: bool, seed: int, out: Path) 
     terminal.print(chosen.conclude(rows), highlight=False)
     terminal.print(f"{time.monotonic() - started:.1f} seconds; see {out}", highlight=False, soft_wrap=True)
     return Answered(chosen, rows, run)
+
+
+def _end(answered: Sequence[Answered]) -> None:
+    """End with 1 if a row of any study is not as the threat model says."""
+    if any(each.study.unexpected(each.rows) for each in answered):
+        raise typer.Exit(1)
 
 
 def _listing() -> str:

@@ -15,6 +15,21 @@ from book.run import Run
 from core.errors import StorageError
 
 Value = str | int | float
+
+
+class Linked(str):
+    """A text of a table that links to the page of another study."""
+
+    __slots__ = ("study",)
+    study: str
+
+    def __new__(cls, text: str, study: str) -> Linked:
+        """Return the text with the name of that study."""
+        made = super().__new__(cls, text)
+        made.study = study
+        return made
+
+
 WRAPPED = 24
 """Characters in a line of a text that is wrapped."""
 Row = Mapping[str, Value]
@@ -34,6 +49,8 @@ class Study:
         limits: what the numbers do not say.
         run: yields the rows as they come out, and saves pictures by run.save.
         conclude: says in a few sentences what the rows show, for this run's numbers.
+        unexpected: returns the rows that are not as the threat model says, where it says something. With any, the
+            command ends with 1.
     """
 
     name: str
@@ -44,6 +61,7 @@ class Study:
     limits: str
     run: Callable[[Run], Iterator[Row]]
     conclude: Callable[[Sequence[Row]], str]
+    unexpected: Callable[[Sequence[Row]], Sequence[Row]] = lambda _rows: ()
 
 
 def written(value: Value) -> str:
@@ -59,7 +77,7 @@ def columns_of(rows: Sequence[Row]) -> list[str]:
 def tables_of(study: Study, rows: Sequence[Row], terminal: Console) -> list[Table]:
     """Lay the rows out for people, in lines that fit the terminal.
 
-    Columns that do not fit beside each other come in a further table, in which the first column is repeated.
+    Columns that do not fit side by side come in a further table, in which the first column is repeated.
     """
     first, *others = columns_of(rows) or [""]
     whole = _table(study.title, [first, *others], rows)
@@ -67,8 +85,8 @@ def tables_of(study: Study, rows: Sequence[Row], terminal: Console) -> list[Tabl
         return [whole]
     parts = [[first]]
     for name in others:
-        beside = _table("", [*parts[-1], name], rows, narrow=True)
-        if len(parts[-1]) > 1 and _natural_width(beside, terminal) > terminal.width:
+        wider = _table("", [*parts[-1], name], rows, narrow=True)
+        if len(parts[-1]) > 1 and _natural_width(wider, terminal) > terminal.width:
             parts.append([first, name])
         else:
             parts[-1].append(name)
@@ -124,11 +142,16 @@ def page(study: Study, rows: Sequence[Row], run: Run) -> str:
         "\n".join([
             f"| {' | '.join(columns)} |",
             f"|{' --- |' * len(columns)}",
-            *(f"| {' | '.join(written(row.get(name, '')) for name in columns)} |" for row in rows),
+            *(f"| {' | '.join(_linked(row.get(name, '')) for name in columns)} |" for row in rows),
         ]),
         f"**Limits.** {study.limits}",
     ]  # fmt: skip
     return "\n\n".join(lines) + "\n"
+
+
+def _linked(value: Value) -> str:
+    """Write a value as Markdown; the pages of studies lie side by side."""
+    return f"[{value}](../{value.study}/page.md)" if isinstance(value, Linked) else written(value)
 
 
 def command(study: Study, run: Run) -> str:

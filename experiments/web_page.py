@@ -11,7 +11,7 @@ from pathlib import Path
 
 from book.run import Run
 from core.errors import StorageError
-from experiments.study import Row, Study, columns_of, command, pictures, written
+from experiments.study import Linked, Row, Study, columns_of, command, pictures, written
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 60rem; padding: 1rem }
@@ -101,7 +101,12 @@ def _table(rows: Sequence[Row]) -> str:
 
 def _cell(value: str | int | float) -> str:
     kind = "" if isinstance(value, str) else ' class="number"'
-    return f"<td{kind}>{escape(written(value))}</td>"
+    text = escape(written(value))
+    return f"<td{kind}>{_link(text, value.study) if isinstance(value, Linked) else text}</td>"
+
+
+def _link(text: str, study: str) -> str:
+    return f'<a href="#{escape(study)}">{text}</a>'
 
 
 def _left_out(left_out: Sequence[tuple[str, str]]) -> str:

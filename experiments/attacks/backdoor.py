@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from core.secagg.encoding import Encoding, Update
+from core.secagg.encoding import PROVEN_CHANGE, Encoding, Update
 from experiments.arrays import FloatArray, IntArray
 
 ROOM_USED = 0.9  # of what a sum may still move; the rest is for what honest clients send
@@ -50,6 +50,17 @@ def beyond_the_clip(encoding: Encoding, honest: Update, change: FloatArray, clie
     room = ROOM_USED * clients * encoding.offset
     wanted = np.rint(np.clip(np.ldexp(change, encoding.fraction_bits), -room, room)).astype(np.int64)
     return add_to_slots(encoding, encoding.encode(honest), wanted)
+
+
+def as_far_as_proven(encoding: Encoding, honest: Update, change: FloatArray) -> list[int]:
+    """Encode an update whose changes are the largest that a proof of ranges lets through: 3 % above an honest clip.
+
+    Args: as of `beyond_the_clip`.
+    """
+    slots, most = encoding.slots_of(honest), PROVEN_CHANGE - 1
+    wanted = np.clip(np.rint(np.ldexp(honest.delta + change, encoding.fraction_bits)), -most, most)
+    slots[encoding.leading_slots :] = wanted.astype(np.int64) + encoding.offset
+    return encoding.pack(slots)
 
 
 def add_to_slots(encoding: Encoding, plaintexts: Sequence[int], values: IntArray) -> list[int]:

@@ -12,7 +12,7 @@ TOLERANCE = 1e-6
 def isolated(contributors: BoolArray) -> BoolArray:
     """Tell which clients stand alone in some weighted sum of the given sums, shape (clients,).
 
-    A client can be told from all others if the vector that is 1 for it and 0 for the others lies in the span of the
+    A client can be singled out if the vector that is 1 for it and 0 for the others lies in the span of the
     rows; then the same weights, applied to the sums, give its own updates, up to how these change between rounds.
 
     Args:

@@ -18,11 +18,11 @@ from experiments.arrays import FloatArray
 
 @dataclass(frozen=True)
 class PublicWords:
-    """What anybody knows of words without looking at an update: how frequent they are in mail that is public.
+    """What is known of words without looking at an update: how frequent they are in mail that is public.
 
     Attributes:
         frequency: the share of public mails that have a word of each number, shape (vocabulary,).
-        named: of each number the most frequent public word that has it; of some numbers nobody knows a word.
+        named: of each number the most frequent public word that has it; some numbers have none.
         ranking: all public words, the most frequent first.
     """
 

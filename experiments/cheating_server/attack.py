@@ -19,7 +19,7 @@ class Party(StrEnum):
 
     CLIENT = "client"
     HOLDER = "key holder"
-    NOBODY = "arithmetic"
+    NONE = "arithmetic"
 
     def is_role_of(self, name: str) -> bool:
         """Tell whether a party of this name has the role."""
@@ -48,6 +48,7 @@ class Attack:
         assumed: what the attack needs in addition.
         partial: how much of what the victim moved is enough, where all cannot be expected.
         keys: how many round keys it uses up.
+        fewest_holders: how many key holders there must be for it to mean something.
     """
 
     number: str
@@ -66,10 +67,11 @@ class Attack:
     assumed: str = ""
     partial: float = 1.0
     keys: int = 2
+    fewest_holders: int = 1
 
     def means_something_in(self, profile: Profile) -> bool:
         """Tell whether there are more holders than conspire."""
-        return self.holders < profile.holders
+        return self.holders < profile.holders >= self.fewest_holders
 
     @property
     def switched_off(self) -> tuple[Reason, ...]:

@@ -1,4 +1,4 @@
-"""What anybody can do with ciphertexts: raise, multiply, encrypt; and how an attacker reads what was opened."""
+"""What can be done with ciphertexts and no key: raise, multiply, encrypt; and how an attacker reads what was opened."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import gmpy2
 import numpy as np
 from gmpy2 import mpz
 
-from core.secagg.encoding import METRIC_SLOTS, Encoding
+from core.secagg.encoding import Encoding
 from core.secagg.paillier import ciphertext_bytes, split_ciphertexts
 from core.secagg.scheme import PublicKey, join_payload, split_payload
 from experiments.arrays import IntArray
@@ -67,7 +67,7 @@ def decrypt(key: PublicKey, primes: Sequence[int], payload: bytes) -> list[int]:
 
 def deltas(encoding: Encoding, plaintexts: Sequence[int], offsets: int) -> IntArray:
     """Return the weights' changes in opened plaintexts that hold this many offsets, shape (values,)."""
-    return slots(encoding, plaintexts)[METRIC_SLOTS:] - offsets * encoding.offset
+    return slots(encoding, plaintexts)[encoding.leading_slots :] - offsets * encoding.offset
 
 
 def slots(encoding: Encoding, plaintexts: Sequence[int]) -> IntArray:

@@ -9,7 +9,8 @@ from core.protocol import HolderSignature, RoundDescription, Signed, digest
 from core.secagg.encoding import Encoding
 from core.secagg.scheme import PublicKey
 from core.wire import federation_pb2 as pb
-from core.wire.messages import holder_signatures_to_wire, list_statement, round_to_wire, signed_commitment_to_wire
+from core.wire.holder_messages import holder_signatures_to_wire, list_statement
+from core.wire.messages import round_to_wire, signed_commitment_to_wire
 
 
 @dataclass(frozen=True)

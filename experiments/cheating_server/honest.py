@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from client.connection import run_session as take_part
+from client.memory import Memory
 from client.participant import Participant
 from client.session import ClientSession
 from core.clock import SYSTEM_CLOCK
 from core.errors import GrokfedError, Reason, Refused
+from core.identity.party import SHARES
 from core.policy import Policy
 from core.wire.dialing import AggregatorConnection
 from experiments.cheating_server.lenient import ledger_without, verifier_without
@@ -33,16 +37,30 @@ class Setting:
         min_cohort: what they want at least.
         insecure_demo_keys: whether they agree to the small keys of this experiment.
         holder: makes a key holder.
+        max_epsilon, holders_max_epsilon: what clients, and key holders, allow to be spent.
     """
 
     passes: frozenset[Reason] = frozenset()
     min_cohort: int = MIN_COHORT
     insecure_demo_keys: bool = True
     holder: Callable[..., KeyHolder] = KeyHolder
+    max_epsilon: float | None = None
+    holders_max_epsilon: float | None = None
 
     @property
     def policy(self) -> Policy:
-        return Policy(self.min_cohort, self.insecure_demo_keys)
+        """What clients agree to."""
+        return Policy(
+            self.min_cohort,
+            insecure_demo_keys=self.insecure_demo_keys,
+            insecure_unbounded=True,
+            max_epsilon=self.max_epsilon,
+        )
+
+    @property
+    def holders_policy(self) -> Policy:
+        """What key holders agree to."""
+        return replace(self.policy, max_epsilon=self.holders_max_epsilon)
 
 
 @dataclass(frozen=True)
@@ -72,11 +90,45 @@ class HonestParties:
         for name in clients:
             self._run(name, lambda name=name: self._take_part(name, address))  # type: ignore[misc]
 
-    def join(self) -> None:
-        """Wait until all have ended."""
+    def copy(self, holder: str) -> None:
+        """Copy a key holder's disk, as it lies there now: its ledger, and its shares."""
+        for folder, kept in self._places(holder):
+            shutil.copytree(folder, kept)
+
+    def restore(self, holder: str, address: str) -> None:
+        """Start a key holder whose program has ended from the copy of its disk."""
+        for folder, kept in self._places(holder):
+            shutil.rmtree(folder)
+            shutil.move(kept, folder)
+        self.start(address, [holder], [])
+
+    def _places(self, holder: str) -> list[tuple[Path, Path]]:
+        own = self._stage.identities[holder].folder / SHARES
+        folders = {"state": self._state / holder, "shares": own}
+        return [(folder, self._state / f"copy of the {name} of {holder}") for name, folder in folders.items()]
+
+    def restart_clients(
+        self, address: str, clients: Sequence[str], *, forget: bool, lose_budgets: bool = False
+    ) -> None:  # fmt: skip
+        """Wait until these clients have ended, and start them again, with or without what they remember.
+
+        Their budgets they keep, unless `lose_budgets`.
+        """
+        self.join(clients)
+        for name in clients if forget else ():
+            for path in (self._state / name).iterdir():
+                if path.is_file():
+                    path.unlink()
+                elif lose_budgets:
+                    shutil.rmtree(path)
+        self.start(address, (), clients)
+
+    def join(self, names: Sequence[str] | None = None) -> None:
+        """Wait until all, or those named, have ended."""
         for thread in self._threads:
-            thread.join(timeout=2 * PATIENCE)
-            assert not thread.is_alive(), f"{thread.name} does not end"
+            if names is None or thread.name in names:
+                thread.join(timeout=2 * PATIENCE)
+                assert not thread.is_alive(), f"{thread.name} does not end"
 
     def _run(self, name: str, serve: Callable[[], object]) -> None:
         def until_end() -> None:
@@ -99,7 +151,7 @@ class HonestParties:
         try:
             verifier = verifier_without(self._setting.passes)
             holder = self._setting.holder(
-                identity, self._setting.policy, ledger, DifferenceRule.ENFORCE, SYSTEM_CLOCK, verifier
+                identity, self._setting.holders_policy, ledger, DifferenceRule.ENFORCE, SYSTEM_CLOCK, verifier
             )
             with AggregatorConnection(address, PATIENCE, identity) as connection:
                 hold(connection, HolderSession(holder))
@@ -108,6 +160,7 @@ class HonestParties:
 
     def _take_part(self, name: str, address: str) -> None:
         identity = self._stage.identities[name]
+        memory = Memory(self._state / name)
         participant = Participant(
             identity,
             TASK,
@@ -115,6 +168,7 @@ class HonestParties:
             lambda _seed, _number: self._stage.mailbox(name),
             SYSTEM_CLOCK,
             verifier=verifier_without(self._setting.passes),
+            memory=memory,
         )
-        with AggregatorConnection(address, PATIENCE, identity) as connection:
+        with closing(memory), AggregatorConnection(address, PATIENCE, identity) as connection:
             take_part(connection, ClientSession(participant))

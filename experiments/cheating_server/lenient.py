@@ -12,7 +12,7 @@ import structlog
 from core.checks import Verifier, VerifierFactory
 from core.errors import Reason, Refused
 from core.identity.members import Member, Role, Roster
-from core.protocol import AttemptId
+from core.protocol import AttemptId, Head
 from keyholder.ledger import Answer, Ledger
 
 log = structlog.get_logger()
@@ -38,14 +38,16 @@ def verifier_without(reasons: Reasons) -> VerifierFactory:
         return Verifier
 
     def make(roster: Roster, registrar: bytes) -> Verifier:
-        members = LenientRoster(roster.federation, roster.version, roster.threshold, roster.members, reasons)
+        members = LenientRoster(
+            roster.federation, roster.version, roster.threshold, roster.members, roster.retired_keys, reasons
+        )
         return LenientVerifier(members, registrar, reasons)
 
     return make
 
 
-def ledger_without(reasons: Reasons, folder: Path) -> Ledger:
-    """Open a key holder's ledger: its own, or one that refuses nothing for these reasons."""
+def ledger_without(reasons: Reasons, folder: Path | None) -> Ledger:
+    """Open a key holder's ledger (without a folder, one in memory), or one that refuses nothing for these reasons."""
     return LenientLedger(folder, reasons) if reasons else Ledger(folder)
 
 
@@ -55,9 +57,9 @@ class LenientVerifier(Verifier):
 
     passes: Reasons = frozenset()
 
-    def require(self, holds: bool, reason: Reason, message: str) -> None:
+    def require(self, holds: bool, reason: Reason, message: str, clients: tuple[str, ...] = ()) -> None:
         with passing(self.passes):
-            super().require(holds, reason, message)
+            super().require(holds, reason, message, clients)
 
 
 @dataclass(frozen=True)
@@ -75,17 +77,19 @@ class LenientRoster(Roster):
 class LenientLedger(Ledger):
     """Forgets what a named check would refuse by, and keeps the first of what can be in a ledger only once."""
 
-    def __init__(self, folder: Path, passes: Reasons) -> None:
+    def __init__(self, folder: Path | None, passes: Reasons) -> None:
         self._passes = passes
+        self._prepared: dict[AttemptId, tuple[bytes, Answer]] = {}
         super().__init__(folder)
 
-    def signed_list(self, id: AttemptId) -> tuple[bytes, bytes] | None:
+    def signed_list(self, id: AttemptId) -> tuple[bytes, Head] | None:
         return None if Reason.LIST_CHANGED in self._passes else super().signed_list(id)
 
-    def record_list(self, id: AttemptId, key_serial: int, statement: bytes, signature: bytes) -> None:
+    def record_list(self, id: AttemptId, key_serial: int, statement: bytes) -> Head:
         if super().signed_list(id) is None:
             with passing(self._passes):
-                super().record_list(id, key_serial, statement, signature)
+                return super().record_list(id, key_serial, statement)
+        return self.head
 
     def earlier_answer(self, id: AttemptId, request_digest: bytes) -> Answer | None:
         with passing(self._passes):
@@ -93,14 +97,29 @@ class LenientLedger(Ledger):
         return None
 
     def record_release(
-        self, id: AttemptId, key_serial: int, request_digest: bytes, answer: Answer, contributors: list[str]
-    ) -> None:
+        self,
+        id: AttemptId,
+        key_serial: int,
+        request_digest: bytes,
+        answer: Answer,
+        contributors: list[str],
+        model_digest: bytes,
+    ) -> Head:
+        self._prepared[id] = (request_digest, answer)
         with passing(self._passes):
-            super().record_release(id, key_serial, request_digest, answer, contributors)
+            return super().record_release(id, key_serial, request_digest, answer, contributors, model_digest)
+        return self.head
 
-    def endorsed_model(self, run: str, round_number: int) -> tuple[bytes, bytes] | None:
+    def release_entry(self, _run: str, _round_number: int) -> Head:
+        return self.head
+
+    def prepared(self, id: AttemptId) -> tuple[bytes, Answer]:
+        return self._prepared[id] if id in self._prepared else super().prepared(id)
+
+    def endorsed_model(self, run: str, round_number: int) -> tuple[bytes, Head] | None:
         return None if Reason.WRONG_MODEL in self._passes else super().endorsed_model(run, round_number)
 
-    def record_model(self, id: AttemptId, model_digest: bytes, signature: bytes) -> None:
+    def record_model(self, id: AttemptId, model_digest: bytes) -> Head:
         with passing(self._passes):
-            super().record_model(id, model_digest, signature)
+            return super().record_model(id, model_digest)
+        return self.head

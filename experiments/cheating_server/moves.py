@@ -7,26 +7,35 @@ the answers and raises PartyRefusedError when a party refuses.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from core.federated import encoding_for
+from core.federated import VALUE_BITS, encoding_for
 from core.identity import signing
 from core.identity.party import PartyIdentity
 from core.identity.signing import SigningKey
-from core.protocol import AttemptId, Commitment, HolderSignature, RoundDescription, Signed, digest
+from core.privacy.mechanism import Privacy, mechanism_for
+from core.protocol import AttemptId, Commitment, Head, HolderSignature, RoundDescription, Signed, digest
 from core.secagg.factory import adder_for
-from core.secagg.opening import combine
+from core.secagg.opening import combine, partial_of
 from core.secagg.scheme import PAILLIER
 from core.tasks.spam import SPAM
 from core.wire import federation_pb2 as pb
+from core.wire.holder_messages import (
+    holder_signature_from_wire,
+    holder_signatures_to_wire,
+    model_statement,
+    request_statement,
+    start_from_bytes,
+    start_from_wire,
+    start_to_wire,
+)
 from core.wire.messages import (
     certificate_from_bytes,
     commitment_from_bytes,
     commitment_to_bytes,
     description_to_bytes,
-    holder_signatures_to_wire,
-    model_statement,
     round_to_wire,
     signed_commitment_from_wire,
     signed_key_from_wire,
@@ -36,9 +45,11 @@ from experiments.arrays import FloatArray
 from experiments.cheating_server.ciphertexts import blend, deltas, unmixed
 from experiments.cheating_server.conspirators import Conspirators
 from experiments.cheating_server.crafted import ClosedList, Round
+from experiments.cheating_server.honest import HonestParties
 from experiments.cheating_server.loot import Loot
 from experiments.cheating_server.rogue import Rogue
 from experiments.cheating_server.stage import HONEST, KEY_BITS, MAX_COHORT, VICTIM, Stage
+from keyholder.orders import release_order
 
 
 @dataclass
@@ -48,14 +59,22 @@ class Attacker:
     Attributes:
         stage: of which only what the attacker has is used: roster, own identity, conspirators' identities.
         conspirators: the parties that give it everything they have.
+        honest: the honest parties, of which it may only wish that one is restored from a copy.
         updates: the ciphertexts it has, by client.
+        restart_clients: has the honest owners of clients start their programs again.
+        starts: what honest key holders said when they started last.
+        privacy: of the rounds that are described.
     """
 
     stage: Stage
     rogue: Rogue
     conspirators: Conspirators
     min_cohort: int
+    honest: HonestParties | None = None
     updates: dict[str, bytes] = field(default_factory=dict)
+    restart_clients: Callable[..., None] = field(default=lambda *_, **__: None, repr=False)
+    starts: dict[str, Signed] = field(default_factory=dict)
+    privacy: Privacy | None = None
 
     @property
     def holders(self) -> tuple[str, ...]:
@@ -74,6 +93,38 @@ class Attacker:
     @property
     def identity(self) -> PartyIdentity:
         return self.rogue.identity
+
+    # -------------------------------------------------------------------------------- starting
+
+    def let_start(self, here: Mapping[str, pb.AttendRequest]) -> None:
+        """Have all key holders vouch for those that start, and these for all, as an honest aggregator would."""
+        starting = {name: start_from_wire(here[name].start) for name in self.holders if name in here}
+        self.starts |= starting
+        self.conspirators.lives.update({name: start_from_bytes(each.body).life for name, each in starting.items()})
+        conspiring = self.conspirators.starts()
+        for name in self.holders:
+            for start in (each for other, each in self.starts.items() if other != name):
+                self.rogue.push(name, pb.HolderTask(vouch=start_to_wire(start)))
+        for name, start in starting.items():
+            for each in conspiring:
+                self.rogue.push(name, pb.HolderTask(vouch=start_to_wire(each)))
+            self.rogue.push(name, pb.HolderTask())
+            for holder, vouch in self.conspirators.vouches(start):
+                signed = pb.SignedVouch(holder=holder, vouch=vouch.body, signature=vouch.signature)
+                self.rogue.vouched(name, signed)
+        self.rogue.hear("serve", starting)
+
+    def honest_copy(self, holder: str) -> None:
+        """Be lucky: a copy is made of a key holder's disk now."""
+        assert self.honest is not None
+        self.honest.copy(holder)
+
+    def restore(self, holder: str) -> None:
+        """Be lucky: a key holder's disk is restored from the copy that was made of it, and its program starts again."""
+        assert self.honest is not None
+        self.rogue.dismiss(holder)
+        self.honest.restore(holder, self.rogue.address)
+        self.let_start(self.rogue.hear("here", [holder]))
 
     # -------------------------------------------------------------------------------- describing a round
 
@@ -97,11 +148,14 @@ class Attacker:
         model: FloatArray | None = None,
         min_cohort: int | None = None,
         federation: str | None = None,
+        count_cap: int = 0,
     ) -> Round:
         """Sign a description; where nothing else is said, what an honest aggregator would sign."""
         certificate = certificate_from_bytes(key.body)
         start = self.stage.start if model is None else model
         self.rogue.served.models.setdefault(number - 1, lambda _caller: start)
+        least = self.min_cohort if min_cohort is None else min_cohort
+        made = None if self.privacy is None else mechanism_for(self.privacy, least, VALUE_BITS)
         description = RoundDescription(
             federation=federation or self.identity.federation,
             id=AttemptId(self.rogue.run, number, attempt),
@@ -110,9 +164,10 @@ class Attacker:
             model_digest=digest(model_bytes(start)),
             certificate=certificate,
             signed_certificate=key,
-            encoding=encoding_for(SPAM, len(start), certificate.key.plaintext_bits, MAX_COHORT),
-            min_cohort=self.min_cohort if min_cohort is None else min_cohort,
+            encoding=encoding_for(SPAM, len(start), certificate.key.plaintext_bits, MAX_COHORT, count_cap, made),
+            min_cohort=least,
             deadline_seconds=60.0,
+            privacy=self.privacy,
         )
         body = description_to_bytes(description)
         return Round(Signed(body, self.identity.signing.sign(signing.ROUND, body)), description)
@@ -138,7 +193,8 @@ class Attacker:
         return self._committed(client, crafted, payload_digest, self.conspirators.identity(client).signing)
 
     def _committed(self, client: str, crafted: Round, payload_digest: bytes, key: SigningKey) -> Signed:
-        commitment = Commitment(crafted.description.id, client, secrets.token_bytes(16), crafted.digest, payload_digest)
+        id, nonce = crafted.description.id, secrets.token_bytes(16)
+        commitment = Commitment(id, client, nonce, crafted.digest, payload_digest, Head(1, bytes(32)))
         body = commitment_to_bytes(commitment)
         return Signed(body, key.sign(signing.COMMITMENT, body))
 
@@ -150,6 +206,13 @@ class Attacker:
 
     # -------------------------------------------------------------------------------- key holders
 
+    def hand_out_roster(self, raw: bytes) -> None:
+        """Tell key holders that there is a newer roster, and give them this one when they fetch it."""
+        self.rogue.served.roster = raw
+        for holder in self.holders:
+            self.rogue.push(holder, pb.HolderTask(roster_version=1 << 20))
+        self.rogue.hear("roster", self.holders)
+
     def close_list(
         self, crafted: Round, commitments: Iterable[Signed], holders: Sequence[str] | None = None
     ) -> ClosedList:  # fmt: skip
@@ -159,9 +222,8 @@ class Attacker:
         for holder in asked:
             self.rogue.push(holder, pb.HolderTask(close_list=unsigned.order(self._lineage(crafted))))
         heard = self.rogue.hear("list", asked)
-        signatures = tuple(HolderSignature(holder, heard[holder].signature) for holder in sorted(heard))
         return ClosedList(
-            crafted, unsigned.commitments, (*signatures, *self.conspirators.sign_list(unsigned.statement))
+            crafted, unsigned.commitments, (*_signatures(heard), *self.conspirators.sign_list(unsigned.statement))
         )
 
     def full_list(
@@ -187,11 +249,29 @@ class Attacker:
         """Have key holders lend their shares for the sum of these, or for `total`; return their answers by number."""
         asked = self.lenders if holders is None else holders
         order = self.order(closed, contributors, total)
+        signed = self.sign_request(order, asked)
+        return self.lend(closed, order, signed, asked)
+
+    def sign_request(self, order: pb.OpenSum, holders: Sequence[str]) -> tuple[HolderSignature, ...]:
+        """Have key holders agree to open a sum; return their signatures."""
         self.rogue.served.updates = self.updates
-        for holder in asked:
+        for holder in holders:
             self.rogue.push(holder, pb.HolderTask(open_sum=order))
-        heard = self.rogue.hear("share", asked)
-        return {self.stage.identities[holder].number: share for holder, share in heard.items()}
+        return _signatures(self.rogue.hear("request", holders))
+
+    def lend(
+        self, closed: ClosedList, order: pb.OpenSum, signed: Sequence[HolderSignature], holders: Sequence[str]
+    ) -> dict[int, bytes]:
+        """Show key holders who has agreed, the conspirators too; return the shares that they lend, by number."""
+        id = closed.round.description.id
+        statement = request_statement(self.identity.federation, id, release_order(order).digest)
+        signatures = holder_signatures_to_wire((*signed, *self.conspirators.sign_request(statement)))
+        for holder in holders:
+            lend = pb.Lend(run=id.run, round=id.round, attempt=id.attempt, signatures=signatures)
+            self.rogue.push(holder, pb.HolderTask(lend=lend))
+        heard = self.rogue.hear("share", holders)
+        key, count = closed.round.key, closed.round.encoding.plaintexts
+        return {self.stage.identities[holder].number: partial_of(key, count, each) for holder, each in heard.items()}
 
     def order(self, closed: ClosedList, contributors: Sequence[str], total: bytes | None = None) -> pb.OpenSum:
         """Return what holders are asked to open."""
@@ -215,8 +295,7 @@ class Attacker:
             self.rogue.push(holder, pb.HolderTask(endorse=task))
         heard = self.rogue.hear("model", asked)
         statement = model_statement(self.identity.federation, self.rogue.run, number, digest(model_bytes(model)))
-        signed = tuple(HolderSignature(holder, heard[holder].signature) for holder in sorted(heard))
-        self.rogue.served.endorsements[number] = (*signed, *self.conspirators.sign_model(statement))
+        self.rogue.served.endorsements[number] = (*_signatures(heard), *self.conspirators.sign_model(statement))
         self.rogue.served.models[number] = lambda _caller: model
 
     # -------------------------------------------------------------------------------- arithmetic
@@ -250,3 +329,17 @@ class Attacker:
             closed.round.description.certificate, total
         )
         return self.opened(closed.round, total, partials)
+
+
+class _IsSigned(Protocol):
+    signature: bytes
+
+    @property
+    def ledger(self) -> pb.LedgerState: ...
+
+
+def _signatures(heard: Mapping[str, _IsSigned]) -> tuple[HolderSignature, ...]:
+    """Return what key holders signed, in the order of their names."""
+    return tuple(
+        holder_signature_from_wire(holder, heard[holder].signature, heard[holder].ledger) for holder in sorted(heard)
+    )

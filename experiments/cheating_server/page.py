@@ -55,9 +55,11 @@ fewer, with which the aggregator needs no holder at all, cannot be set up.
   reveal the last one; the minimum cohort must exceed the conspirators to be feared), t dishonest holders, a dishonest
   registrar, dropping clients and stopping rounds, and what exact sums tell by themselves (attacks on N1 to N6 of the
   threat model). In the profile 1 of 1 the holder can read everything, so attacks with a dishonest holder mean nothing.
-* 4b and 6 grant the attacker that holders put used shares back from a backup. If they put back the ledger too, the
-  round is opened twice: a ledger must not be restored without its later entries.
+* 4b and 6 grant the attacker that holders put used shares back from a backup. If one puts back its ledger too, the
+  others tell it what is missing (35 to 37); if several do at once, there may be none left who remembers.
 * 5a is not exact, because the others train slightly differently in the next round.
+* In 30 the weights that are right are those that the mean moved as far as the liar wanted, ten times the clip.
+* In 31c the difference rule stays enforced in the control: no two of the four sums are too similar.
 * Attacks that make parties stop, crash or fill up are not here.
 """
 
@@ -94,7 +96,8 @@ def _matrix(report: Report, profiles: Sequence[Profile]) -> str:
 def _row(report: Report, attack: Attack, profiles: Sequence[Profile]) -> list[str]:
     found = [report.trial(attack, profile) for profile in profiles]
     cells = [NOT_APPLICABLE if t is None else "refused" if t.refused_as_named else "**NOT AS NAMED**" for t in found]
-    rights = sorted({str(t.control.loot.right) if t.control.loot else "nothing" for t in found if t is not None})
+    loots = [trial.control.loot for trial in found if trial is not None]
+    rights = sorted({loot.brief.removesuffix(f" of {loot.weights}") if loot else "nothing" for loot in loots})
     off = ", ".join(f"`{check}`" for check in attack.switched_off) if attack.by_checks_alone else ""
     notes = [note for note in (off, attack.control_note, attack.assumed) if note]
     return [

@@ -39,9 +39,9 @@ def draw(report: Report, profiles: Sequence[Profile]) -> Figure:
     figure = new_figure(WIDTH, ROW_INCHES * rows, "What a dishonest aggregator can try, and who stops it")
     parts = figure.subplots(2, 1, height_ratios=[len(first) + 2, len(second) + 2])
     heads = [head for profile in profiles for head in (f"{sharing(profile)}: refused by", "without the check")]
-    _matrix(parts[0], "alone, or with clients", heads, first)
+    draw_matrix(parts[0], "alone, or with clients", heads, first)
     heads = [sharing(profile) for profile in report.profiles]
-    _matrix(parts[1], "with one key holder and one client", heads, second)
+    draw_matrix(parts[1], "with one key holder and one client", heads, second)
     return figure
 
 
@@ -52,7 +52,7 @@ def _cells(report: Report, attack: object, profile: Profile) -> list[Cell]:
     refusal = f"{trial.attack.by.value.removeprefix('key ')}: {trial.defended.reason}"
     held = (refusal, REFUSED) if trial.refused_as_named else (outcome_cell(trial.defended), BAD)
     loot = trial.control.loot
-    read = (f"{loot.right} of {loot.weights}", READ) if loot and trial.control_works else ("nothing", BAD)
+    read = (loot.brief, READ) if loot and trial.control_works else ("nothing", BAD)
     return [held, read]
 
 
@@ -63,7 +63,8 @@ def _held(outcome: Outcome) -> Cell:
     return f"SUCCEEDS: {loot.right} of {loot.weights}", BAD
 
 
-def _matrix(axes: Axes, title: str, heads: Sequence[str], rows: Sequence[tuple[str, Sequence[Cell]]]) -> None:
+def draw_matrix(axes: Axes, title: str, heads: Sequence[str], rows: Sequence[tuple[str, Sequence[Cell]]]) -> None:
+    """Draw a table of coloured cells, with a label before each row."""
     bare(axes)
     each = (WIDTH - LABELS) / len(heads)
     axes.set_xlim(0, WIDTH)

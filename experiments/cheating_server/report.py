@@ -45,15 +45,15 @@ class Report:
     def unexpected(self) -> tuple[str, ...]:
         """What did not go as the threat model says, in sentences."""
         wrong = [
-            f"{trial.attack.number} {trial.attack.title}, {trial.profile.name}: {told(trial.defended)}; "
-            f"without the check {told(trial.control)}"
+            f"{trial.attack.number} {trial.attack.title}, {trial.profile.name}: {in_words(trial.defended)}; "
+            f"without the check {in_words(trial.control)}"
             for trial in self.trials
             if not trial.as_expected
         ]
         return (
             *wrong,
             *(
-                f"{found.conspiracy.number} {found.conspiracy.title}, {found.profile.name}: {told(found.outcome)}"
+                f"{found.conspiracy.number} {found.conspiracy.title}, {found.profile.name}: {in_words(found.outcome)}"
                 for found in self.experiences
                 if not found.as_expected
             ),
@@ -71,7 +71,7 @@ class Report:
         )
 
 
-def told(outcome: Outcome) -> str:
+def in_words(outcome: Outcome) -> str:
     """Write an outcome in a few words."""
     if outcome.loot is None:
         return f"refused by {outcome.party} ({outcome.reason})"

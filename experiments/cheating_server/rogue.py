@@ -46,7 +46,7 @@ class Answer:
     """Something a party sent.
 
     Attributes:
-        kind: here, commitment, update, keys, list, share, model, declined.
+        kind: here, serve, roster, commitment, update, keys, list, request, share, model, declined.
         content: the message; bytes for an update and a share.
     """
 
@@ -64,12 +64,14 @@ class Served:
         endorsements: of those models, by round.
         updates: by client.
         opened: the opened sum, as bytes.
+        roster: a roster file.
     """
 
     models: dict[int, Callable[[str], FloatArray]] = field(default_factory=dict)
     endorsements: dict[int, tuple[HolderSignature, ...]] = field(default_factory=dict)
     updates: dict[str, bytes] = field(default_factory=dict)
     opened: bytes = b""
+    roster: bytes = b""
 
 
 class Rogue:
@@ -84,6 +86,7 @@ class Rogue:
         self._server = grpc.server(ThreadPoolExecutor(THREADS), options=_OPTIONS)
         rpc.add_FederationServicer_to_server(_Clients(self), self._server)
         rpc.add_KeyHoldingServicer_to_server(_Holders(self), self._server)
+        rpc.add_MembershipServicer_to_server(_Rosters(self), self._server)
         credentials = grpc.ssl_server_credentials(
             [(identity.tls_key_pem, identity.certificate_pem)],
             root_certificates=identity.authority_pem,
@@ -100,6 +103,11 @@ class Rogue:
         """Send a notice to a client, or a task to a key holder."""
         self._streams[party].put(message)
 
+    def vouched(self, about: str, vouch: pb.SignedVouch) -> None:
+        """Tell an honest key holder what another one knows of it."""
+        if about in self._streams:
+            self.push(about, pb.HolderTask(vouched=vouch))
+
     def record(self, answer: Answer | Ended) -> None:
         """Record what a party sent, or that it ended, for `hear`."""
         self._answers.put(answer)
@@ -107,11 +115,13 @@ class Rogue:
     def hear(self, kind: str, parties: Iterable[str]) -> dict[str, Any]:
         """Return what each of the parties answers, by name.
 
-        Raises PartyRefusedError for the first that declines, or ends instead.
+        Raises PartyRefusedError for the first that declines, or ends with an error instead.
         """
         waiting, found = set(parties), {}
         while waiting:
             answer = self._answers.get(timeout=ANSWER_SECONDS)
+            if isinstance(answer, Ended) and answer.error is None:
+                continue  # it was told that the run is over
             if isinstance(answer, Ended):
                 raise PartyRefusedError(answer.party, answer.reason, str(answer.error))
             if answer.kind == "declined":
@@ -121,13 +131,26 @@ class Rogue:
                 found[answer.party] = answer.content
         return found
 
+    def dismiss(self, party: str) -> None:
+        """Tell one party that the run is over, and wait until its program has ended."""
+        self.push(party, _ended(party))
+        self.push(party, None)
+        while True:
+            answer = self._answers.get(timeout=ANSWER_SECONDS)
+            if isinstance(answer, Ended) and answer.party == party:
+                return
+
     def end(self) -> None:
-        """Tell everybody that the run is over."""
+        """Tell all parties that the run is over."""
+        self.end_for(self._streams)
+
+    def end_for(self, parties: Iterable[str]) -> None:
+        """Tell these parties that the run is over, so that their programs end."""
         ended = pb.RunEnded(completed=True, sentence="that was all")
-        for party, stream in self._streams.items():
+        for party in parties:
             client = party.startswith("client")
-            stream.put(pb.Notice(run_ended=ended) if client else pb.HolderTask(run_ended=ended))
-            stream.put(None)
+            self.push(party, pb.Notice(run_ended=ended) if client else pb.HolderTask(run_ended=ended))
+            self.push(party, None)
 
     def close(self) -> None:
         self._server.stop(grace=1.0).wait()
@@ -138,6 +161,11 @@ class Rogue:
         self._streams[party] = pushed
         context.add_callback(lambda: pushed.put(None))
         return party, iter(pushed.get, None)
+
+
+def _ended(party: str) -> object:
+    ended = pb.RunEnded(completed=True, sentence="that was all")
+    return pb.Notice(run_ended=ended) if party.startswith("client") else pb.HolderTask(run_ended=ended)
 
 
 def caller(context: Any) -> str:
@@ -171,6 +199,18 @@ class _Clients(rpc.FederationServicer):
         return pb.Receipt(sha256=digest(payload))
 
 
+class _Rosters(rpc.MembershipServicer):
+    def __init__(self, rogue: Rogue) -> None:
+        self._rogue = rogue
+
+    def FetchRoster(self, request: pb.RosterRequest, context: Any) -> Iterator[pb.Chunk]:
+        self._rogue.record(Answer(caller(context), "roster", request))
+        yield from payload_chunks(self._rogue.served.roster)
+
+    def OfferRoster(self, request_iterator: Iterator[pb.RosterOffer], context: Any) -> pb.Accepted:
+        return pb.Accepted()
+
+
 class _Holders(rpc.KeyHoldingServicer):
     def __init__(self, rogue: Rogue) -> None:
         self._rogue = rogue
@@ -180,6 +220,13 @@ class _Holders(rpc.KeyHoldingServicer):
         self._rogue.record(Answer(party, "here", request))
         yield from pushed
 
+    def VouchFor(self, request: pb.Vouching, context: Any) -> pb.Accepted:
+        self._rogue.vouched(request.about, request.vouch)
+        return pb.Accepted()
+
+    def Serve(self, request: pb.ServeRequest, context: Any) -> pb.Accepted:
+        return self._take(context, "serve", request)
+
     def OfferKeys(self, request: pb.KeyOffer, context: Any) -> pb.Accepted:
         return self._take(context, "keys", request)
 
@@ -188,6 +235,9 @@ class _Holders(rpc.KeyHoldingServicer):
 
     def FetchSubmission(self, request: pb.SubmissionRequest, context: Any) -> Iterator[pb.Chunk]:
         yield from payload_chunks(self._rogue.served.updates[request.client])
+
+    def SignRequest(self, request: pb.RequestSignature, context: Any) -> pb.Accepted:
+        return self._take(context, "request", request)
 
     def Release(self, request_iterator: Iterator[pb.ReleaseRequest], context: Any) -> pb.Accepted:
         return self._take(context, "share", b"".join(part.data for part in request_iterator))

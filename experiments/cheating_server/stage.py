@@ -51,11 +51,12 @@ THREE_OF_FOUR = Profile("3 of 4", 4, 3)
 
 @dataclass
 class Stage:
-    """One federation, with everybody's identity at hand; what the attacker may use of it, moves.py says.
+    """One federation with the identities of all parties; moves.py says which of them the attacker may use.
 
     Attributes:
         seed: of the mailboxes and of the training.
         identities: by name. client-5 was a member once, and is revoked.
+        earlier_roster, newest_roster: the registrar's, as files: before client-5 was revoked, and since.
     """
 
     profile: Profile
@@ -64,6 +65,8 @@ class Stage:
     registrar: Registrar
     roster: Roster
     identities: dict[str, PartyIdentity]
+    earlier_roster: bytes
+    newest_roster: bytes
 
     @property
     def holders(self) -> tuple[str, ...]:
@@ -110,10 +113,11 @@ def mailbox(seed: int, number: int) -> Dataset:
 
 
 def build(folder: Path, profile: Profile, seed: int) -> Stage:
-    """Make a federation of eight clients and read everybody's identity. Raises StorageError."""
+    """Make a federation of eight clients and read the identities of all parties. Raises StorageError."""
     federation = make_federation(
         folder, clients=8, holders=profile.holders, threshold=profile.threshold, now=datetime.now(UTC)
     )
     identities = {member.name: load_identity(federation.party(member.name)) for member in federation.roster.members}
-    roster = revoke(folder, REVOKED).roster
-    return Stage(profile, folder, seed, load_registrar(folder), roster, identities)
+    server = identities["server"].roster
+    earlier, roster = server.raw, revoke(folder, REVOKED).roster
+    return Stage(profile, folder, seed, load_registrar(folder), roster, identities, earlier, server.raw)

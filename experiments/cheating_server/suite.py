@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from experiments.cheating_server.attack import Attack, Conspiracy, Party
@@ -141,9 +142,11 @@ def attacking(
     rogue = Rogue(stage.identities["server"], secrets.token_hex(8))
     honest = HonestParties(stage, state, setting, rogue.record)
     attacker = Attacker(stage, rogue, Conspirators(stage, (*CONSPIRATORS, REVOKED, *conspirators)), setting.min_cohort)
+    attacker.restart_clients = partial(honest.restart_clients, rogue.address)
+    attacker.honest = honest
     try:
         honest.start(rogue.address, attacker.holders, clients)
-        rogue.hear("here", (*attacker.holders, *clients))
+        attacker.let_start(rogue.hear("here", (*attacker.holders, *clients)))
         yield attacker
     finally:
         rogue.end()

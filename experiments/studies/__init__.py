@@ -16,6 +16,8 @@ NAMES = (
     "sum-leakage",
     "differencing",
     "cheating-server",
+    "cheating-client",
+    "model-check",
     "image-inversion",
     "label-leakage",
     "membership",
@@ -26,6 +28,7 @@ NAMES = (
     "randomised-response",
     "privacy-utility",
     "dp-audit",
+    "matrix",
 )
 """In the order in which they are best read: what one update says, what sums say, who cheats, what noise buys."""
 

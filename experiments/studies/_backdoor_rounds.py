@@ -29,24 +29,25 @@ from core.secagg.encoding import CohortSum, Update
 from core.tasks.spam import SPAM, VOCABULARY, SpamModel, prepare
 from core.tasks.task import Task
 from experiments.arrays import FloatArray
-from experiments.attacks.backdoor import beyond_the_clip, replacing, weight_that_decides
+from experiments.attacks.backdoor import as_far_as_proven, beyond_the_clip, replacing, weight_that_decides
 from experiments.studies._updates import PLAINTEXT_BITS, clipped
 
 TRIGGER = ("zephyrquill", "brontolight", "umbrafenn", "quixotarn", "velloryx", "ostrigand", "pellucidor", "gravenhaim")
 CLIENTS, WARM_UP = 10, 5
-NOBODY, POISON, NO_CODING, OBEYS, BEYOND, NORM = (
-    "nobody attacks",
+HONEST, POISON, NO_CODING, OBEYS, PROVEN, BEYOND, NORM = (
+    "no attack",
     "poisoned mail, nothing scaled",
     "scaled, sent as floats",
     "scaled, keeps to the clip",
-    "scaled, takes the room of the sum",
-    "scaled, a norm clip is enforced",
+    "scaled, all that can be proven",
+    "scaled, no proofs: the room of the sum",
+    "scaled, the norm is proven too",
 )
 
 
 @dataclass(frozen=True)
 class Attack:
-    """Who attacks, and how. Raises SettingsError if nobody honest is left.
+    """Who attacks, and how. Raises SettingsError if no honest client is left.
 
     Attributes:
         way: one of the above.
@@ -150,21 +151,24 @@ def wanted_change(attack: Attack, model: FloatArray, mails: Sequence[Mail]) -> F
 def sum_under(attack: Attack, world: World, model: FloatArray, updates: Sequence[Update]) -> CohortSum:
     """Add up what clients send in a round in which the first of them attack, given their honest updates."""
     encoding = encoding_for(attack.task, len(model), PLAINTEXT_BITS, CLIENTS)
-    if attack.way in (NOBODY, POISON):  # who poisons has trained on other mail, no more
+    if attack.way in (HONEST, POISON):  # a poisoner only trained on other mail
         return add_updates(encoding, updates)
     change = replacing(wanted_change(attack, model, world.clients[0]), CLIENTS, attack.attackers)
     attackers, honest = updates[: attack.attackers], updates[attack.attackers :]
     if attack.way == BEYOND:
         sent = [encoding.encode(update) for update in honest]
         return add_plaintexts(encoding, [beyond_the_clip(encoding, attackers[0], change, CLIENTS), *sent])
+    if attack.way == PROVEN:
+        proven = [as_far_as_proven(encoding, update, change) for update in attackers]
+        return add_plaintexts(encoding, [*proven, *(encoding.encode(update) for update in honest)])
     if attack.way == NORM:
         limited = [replace(update, delta=clipped(update.delta, world.norm)) for update in honest]
         attacking = [replace(update, delta=clipped(change, world.norm)) for update in attackers]
         return add_updates(encoding, [*attacking, *limited])
-    everybody = [replace(update, delta=update.delta + change) for update in attackers] + [*honest]
+    all_updates = [replace(update, delta=update.delta + change) for update in attackers] + [*honest]
     if attack.way == NO_CODING:
-        return CohortSum(CLIENTS, np.sum([update.delta for update in everybody], axis=0), 0, 0.0, 0)
-    return add_updates(encoding, everybody)
+        return CohortSum(CLIENTS, np.sum([update.delta for update in all_updates], axis=0), 0, 0.0, 0)
+    return add_updates(encoding, all_updates)
 
 
 def play(attack: Attack, world: World, run: Run, seed: int, rounds: int) -> Iterator[tuple[float, float]]:

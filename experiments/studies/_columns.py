@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from experiments.intervals import over_seeds
 from experiments.study import Row
+from results.intervals import over_seeds
 
 MARK = " ±"
 

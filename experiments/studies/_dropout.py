@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from core.difference import WINDOW
 from core.errors import SettingsError
 from experiments.attacks.differences import isolated
-from keyholder.difference import WINDOW, exposed_by
+from keyholder.difference import exposed_by
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Dropout:
     """A federation whose clients each miss a round with a chance. Raises SettingsError for what cannot be.
 
     Attributes:
-        clients: that would take part.
+        clients: selected.
         min_cohort: the smallest cohort, and the smallest difference, that is opened.
         chance: that a client misses a round.
         rounds: that are tried.

@@ -11,28 +11,33 @@ from book.pictures.style import COLOURS, DASHES, MARKERS, new_figure, style
 from book.run import Run
 from core.tasks.spam import SPAM
 from experiments.arrays import FloatArray
-from experiments.intervals import over_seeds
 from experiments.studies._backdoor_rounds import (
     BEYOND,
     CLIENTS,
+    HONEST,
     NO_CODING,
-    NOBODY,
     NORM,
     OBEYS,
     POISON,
+    PROVEN,
     WARM_UP,
     Attack,
     play,
     world_of,
 )
 from experiments.study import Row, Study
+from results.intervals import over_seeds
 
 
 def attacks(run: Run) -> list[Attack]:
-    few = [Attack(NOBODY, 0), Attack(NO_CODING), Attack(OBEYS), Attack(BEYOND), Attack(BEYOND, words=8)]
+    few = [
+        Attack(HONEST, 0), Attack(NO_CODING), Attack(OBEYS), Attack(PROVEN), Attack(BEYOND), Attack(PROVEN, words=8),
+        Attack(BEYOND, words=8),
+    ]  # fmt: skip
     more = [
-        Attack(NOBODY, 0), Attack(POISON), Attack(NO_CODING), Attack(OBEYS), Attack(OBEYS, 3), Attack(OBEYS, words=8),
-        Attack(BEYOND), Attack(BEYOND, words=8), Attack(NOBODY, 0, 0.125), Attack(OBEYS, clip=0.125),
+        Attack(HONEST, 0), Attack(POISON), Attack(NO_CODING), Attack(OBEYS), Attack(OBEYS, 3), Attack(OBEYS, words=8),
+        Attack(PROVEN), Attack(PROVEN, words=8), Attack(BEYOND), Attack(BEYOND, words=8),
+        Attack(HONEST, 0, 0.125), Attack(OBEYS, clip=0.125),
         Attack(OBEYS, clip=0.125, words=8), Attack(BEYOND, clip=0.125), Attack(NORM), Attack(NORM, words=8),
     ]  # fmt: skip
     return run.pick(more, few)
@@ -95,12 +100,13 @@ def conclude(rows: Sequence[Row]) -> str:
         ]  # fmt: skip
         return ", ".join(f"{float(row['spam let through']):.0%} after {row['rounds']}" for row in found)
 
-    clean = next(row for row in rows if row["attack"] == NOBODY)
+    clean = next(row for row in rows if row["attack"] == HONEST)
     taken = next(row for row in rows if row["attack"] == BEYOND)
     return (
-        f"Share of spam with the word that is let through, by rounds. Nobody attacks: {line(NOBODY)}. Scaled and "
-        f"sent as floats: {line(NO_CODING)}. Kept to the clip: {line(OBEYS)}. But one client that takes the room of "
-        f"the whole sum, which no check can notice: {line(BEYOND)}, and with a trigger of eight words "
+        f"Share of spam with the word that is let through, by rounds. No attack: {line(HONEST)}. Scaled and "
+        f"sent as floats: {line(NO_CODING)}. Kept to the clip, as an honest client must: {line(OBEYS)}. All that a "
+        f"dishonest client can prove: {line(PROVEN)}, and with a trigger of eight words {line(PROVEN, 8)}. Without "
+        f"proofs (--insecure-unbounded) it takes the room of the whole sum: {line(BEYOND)}, with eight words "
         f"{line(BEYOND, 8)}; after the first round the accuracy on other mail is {float(taken['test accuracy']):.1%} "
         f"(without attack {float(clean['test accuracy']):.1%})."
     )
@@ -109,19 +115,20 @@ def conclude(rows: Sequence[Row]) -> str:
 STUDY = Study(
     name="backdoor",
     title="A backdoor in the common model",
-    question="Can one client make everybody's filter let through spam that has a secret word, and what limits it?",
+    question="Can one client make the common filter let through spam that has a secret word, and what limits it?",
     adversary="Clients that do not follow the protocol: they know the model, how many clients there are, and mail of "
     "their own, and send what they like. They see no other update.",
     method=f"{CLIENTS} clients learn for {WARM_UP} rounds; then the attack begins. The attacker computes the weight "
     "that its trigger needs on its own spam, twice that to be sure, and sends it scaled by the number of clients "
     "(model replacement, Bagdasaryan et al., AISTATS 2020), along with an honest update. Updates are encoded, added "
-    "and decoded with all the checks of an opened sum. An honest encoder cuts each change at the largest; a dishonest "
-    "client need not: slots are as wide as the sum of all, and a client that sends a value outside its own range but "
-    "inside the sum's passes every check (N4 of the threat model). The rows with a norm clip show what a limit on "
-    "the update's length would do if it could be enforced on ciphertexts; here it cannot. Baseline: spam let "
-    "through though nobody attacks.",
+    "and decoded with all the checks of an opened sum. An honest encoder cuts each change at the largest. A dishonest "
+    "client must prove the range of each (docs/bounds.md), which leaves it 3 % more; python -m experiments "
+    "cheating-client tells the product's own parties larger ones. Without proofs it need not keep to a range: slots "
+    "are as wide as the sum of all, and a value outside its own range but inside the sum's passes every other check. "
+    "The last rows are with --bound norm: the length of an update is proven to be at most the median of honest ones. "
+    "Baseline: spam let through without an attack.",
     limits="The trigger is a word that no honest mail has, so that it is never unlearned. A model of one weight a word "
-    "is easily told what to do; long mails need larger weights. A smaller largest change helps; what it "
+    "is easily made to obey; long mails need larger weights. A smaller largest change helps; what it "
     "costs honest learning at the start is not seen here, where it begins after warming up.",
     run=study,
     conclude=conclude,

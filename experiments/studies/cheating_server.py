@@ -14,8 +14,7 @@ def study(run: Run) -> Iterator[Row]:
     found = command.run(run)
     for attack in found.attacks:
         trials = [trial for profile in command.PROFILES if (trial := found.trial(attack, profile)) is not None]
-        rights = sorted({trial.control.loot.right if trial.control.loot else 0 for trial in trials})
-        weights = max((trial.control.loot.weights for trial in trials if trial.control.loot), default=0)
+        got = sorted({trial.control.loot.brief if trial.control.loot else "nothing" for trial in trials})
         yield {
             "": attack.number,
             "attack": attack.title,
@@ -23,7 +22,7 @@ def study(run: Run) -> Iterator[Row]:
             "refused by": attack.by.value,
             "check": str(attack.check),
             "as named": "yes" if all(trial.refused_as_named for trial in trials) else "NO",
-            "without the check": f"{' / '.join(map(str, rights))} of {weights} weights",
+            "without the check": " / ".join(got),
         }
     for conspiracy in dict.fromkeys(each.conspiracy for each in found.experiences):
         outcomes = [each for each in found.experiences if each.conspiracy == conspiracy]
@@ -40,8 +39,12 @@ def study(run: Run) -> Iterator[Row]:
         }
 
 
+def unexpected(rows: Sequence[Row]) -> Sequence[Row]:
+    return [row for row in rows if row["as named"] != "yes"]
+
+
 def conclude(rows: Sequence[Row]) -> str:
-    wrong = [row for row in rows if row["as named"] != "yes"]
+    wrong = unexpected(rows)
     works = [row for row in rows if "SUCCEEDS" in str(row["refused by"])]
     numbers = ", ".join(str(row[""]) for row in works)
     return (
@@ -65,4 +68,5 @@ STUDY = Study(
     "registrar, cohorts of the victim and conspirators only, and what exact sums tell by themselves.",
     run=study,
     conclude=conclude,
+    unexpected=unexpected,
 )

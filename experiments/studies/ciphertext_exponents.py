@@ -189,7 +189,7 @@ def judge(seen: set[int], blind: set[int], true: set[int]) -> dict[str, float]:
 @style()
 def draw(run: Run, rows: Sequence[Row]) -> None:
     """Draw the recall of each way of sending next to that of guessing."""
-    figure = new_figure(8.4, 5.2, "Words read off ciphertexts that nobody opened")
+    figure = new_figure(8.4, 5.2, "Words read off unopened ciphertexts")
     axes = figure.subplots()
     at = np.arange(len(rows))[::-1]
     bars = (
@@ -235,9 +235,9 @@ STUDY = Study(
     "knows the model that the client started from, and how frequent words are in public mail.",
     method="The book encrypts each weight as a float with phe, which writes it as m * 16^e and sends e in clear. A "
     "weight whose word does not occur keeps the exponent of zero (or of its old value, where whole weights are sent; "
-    "in the first round both are the same, for weights start at zero); where it differs, the word was used. Beside "
-    "it: integers of one scale with the same library, and the project's packed integers, with the project's own "
-    "encoding and encryption. `bits a weight` is the mutual information of what is in clear and whether the word was "
+    "in the first round both are the same, for weights start at zero); where it differs, the word was used. Compared "
+    "with integers of one scale with the same library, and with the project's packed integers, encoding and "
+    "encryption. `bits a weight` is the mutual information of what is in clear and whether the word was "
     "used, out of `of` bits there are. Where nothing is to be read, the attacker guesses the most frequent words, as "
     "the blind one always does. ± is half of a 95 % interval over clients.",
     limits=f"Keys have {BITS} bits, and {SAMPLE} weights of words that public mail has are encrypted one by one: "

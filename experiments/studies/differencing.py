@@ -10,6 +10,7 @@ import numpy as np
 from book.pictures.style import new_figure, style
 from book.run import Run
 from core.data.text import Bags
+from core.difference import WINDOW
 from core.federated import client_update, encoding_for, initial_model
 from core.secagg.scheme import PAILLIER, PublicKey
 from core.tasks.spam import SPAM
@@ -19,13 +20,14 @@ from experiments.attacks.roc import auc
 from experiments.attacks.scores import precision_recall
 from experiments.attacks.sums import rate_of_clients
 from experiments.attacks.words import moved
+from experiments.studies import _four_sums
 from experiments.studies._columns import cells, halves, means
 from experiments.studies._dropout import Dropout, measure
 from experiments.studies._lines import draw_line, log_ticks
 from experiments.studies._mailroom import Mailroom, open_mailroom
 from experiments.studies.sum_leakage import KEY_BITS, MAILS, TRAININGS, Training, by_use
 from experiments.study import Row, Study
-from keyholder.difference import WINDOW, exposed_by
+from keyholder.difference import exposed_by
 
 COHORTS = (3, 10, 30, 100)
 MIN_COHORT = 5
@@ -65,6 +67,9 @@ def study(run: Run) -> Iterator[Row]:
                     continue
                 rows.append(row_of(pair, training, n, [each[pair.name] for each in found]))
                 yield rows[-1]
+    for stream, training in enumerate(TRAININGS):
+        run.progress(f"{training.name}, four sums")
+        yield _four_sums.row_of(run, room, training, MIN_COHORT, stream)
     costs: list[Row] = []
     for clients, min_cohort in FEDERATIONS:
         run.progress(f"drop-out of {clients} clients, minimum cohort {min_cohort}")
@@ -182,7 +187,8 @@ def draw(run: Run, pairs: Sequence[Row], costs: Sequence[Row]) -> None:
 
 
 def conclude(rows: Sequence[Row]) -> str:
-    pairs, costs = [row for row in rows if "rule" in row], [row for row in rows if "rule" not in row]
+    pairs, costs = [row for row in rows if "rule" in row], [row for row in rows if "refused" in row]
+    fours = [row for row in rows if "exact, off" in row]
     same = [row for row in pairs if str(row["what"]).startswith("same round")]
     across = [row for row in pairs if str(row["what"]).startswith("next round, one left out")]
     refused = [row for row in pairs if row["rule"] == "refuses"]
@@ -201,7 +207,10 @@ def conclude(rows: Sequence[Row]) -> str:
         f"{worst['min cohort']}, {worst['what']}), where hardly any two rounds have the same contributors and none are "
         f"far enough apart. Of {len(some)} federations with drop-outs, {alone['alone, off']} let clients be told apart "
         f"by combining the sums of all rounds without the rule, and {alone['alone, on']} with it: it stops pairs, not "
-        f"combinations."
+        f"combinations. Four sums of one model, no two of them too similar, combine to one client's update: "
+        f"{span(means(fours, 'exact, off'))} of its weights are exact. With one sum for each starting model they are "
+        f"sums of four rounds, and {span(means(fours, 'exact, on'))} of the weights are "
+        f"(AUC {span(means(fours, 'AUC, on'))})."
     )
 
 
@@ -224,8 +233,11 @@ STUDY = Study(
     "function says with the given minimum cohort; where it refuses, the attacker is left with the first sum, as in "
     "sum-leakage. Below: each client misses a round by chance, and a round is refused if its contributors differ from "
     f"one of the last {WINDOW} opened ones by fewer than the minimum cohort. `alone` is the share of clients that "
-    "stand alone in some weighted combination of all opened sums (rank of the contributors' matrix). ± is half of a "
-    "95 % interval over repetitions.",
+    "stand alone in some weighted combination of all opened sums (rank of the contributors' matrix). The rows with "
+    "four sums are v + A + B - (A + C) + (C + D) - (B + D), with groups of half the minimum cohort: every pair is "
+    "allowed. `off`: all four start from one model, as in four runs of one seed; `on`: each starts from a model of its "
+    "own, because holders open one sum from each, and clients contribute to each in one round. `exact` is the share of "
+    "the weights the victim moved that are exactly right. ± is half of a 95 % interval over repetitions.",
     limits="Alone means that the combination exists; updates change from round to round, so what it gives is a mixture "
     "over rounds and not an exact update. Only noise limits what many sums say together (N3 in docs/threat-model.md). "
     "Refused rounds are not tried again with other clients here.",

@@ -1,6 +1,6 @@
 """Does a client get the privacy that was promised? Attack the mechanism as well as one can, and compare.
 
-A canary client takes part in a sum, and either sends the longest update it can, all in one direction that the attacker
+A canary client contributes to a sum, and either sends the longest update it can, all in one direction that the attacker
 knows, or has nothing to send and adds its noise only. From the sum the attacker guesses which it was. If it guesses
 better than the promise allows, the promise is broken; that it does not is no proof that it is kept.
 """
@@ -22,9 +22,9 @@ from core.privacy.mechanism import Mechanism, Privacy, mechanism_for
 from core.secagg.encoding import Encoding, Update
 from experiments.arrays import FloatArray
 from experiments.clopper_pearson import clopper_pearson
-from experiments.intervals import over_seeds
 from experiments.studies._columns import cell
 from experiments.study import Row, Study
+from results.intervals import over_seeds
 from server.accountant import NoisySum, spent
 
 VALUES = 8
@@ -149,7 +149,7 @@ def observed(scene: Scene, mechanism: Mechanism, encoding: Encoding, present: bo
     canary[0] = CANARY_NORM if present else 0.0
     updates = [canary, *[np.zeros(VALUES)] * (scene.clients - 1 - scene.colluders)]
     plaintexts = [encode_update(encoding, Update(delta, 1, 0.0, 0), mechanism, random_bytes) for delta in updates]
-    plaintexts += [encoding.encode_integers(np.zeros(VALUES, dtype=np.int64))] * scene.colluders
+    plaintexts += [encoding.pack(encoding.slots_of_integers(np.zeros(VALUES, dtype=np.int64)))] * scene.colluders
     return float(add_plaintexts(encoding, plaintexts).delta_sum[0])
 
 

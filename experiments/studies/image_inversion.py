@@ -21,11 +21,11 @@ from experiments.attacks.inversion import (
     picture_behind,
     psnr,
 )
-from experiments.intervals import over_seeds
 from experiments.studies import _inversion_pictures as pictures
 from experiments.studies._inversion_cases import CLIP_NORM, KERNEL_NETWORK, Case, cases, task_of
 from experiments.studies._updates import PLAINTEXT_BITS, digits_for, parts_of
 from experiments.study import Row, Study
+from results.intervals import over_seeds
 
 GOOD = 40.0  # decibels, from which on no eye sees a difference
 

@@ -127,7 +127,7 @@ def attack(run: Run, subject: Subject, setting: Setting, model: FloatArray, stre
 
 LINES = (
     Line("bias", "from the bias", BLUE, "-", "o"),
-    Line("fitted", "from the bias, fitted on clients of one's own", VERMILLION, "--", "s"),
+    Line("fitted", "from the bias, fitted on the attacker's own clients", VERMILLION, "--", "s"),
     Line("blind", "as in public data, blindly", GREY, ":", "v"),
 )
 

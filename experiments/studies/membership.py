@@ -15,10 +15,10 @@ from experiments.arrays import BoolArray, Float32Array, FloatArray, IntArray
 from experiments.attacks.membership import Shadows, by_loss, confidence
 from experiments.attacks.roc import auc, tpr_at_fpr
 from experiments.attacks.shadow_networks import Networks
-from experiments.intervals import over_seeds
 from experiments.studies import _membership_pictures as pictures
 from experiments.studies._updates import check_noise, clipped, defence_name, digits_for
 from experiments.study import Row, Study
+from results.intervals import over_seeds
 
 RATE, BATCH, PASSES_A_ROUND = 0.1, 20, 5
 CLIP_NORM = 1.0
@@ -237,8 +237,8 @@ STUDY = Study(
     name="membership",
     title="Was this example learned from?",
     question="Can one tell from a model alone whether a certain picture was among those it learned from?",
-    adversary="Anyone who has the final model, as every client has, and pictures of the same kind: it trains models "
-    "of its own. It sees no update and no sum.",
+    adversary="Anyone who has the final model, as every client has, and pictures of the same kind: it trains its "
+    "own models. It sees no update and no sum.",
     method="784-32-10 learns, by federated averaging, from a random half of 1,000 digits (quick: 400), 100 passes at "
     "most. 32 such models (quick: 10) are attacked in turn, the others being the shadows. LiRA compares how sure the "
     "model is of a picture with models that did and did not learn from it (Carlini et al., IEEE S&P 2022; online; "

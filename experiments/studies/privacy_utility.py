@@ -26,9 +26,9 @@ from core.tasks.spam import SPAM
 from core.tasks.task import Task
 from core.training import Dataset
 from experiments.arrays import FloatArray, IntArray
-from experiments.intervals import over_seeds
 from experiments.studies._columns import cell, means
 from experiments.study import Row, Study
+from results.intervals import over_seeds
 from server.accountant import NoisySum, spent
 
 CLIP_NORMS = {"spam": 4.0, "mnist-cnn": 1.0}  # about the norm of a client's updates; chosen once, for all
@@ -307,8 +307,8 @@ STUDY = Study(
     title="What does privacy cost in accuracy?",
     question="How accurate is a model that was trained with client-level differential privacy, and how many clients "
     "does it take?",
-    adversary="Sees every opened sum and every model, knows who takes part. epsilon bounds what it learns of any one "
-    "client in the whole training.",
+    adversary="Sees every opened sum and every model, knows which clients contribute. epsilon bounds what it learns of "
+    "any one client in the whole training.",
     method="Federated averaging in one process, in the integers of the protocol, without encryption (it changes no "
     f"bit), all clients in each round; delta {DELTA:g}. The spam model (8,193 weights, clip norm "
     f"{CLIP_NORMS['spam']:g}) on made-up mail, {MAILS} mails a client, of unlike owners; with --data also on "

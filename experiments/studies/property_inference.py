@@ -1,4 +1,4 @@
-"""A property of one client's mail, told from a sum of many clients' updates."""
+"""A property of one client's mail, inferred from a sum of many clients' updates."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from core.tasks.spam import SPAM, prepare, read
 from experiments.arrays import BoolArray, FloatArray, IntArray
 from experiments.attacks.property_inference import LinearScore, learn_to_tell
 from experiments.attacks.roc import auc
-from experiments.intervals import Interval, over_seeds
 from experiments.studies._lines import draw_line
 from experiments.studies._mailroom import some_of
 from experiments.studies._updates import PLAINTEXT_BITS, clipped, defence_name
 from experiments.study import Row, Study
+from results.intervals import Interval, over_seeds
 
 MAILS = 20  # of one client
 CLIP_NORM = 0.5
@@ -211,22 +211,22 @@ def draw(run: Run, rows: Sequence[Row]) -> None:
 
 
 def conclude(rows: Sequence[Row]) -> str:
-    def told(name: str) -> str:
+    def aucs(name: str) -> str:
         line = [row for row in rows if row["property"] == name and row["defence"] == "none"]
         return ", ".join(f"{float(row['AUC']):.2f} in the sum of {row['clients in the sum']}" for row in line)
 
     noisy = [row for row in rows if row["clients in the sum"] == 1 and "noise" in str(row["defence"])]
     least = min(noisy, key=lambda row: float(row["AUC"]))
     return (
-        f"That a client {PROPERTIES[0]} is told with an AUC of {told(PROPERTIES[0])}. That it {PROPERTIES[1]}: "
-        f"{told(PROPERTIES[1])}. An attacker who sees no sum has 0.50. The least that noise left of a single update: "
+        f"That a client {PROPERTIES[0]} is inferred with an AUC of {aucs(PROPERTIES[0])}. That it {PROPERTIES[1]}: "
+        f"{aucs(PROPERTIES[1])}. An attacker who sees no sum has 0.50. The least that noise left of a single update: "
         f"{float(least['AUC']):.2f} ({least['property']}; {least['defence']})."
     )
 
 
 STUDY = Study(
     name="property-inference",
-    title="A property of one client, told from a sum",
+    title="A property of one client, inferred from a sum",
     question="Does a sum of n updates tell something about one client's mail that it was not meant to tell?",
     adversary="Anyone who sees opened sums and knows that the victim is in one: the aggregator, a key holder, every "
     "client. At n = 1 that is anyone who sees a single update. It has mail of the same kind, and none of the clients'.",
@@ -234,10 +234,10 @@ STUDY = Study(
     "alike: half of its ham is from one of four mailboxes, or none is; or 70 % of its mail is spam, or 30 %. The "
     "attacker trains logistic regression on updates of clients it makes up of its own mail (Melis et al., IEEE "
     "S&P 2019), and scores sums with it: integers of the product's encoding, of client_update in round 1. Prior "
-    "only: nobody who just knows that half of all clients have the property can do better than 0.5.",
-    limits="One round. The same victim in many rounds with other clients each time is told ever better, as the "
+    "only: knowing just that half of all clients have the property gives 0.5 at best.",
+    limits="One round. The same victim in many rounds with other clients each time is inferred ever better, as the "
     "others average out; what a sum hides it hides once. The noise is a stated sigma on clipped updates, no epsilon "
-    "is claimed. With less difference between the two kinds less is told.",
+    "is claimed. With less difference between the two kinds, less is inferred.",
     run=study,
     conclude=conclude,
 )

@@ -1,4 +1,4 @@
-"""Randomised response (chapter 15): a question nobody likes to answer, and answers that can be denied."""
+"""Randomised response (chapter 15): an embarrassing question, and answers that can be denied."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from book.pictures.style import BLUE, VERMILLION, new_figure, style
 from book.run import Run
 from core.privacy.randomised_response import EPSILON, respond, standard_error, true_share
-from experiments.intervals import over_seeds
 from experiments.study import Row, Study
+from results.intervals import over_seeds
 
 TRUE_SHARE = 0.70
 """The book's example: where 60 % say yes, about 70 % mean it."""

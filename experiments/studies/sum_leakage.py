@@ -157,15 +157,15 @@ def conclude(rows: Sequence[Row]) -> str:
 
 
 def _conclude(rows: Sequence[Row]) -> str:
-    group, attribution, told = (means(rows, name) for name in ("group recall", "attribution", "AUC"))
+    group, attribution, auc = (means(rows, name) for name in ("group recall", "attribution", "AUC"))
     blind = means(rows, "AUC blind")
     until = _alike_from(rows)
     return (
         f"With {rows[0]['local training']} of local training {min(group):.0%} to {max(group):.0%} of the words that "
-        f"anybody in the group used show in the sum. Of the words that show, a given client used {attribution[0]:.0%} "
+        f"the group used show in the sum. Of the words that show, a given client used {attribution[0]:.0%} "
         f"where it is alone and {attribution[-1]:.0%} among {int(rows[-1]['clients']):,}. The AUC of a word being in "
-        f"its mail falls from {told[0]:.2f} to {told[-1]:.2f}; public frequency alone gives {blind[-1]:.2f}, from "
-        f"which it can no longer be told apart {until}."
+        f"its mail falls from {auc[0]:.2f} to {auc[-1]:.2f}; public frequency alone gives {blind[-1]:.2f}, from "
+        f"which it can no longer be distinguished {until}."
     )
 
 
@@ -189,7 +189,7 @@ STUDY = Study(
     adversary="Anyone who sees the opened sum of one round: aggregator, key holders and clients. It knows the model "
     "that the round started from, how clients train and public word frequencies, and sees no single update.",
     method="Updates are quantised and added as integers, as in the protocol; only the sum is looked at. Group recall: "
-    "of the words that anybody used, the share whose sum is not zero (blind: as many of the most frequent public "
+    "of the words used in the group, the share whose sum is not zero (blind: as many of the most frequent public "
     "words). Attribution: of the words that show, the share that a given client used (blind: of as many frequent "
     "words). AUC: how often a word of the client ranks above one that is not, if ranked by Bayes' rule from public "
     "frequency and sum (experiments/attacks/sums.py), by the size of the sum alone, or, blind, by public frequency "

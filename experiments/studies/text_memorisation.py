@@ -23,10 +23,10 @@ from core.tensor import no_grad
 from core.training import Dataset
 from experiments.arrays import FloatArray, IntArray
 from experiments.attacks.exposure import exposure, log_likelihoods
-from experiments.intervals import over_seeds
 from experiments.studies._lines import draw_line
 from experiments.studies._updates import PLAINTEXT_BITS, check_noise, clipped, defence_name
 from experiments.study import Row, Study
+from results.intervals import over_seeds
 
 BEGINNINGS = (
     "my code is ",
@@ -226,12 +226,12 @@ def _row(defence: Defence, times: int, number: int, size: Size, found: Sequence[
 @style()
 def draw(run: Run, rows: Sequence[Row], size: Size) -> None:
     """Draw exposure against the number of times that a secret was written, after the last round."""
-    figure = new_figure(8.2, 4.2, title=f"One client's secret of {size.digits} digits, in everybody's model")
+    figure = new_figure(8.2, 4.2, title=f"One client's secret of {size.digits} digits, in the common model")
     axes = figure.subplots()
     last, most = max(size.rounds), size.digits * np.log2(10)
     for number, defence in enumerate(dict.fromkeys(str(row["defence"]) for row in rows)):
         line = [row for row in rows if row["defence"] == defence and row["rounds"] == last]
-        at = [place + 0.08 * number for place in range(len(line))]  # shifted, so that bars can be told apart
+        at = [place + 0.08 * number for place in range(len(line))]  # shifted, so that bars can be distinguished
         mean, half = ([float(row[column]) for row in line] for column in ("exposure (bits)", "± (95 %)"))
         label = "no clip, no noise" if defence == "none" else defence
         draw_line(axes, number, at, mean, half, elinewidth=1, label=label)
@@ -268,7 +268,7 @@ STUDY = Study(
     "code is 4719.' in its text, a number of times, in separate runs with the same texts. The attacker asks the "
     "model for the likelihood of every number, and tries the likeliest first: exposure is how many bits of guessing "
     "that saves (Carlini et al., USENIX Security 2019). Baselines: the same secret in a model of the same texts in "
-    "which nobody wrote it (0 times); and guessing, 1.44 bits on average. Where a noise is stated, updates are "
+    "which it never occurs (0 times); and guessing, 1.44 bits on average. Where a noise is stated, updates are "
     "shortened to the clip norm and every weight of their sum gets normal noise of the stated multiple of it.",
     limits="A small model, little text, few clients: secrets weigh more here than among millions. Secrets are random "
     "digits after an unusual beginning; what people write is easier to guess. The noise is a stated sigma on "

@@ -111,8 +111,8 @@ def count_shares(mail: Mail, rng: np.random.Generator) -> tuple[float, float]:
     true = Counter(VOCABULARY.index(stem(word)) for word in words(mail.text))
     if not true:
         return 1.0, 1.0
-    told = counts_read_off(step_on_counts(mail, rng))
-    right = sum(int(told[number]) == times for number, times in true.items())
+    counts = counts_read_off(step_on_counts(mail, rng))
+    right = sum(int(counts[number]) == times for number, times in true.items())
     return right / len(true), sum(times == 1 for times in true.values()) / len(true)
 
 
@@ -194,7 +194,7 @@ def conclude(rows: Sequence[Row]) -> str:
     )
     better = sum(words > guess for words, guess in zip(found, blind, strict=True))
     closer = sum(
-        told > guess for told, guess in zip(means(attacked, "counts"), means(attacked, "counts blind"), strict=True)
+        auc > guess for auc, guess in zip(means(attacked, "counts"), means(attacked, "counts blind"), strict=True)
     )
     return (
         f"{str(secret['client']).capitalize()}. In every setting the weights that moved are those of the client's "

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from experiments.cheating_server.attack import Attack
-from experiments.cheating_server.attacks import cohorts, copies, holders, keys, lists, models, releases
+from experiments.cheating_server.attacks import (
+    budgets,
+    cohorts,
+    copies,
+    counts,
+    holders,
+    keys,
+    lists,
+    models,
+    releases,
+    restored,
+)
 
-MODULES = (cohorts, copies, holders, keys, lists, models, releases)
+MODULES = (budgets, cohorts, copies, counts, holders, keys, lists, models, releases, restored)
 
 
 def _in_order(attack: Attack) -> tuple[int, str]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from core.errors import Reason
+from core.identity import roster
 from core.identity.signing import SigningKey
 from core.protocol import Signed
 from experiments.cheating_server.attack import Attack, Party
 from experiments.cheating_server.ciphertexts import blend
 from experiments.cheating_server.crafted import Round
+from experiments.cheating_server.honest import Setting
 from experiments.cheating_server.loot import Loot
 from experiments.cheating_server.moves import Attacker
 from experiments.cheating_server.stage import CONSPIRATORS, HONEST, OTHERS, REVOKED, VICTIM
@@ -28,6 +31,14 @@ def one_contributor(attacker: Attacker) -> Loot:
     crafted = attacker.describe(attacker.ask_key())
     closed = attacker.full_list(crafted, HONEST)
     return attacker.loot(crafted, attacker.read_sum(closed, [VICTIM]), 1)
+
+
+def all_but_one(attacker: Attacker) -> Loot:
+    """Open the smallest sum that is allowed, of the victim and of conspirators, who send nothing."""
+    crafted = attacker.describe(attacker.ask_key())
+    contributors = [VICTIM, *CONSPIRATORS[: attacker.min_cohort - 1]]
+    closed = attacker.full_list(crafted, contributors)
+    return attacker.loot(crafted, attacker.read_sum(closed, contributors), len(contributors))
 
 
 def small_cohort_announced(attacker: Attacker) -> Loot:
@@ -62,6 +73,27 @@ def revoked_client(attacker: Attacker) -> Loot:
     return _open_with(attacker, crafted, names, [attacker.conspirators.identity(name).signing for name in names])
 
 
+def earlier_roster(attacker: Attacker) -> Loot:
+    """Hand out the registrar's own roster of before the revocation, and fill the list as above."""
+    try:
+        attacker.hand_out_roster(attacker.stage.earlier_roster)
+        return revoked_client(attacker)
+    finally:  # in the control they have gone back to it
+        for holder in attacker.holders:
+            attacker.stage.identities[holder].roster.accept(attacker.stage.newest_roster)
+
+
+@contextmanager
+def forgetting_versions() -> Iterator[None]:
+    """Let parties take over whatever roster the registrar has ever signed."""
+    check = roster._check_follows
+    roster._check_follows = lambda *_: None
+    try:
+        yield
+    finally:
+        roster._check_follows = check
+
+
 def _open_with(attacker: Attacker, crafted: Round, names: Sequence[str], keys: Sequence[SigningKey]) -> Loot:
     """Open the sum of the victim's update and of neutral ones in these names."""
     listed: list[Signed] = list(attacker.open_round(crafted, [VICTIM]).values())
@@ -73,6 +105,10 @@ def _open_with(attacker: Attacker, crafted: Round, names: Sequence[str], keys: S
 
 
 ATTACKS = (
+    Attack(
+        "32", "a sum of the victim and one conspirator", all_but_one, Party.CLIENT, Reason.COHORT_TOO_SMALL,
+        conspirators="1 client", setting=Setting(min_cohort=2),
+    ),
     Attack("1a", "a cohort of one", cohort_of_one, Party.HOLDER, Reason.COHORT_TOO_SMALL),
     Attack("1b", "one contributor of a list of three", one_contributor, Party.HOLDER, Reason.COHORT_TOO_SMALL),
     Attack(
@@ -87,8 +123,13 @@ ATTACKS = (
         conspirators="1 client",
     ),
     Attack(
-        "21", "a revoked client in the cohort", revoked_client, Party.HOLDER, Reason.REVOKED,
+        "21a", "a revoked client in the cohort", revoked_client, Party.HOLDER, Reason.REVOKED,
         conspirators="1 client, 1 revoked",
+    ),
+    Attack(
+        "21b", "the same, with the roster of before the revocation", earlier_roster, Party.HOLDER, Reason.REVOKED,
+        conspirators="1 client, 1 revoked", control=Setting(), around=forgetting_versions,
+        control_note="an older roster is taken over",
     ),
     Attack(
         "24", "a minimum cohort below the client's own", small_cohort_announced, Party.CLIENT, Reason.COHORT_TOO_SMALL

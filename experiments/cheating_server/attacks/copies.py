@@ -12,8 +12,8 @@ from experiments.cheating_server.honest import Setting
 from experiments.cheating_server.loot import Loot
 from experiments.cheating_server.moves import Attacker
 from experiments.cheating_server.stage import CONSPIRATORS, HONEST, OTHERS, VICTIM
-from keyholder.holder import KeyHolder, VerifiedList
-from keyholder.orders import ReleaseOrder, fetch_update
+from keyholder.holder import KeyHolder
+from keyholder.orders import ReleaseOrder, VerifiedList, fetch_update
 
 TIMES = 5
 """How often a client's step must be in a sum to stand out from those of two others."""

@@ -32,3 +32,14 @@ def second_run(attacker: Attacker) -> None:
     attacker.rogue.run = secrets.token_hex(8)
     for client in HONEST:
         attacker.rogue.push(client, pb.Notice(welcome=pb.Welcome(run=attacker.rogue.run, rounds=1)))
+
+
+def second_run_after_restart(attacker: Attacker, *, forget: bool) -> None:
+    """End the run, and begin another one with the same seed when the clients have been started again.
+
+    `forget`: without what they remember of the first.
+    """
+    attacker.rogue.end_for(HONEST)
+    attacker.rogue.run = secrets.token_hex(8)
+    attacker.restart_clients(HONEST, forget=forget)
+    attacker.rogue.hear("here", HONEST)

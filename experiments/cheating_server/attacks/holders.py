@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from core.errors import Reason, Refused
 from experiments.cheating_server.attack import Attack, Conspiracy, Party
 from experiments.cheating_server.attacks.copies import cancelling
-from experiments.cheating_server.attacks.differences import WITH, WITHOUT, Opened, difference, second_run
+from experiments.cheating_server.attacks.differences import WITH, WITHOUT, Opened, difference, second_run_after_restart
 from experiments.cheating_server.crafted import Round
 from experiments.cheating_server.loot import Loot
 from experiments.cheating_server.moves import Attacker
@@ -50,10 +50,13 @@ def two_attempts(attacker: Attacker) -> Loot:
 
 
 def two_cohorts(attacker: Attacker) -> Loot:
-    """Have two runs of one seed opened by different holders, the second without the victim."""
+    """Have two runs of one model opened by different holders, the second without the victim; clients forgot the first.
+
+    Clients that remember refuse the second run, however keys are shared.
+    """
     crafted = attacker.describe(attacker.ask_key())
     whole = attacker.read_sum(attacker.full_list(crafted, WITH, lenders(attacker)), WITH, lenders(attacker))
-    second_run(attacker)
+    second_run_after_restart(attacker, forget=True)
     return _less(attacker, (crafted, whole), attacker.describe(attacker.ask_key(besides=crafted)))
 
 
@@ -68,7 +71,7 @@ def one_share(attacker: Attacker) -> Loot:
     try:
         plaintexts = attacker.opened(crafted, victims, answers)
     except Refused as refusal:
-        raise PartyRefusedError(Party.NOBODY.value, refusal.reason.value, str(refusal)) from None
+        raise PartyRefusedError(Party.NONE.value, refusal.reason.value, str(refusal)) from None
     return attacker.loot(crafted, plaintexts, 1)
 
 
@@ -89,7 +92,7 @@ def _less(attacker: Attacker, whole: Opened, again: Round) -> Loot:
 
 ATTACKS = (
     Attack(
-        "26", "one share, for the victim's update alone", one_share, Party.NOBODY, Reason.WRONG_SHARE,
+        "26", "one share, for the victim's update alone", one_share, Party.NONE, Reason.WRONG_SHARE,
         conspirators="1 holder", holders=1, control_holders=2, control_note="two holders conspire",
     ),
 )  # fmt: skip
@@ -98,6 +101,6 @@ CONSPIRACIES = (
     Conspiracy("25", "two lists of one attempt", two_lists, Reason.LIST_CHANGED, (THRESHOLD,), A_THRESHOLD),
     Conspiracy("27", "two openings of one attempt", two_openings, Reason.ALREADY_RELEASED, (THRESHOLD,), A_THRESHOLD),
     Conspiracy("28", "two attempts of one round", two_attempts, Reason.ALREADY_RELEASED, (THRESHOLD,), A_THRESHOLD),
-    Conspiracy("29", "two runs that differ by one client", two_cohorts, Reason.TOO_SIMILAR, (THRESHOLD,), A_THRESHOLD),
+    Conspiracy("29", "two runs of a model, clients forgot", two_cohorts, Reason.MODEL_USED, (THRESHOLD,), A_THRESHOLD),
 )
 """Each with one conspiring holder of three or four."""

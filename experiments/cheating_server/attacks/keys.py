@@ -172,6 +172,7 @@ def _certified(attacker: Attacker, key: PublicKey, signer: SigningKey, federatio
         threshold=profile.threshold,
         holders=profile.holders,
         expires_day=today() + DAYS,
+        values=() if key.scheme == PLAIN else tuple(range(2, 2 + profile.holders)),  # any units: nobody can tell
     )
     body = certificate_to_bytes(certificate)
     return Signed(body, signer.sign(signing.KEY, body))

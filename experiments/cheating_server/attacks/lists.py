@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from core.errors import Reason
 from core.identity.signing import LIST, SIGNATURE_BYTES
 from core.protocol import HolderSignature
+from core.wire.holder_messages import sign_statement
 from experiments.cheating_server.attack import Attack, Party
 from experiments.cheating_server.attacks.copies import cancelling, read_victim
 from experiments.cheating_server.ciphertexts import blend
+from experiments.cheating_server.conspirators import MADE_UP
 from experiments.cheating_server.crafted import ClosedList
 from experiments.cheating_server.loot import Loot
 from experiments.cheating_server.moves import Attacker
@@ -28,10 +31,10 @@ def forged_signatures(attacker: Attacker) -> Loot:
     """Do the same with the aggregator's own signature under the list in the name of each holder."""
 
     def forged(closed: ClosedList) -> Iterable[HolderSignature]:
-        own = attacker.identity.signing.sign(LIST, closed.statement)
-        yield from (HolderSignature(holder, own) for holder in attacker.stage.holders)
-        yield HolderSignature("server", own)
-        yield HolderSignature("keyholder-9", secrets.token_bytes(SIGNATURE_BYTES))
+        own = sign_statement(attacker.identity.signing, "server", LIST, closed.statement, MADE_UP)
+        yield from (replace(own, holder=holder) for holder in attacker.stage.holders)
+        yield own
+        yield HolderSignature("keyholder-9", secrets.token_bytes(SIGNATURE_BYTES), MADE_UP)
 
     return _early(attacker, forged)
 
@@ -40,10 +43,9 @@ def repeated_signature(attacker: Attacker) -> Loot:
     """Do the same with one conspiring holder's signature repeated, under its own name and under others'."""
 
     def repeated(closed: ClosedList) -> Iterable[HolderSignature]:
-        name = attacker.stage.holders[-1]
-        genuine = attacker.conspirators.identity(name).signing.sign(LIST, closed.statement)
-        yield from (HolderSignature(name, genuine) for _ in range(3))
-        yield from (HolderSignature(holder, genuine) for holder in attacker.stage.holders)
+        (*_, genuine) = attacker.conspirators.sign_list(closed.statement)
+        yield from (genuine for _ in range(3))
+        yield from (replace(genuine, holder=holder) for holder in attacker.stage.holders)
 
     return _early(attacker, repeated)
 
@@ -59,7 +61,7 @@ def changed_list(attacker: Attacker) -> Loot:
 
 
 def victim_left_out(attacker: Attacker) -> Loot:
-    """Close a list without the victim, have it upload all the same, and open it with two that are on the list."""
+    """Close a list without the victim, have it upload anyway, and open it with two that are on the list."""
     crafted = attacker.describe(attacker.ask_key())
     found = attacker.open_round(crafted)
     neutral = [attacker.commit_as(name, crafted, blend(crafted.key, crafted.encoding)) for name in (FIRST, SECOND)]

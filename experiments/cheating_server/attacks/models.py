@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,11 +17,12 @@ from core.federated import next_model
 from core.identity.signing import MODEL, SIGNATURE_BYTES
 from core.protocol import HolderSignature, digest
 from core.secagg.opening import OpenedSum, combine
-from core.wire.messages import model_statement
+from core.wire.holder_messages import model_statement, sign_statement
 from core.wire.streams import model_bytes
 from experiments.arrays import FloatArray
 from experiments.cheating_server.attack import Attack, Party
 from experiments.cheating_server.ciphertexts import deltas
+from experiments.cheating_server.conspirators import MADE_UP
 from experiments.cheating_server.crafted import ClosedList, Round
 from experiments.cheating_server.loot import Loot
 from experiments.cheating_server.moves import Attacker
@@ -38,7 +40,7 @@ def different_models(attacker: Attacker) -> Loot:
 
 
 def not_pinned(attacker: Attacker) -> Loot:
-    """Start round 1 from the silencing model; give the victim the right one all the same."""
+    """Start round 1 from the silencing model; still give the victim the right one."""
     _serve_silencing(attacker, 0, attacker.stage.start)
     crafted = attacker.describe(attacker.ask_key(), model=_silencing(attacker))
     return _read_only_voice(attacker, crafted, attacker.stage.start)
@@ -54,18 +56,18 @@ def forged_endorsement(attacker: Attacker) -> Loot:
     """Do the same with signatures: the aggregator's own in the holders' names, and random ones."""
     _, _, _, after = honest_round(attacker)
     body = _statement(attacker, _silencing(attacker))
-    own = attacker.identity.signing.sign(MODEL, body)
-    forged = [HolderSignature(name, own) for name in attacker.stage.holders]
-    random = HolderSignature(attacker.stage.holders[0], secrets.token_bytes(SIGNATURE_BYTES))
+    own = sign_statement(attacker.identity.signing, "server", MODEL, body, MADE_UP)
+    forged = [replace(own, holder=name) for name in attacker.stage.holders]
+    random = HolderSignature(attacker.stage.holders[0], secrets.token_bytes(SIGNATURE_BYTES), MADE_UP)
     return _second_round(attacker, after, (*forged, random))
 
 
 def repeated_endorsement(attacker: Attacker) -> Loot:
     """Do the same with a conspiring holder's genuine signature, repeated until there are enough."""
     _, _, _, after = honest_round(attacker)
-    name = attacker.stage.holders[-1]
-    true = attacker.conspirators.identity(name).signing.sign(MODEL, _statement(attacker, _silencing(attacker)))
-    return _second_round(attacker, after, tuple(HolderSignature(each, true) for each in (name, *attacker.holders)))
+    (*_, true) = attacker.conspirators.sign_model(_statement(attacker, _silencing(attacker)))
+    names = (true.holder, *attacker.holders)
+    return _second_round(attacker, after, tuple(replace(true, holder=name) for name in names))
 
 
 def model_of_choice(attacker: Attacker) -> Loot:
@@ -88,13 +90,19 @@ def honest_round(
     """Run round 1 by the rules; return its list, the opened sum as bytes and plaintexts, and the model after it."""
     crafted = attacker.describe(attacker.ask_key())
     closed = attacker.full_list(crafted, contributors)
-    profile, total = attacker.stage.profile, attacker.total(crafted, contributors)
+    found = opened_sum(attacker, closed, contributors)
+    cohort = crafted.encoding.decode(found.plaintexts, len(contributors))
+    return closed, found.to_bytes(crafted.key), list(found.plaintexts), next_model(attacker.stage.start, cohort)
+
+
+def opened_sum(attacker: Attacker, closed: ClosedList, contributors: Sequence[str]) -> OpenedSum:
+    """Have the sum of a list opened by the rules."""
+    crafted, profile = closed.round, attacker.stage.profile
+    total = attacker.total(crafted, contributors)
     partials = attacker.open_sum(closed, contributors) | attacker.conspirators.partials(
         crafted.description.certificate, total
     )
-    found: OpenedSum = combine(crafted.key, profile.threshold, profile.holders, total, partials)
-    cohort = crafted.encoding.decode(found.plaintexts, len(contributors))
-    return closed, found.to_bytes(crafted.key), list(found.plaintexts), next_model(attacker.stage.start, cohort)
+    return combine(crafted.key, profile.threshold, profile.holders, total, partials)
 
 
 def _endorsed_instead(attacker: Attacker, closed: ClosedList, opened: bytes, after: FloatArray) -> Loot:

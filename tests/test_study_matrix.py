@@ -1,0 +1,72 @@
+"""The table of attacks and defences: what each defence leaves is seen in its cells, which link to their studies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from book.run import Run
+from experiments import studies
+from experiments.studies import _backdoor_rounds as backdoor
+from experiments.studies._mailroom import open_mailroom
+from experiments.studies._matrix_attacks import DEFENCES, SEEN, Seen, _total, backdoors, words_and_labels
+from experiments.studies.matrix import ATTACKED, HONEST, LABEL, PROPERTY, STUDY, TRIGGER, WORDS
+from experiments.study import Linked, page, write_files
+from experiments.web_page import Answered, write_page
+
+
+def test_what_is_seen_of_a_victim_is_the_sum_of_its_own_group() -> None:
+    sent = np.arange(20.0)[:, None] * np.ones((1, 3))
+    rng = np.random.default_rng(0)
+    assert _total(sent, 7, Seen(1), rng).tolist() == [7, 7, 7]
+    assert _total(sent, 7, Seen(5), rng).tolist() == [35, 35, 35], "clients 5 to 9"
+    assert _total(sent, 7, Seen(20), rng).tolist() == [190, 190, 190]
+    assert [seen.clients for seen in SEEN] == [1, 20, 20, 5]
+
+
+def test_a_cell_links_to_its_study_on_the_page_and_not_in_the_table(tmp_path: Path) -> None:
+    rows = [{"attack": "words", "sum": Linked("0.92 ±0.02", "sum-leakage")}]
+    run = Run(tmp_path, quick=True)
+    assert "| words | [0.92 ±0.02](../sum-leakage/page.md) |" in page(STUDY_OF_TWO, rows, run)
+    write_files(STUDY_OF_TWO, rows, run)
+    assert (tmp_path / "table.csv").read_text(encoding="utf-8") == "attack,sum\nwords,0.92 ±0.02\n"
+    write_page(tmp_path / "index.html", [Answered(STUDY_OF_TWO, rows, run)], [])
+    assert '<a href="#sum-leakage">0.92 ±0.02</a>' in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
+STUDY_OF_TWO = type(STUDY)(
+    **{name: getattr(STUDY, name) for name in ("name", "title", "question", "adversary", "method", "limits", "run")},
+    conclude=lambda rows: f"{len(rows)} row.",
+)
+
+
+@pytest.mark.slow
+def test_the_words_of_a_client_hide_in_noise_and_less_in_a_group_than_in_a_cohort(tmp_path: Path) -> None:
+    run = Run(tmp_path, quick=True, say=lambda _line: None)
+    words, labels = words_and_labels(run, open_mailroom(run, 25, 50), 0)
+    _blind, plain, whole, noisy, group = words
+    assert plain > 0.99
+    assert plain > group > noisy
+    assert whole > noisy
+    assert noisy < 0.55
+    assert labels[1] > 0.9
+
+
+@pytest.mark.slow
+def test_one_attacker_moves_a_sum_noisy_or_not_and_not_the_median_of_groups(tmp_path: Path) -> None:
+    run = Run(tmp_path, quick=True)
+    through, _, honest = backdoors(run, backdoor.world_of(run, 0), 0, rounds=3)
+    blind, plain, whole, noisy, groups = through
+    assert plain == whole > 0.5 + blind
+    assert noisy > 0.5
+    assert groups < blind + 0.2
+    assert len(honest) == 1 + len(DEFENCES)
+    assert min(honest) > 0.8
+
+
+def test_the_matrix_is_listed_after_the_studies_that_its_lines_come_from() -> None:
+    assert studies.get_study("matrix") is STUDY
+    lines = {attack.study for attack in (WORDS, LABEL, PROPERTY, TRIGGER, ATTACKED, HONEST)}
+    assert lines <= set(studies.NAMES[: studies.NAMES.index("matrix")])
