@@ -25,8 +25,9 @@ from book.run import Chapter, Run
 from core.console import help_of, reporting_errors
 from core.errors import DataError
 from core.new_paths import new_folder
+from core.program import Program
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=help_of(__doc__))
+app = Program(__doc__)
 
 
 @app.command(help=help_of(__doc__))

@@ -18,7 +18,7 @@ Out = Annotated[Path | None, typer.Option(help="Folder for tables and pictures; 
 
 
 def console() -> Console:
-    """Return the terminal, or where there is none a page of as many columns as COLUMNS says, or 80."""
+    """Return the terminal, or without one a page of COLUMNS columns (80 by default)."""
     return Console()
 
 

@@ -15,6 +15,8 @@ from book.finding import Finding, Verdict
 from core.errors import StorageError
 
 HEADINGS = ("what", "here", "book", "goal", "", "s")
+WIDEST = 18
+"""Characters of a value in one line; a longer one, a text for example, must not leave the findings without room."""
 COLUMNS = ("what", "value", "book", "goal", "verdict")
 
 
@@ -42,7 +44,14 @@ def table(title: str, findings: Sequence[Timed], comparable: bool) -> Table:
     kept = [place for place in range(len(HEADINGS)) if any(row[place] for row in rows)]
     for place in kept:
         left = HEADINGS[place] in ("what", "")
-        made.add_column(HEADINGS[place], justify="left" if left else "right", overflow="fold", no_wrap=place > 0)
+        whole = place > 0 and max(len(row[place]) for row in rows) <= WIDEST
+        made.add_column(
+            HEADINGS[place],
+            justify="left" if left else "right",
+            overflow="fold",
+            no_wrap=whole,
+            max_width=WIDEST if place else None,
+        )
     for row in rows:
         made.add_row(*(row[place] for place in kept))
     return made

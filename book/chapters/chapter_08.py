@@ -13,7 +13,7 @@ from core.data.mnist import DIGITS, SIDE
 from core.metrics import correct_classes
 from core.nn import Dropout, Ensemble, Flatten, Linear, Module, ReLU, Sequential
 from core.optim import SGD
-from core.training import Pass, evaluate, train
+from core.training import Pass, Plan, evaluate, train
 
 ROW_RATE = 0.005  # the book's, for one row at a time
 BATCH_RATES = (0.02, 0.05, 0.1)
@@ -92,10 +92,8 @@ def stop_early(run: Run, digits: Digits) -> tuple[Module, Sequence[Pass]]:
         recipe.loss,
         correct_classes,
         SGD(model.parameters(), recipe.rate),
-        passes=run.pick(350, 3),
-        batch_size=recipe.batch_size,
-        patience=PATIENCE,
-        rng=rng,
+        Plan(passes=run.pick(350, 3), batch_size=recipe.batch_size, patience=PATIENCE),
+        rng,
     )
     return model, points
 

@@ -14,7 +14,7 @@ from book.finding import Finding, at_least, exact, shown
 from book.run import Chapter, Run
 from core.data.characters import IntArray
 from core.data.made_up_text import BLAME, PRAISE
-from core.losses import binary_cross_entropy
+from core.losses import binary_cross_entropy_with_logits
 from core.metrics import correct_answers
 from core.nn import EmbeddingBag, Linear, Module
 from core.ops import Array
@@ -63,7 +63,7 @@ class ReviewWords(Module):
     """The sum of the vectors of a review's distinct words, squashed, and one linear layer to the logit of "good"."""
 
     def __init__(self, words: int, *, rng: np.random.Generator) -> None:
-        self.words = EmbeddingBag(words, WIDTH, rng=rng, dtype=np.float32)
+        self.words = EmbeddingBag(words, WIDTH, mode="sum", rng=rng, dtype=np.float32)
         self.output = Linear(WIDTH, 1, bias=False, rng=rng, dtype=np.float32)
 
     def forward(self, bags: tuple[IntArray, IntArray]) -> Tensor:
@@ -80,11 +80,11 @@ class CountingLoss:
 
     def __call__(self, logits: Tensor, targets: Array) -> Tensor:
         self.right += correct_answers(logits.data, targets)
-        return binary_cross_entropy(logits, targets)
+        return binary_cross_entropy_with_logits(logits, targets)
 
 
 def learn_to_judge(run: Run, reviews: Reviews) -> Generator[Finding, None, Array]:
-    """How well can reviews be told apart by their words alone? Return the word vectors."""
+    """How well do words alone separate good and bad reviews? Return the word vectors."""
     model = ReviewWords(reviews.vocabulary.size, rng=run.rng(0))
     optimiser = SGD(model.parameters(), RATE)
     schedule = ExponentialDecay(optimiser, DECAY)
@@ -97,7 +97,7 @@ def learn_to_judge(run: Run, reviews: Reviews) -> Generator[Finding, None, Array
         share = counting.right / len(training)
         what = f"judging reviews, pass {number}: right in training, each before its step"
         yield at_least(what, share, 0.832, book="83.2%") if number == 1 else shown(what, share, ".2%")
-    judged = evaluate(model, test, binary_cross_entropy, correct_answers)
+    judged = evaluate(model, test, binary_cross_entropy_with_logits, correct_answers)
     yield at_least(f"the last {len(test):,}, never trained on", judged.accuracy, 0.849, book="84.9%")
     return model.words.weight.data
 

@@ -67,7 +67,7 @@ class BagReader(Module):
     """The sum of the vectors of a sentence's words, and one linear layer: who won?"""
 
     def __init__(self, words: int, width: int, *, rng: np.random.Generator) -> None:
-        self.words = EmbeddingBag(words, width, rng=rng)
+        self.words = EmbeddingBag(words, width, mode="sum", rng=rng)
         self.output = Linear(width, 2, rng=rng)
 
     def read(self, numbers: IntArray) -> Tensor:
@@ -103,7 +103,7 @@ class TwoSentences:
 
 
 def order_is_lost_in_bags(run: Run) -> Iterator[Finding]:
-    """Can "Yankees defeat Red Sox" be told from "Red Sox defeat Yankees"?"""
+    """Can a model distinguish "Yankees defeat Red Sox" from "Red Sox defeat Yankees"?"""
     data = TwoSentences()
     for name, reader in (("bag of words", BagReader), ("recurrent cell", OrderReader)):
         model = reader(len(WORDS), 4, rng=run.rng(1))

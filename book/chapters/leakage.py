@@ -14,7 +14,7 @@ from core.data.generated import generate_mailbox
 from core.data.message import Mail
 from core.data.text import IntArray, distinct_words, stem, words
 from core.federated import FloatArray, client_update, encoding_for, initial_model
-from core.losses import binary_cross_entropy
+from core.losses import binary_cross_entropy_with_logits
 from core.nn import Linear
 from core.optim import SGD
 from core.parameters import to_vector
@@ -71,11 +71,13 @@ def label_of(update: FloatArray, word: str) -> str:
 
 
 def counts_of_one_mail(run: Run) -> Iterator[Finding]:
-    """If the model is told how often each word occurs, not only that it does, does its update tell that too?"""
+    """If the inputs say how often each word occurs, does the update reveal that too?"""
     mail = Mail("pizza pizza pizza! call me, and call again: the pizza is getting cold", spam=False)
-    told = counts_read_off(step_on_counts(mail, run.rng(8)))
+    counts = counts_read_off(step_on_counts(mail, run.rng(8)))
     true = Counter(map(stem, words(mail.text)))
-    found = {word: int(told[VOCABULARY.index(word)]) for word in dictionary(run, mail) if told[VOCABULARY.index(word)]}
+    found = {
+        word: int(counts[VOCABULARY.index(word)]) for word in dictionary(run, mail) if counts[VOCABULARY.index(word)]
+    }
     right = sum(found.get(word) == times for word, times in true.items()) / len(true)
     written = " ".join(f"{word} {times}" for word, times in sorted(found.items(), key=lambda entry: -entry[1]))
     yield shown("a model of word counts: counts read off one update", written)
@@ -92,7 +94,7 @@ def step_on_counts(mail: Mail, rng: np.random.Generator) -> FloatArray:
     before = to_vector(model)
     counts = bag_of_words([VOCABULARY.index(stem(word)) for word in words(mail.text)], VOCABULARY.size, counts=True)
     optimiser = SGD(model.parameters(), 0.05)
-    binary_cross_entropy(model(counts[None])[:, 0], np.array([float(mail.spam)])).backward()
+    binary_cross_entropy_with_logits(model(counts[None])[:, 0], np.array([float(mail.spam)])).backward()
     optimiser.step()
     return to_vector(model) - before
 
@@ -128,7 +130,7 @@ def two_clients(run: Run) -> Iterator[Finding]:
     )
     left = guessed(total - integers[0], known)
     shows = share(said_by(other), left)
-    yield at_least("less the first one's own: share of the second's words that show", shows, 0.95, ".0%", anywhere=True)
+    yield at_least("less the first client's: share of the second's words that show", shows, 0.95, ".0%", anywhere=True)
     yield shown("  share of the words that show that are the second's", share(left, said_by(other)), ".0%")
 
 

@@ -17,7 +17,7 @@ class Baseball(NamedTuple):
         toes: the players' average number of toes.
         wins: share of games won so far.
         fans: in millions.
-        won, hurt, sad: what is to be predicted: whether the game was won, and shares of players hurt and sad.
+        won, hurt, sad: the targets: whether the game was won, and shares of players hurt and sad.
     """
 
     toes: FloatArray

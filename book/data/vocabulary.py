@@ -28,7 +28,7 @@ class FrequentWords:
     Raises:
         DataError: no word is left to be known.
         ValueError: no word at all may be known.
-        TypeError: a text is a sentence that nobody has cut into words.
+        TypeError: a text is a string instead of a list of words.
 
     Attributes:
         no_words: the numbers that stand for no certain word: padding and unknown.

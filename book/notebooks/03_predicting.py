@@ -77,7 +77,7 @@ for first, second in ("ab", "bc", "bd", "cc", "dd", "ce"):
 # ## Several numbers out: a matrix
 #
 # From the same three inputs we may want three answers: how many players get hurt, whether the team wins, how many are
-# sad. Each answer has weights of its own, and none knows of the others. Written side by side, one *column* for each
+# sad. Each answer has its own weights and is independent of the others. Written side by side, one *column* for each
 # answer, the weights make a matrix, and the three weighted sums are one product `inputs @ matrix`.
 
 # %%
@@ -108,7 +108,7 @@ print((Tensor(games.inputs) @ matrix).data)
 # ## Stacking: answers as inputs
 #
 # What comes out are numbers, so they can go into another matrix. The numbers in between are called *hidden*, because
-# nobody asks for them. `Linear` is a layer that owns its weights (it draws them at random; here we set them), and
+# they are not asked for. `Linear` is a layer that owns its weights (it draws them at random; here we set them), and
 # `Sequential` feeds each layer with what the one before gave.
 
 # %%

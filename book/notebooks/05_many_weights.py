@@ -42,12 +42,12 @@ for _ in range(3):
     optimiser.step()
 
 # %% [markdown]
-# The slope of the toes is 13 times that of the games won, because 8.5 is (nearly) 13 times 0.65. Nobody asked whether
-# toes *matter*; they are simply a large number. That is why inputs are usually scaled to a like size first.
+# The slope of the toes is 13 times that of the games won, because 8.5 is (nearly) 13 times 0.65. The formula does not
+# ask whether toes *matter*; they are simply a large number. That is why inputs are usually scaled to a like size first.
 #
 # ## Three bowls
 #
-# Each weight has a bowl of its own: the error as it would be if only this weight were moved. The toes' bowl is steep
+# Each weight has its own bowl: the error as it would be if only this weight were moved. The toes' bowl is steep
 # and narrow, and it decides how large the rate may be: below 2 divided by the sum of the squared inputs.
 
 # %%

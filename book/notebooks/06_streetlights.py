@@ -8,7 +8,7 @@
 # %% [markdown]
 # # Chapter 6: streetlights, or what a second layer is for
 #
-# In a foreign city the traffic light has three lamps and nobody tells us what they mean. We note which lamps are lit,
+# In a foreign city the traffic light has three lamps and we do not know what they mean. We note which lamps are lit,
 # and whether people walk. A network is to find out what counts, and then a case follows in which no lamp alone says
 # anything.
 

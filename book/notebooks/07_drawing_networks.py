@@ -83,7 +83,7 @@ print(code(model))
 #
 # ## Shapes follow from the neighbours
 #
-# Nobody need remember the shape of a matrix: it follows from what stands on both sides. That is the first thing to
+# You need not remember the shape of a matrix: it follows from the layers on both sides. That is the first thing to
 # check when a network complains.
 
 # %%
@@ -117,7 +117,7 @@ draw_strips(wide, digit)
 # The strips are coloured by the numbers that this digit gives in each layer. (Not trained, so the answers mean
 # nothing.)
 #
-# The same way of drawing goes on to work when layers are no longer simple lists. Here are the kernels of chapter 10:
+# The same way of drawing still works when layers are no longer simple lists. Here are the kernels of chapter 10:
 # maps instead of strips, and an arrow with the names of all that happens on the way.
 
 # %%

@@ -9,7 +9,7 @@
 # # Chapter 8: learning by heart, and how to prevent it
 #
 # A network that answers all its training examples rightly may have understood something, or it may have learned the
-# answers by heart. From the training examples alone one cannot tell. Here are the difference and four remedies.
+# answers by heart. The training examples alone do not show it. Here are the difference and four remedies.
 
 # %%
 import numpy as np
@@ -21,7 +21,7 @@ from core.losses import cross_entropy
 from core.metrics import correct_classes
 from core.nn import Dropout, Ensemble, Flatten, Linear, ReLU, Sequential, Softmax
 from core.optim import SGD
-from core.training import evaluate, train, train_epoch
+from core.training import Plan, evaluate, train, train_epoch
 
 # %% [markdown]
 # ## Three parts of the data
@@ -100,8 +100,8 @@ for name, part in (("shuffled labels", nonsense), ("validation", validation)):
 rng = np.random.default_rng(1)
 stopped = network(rng)
 optimiser = SGD(stopped.parameters(), lr=0.1)
-limits = {"passes": 100, "patience": 5, "batch_size": 10}
-curve = train(stopped, training, validation, cross_entropy, correct_classes, optimiser, rng=rng, **limits)
+plan = Plan(passes=100, batch_size=10, patience=5)
+curve = train(stopped, training, validation, cross_entropy, correct_classes, optimiser, plan, rng)
 print(f"stopped after {len(curve)} passes of at most 100")
 for name, model in (("trained on", plain), ("stopped early", stopped)):
     print(f"{name}: validation loss {evaluate(model, validation, cross_entropy, correct_classes).mean_loss:.3f}")
@@ -167,7 +167,7 @@ for name, model in (("trained on", plain), ("stopped early", stopped), ("dropout
     print(f"{name}: {sums.accuracy:.1%} right, loss {sums.mean_loss:.3f}")
 
 # %% [markdown]
-# Compare the vote with the members: nobody could have known beforehand which of them is the best. And compare the
+# Compare the vote with the members: which of them is the best could not be known beforehand. And compare the
 # losses of the last three lines, not only the shares: a network that learned by heart tends to be sure of its
 # mistakes, too.
 #

@@ -18,7 +18,7 @@ import numpy as np
 from book.data.vocabulary import one_hot
 from book.pictures import activation_curves, learning_curves, softmax_bars
 from core.data.drawn import drawn_digits
-from core.losses import binary_cross_entropy, cross_entropy, mse
+from core.losses import binary_cross_entropy_with_logits, cross_entropy, mse
 from core.metrics import correct_classes
 from core.nn import Dropout, Flatten, Linear, Sequential, Softmax, Tanh
 from core.nn.activations import examine, relu_slope, sigmoid_slope, tanh_slope
@@ -102,7 +102,7 @@ print(Softmax()([1.0, 2.0, 4.0]).data, Softmax()([1001.0, 1002.0, 1004.0]).data)
 for number in (-10.0, -3.0, 0.0):
     sure, same = Tensor([number], requires_grad=True), Tensor([number], requires_grad=True)
     mse(sure.sigmoid(), [1.0]).backward()
-    binary_cross_entropy(same, [1.0]).backward()
+    binary_cross_entropy_with_logits(same, [1.0]).backward()
     print(f"truth 1, said {sure.sigmoid().data[0]:.5f}: slope of squared error {sure.grad[0]:.5f}, ", end="")
     print(f"of cross entropy {same.grad[0]:.5f}")
 

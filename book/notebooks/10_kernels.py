@@ -70,9 +70,9 @@ print("largest answer in each square of four places:", MaxPool2d(2)(maps).shape)
 # ## Let it learn
 #
 # Eight kernels, relu, the largest answer in each square of four places, and a linear layer that judges what is left.
-# Beside it a network of about as many weights in which every hidden unit looks at all pixels. 250 digits to learn from
-# and 250 to judge by, drawn by the project. (The public ones: `python -m book.data.fetch mnist --to data`, then
-# `read_mnist("data", "train").first(250)` from `core.data.mnist`.)
+# For comparison: a network of about as many weights in which every hidden unit looks at all pixels. 250 digits to
+# learn from and 250 to judge by, drawn by the project. (The public ones: `python -m book.data.fetch mnist --to data`,
+# then `read_mnist("data", "train").first(250)` from `core.data.mnist`.)
 
 # %%
 training, test = drawn_digits(250, seed=1), drawn_digits(250, seed=2)

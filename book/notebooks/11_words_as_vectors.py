@@ -9,7 +9,7 @@
 # # Chapter 11: words as vectors
 #
 # A network takes numbers, and a word is none. Give each word a row in a table; what stands in the row is learned. Then
-# words that do the same work for the network get similar rows, though nobody told it what any word means.
+# words that do the same work for the network get similar rows, although it was never given the meaning of any word.
 
 # %%
 import numpy as np
@@ -19,7 +19,7 @@ from book.data.vocabulary import FrequentWords, bag_of_words
 from book.pictures import vector_strips, word_map
 from core.data.made_up_text import BLAME, PRAISE, SUBJECTS, generated_reviews
 from core.data.text import Bags, stem
-from core.losses import binary_cross_entropy
+from core.losses import binary_cross_entropy_with_logits
 from core.metrics import correct_answers
 from core.nn import nearest_rows
 from core.optim import Adam
@@ -45,7 +45,7 @@ print("marks", marks, "times table", marks @ table, "sum of rows", table[rows].s
 # ## Which words make a review good?
 #
 # Reviews made up by the project: 500 to learn from, 300 to judge by. Their sentences praise or blame, some of them
-# contradict the verdict, many say nothing either way, and a few labels are wrong; nobody could get all of them right.
+# contradict the verdict, many say nothing either way, and a few labels are wrong; no model could get all of them right.
 # (For real ones put reviews.txt and labels.txt into a folder and take `read_reviews("data")` from
 # `core.data.reviews`.) The words are counted in the training part only.
 
@@ -69,15 +69,18 @@ def bags(part):
 rng = np.random.default_rng(1)
 model = ReviewModel(vocabulary.size, 8, rng=rng)
 optimiser = Adam(model.parameters(), lr=0.01)
-print("untrained: accuracy", evaluate(model, bags(unseen), binary_cross_entropy, correct_answers).accuracy)
+print("untrained: accuracy", evaluate(model, bags(unseen), binary_cross_entropy_with_logits, correct_answers).accuracy)
 for number in range(1, 6):
-    train_epoch(model, bags(reviews), binary_cross_entropy, optimiser, batch_size=20, rng=rng)
-    print(f"pass {number}: accuracy", evaluate(model, bags(unseen), binary_cross_entropy, correct_answers).accuracy)
+    train_epoch(model, bags(reviews), binary_cross_entropy_with_logits, optimiser, batch_size=20, rng=rng)
+    print(
+        f"pass {number}: accuracy",
+        evaluate(model, bags(unseen), binary_cross_entropy_with_logits, correct_answers).accuracy,
+    )
 
 # %% [markdown]
 # ## What the rows have become
 #
-# Nobody said that *wonderful* and *superb* are alike. They got similar rows because they push the answer the same way.
+# No label says that *wonderful* and *superb* are alike: they got similar rows by pushing the answer the same way.
 # Near means a small angle here: the cosine is 1 for the same direction, 0 for a right angle, -1 for opposite ones.
 
 # %%
@@ -121,8 +124,8 @@ word_map(shown, table, groups)
 
 # %% [markdown]
 # Now the widest gap is not between praise and blame but between them and the subjects: "the plot is ..." goes on with
-# *superb* as well as with *terrible*. (Praise and blame are still told apart somewhat, as they come in pairs: "moving
-# and witty".) What counts as alike is decided by the question that was asked in training.
+# *superb* as well as with *terrible*. (Praise and blame are still separated somewhat, because they come in pairs:
+# "moving and witty".) What counts as alike is decided by the question that was asked in training.
 #
 # ## Reckoning with words
 #

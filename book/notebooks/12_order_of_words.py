@@ -77,7 +77,7 @@ print(len(heard), "sentences heard,", len(possible), "possible;", vocabulary.siz
 # %% [markdown]
 # The task is to foretell every word from the words before it, the first one from nothing. *Perplexity* says as a
 # number of choices how unsure a model is: 3 means as unsure as if one of three equally likely words were to come. Here
-# nobody can do better than to think each of the 96 sentences equally likely. Five words with p choices each make p to
+# the best possible guess is that each of the 96 sentences is equally likely. Five words with p choices each make p to
 # the power 5 sentences, so that p, the fifth root of 96, is the floor: no model can go below it on all possible
 # sentences.
 #

@@ -6,9 +6,9 @@
 # ---
 
 # %% [markdown]
-# # Chapter 15: learning from mail that nobody shows
+# # Chapter 15: learning from mail without seeing it
 #
-# A spam filter gets better with more mail, and nobody wants to hand over theirs. In *federated learning* the mail
+# A spam filter gets better with more mail, and people do not want to hand over theirs. In *federated learning* the mail
 # stays where it is: each owner trains a copy of the model and sends only what training changed; the changes are
 # averaged. Here all owners live in one process, so that you can look at everything. `make simulate` runs the same with
 # real processes.
@@ -54,7 +54,7 @@ for mails in mailboxes:
 #
 # The model has one weight for each of 8,192 words, and one for spam as such. Each round every owner starts from the
 # common model, trains one pass on its own mail, and sends the change; the model moves by the mean of the changes.
-# Beside it each owner learns alone.
+# For comparison, each owner also learns alone.
 
 # %%
 clients = [prepare(mails) for mails in mailboxes]
@@ -71,7 +71,7 @@ for number in range(1, 7):
 curves({"together": together, "the best of the three alone": best_alone}, "round", "accuracy on mail of all three")
 
 # %% [markdown]
-# Nobody saw the others' mail, and each now has a filter that knows the spam of all three.
+# No owner saw the others' mail, and each now has a filter that knows the spam of all three.
 #
 # ## What one update tells
 #
@@ -112,9 +112,9 @@ for number in (5, 3):
 print("opened:", key.decrypt(adder.payload()))
 
 # %% [markdown]
-# Encryption takes whole numbers, a weight is none. So each is clipped, rounded to a fixed fraction, and many are laid
-# side by side into one large number, with room so that sums do not run over. Then: encrypt at the owner, add at the
-# aggregator, open the sum, and only the sum, at the key holder.
+# Encryption takes whole numbers, and weights are fractions. So each is clipped and rounded to a fixed fraction. Many
+# are put side by side into one large number, with room so that sums do not run over. Then: encrypt at the owner, add at
+# the aggregator, open the sum, and only the sum, at the key holder.
 
 # %%
 encoding = encoding_for(SPAM, len(start), key.public_key.plaintext_bits, max_cohort=3)
@@ -135,9 +135,9 @@ print("accuracy after this round", evaluate_model(SPAM, next_model(start, cohort
 # %% [markdown]
 # ## A whole federation, message by message
 #
-# So far one program played everybody. Here are three clients, an aggregator and three key holders, of whom two open a
-# sum together: the very objects that run as processes of their own elsewhere, with all their checks, in this process.
-# Every message between them can be printed.
+# So far one program played all the parties. Here are three clients, an aggregator and three key holders, of which two
+# open a sum together: the same objects that run as separate processes elsewhere, with all their checks, in this
+# process. Every message between them can be printed.
 
 # %%
 federation = play(SPAM, clients=3, rounds=1, key_bits=512)

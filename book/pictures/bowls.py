@@ -181,7 +181,7 @@ def _draw_way(axes: Axes, path: Sequence[Move]) -> None:
 
 
 def _number_steps(axes: Axes, path: Sequence[Move]) -> None:
-    """Number the steps, on the outer side of the bowl, as far as the numbers can be told apart."""
+    """Number the steps, on the outer side of the bowl, as far as the numbers can be read."""
     (left, right), top = axes.get_xlim(), axes.get_ylim()[1]
     placed: list[Move] = []
     for step, move in enumerate(path):

@@ -22,7 +22,7 @@ from core.ops import Array
 # Where a label may stand, in points from its dot, the nearest first: next to it, or farther off with a line to it.
 DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (0.7, 0.7), (-0.7, 0.7), (0.7, -0.7), (-0.7, -0.7))
 Places = Sequence[tuple[float, float]]
-BESIDE: Places = [(far * right, far * up) for far in (6, 11) for right, up in DIRECTIONS]
+NEARER: Places = [(far * right, far * up) for far in (6, 11) for right, up in DIRECTIONS]
 FARTHER: Places = [
     (float(far * np.cos(angle)), float(far * np.sin(angle)))
     for far in (22, 30, 40, 52, 66, 82)
@@ -179,7 +179,7 @@ def _label(figure: Picture, axes: Axes, words: Sequence[str], points: Array) -> 
         n for n in crowded if not _place(axes, words[n], room.dots[n], _outwards(ways[n]), room, renderer, lines=True)
     ]
     waiting += [n for n in range(len(words)) if n not in crowded]
-    for places in (BESIDE, FARTHER):
+    for places in (NEARER, FARTHER):
         lines = places is FARTHER
         waiting = [n for n in waiting if not _place(axes, words[n], room.dots[n], places, room, renderer, lines=lines)]
     if waiting:
@@ -188,7 +188,7 @@ def _label(figure: Picture, axes: Axes, words: Sequence[str], points: Array) -> 
 
 
 def _ways_out(dots: Array, close: float) -> Array:
-    """Return which way leads out of the crowd around each dot, shape (words, 2), of length 1; 0 where there is none."""
+    """Return which way leads out of the crowd around each dot, shape (words, 2), of length 1; 0 without a crowd."""
     gaps = dots[:, None] - dots
     near = (gaps**2).sum(axis=2) < close**2
     out = np.where(near[..., None], gaps, 0).sum(axis=1)

@@ -118,7 +118,7 @@ def _table_options(layer: Embedding | EmbeddingBag) -> list[str]:
     padding = _unless("padding_idx", layer.padding_idx, None)
     if isinstance(layer, Embedding):
         return padding
-    mode = [] if layer.mode == "sum" else [f'mode="{layer.mode}"']
+    mode = [] if layer.mode == "mean" else [f'mode="{layer.mode}"']
     return [*mode, *padding, *_unless("deduplicate", layer.deduplicate, False)]
 
 

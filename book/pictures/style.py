@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from core.errors import StorageError
 
-# Okabe and Ito (2008): told apart with every common kind of colour blindness.
+# Okabe and Ito (2008): distinguishable with every common kind of colour blindness.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
