@@ -75,18 +75,21 @@ HOUSE = (
 )
 CORE_TOP, CORE_BOTTOM = 425, 822
 CORE = (
-    _core("checks, policy", ("what several parties check,", "and what each demands"),
-          "checks policy share_files settings.common settings.command_line settings.policy_file", 450, 500, 240),
-    _core("federated", ("fed_avg: where learning", "and protecting meet"), "federated", 250, 595, 240),
+    _core("checks, policy", ("what several parties check,", "each demands, and enrols by"),
+          "checks answers protected_update task_checks difference policy who_reads enrolling share_files "
+          "settings.common settings.command_line settings.policy_file",
+          450, 500, 240),
+    _core("federated", ("fed_avg: where learning", "and protecting meet"), "federated scaffold", 250, 595, 240),
     _core("wire, protocol", ("messages, calls, streams;", "strict conversion"), "wire protocol", 650, 595, 240),
     _core("learning", ("tensor, ops, nn, losses, optim,", "training, data, tasks"),
           "tensor graph ops rows indices nn losses optim metrics parameters training data tasks readable sequences",
           165, 695, 250),
-    _core("protecting", ("secagg: encoding, Paillier;", "privacy: noise"), "secagg privacy", 450, 695, 250),
+    _core("protecting", ("secagg: encoding, Paillier;", "bounds: proofs; privacy: noise"),
+          "secagg bounds privacy proven_bounds", 450, 695, 250),
     _core("identity", ("certificates, roster,", "signatures, key files"), "identity", 735, 695, 250),
     _core("errors, limits, clock, settings, console, database", (),
-          "errors limits clock confusion randomness threads one_thread settings console database new_paths "
-          "wording plain_characters",
+          "errors limits hashing clock confusion randomness threads one_thread settings console program database "
+          "new_paths wording plain_characters local_settings server_rules task_identity update",
           450, 786, 820),
 )  # fmt: skip
 
