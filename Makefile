@@ -4,19 +4,24 @@ PYTHON3 ?= python3
 TORCH   := .venv/torch
 NOTEBOOKS := .venv/notebooks
 PEERS   := .venv/peers
+RAY     := .venv/ray
 LEARN   := .venv/learn
+KUBE    := .venv/kubernetes
 DATA    ?=
 # For the shell, whatever characters are in it: $(call quoted,text)
 quoted   = '$(subst ','\'',$(1))'
 ARGS    ?=
 
-.PHONY: simulate test test-all experiments faults notebooks test-torch fuzz-torch bench bench-encryption bench-spam setup-torch kernel check lint types imports stubs house docs lock setup setup-dev containers clean help
+.PHONY: simulate dashboard test test-all test-ray setup-ray deploy-check setup-deploy-check test-learn experiments faults notebooks test-torch fuzz-torch bench bench-encryption bench-spam setup-torch kernel check lint types imports stubs house docs lock setup setup-dev containers clean help
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
 
 simulate: setup  ## run a whole federation on this machine   (DATA=folder for real mail, ARGS="--rounds 10")
-	@$(PY) -m simulation $(if $(DATA),--data $(call quoted,$(DATA))) $(ARGS)
+	@GROKFED_PARENT=$$PPID exec $(PY) -m simulation $(if $(DATA),--data $(call quoted,$(DATA))) $(ARGS)
+
+dashboard: setup ## show runs on a page, while they run and afterwards, at http://127.0.0.1:8080   (ARGS="--runs folder --listen 127.0.0.1:8081")
+	@exec $(PY) -m dashboard $(ARGS)
 
 test: setup-dev  ## run the tests that need no containers and no long time
 	@$(PY) -m pytest -n 2 -m "not containers and not slow" $(ARGS)
@@ -31,10 +36,19 @@ containers: setup-dev ## run `docker compose up` and its failure tests for real
 	@$(PY) -m pytest -m containers tests/test_compose.py
 
 test-torch: setup-torch ## compare values, gradients and steps with PyTorch, also for 2,000 random programs (installs it once in .venv/torch)
-	@$(TORCH)/bin/python -m pytest tests/test_against_pytorch.py tests/test_torch_fuzz.py $(ARGS)
+	@$(TORCH)/bin/python -m pytest tests/test_torch_fuzz.py $(ARGS)
 
 fuzz-torch: setup-torch ## compare 200,000 random programs with PyTorch, in about half an hour   (ARGS="--programs 5000 --seed 3")
 	@OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 PYTHONPATH=.:tests $(TORCH)/bin/python tests/test_torch_fuzz.py $(ARGS)
+
+test-ray: setup-ray ## run virtual clients on a Ray cluster of two nodes on this machine (installs Ray once in .venv/ray)
+	@$(RAY)/bin/python -m pytest tests/test_virtual_on_ray.py $(ARGS)
+
+deploy-check: setup-deploy-check setup-dev ## validate the Kubernetes manifests of deploy/ against Kubernetes' schemas (installs kubernetes-validate once in .venv/kubernetes)
+	@GROKFED_KUBERNETES_VALIDATE=$(KUBE)/bin/kubernetes-validate $(PY) -m pytest tests/test_deploy.py $(ARGS)
+
+test-learn: $(LEARN)/ready ## run the example of a task with a model of scikit-learn (installs it once in .venv/learn)
+	@$(LEARN)/bin/python -m pytest tests/test_own_task_examples.py $(ARGS)
 
 bench: setup-torch ## time the library against PyTorch   (ARGS="lstm-512 --repeats 9"; ARGS=--list)
 	@$(TORCH)/bin/python -m benchmarks $(ARGS)
@@ -61,16 +75,16 @@ stubs: setup-dev
 house: setup-dev   ## draw docs/house.svg, which folder may import which, from the imports
 	@$(PY) -m docs.house
 
-docs: setup      ## rewrite the tables of settings in docs/operation.md from the code
-	@$(PY) -m simulation.settings_tables
+docs: setup      ## rewrite docs/cli.md and the tables of settings in docs/operation.md from the code
+	@$(PY) -m simulation.settings_tables && $(PY) -m docs.cli
 
-setup: .venv/ready kernel   ## install the locked packages of the programs, and build the kernel if there is a compiler
+setup: .venv/ready kernel   ## install the locked packages of the programs, and build the kernels if there is a compiler
 setup-dev: .venv/ready-dev kernel ## the same, and the tools for tests and checks
 
-KERNEL := core/secagg/kernel/ifma.so
-kernel: $(KERNEL)
-$(KERNEL): core/secagg/kernel/ifma.c core/secagg/kernel/build.py | .venv/ready
-	@$(PY) -m core.secagg.kernel.build
+KERNELS := $(addprefix core/secagg/kernel/,ifma.so avx2.so proofs.so)
+kernel: $(KERNELS)
+core/secagg/kernel/%.so: core/secagg/kernel/%.c core/secagg/kernel/lanes.h core/secagg/kernel/build.py | .venv/ready
+	@$(PY) -m core.secagg.kernel.build $*
 
 bench-encryption: $(PEERS)/ready kernel ## time encrypted sums against other libraries   (ARGS="--bits 3072")
 	@$(PEERS)/bin/python -m benchmarks.encryption $(ARGS)
@@ -81,14 +95,18 @@ bench-spam: $(LEARN)/ready ## compare our spam filters with scikit-learn's   (DA
 # PyTorch has a separate environment: it is large and not locked, and the other tests must not depend on it. Some package
 # indexes serve builds with several gigabytes of GPU libraries; point pip at PyTorch's own index for a CPU build.
 setup-torch: $(TORCH)/ready
+setup-ray: $(RAY)/ready
+setup-deploy-check: $(KUBE)/ready
+
+# The packages of a dependency group: $(call group,name)
+group = $$($(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["$(1)"])')
 
 # A separate environment for a dependency group: $(call own-environment,folder,group,lock file,name to print)
 define own-environment
 	@echo "setting up $(4) in $(1) (once) ..."
 	@$(PY) -m venv $(1)
 	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(3)
-	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check \
-		$$($(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["$(2)"])')
+	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check $(call group,$(2))
 	@touch $(1)/ready
 endef
 
@@ -98,8 +116,18 @@ $(TORCH)/ready: pyproject.toml requirements-dev.lock .venv/bin/python
 $(PEERS)/ready: pyproject.toml requirements.lock .venv/bin/python
 	$(call own-environment,$(PEERS),peers,requirements.lock,other encryption libraries)
 
-$(LEARN)/ready: pyproject.toml requirements.lock .venv/bin/python
-	$(call own-environment,$(LEARN),learn,requirements.lock,scikit-learn)
+$(RAY)/ready: pyproject.toml requirements-dev.lock .venv/bin/python
+	$(call own-environment,$(RAY),ray,requirements-dev.lock,Ray)
+
+# Only its own program runs here, so it needs none of the project's packages.
+$(KUBE)/ready: pyproject.toml .venv/bin/python
+	@echo "setting up kubernetes-validate in $(KUBE) (once) ..."
+	@$(PY) -m venv $(KUBE)
+	@$(KUBE)/bin/python -m pip install --quiet --disable-pip-version-check $(call group,kubernetes)
+	@touch $@
+
+$(LEARN)/ready: pyproject.toml requirements-dev.lock .venv/bin/python
+	$(call own-environment,$(LEARN),learn,requirements-dev.lock,scikit-learn)
 
 $(NOTEBOOKS)/ready: pyproject.toml requirements.lock .venv/bin/python
 	$(call own-environment,$(NOTEBOOKS),notebooks,requirements.lock,Jupyter)

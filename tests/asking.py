@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from federations import HonestAttempt, SmallFederation
+from federations import HEAD, HonestAttempt, SmallFederation, life_of
 
-from core.protocol import AttemptId, digest
+from core.identity import signing
+from core.identity.party import load_identity
+from core.protocol import AttemptId, HolderSignature, LedgerState, digest
+from core.secagg.opening import partial_of
 from core.share_files import share_name
 from core.wire import federation_pb2 as pb
 from core.wire.calls import Download, converse
+from core.wire.holder_messages import request_statement, sign_statement
+from core.wire.messages import description_from_bytes
 from core.wire.streams import MODEL_DTYPE, model_bytes
-from keyholder.holder import KeyHolder, Release
+from keyholder.holder import Agreed, KeyHolder
 from keyholder.orders import ListOrder, ReleaseOrder
 
 Fetch = Callable[[AttemptId, str, int], bytes]
@@ -23,13 +29,45 @@ def no_fetch(*_: object) -> bytes:
     raise AssertionError("nothing had to be fetched")
 
 
+@dataclass(frozen=True)
+class Release:
+    """What came of asking a key holder to open a sum: its share of the opening with its proof, and what it says to it.
+
+    Attributes:
+        partial: the share without its proof.
+    """
+
+    answer: bytes
+
+    partial: bytes
+    exposure: str
+
+
+def sign_request(holder: KeyHolder, order: ReleaseOrder, fetch: Fetch = no_fetch) -> Agreed:
+    return converse(holder.sign_request(order), _answers(fetch, no_fetch, no_fetch))
+
+
 def open_sum(holder: KeyHolder, order: ReleaseOrder, fetch: Fetch = no_fetch) -> Release:
-    return converse(holder.open_sum(order), _answers(fetch, no_fetch, no_fetch))
+    """Have a key holder sign a request, and lend its share when all others have signed it too."""
+    agreed = sign_request(holder, order, fetch)
+    description = description_from_bytes(order.list.round.body)
+    id = description.id
+    identity, verifier = holder.identity, holder.verifier
+    statement = request_statement(identity.federation, id, order.digest)
+    signatures = [agreed.signature]
+    for member in verifier.roster.holders:
+        if member.name != identity.name:
+            other = load_identity(identity.folder.parent / member.name)
+            peers = tuple((each.name, life_of(each.name)) for each in verifier.roster.holders if each != member)
+            state = LedgerState(HEAD, life_of(member.name), peers)
+            signatures.append(sign_statement(other.signing, member.name, signing.REQUEST, statement, state))
+    answer = holder.lend(id, signatures)
+    return Release(answer, partial_of(description.key, description.encoding.plaintexts, answer), agreed.exposure)
 
 
 def endorse_model(
     holder: KeyHolder, order: ReleaseOrder, model_digest: bytes, fetch: Fetch, fetch_opened: Any, fetch_model: Any
-) -> bytes:
+) -> HolderSignature:
     return converse(holder.endorse(order, model_digest), _answers(fetch, fetch_opened, fetch_model))
 
 
@@ -51,7 +89,7 @@ def _answers(fetch: Fetch, fetch_opened: Any, fetch_model: Any) -> Callable[[Any
 FOUR = ("client-1", "client-2", "client-3", "client-4")
 
 
-def endorse(holder: KeyHolder, attempt: HonestAttempt, **changes: Any) -> bytes:
+def endorse(holder: KeyHolder, attempt: HonestAttempt, **changes: Any) -> HolderSignature:
     """Ask for an endorsement of what an honest aggregator would have computed, but for what is changed."""
     order: ReleaseOrder = changes.get("order") or attempt.release_order()
     honest = attempt.opened(order.contributors)

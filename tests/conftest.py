@@ -19,10 +19,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from federations import HonestAttempt, SmallFederation
 from in_process import SpamFederation, Start
+from invited import Invited
 from manual_parties import ManualParties
 from parties import Parties
 from templates import TEMPLATES
 
+from core.checks import Verifier
 from keyholder.holder import KeyHolder
 
 # Tests write and sync many small files; in memory that takes a fifth of the time.
@@ -34,7 +36,7 @@ if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 2 << 30:
 settings.register_profile("shared-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared-machine")
 
-# Started in the background by a shell, tests would hand on that Ctrl-C is to be ignored, and the parties would ignore it.
+# Started in the background by a shell, tests would pass on that Ctrl-C is ignored, and the parties would ignore it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -91,6 +93,17 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallFedera
     federation.close()
 
 
+@pytest.fixture(scope="module")
+def kept(federation: SmallFederation) -> HonestAttempt:
+    """An attempt for all tests of a module, which leave it as it is."""
+    return HonestAttempt(federation, federation.deal()[0])
+
+
+@pytest.fixture(scope="module")
+def verifier(federation: SmallFederation) -> Verifier:
+    return federation.verifier()
+
+
 @pytest.fixture
 def attempt(federation: SmallFederation) -> HonestAttempt:
     return HonestAttempt(federation, federation.deal()[0])
@@ -99,3 +112,13 @@ def attempt(federation: SmallFederation) -> HonestAttempt:
 @pytest.fixture
 def holder(federation: SmallFederation, tmp_path: Path) -> KeyHolder:
     return federation.key_holder(1, tmp_path / "holder")
+
+
+@pytest.fixture
+def waiting(tmp_path: Path) -> Invited:
+    return Invited.make(tmp_path)
+
+
+@pytest.fixture
+def made(waiting: Invited) -> Invited:
+    return waiting.found()

@@ -12,37 +12,55 @@ Nothing here is checked; what is made is honest unless it is changed with `datac
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from recomputation import SPAM, VALUES, spam_of
 from templates import Shape, copy_federation
 
+from client.memory import Memory
 from client.participant import Participant
+from core.answers import statement_of
 from core.checks import Verifier
 from core.clock import Clock, today
 from core.errors import Reason, Refused
 from core.federated import encoding_for, initial_model, next_model
 from core.identity import signing
 from core.identity.party import PartyIdentity, load_identity
-from core.identity.roster import Roster
+from core.identity.roster import Role, Roster
 from core.policy import Policy
-from core.protocol import AttemptId, Commitment, HolderSignature, RoundDescription, Signed, digest
+from core.protocol import (
+    LIFE_BYTES,
+    AttemptId,
+    Commitment,
+    Head,
+    HolderSignature,
+    LedgerState,
+    RoundDescription,
+    Signed,
+    Vouch,
+    digest,
+)
 from core.secagg.encoding import Update
 from core.secagg.factory import adder_for, encryptor_for
 from core.secagg.opening import OpenedSum, combine
-from core.wire.messages import (
-    certificate_from_bytes,
-    commitment_to_bytes,
-    description_to_bytes,
+from core.wire import federation_pb2 as pb
+from core.wire.holder_messages import (
     list_statement,
     model_statement,
+    request_statement,
+    sign_statement,
+    start_from_bytes,
+    vouch_to_bytes,
 )
+from core.wire.messages import certificate_from_bytes, commitment_to_bytes, description_to_bytes
 from core.wire.streams import model_bytes
 from experiments.cheating_server.lenient import ledger_without, verifier_without
 from keyholder.difference import DifferenceRule
@@ -51,18 +69,25 @@ from keyholder.ledger import Ledger
 from keyholder.orders import ListOrder, ReleaseOrder
 from keyholder.shares import Shares
 from registrar.dealer import Dealer
-from registrar.federation import revoke
+from registrar.federation import add_member, revoke
 from registrar.folder import load_registrar, reserve_serials
 
 FloatArray = npt.NDArray[np.float64]
 RUN = "0123456789abcdef"
 ID = AttemptId(RUN, 1, 1)
 BITS = 256  # small, for speed: nothing is secret here
-POLICY = Policy(min_cohort=2, insecure_demo_keys=True, allow_plain=True)
+HEAD = Head(1, digest(b"an entry"))
+"""An entry of another holder's ledger."""
+POLICY = Policy(min_cohort=2, max_colluders=0, insecure_demo_keys=True, insecure_unbounded=True, allow_plain=True)
+
+
+def life_of(holder: str) -> bytes:
+    """The life of a key holder that has started once."""
+    return digest(holder.encode())[:LIFE_BYTES]
 
 
 class SmallFederation:
-    """Party folders in `folder`, and everybody's identity loaded from them."""
+    """Party folders in `folder`, and the identities loaded from them."""
 
     def __init__(self, folder: Path, **shape: int) -> None:
         copy_federation(Shape(keys=0, **shape), folder)
@@ -83,6 +108,12 @@ class SmallFederation:
     def server(self) -> PartyIdentity:
         return self["server"]
 
+    def add_observer(self, name: str) -> None:
+        """Enrol an observer."""
+        add_member(self.folder, name, role=Role.OBSERVER, now=datetime.now(UTC))
+        self.registrar = load_registrar(self.folder)
+        self.identities[name] = load_identity(self.folder / name)
+
     @property
     def roster(self) -> Roster:
         return self.server.roster.current()
@@ -96,11 +127,11 @@ class SmallFederation:
         return [member.name for member in self.roster.holders]
 
     def verifier(self, passes: Iterable[Reason] = ()) -> Verifier:
-        """The checks by everybody's roster, without those that are named."""
+        """The checks by the roster of all parties, without those that are named."""
         return verifier_without(frozenset(passes))(self.roster, self.registrar.signing.public)
 
     def revoke(self, name: str) -> None:
-        """Everybody's roster says so from now on."""
+        """The roster of every party says so from now on."""
         revoke(self.folder, name)
 
     def deal(self, count: int = 1, scheme: str = "paillier", bits: int = BITS) -> list[Signed]:
@@ -125,12 +156,36 @@ class SmallFederation:
         """A key holder. To start it again, close its `ledger` and make another one in the same state folder."""
         self._ledgers.append(ledger_without(frozenset(passes), state))
         identity, clock = self[self.holders[number - 1]], Clock(lambda: today() if day is None else day)
-        return KeyHolder(identity, policy, self._ledgers[-1], rule, clock, verifier_without(frozenset(passes)))
+        holder = KeyHolder(identity, policy, self._ledgers[-1], rule, clock, verifier_without(frozenset(passes)))
+        holder.life = life_of(identity.name)
+        for name in self.holders:
+            if name != identity.name:
+                holder.ledger.peers.began(name, life_of(name), HEAD)
+        return holder
+
+    def vouches(self, start: Signed, by: Iterable[str], **known: Any) -> list[pb.HolderTask]:
+        """What a key holder that starts is told by others, who have seen nothing but what is given."""
+        said = start_from_bytes(start.body)
+        nothing = Vouch(said.federation, said.holder, said.life, Head(), 0, b"", ())
+        body = vouch_to_bytes(replace(nothing, **known))
+        return [
+            pb.HolderTask(
+                vouched=pb.SignedVouch(holder=name, vouch=body, signature=self[name].signing.sign(signing.VOUCH, body))
+            )
+            for name in by
+        ]
 
     def participant(
-        self, number: int, *, policy: Policy = POLICY, passes: Iterable[Reason] = (), day: int | None = None
+        self,
+        number: int,
+        *,
+        policy: Policy = POLICY,
+        passes: Iterable[Reason] = (),
+        day: int | None = None,
+        memory: Memory | None = None,
+        run: str = RUN,
     ) -> Participant:
-        """A client with made-up mail, who has joined the run RUN."""
+        """A client with made-up mail, who has joined a run."""
         made = Participant(
             self[self.clients[number - 1]],
             SPAM,
@@ -138,8 +193,9 @@ class SmallFederation:
             spam_of,
             Clock(lambda: today() if day is None else day),
             verifier=verifier_without(frozenset(passes)),
+            memory=memory,
         )
-        made.enrolled(RUN)
+        made.enrolled(run)
         return made
 
     def sign_round(self, description: RoundDescription) -> Signed:
@@ -151,12 +207,44 @@ class SmallFederation:
         return Signed(body, self[by or commitment.client].signing.sign(signing.COMMITMENT, body))
 
     def signatures(self, domain: str, statement: bytes, holders: Iterable[str]) -> tuple[HolderSignature, ...]:
-        return tuple(HolderSignature(name, self[name].signing.sign(domain, statement)) for name in holders)
+        """Signatures of holders in the lives that `key_holder` gives them, each of which knows all others'."""
+        return tuple(
+            sign_statement(self[name].signing, name, domain, statement, self.ledger_state(name)) for name in holders
+        )
+
+    def ledger_state(self, holder: str) -> LedgerState:
+        """The state of a key holder's ledger when everyone has started once."""
+        peers = tuple((name, life_of(name)) for name in sorted(self.holders) if name != holder)
+        return LedgerState(HEAD, life_of(holder), peers)
 
     def endorsements(self, round_number: int, model: FloatArray, holders: int = 2) -> tuple[HolderSignature, ...]:
         """Signatures of the first key holders under the model of a round of RUN."""
         statement = model_statement(self.roster.federation, RUN, round_number, digest(model_bytes(model)))
         return self.signatures(signing.MODEL, statement, self.holders[:holders])
+
+    def list_signatures(
+        self, description_digest: bytes, commitment_digests: Sequence[bytes], holders: int = 2
+    ) -> tuple[HolderSignature, ...]:
+        """Signatures of the first key holders under a closed list."""
+        statement = list_statement(description_digest, commitment_digests)
+        return self.signatures(signing.LIST, statement, self.holders[:holders])
+
+
+def small_federation(**shape: int) -> Any:
+    """Return a fixture: one federation for all tests of a module."""
+
+    @pytest.fixture(scope="module")
+    def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallFederation]:
+        federation = SmallFederation(tmp_path_factory.mktemp("small") / "federation", **shape)
+        yield federation
+        federation.close()
+
+    return federation
+
+
+def forged(signed: Signed) -> Signed:
+    """Return a message with the signature of no party."""
+    return replace(signed, signature=bytes(64))
 
 
 class HonestAttempt:
@@ -182,7 +270,8 @@ class HonestAttempt:
         **changes: Any,
     ) -> None:
         self.federation = federation
-        self.model = initial_model(SPAM, 0) if model is None else model
+        # A model serves one round; that of round r is the initial one and r - 1.
+        self.model = initial_model(SPAM, 0) + (round_number - 1) if model is None else model
         certificate = certificate_from_bytes(key.body)
         description = RoundDescription(
             federation=federation.roster.federation,
@@ -198,7 +287,8 @@ class HonestAttempt:
         )
         self.description = replace(description, **changes)
         self.signed = federation.sign_round(self.description)
-        self.lineage = () if round_number == 1 else federation.endorsements(round_number - 1, self.model)
+        origin = self.description.origin
+        self.lineage = () if origin is None else federation.endorsements(origin.round, self.model)
         names = federation.clients if clients is None else clients
         self.payloads = {name: self.encrypt(federation[name].number) for name in names}
         self.commitments = {name: federation.sign_commitment(self.commitment(name)) for name in names}
@@ -207,6 +297,9 @@ class HonestAttempt:
         for number, holder in enumerate(federation.holders, start=1):
             with suppress(Refused):
                 self._shares[number] = Shares(federation[holder]).open(certificate)
+
+    memory = Head(1, bytes(32))
+    """What every client's budget ends with."""
 
     @property
     def id(self) -> AttemptId:
@@ -225,7 +318,9 @@ class HonestAttempt:
 
     def commitment(self, client: str) -> Commitment:
         number = self.federation[client].number
-        return Commitment(self.id, client, bytes([number]) * 16, self.digest, digest(self.payloads[client]))
+        return Commitment(
+            self.id, client, bytes([number]) * 16, self.digest, digest(self.payloads[client]), self.memory
+        )
 
     def commit_to(self, client: str, payload: bytes) -> None:
         """Let a client commit to these bytes instead, whatever they are."""
@@ -260,8 +355,7 @@ class HonestAttempt:
         return ListOrder(self.signed, tuple(self.commitments[name] for name in sorted(self.commitments)), self.lineage)
 
     def list_signatures(self, holders: int = 2) -> tuple[HolderSignature, ...]:
-        statement = list_statement(self.digest, self.commitment_digests())
-        return self.federation.signatures(signing.LIST, statement, self.federation.holders[:holders])
+        return self.federation.list_signatures(self.digest, self.commitment_digests(), holders)
 
     def release_order(self, contributors: Iterable[str] | None = None, sum_digest: bytes | None = None) -> ReleaseOrder:
         """Open the sum of these; `sum_digest` where no sum can be made of them."""
@@ -271,6 +365,11 @@ class HonestAttempt:
     def fetch(self, _id: AttemptId, client: str, _length: int) -> bytes:
         """What the aggregator gives a holder who asks for one client's ciphertexts."""
         return self.payloads[client]
+
+    def request_signatures(self, order: ReleaseOrder, holders: Iterable[str]) -> tuple[HolderSignature, ...]:
+        """Signatures of key holders that agree to open what the order asks for."""
+        statement = request_statement(self.federation.roster.federation, self.id, order.digest)
+        return self.federation.signatures(signing.REQUEST, statement, holders)
 
     # -------------------------------------------------------------------------------- the sum
 
@@ -284,6 +383,12 @@ class HonestAttempt:
     def partial(self, number: int, contributors: Iterable[str] | None = None) -> bytes:
         """Holder `number`'s share of the opening."""
         return self._shares[number].partial(self.total(contributors))
+
+    def answer(self, number: int, order: ReleaseOrder | None = None) -> bytes:
+        """Holder `number`'s share of the opening of an order's sum, by default of all, proven for this order."""
+        order = order or self.release_order()
+        claim = statement_of(self.description, number, order.digest, self.total(order.contributors))
+        return self._shares[number].answer(claim)
 
     def opened(self, contributors: Iterable[str] | None = None) -> OpenedSum:
         """The sum, opened with as many shares as are needed."""

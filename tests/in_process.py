@@ -22,12 +22,15 @@ from templates import Shape, copy_federation
 from client.participant import Submission
 from core.checks import Verifier
 from core.errors import Reason, Refused
-from core.identity.party import load_identity
+from core.identity import signing
+from core.identity.party import PartyIdentity, load_identity
 from core.identity.roster import Roster
-from core.protocol import AttemptId, Signed, digest
+from core.protocol import AttemptId, Head, HolderStart, Signed, digest
+from core.server_rules import FEDAVG, ServerRule
 from core.training import Dataset
 from core.wire import federation_pb2 as pb
 from core.wire.calls import Ask, Call, Upload
+from core.wire.holder_messages import start_to_bytes, start_to_wire
 from core.wire.streams import model_from_bytes
 from registrar.federation import revoke
 from registrar.folder import load_registrar
@@ -40,7 +43,7 @@ from simulation.network import Network
 from simulation.party import Party
 
 BITS = 256
-RULES = RoundRules(rounds=1, min_cohort=2, max_cohort=8, target=3)
+RULES = RoundRules(holders=3, threshold=2, rounds=1, min_cohort=2, max_cohort=8, target=3)
 KEYS = 6
 
 
@@ -58,6 +61,7 @@ class SpamFederation(InProcessFederation):
 
     Attributes:
         altered: changes the calls of a party on their way, by its name.
+        bounded: whether clients prove their ranges; without it, as most tests are, they are faster.
     """
 
     def __init__(
@@ -69,12 +73,19 @@ class SpamFederation(InProcessFederation):
         clients: int = 3,
         options: Options = OPTIONS,
         network: Network | None = None,
+        bounded: bool = False,
+        rule: ServerRule = FEDAVG,
     ) -> None:
         shape = Shape(clients, rules.holders, rules.threshold, scheme, BITS, KEYS)
-        self.members = copy_federation(shape, folder / "federation")
+        self.members = folder / "federation"
+        if not self.members.exists():  # else it is a second run by the same parties
+            copy_federation(shape, self.members)
         names = [member.name for member in load_registrar(self.members).roster.members]
         identities = {name: load_identity(self.members / name) for name in names}
-        settings = RunSettings(SPAM.name, scheme, BITS, 0, rules, insecure_demo_keys=True)
+        settings = RunSettings(
+            SPAM.name, scheme, BITS, 0, rules,
+            insecure_demo_keys=True, insecure_unbounded=not bounded, server_rule=rule, local=options.local,
+        )  # fmt: skip
         super().__init__(folder, identities, settings, SPAM, options, network)
         self.altered: dict[str, Callable[[Call], Call]] = {}
 
@@ -181,6 +192,22 @@ def with_payload(call: Call, change: Callable[[bytes], bytes]) -> Call:
     header.CopyFrom(call.header)
     header.header.length, header.header.sha256 = len(payload), digest(payload)
     return replace(call, header=header, payload=payload)
+
+
+MADE_UP = pb.LedgerState(number=1, hash=bytes(32), life=bytes(16))
+"""The state of no ledger."""
+
+
+def calls_of(federation: SpamFederation) -> list[str]:
+    """The names of all calls that parties have made, in order."""
+    return [each.content.method for each in federation.messages if isinstance(each.content, Call)]
+
+
+def another_start(identity: PartyIdentity, life: bytes = b"another process!") -> Ask:
+    """Return the call by which another process of a key holder would attend."""
+    body = start_to_bytes(HolderStart(identity.federation, identity.name, life, Head(1, bytes(32))))
+    signed = Signed(body, identity.signing.sign(signing.START, body))
+    return Ask("Attend", pb.AttendRequest(start=start_to_wire(signed)))
 
 
 def decline(id: AttemptId, reason: Reason = Reason.WRONG_SUM, message: str = "not with me") -> Ask:

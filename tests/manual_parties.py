@@ -27,7 +27,7 @@ from keyholder.holder import KeyHolder
 from keyholder.ledger import Ledger
 from keyholder.session import HolderSession
 
-AGREEABLE = Policy(insecure_demo_keys=True, allow_plain=True)
+AGREEABLE = Policy(min_cohort=2, max_colluders=0, insecure_demo_keys=True, insecure_unbounded=True, allow_plain=True)
 SECONDS = 30.0
 """Longest wait for something that is bound to come."""
 
@@ -37,7 +37,7 @@ class ManualClient:
 
     def __init__(self, address: str, folder: Path) -> None:
         self.identity = load_identity(folder)
-        self.connection = AggregatorConnection(address, patience=20, identity=self.identity)
+        self.connection = AggregatorConnection(address, patience=60, identity=self.identity)
         self.participant = Participant(self.identity, SPAM, AGREEABLE, spam_of, SYSTEM_CLOCK)
         self.session = ClientSession(self.participant)
         self.subscription = self.session.subscription()
@@ -52,6 +52,9 @@ class ManualClient:
     def next(self, kind: str) -> Any:
         """Return what the aggregator pushes next, which must be of this kind."""
         notice = next(self.notices)
+        while notice.WhichOneof("notice") is None:  # of a newer roster
+            converse(self.session.answer(notice), self.connection.carry)
+            notice = next(self.notices)
         assert notice.WhichOneof("notice") == kind, notice
         return getattr(notice, kind)
 
@@ -155,7 +158,7 @@ class ManualHolder:
         self.gate = Gate(*held)
         self.outcome: str | Exception = ""
         identity = load_identity(folder)
-        self._connection = _GatedConnection(address, 20, identity)
+        self._connection = _GatedConnection(address, 60, identity)
         self._connection.gate = self.gate
         self.ledger = Ledger(state)
         self._session = HolderSession(KeyHolder(identity, AGREEABLE, self.ledger, rule, SYSTEM_CLOCK))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 
 from core.secagg.factory import adder_for, encryptor_for
-from core.secagg.opening import OpenedSum, combine, verify_opened, wrong_holders
+from core.secagg.opening import OpenedSum, combine, verify_opened
 from core.secagg.scheme import PublicKey, join_payload
 from registrar.dealing import DealtKey, deal
 
@@ -41,9 +41,6 @@ class Case:
 
     def combine(self, partials: Mapping[int, bytes]) -> OpenedSum:
         return combine(self.key, self.threshold, self.holders, self.total, partials)
-
-    def wrong(self, partials: Mapping[int, bytes], opened: OpenedSum) -> set[int]:
-        return set(wrong_holders(self.key, self.threshold, self.holders, self.total, partials, opened))
 
     def verify(self, opened: OpenedSum) -> None:
         verify_opened(self.key, self.threshold, self.holders, self.total, opened)

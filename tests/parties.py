@@ -6,6 +6,7 @@ import os
 import runpy
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,11 @@ from simulation.processes import ROOT
 from simulation.program import Program
 
 SMALL_KEYS = ("--insecure-demo-keys",)
-PATIENCE = ("--patience", "20")
+SMALL_COHORTS = ("--min-cohort", "2")
+"""Most tests have three clients, of which two are enough for a sum."""
+ANY_COHORT = (*SMALL_COHORTS, "--max-colluders", "0")
+PATIENCE = ("--patience", "60")
+"""A limit only: what a busy machine may take for what is bound to come."""
 
 
 class Parties:
@@ -43,8 +48,8 @@ class Parties:
     def database(self) -> Path:
         return self.folder / "server" / "aggregator.sqlite"
 
-    def start(self, *arguments: str | Path, cwd: Path = ROOT) -> Program:
-        self.started.append(Program(*arguments, cwd=cwd))
+    def start(self, *arguments: str | Path, cwd: Path = ROOT, within: Sequence[str] = ()) -> Program:
+        self.started.append(Program(*arguments, cwd=cwd, within=within))
         return self.started[-1]
 
     def server(self, *arguments: str, port: int = 0) -> tuple[Program, str]:
@@ -52,7 +57,7 @@ class Parties:
         party = self.start(
             "server", "--identity", self.federation / "server", "--listen", f"127.0.0.1:{port}",
             "--state", self.folder / "server", "--out", self.folder / "out", "--scheme", self.shape.scheme,
-            "--key-bits", str(self.shape.bits), "--gather-seconds", "10", *SMALL_KEYS, *PATIENCE, *self.flags,
+            "--key-bits", str(self.shape.bits), "--gather-seconds", "10", *SMALL_KEYS, *SMALL_COHORTS, *PATIENCE, *self.flags,
             *arguments,
         )  # fmt: skip
         return party, party.hear(r"listening on (\S+)").group(1)
@@ -68,7 +73,7 @@ class Parties:
         name = f"keyholder-{number}"
         return self.start(
             "keyholder", "--identity", self.federation / name, "--server", address, "--state", self.folder / name,
-            *SMALL_KEYS, *PATIENCE, *self._plain, *self.flags, *arguments,
+            *SMALL_KEYS, *ANY_COHORT, *PATIENCE, *self._plain, *self.flags, *arguments,
         )  # fmt: skip
 
     def keyholders(self, address: str, *arguments: str) -> list[Program]:
@@ -78,7 +83,7 @@ class Parties:
     def client(self, address: str, number: int, *arguments: str, mail: str | Path = "generated") -> Program:
         return self.start(
             "client", "--identity", self.federation / f"client-{number}", "--server", address, "--mail", mail,
-            *SMALL_KEYS, *PATIENCE, *self._plain, *self.flags, *arguments,
+            *SMALL_KEYS, *ANY_COHORT, *PATIENCE, *self._plain, *self.flags, *arguments,
         )  # fmt: skip
 
     def clients(self, address: str, *arguments: str) -> list[Program]:

@@ -12,6 +12,8 @@ from server import states as s
 from server.rules import RoundRules
 
 RULES = RoundRules(
+    holders=3,
+    threshold=2,
     rounds=2,
     min_cohort=2,
     max_cohort=4,

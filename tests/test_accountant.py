@@ -8,8 +8,9 @@ from math import exp, log, pi, sqrt
 import numpy as np
 import pytest
 
+from core.privacy.composition import tau
 from server import accountant
-from server.accountant import NoisySum, Spent, affordable, epsilon_of, spent, tau
+from server.accountant import NoisySum, Spent, affordable, epsilon_of, spent
 
 DELTA = 1e-5
 ONCE = NoisySum(round=1, contributors=5, max_colluders=0, sensitivity=1000, variance=200_000, values=8193)
@@ -109,7 +110,7 @@ def test_clients_chosen_at_random_are_safer_from_those_who_see_models_only() -> 
     assert cost.epsilon_models < 0.7 * cost.epsilon
 
 
-def test_where_everybody_takes_part_both_figures_are_the_same() -> None:
+def test_where_all_clients_take_part_both_figures_are_the_same() -> None:
     cost = spent([replace(ONCE, chosen=50, chosen_from=50)], DELTA)
     assert cost.epsilon == cost.epsilon_models
 

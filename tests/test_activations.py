@@ -29,7 +29,7 @@ def test_values_of_piecewise_linear_activations(activation, expected):
 @pytest.mark.parametrize(
     ("activation", "slope"), [(ReLU(), relu_slope), (Sigmoid(), sigmoid_slope), (Tanh(), tanh_slope)]
 )
-def test_the_slope_can_be_told_from_the_output(activation, slope):
+def test_the_slope_follows_from_the_output(activation, slope):
     x = Tensor([-2.0, 0.0, 0.5], requires_grad=True)
     y = activation(x)
     y.backward(np.ones(3))
@@ -67,7 +67,7 @@ def test_every_activation_is_defined_monotonic_and_nonlinear(activation, exponen
     ],
     ids=["square", "line", "falling ramp", "logarithm"],
 )
-def test_other_functions_are_told_apart(function, expected):
+def test_other_functions_are_distinguished(function, expected):
     assert examine(function) == expected
 
 

@@ -22,23 +22,27 @@ from refusals import refused_with
 from core.checks import Verifier
 from core.errors import Reason, Refused
 from core.identity import certificates
-from core.identity.certificates import server_name
+from core.identity.certificates import PeerName, server_name
 from core.identity.roster import Role
+from core.protocol import Head, HolderStart
 from core.wire import federation_pb2 as pb
 from core.wire import federation_pb2_grpc as rpc
 from core.wire.dialing import PARTY_KEY, channel_credentials, channel_options
+from core.wire.holder_messages import start_to_bytes
 from core.wire.status import REASON_KEY
 from server.admission import ALLOWED, admit
-from server.service import SERVICES, listen
+from server.lanes import Lanes
+from server.service import listen
 
 NOW = datetime.now(UTC)
-SECONDS = 3.0
-"""Nobody who may not come in is kept waiting for longer."""
+SECONDS = 10.0
+"""A caller without access waits no longer."""
 
 
 @pytest.fixture(scope="module")
 def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallFederation]:
     federation = SmallFederation(tmp_path_factory.mktemp("admission") / "federation")
+    federation.add_observer("observer")
     federation.revoke("client-2")
     federation.revoke("keyholder-2")
     yield federation
@@ -47,16 +51,21 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallFedera
 
 def test_every_call_of_the_contract_is_in_the_table_and_no_other() -> None:
     ours = {m.name for service in pb.DESCRIPTOR.services_by_name.values() for m in service.methods}
-    assert ours | {"Check", "ServerReflectionInfo"} == set(ALLOWED), "and the standard services, for members only"
-    assert len(ours) == 13
+    for_members = ours - {"OfferRoster"}  # which a newcomer calls too (tests/test_membership.py)
+    assert for_members | {"Check", "ServerReflectionInfo"} == set(ALLOWED), (
+        "and the standard services, for members only"
+    )
+    assert len(ours) == 18
 
 
 def test_the_table_is_that_of_the_threat_model() -> None:
-    everybody = set(Role)
+    every_role = set(Role)
+    parties = every_role - {Role.OBSERVER}
     assert {call: set(roles) for call, roles in ALLOWED.items()} == {
         "Join": {Role.CLIENT}, "Commit": {Role.CLIENT}, "Submit": {Role.CLIENT},
-        "FetchModel": everybody, "Watch": everybody, "Check": everybody, "ServerReflectionInfo": everybody,
-        "Attend": {Role.KEYHOLDER}, "OfferKeys": {Role.KEYHOLDER}, "SignList": {Role.KEYHOLDER},
+        "FetchModel": parties, "FetchRoster": parties, "Watch": every_role, "Check": parties, "ServerReflectionInfo": parties,
+        "Attend": {Role.KEYHOLDER}, "VouchFor": {Role.KEYHOLDER},
+        "Serve": {Role.KEYHOLDER}, "SignRequest": {Role.KEYHOLDER}, "OfferKeys": {Role.KEYHOLDER}, "SignList": {Role.KEYHOLDER},
         "FetchSubmission": {Role.KEYHOLDER}, "Release": {Role.KEYHOLDER}, "FetchOpenedSum": {Role.KEYHOLDER},
         "EndorseModel": {Role.KEYHOLDER}, "DeclineTask": {Role.KEYHOLDER},
     }  # fmt: skip
@@ -75,7 +84,10 @@ def uri(federation: SmallFederation, role: str, name: str) -> str:
 
 
 @pytest.mark.parametrize("call", sorted(ALLOWED))
-@pytest.mark.parametrize(("role", "name"), [("client", "client-1"), ("keyholder", "keyholder-1"), ("server", "server")])
+@pytest.mark.parametrize(
+    ("role", "name"),
+    [("client", "client-1"), ("keyholder", "keyholder-1"), ("server", "server"), ("observer", "observer")],
+)
 def test_each_role_may_make_its_own_calls_only(federation: SmallFederation, role: str, name: str, call: str) -> None:
     if Role(role) in ALLOWED[call]:
         member = admit(context(uri(federation, role, name)), call, federation.roster, plaintext=False)
@@ -91,7 +103,7 @@ def test_a_certificate_must_name_exactly_one_active_member_of_this_federation(fe
         (): Reason.NOT_IN_ROSTER,
         (good, uri(federation, "client", "client-3")): Reason.NOT_IN_ROSTER,
         ("https://example.org",): Reason.NOT_IN_ROSTER,
-        (uri(federation, "client", "nobody"),): Reason.NOT_IN_ROSTER,
+        (uri(federation, "client", "stranger"),): Reason.NOT_IN_ROSTER,
         (uri(federation, "client", "client-2"),): Reason.REVOKED,
         (uri(federation, "client", "keyholder-1"),): Reason.WRONG_ROLE,
         (f"grokfed://{'f' * 16}/client/client-1",): Reason.WRONG_FEDERATION,
@@ -109,7 +121,7 @@ def test_a_certificate_must_name_exactly_one_active_member_of_this_federation(fe
     [
         ("client/client-1", None),
         ("client/client-2", Reason.REVOKED),
-        ("client/nobody", Reason.NOT_IN_ROSTER),
+        ("client/stranger", Reason.NOT_IN_ROSTER),
         ("keyholder/keyholder-1", Reason.WRONG_ROLE),
         ("keyholder/client-1", Reason.WRONG_ROLE),
         ("boss/client-1", Reason.NOT_IN_ROSTER),
@@ -140,6 +152,14 @@ ATTEMPT = {"run": "0" * 16, "round": 1, "attempt": 1}
 SIGNED = {"commitment": b"c", "signature": bytes(64)}
 
 
+LEDGER = {"number": 1, "hash": bytes(32), "life": bytes(16)}
+BY_HOLDER = {**ATTEMPT, "signature": bytes(64), "ledger": LEDGER}
+START = pb.SignedStart(
+    start=start_to_bytes(HolderStart("0" * 16, "keyholder-1", bytes(16), Head(1, bytes(32)))), signature=bytes(64)
+)
+VOUCH = pb.SignedVouch(holder="keyholder-1", vouch=b"", signature=bytes(64))
+
+
 async def streamed(*messages: Any) -> AsyncIterator[Any]:
     for message in messages:
         yield message
@@ -152,26 +172,30 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "Submit": lambda c: rpc.FederationStub(c).Submit(
         streamed(pb.SubmitRequest(header={**ATTEMPT, "length": 1, "sha256": bytes(32)})), timeout=SECONDS
     ),
-    "Attend": lambda c: rpc.KeyHoldingStub(c).Attend(pb.AttendRequest(), timeout=SECONDS),
+    "Attend": lambda c: rpc.KeyHoldingStub(c).Attend(pb.AttendRequest(start=START), timeout=SECONDS),
     "OfferKeys": lambda c: rpc.KeyHoldingStub(c).OfferKeys(pb.KeyOffer(**ATTEMPT), timeout=SECONDS),
-    "SignList": lambda c: rpc.KeyHoldingStub(c).SignList(pb.ListSignature(**ATTEMPT), timeout=SECONDS),
+    "VouchFor": lambda c: rpc.KeyHoldingStub(c).VouchFor(pb.Vouching(vouch=VOUCH), timeout=SECONDS),
+    "Serve": lambda c: rpc.KeyHoldingStub(c).Serve(pb.ServeRequest(), timeout=SECONDS),
+    "SignRequest": lambda c: rpc.KeyHoldingStub(c).SignRequest(pb.RequestSignature(**BY_HOLDER), timeout=SECONDS),
+    "SignList": lambda c: rpc.KeyHoldingStub(c).SignList(pb.ListSignature(**BY_HOLDER), timeout=SECONDS),
     "FetchSubmission": lambda c: rpc.KeyHoldingStub(c).FetchSubmission(
         pb.SubmissionRequest(**ATTEMPT, client="client-1"), timeout=SECONDS
     ),
     "Release": lambda c: rpc.KeyHoldingStub(c).Release(streamed(pb.ReleaseRequest(header=ATTEMPT)), timeout=SECONDS),
     "FetchOpenedSum": lambda c: rpc.KeyHoldingStub(c).FetchOpenedSum(pb.OpenedSumRequest(**ATTEMPT), timeout=SECONDS),
-    "EndorseModel": lambda c: rpc.KeyHoldingStub(c).EndorseModel(pb.ModelEndorsement(**ATTEMPT), timeout=SECONDS),
+    "EndorseModel": lambda c: rpc.KeyHoldingStub(c).EndorseModel(pb.ModelEndorsement(**BY_HOLDER), timeout=SECONDS),
     "DeclineTask": lambda c: rpc.KeyHoldingStub(c).DeclineTask(
         pb.Decline(**ATTEMPT, reason=Reason.BAD_SUM.value), timeout=SECONDS
     ),
+    "FetchRoster": lambda c: rpc.MembershipStub(c).FetchRoster(pb.RosterRequest(), timeout=SECONDS),
     "Watch": lambda c: rpc.ObservationStub(c).Watch(pb.WatchRequest(), timeout=SECONDS),
     "Check": lambda c: health_pb2_grpc.HealthStub(c).Check(health_pb2.HealthCheckRequest(), timeout=SECONDS),
     "ServerReflectionInfo": lambda c: reflection_pb2_grpc.ServerReflectionStub(c).ServerReflectionInfo(
         streamed(reflection_pb2.ServerReflectionRequest(list_services="")), timeout=SECONDS
     ),
 }
-ANSWERED = ("Check", "ServerReflectionInfo")
-"""Calls of the standard services, which ask nothing of the run."""
+ANSWERED = ("FetchRoster", "Check", "ServerReflectionInfo")
+"""Calls that ask nothing of the run."""
 REACHED = Reason.NO_MODEL
 
 
@@ -183,6 +207,7 @@ class Untouched:
         self.context = self
         self.identity = federation.server
         self.refusals: Counter[Reason] = Counter()
+        self.lanes = Lanes()
         self.reached = 0
 
     @property
@@ -207,7 +232,7 @@ class Served:
     async def call(
         self, name: str, credentials: grpc.ChannelCredentials | None, options: Any = ()
     ) -> tuple[str, float]:
-        """How one call by somebody ended: the refusal's name or the status; and after how many seconds."""
+        """How one caller's call ended: the refusal's name or the status; and after how many seconds."""
         began = time.perf_counter()
         async with self._channel(credentials, options) as channel:
             try:
@@ -256,7 +281,13 @@ def outcomes(
 
 
 @pytest.mark.parametrize(
-    ("name", "role"), [("client-1", Role.CLIENT), ("keyholder-1", Role.KEYHOLDER), ("server", Role.SERVER)]
+    ("name", "role"),
+    [
+        ("client-1", Role.CLIENT),
+        ("keyholder-1", Role.KEYHOLDER),
+        ("server", Role.SERVER),
+        ("observer", Role.OBSERVER),
+    ],
 )
 def test_the_whole_matrix_over_mutual_tls(federation: SmallFederation, name: str, role: Role) -> None:
     found, reached = outcomes(federation, channel_credentials(federation[name]))
@@ -272,11 +303,19 @@ def test_the_revoked_reach_no_handler(federation: SmallFederation, name: str) ->
 
 
 def issued(federation: SmallFederation, role: Role, name: str, /, **changes: Any) -> grpc.ChannelCredentials:
-    """Somebody with a certificate of this federation's authority that is not in its roster as such."""
+    """A caller with a certificate of this federation's authority that is not in its roster as such."""
     authority = federation.registrar.authority
     given = {"federation": federation.roster.federation, "now": NOW} | changes
-    key, certificate = certificates.issue(authority, given["federation"], role, name, now=given["now"], years=1)
-    return grpc.ssl_channel_credentials(federation.server.authority_pem, key, certificate)
+    peer = PeerName(given["federation"], role, name)
+    return certified(federation, authority, peer, given["now"])
+
+
+def certified(
+    federation: SmallFederation, authority: certificates.Authority, peer: PeerName, now: datetime
+) -> grpc.ChannelCredentials:
+    key = certificates.new_key()
+    certificate = certificates.issue(authority, peer, key.public_key(), now=now, years=1)
+    return grpc.ssl_channel_credentials(federation.server.authority_pem, certificates.key_to_pem(key), certificate)
 
 
 @pytest.mark.parametrize(
@@ -307,11 +346,10 @@ def not_yet(federation: SmallFederation) -> grpc.ChannelCredentials:
 
 
 def other_authority(federation: SmallFederation) -> grpc.ChannelCredentials:
-    """The same names, certified by somebody who calls itself this federation's authority."""
+    """The same names, certified by another authority of the same name."""
     name = federation.roster.federation
     impostor = certificates.make_authority(name, 1, now=NOW)
-    key, certificate = certificates.issue(impostor, name, Role.CLIENT, "client-1", now=NOW, years=1)
-    return grpc.ssl_channel_credentials(federation.server.authority_pem, key, certificate)
+    return certified(federation, impostor, PeerName(name, Role.CLIENT, "client-1"), NOW)
 
 
 def self_signed(federation: SmallFederation) -> grpc.ChannelCredentials:
@@ -325,7 +363,7 @@ def plaintext(_: SmallFederation) -> None:
 
 
 @pytest.mark.parametrize("stranger", [no_certificate, expired, not_yet, other_authority, self_signed, plaintext])
-def test_without_the_authoritys_certificate_nobody_gets_as_far_as_a_call(
+def test_a_caller_without_the_authoritys_certificate_makes_no_call(
     federation: SmallFederation, stranger: Callable[[SmallFederation], grpc.ChannelCredentials | None]
 ) -> None:
     found, reached = outcomes(federation, stranger(federation))
@@ -345,7 +383,7 @@ def test_who_is_revoked_while_the_server_runs_is_refused_from_then_on(tmp_path: 
     asyncio.run(story())
 
 
-def test_whoever_watches_the_health_is_asked_who_it_is_too(federation: SmallFederation) -> None:
+def test_a_caller_that_watches_the_health_must_prove_who_it_is_too(federation: SmallFederation) -> None:
     async def first(name: str) -> str:
         async with served(federation) as server:
             channel = server._channel(channel_credentials(federation[name]), channel_options(federation.server))
@@ -358,7 +396,3 @@ def test_whoever_watches_the_health_is_asked_who_it_is_too(federation: SmallFede
 
     assert asyncio.run(first("client-1")) == str(health_pb2.HealthCheckResponse.SERVING)
     assert asyncio.run(first("client-2")) == Reason.REVOKED
-
-
-def test_the_services_are_those_of_the_contract() -> None:
-    assert sorted(SERVICES) == ["grokfed.v1.Federation", "grokfed.v1.KeyHolding", "grokfed.v1.Observation"]

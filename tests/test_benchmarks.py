@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks import observer
 from benchmarks.__main__ import CASES, main
 from benchmarks.measure import OURS, THEIRS, Case, measure
 
@@ -50,3 +51,11 @@ def test_ways_take_turns_and_warm_up_once():
     timing = measure(Case("sums", "", lambda rng, small: {OURS: way("a"), THEIRS: way("b")}), repeats=2)
     assert "".join(calls) == "ababab"
     assert timing.ratio(OURS) == pytest.approx(timing.seconds[OURS] / timing.seconds[THEIRS])
+
+
+def test_watching_is_charged_with_what_rounds_cost_more_than_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    alone = [observer.Cost(2.0, 0.10), observer.Cost(2.0, 0.12)]
+    watched = [observer.Cost(2.0, 0.13), observer.Cost(2.0, 0.15)]
+    assert observer._report(alone, watched, 34, browser=True) == 0  # 0.03 s in rounds of 2 s
+    assert "watching cost the aggregator 30 ± 14 ms a round, 1.50 ± 0.71 % of a core" in capsys.readouterr().out
+    assert observer._report(alone, [observer.Cost(2.0, 0.16)] * 2, 34, browser=True) == 1

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from book.chapters import chapter_02, chapter_04, chapter_06, get_chapter, numbers
 from book.finding import Finding, Verdict, at_least, at_most, exact, shown
@@ -109,6 +111,12 @@ class TestReport:
         headings = [column.header for column in table("t", [Timed(FOUND[3], 0.1)], comparable=True).columns]
         assert headings == ["what", "here", "s"]
         assert len(table("t", [Timed(found, 0.1) for found in FOUND], comparable=True).columns) == 6
+
+    def test_a_long_value_leaves_room_for_what_was_found(self):
+        findings = [exact("share of what it calls spam", 0.5, 0.5), shown("words", "pizza 4 call 2 ! 1 again 1 " * 4)]
+        page = Console(width=80, file=io.StringIO())
+        page.print(table("t", [Timed(found, 0.1) for found in findings], comparable=True))
+        assert "share of what it calls spam" in page.file.getvalue()
 
     def test_the_file_has_a_line_for_each_finding(self, tmp_path):
         write_csv(tmp_path / "deep" / "table.csv", FOUND, comparable=True)

@@ -25,7 +25,6 @@ from core.identity import certificates
 from core.identity.certificates import (
     PeerName,
     check_issued,
-    issue,
     key_fits,
     make_authority,
     peer_from_certificate,
@@ -39,6 +38,17 @@ NOW = datetime.now(UTC)
 THEN = datetime(2020, 1, 1, tzinfo=UTC)
 AUTHORITY = make_authority(FEDERATION, 3, now=NOW)
 AUTHORITY_PEM = certificates.to_pem(AUTHORITY.certificate)
+
+
+def issue(
+    authority: certificates.Authority, federation: str, role: Role, name: str, *, now: datetime, years: int = 2
+) -> tuple[bytes, bytes]:
+    """A new key and its certificate, both PEM."""
+    key = certificates.new_key()
+    peer = PeerName(federation, role, name)
+    return certificates.key_to_pem(key), certificates.issue(authority, peer, key.public_key(), now=now, years=years)
+
+
 SERVER = issue(AUTHORITY, FEDERATION, Role.SERVER, "server", now=NOW)
 ANNA = issue(AUTHORITY, FEDERATION, Role.CLIENT, "anna", now=NOW)
 OLD_AUTHORITY = make_authority(FEDERATION, 100, now=THEN)

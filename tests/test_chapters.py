@@ -204,7 +204,7 @@ class TestChapter13Framework:
         assert word_errors() == exactly(figures)
 
     @pytest.mark.skipif(not (DATA / TRAIN_FILE).is_file(), reason="the published stories are not here")
-    def test_nobody_can_foretell_the_last_words_of_the_published_lines_better(self, tmp_path):
+    def test_no_guess_of_the_last_words_of_the_published_lines_is_better(self, tmp_path):
         lines = [padded(line) for line in read_lines(Run(tmp_path, DATA))]
         first, every = (ceiling((line[:-1], line[-1]) for line in part) for part in (lines[:100], lines))
         assert (first.accuracy, every.accuracy) == (0.37, 0.191)

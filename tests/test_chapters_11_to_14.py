@@ -98,7 +98,7 @@ def test_the_same_seed_finds_the_same(tmp_path: Path):
 
 
 class TestCeiling:
-    def test_what_follows_equal_beginnings_cannot_be_told_apart(self):
+    def test_what_follows_equal_beginnings_looks_the_same(self):
         # After "to the": garden twice, office once. Best: 2 of 3 right, and log(3/2), log(3/2), log 3.
         known = ceiling([(("to", "the"), "garden"), (("to", "the"), "office"), (("to", "the"), "garden")])
         assert known.accuracy == pytest.approx(2 / 3)

@@ -151,7 +151,7 @@ def returned(findings):
 
 
 class TestRecipes:
-    def test_following_one_measures_every_so_many_passes_and_at_the_end(self, tmp_path):
+    def test_a_run_is_measured_every_few_passes_and_at_the_end(self, tmp_path):
         found = follow(quick(tmp_path), EASY, Recipe(linear, squared_error, 0.002, 10), 5, name="easy", every=2)
         assert found.passes == (2, 4, 5)
         assert found.last == 1.0

@@ -34,7 +34,7 @@ def test_chunks_go_on_where_the_last_one_ended() -> None:
 
 
 @pytest.mark.parametrize(("streams", "steps", "chunks"), [(32, 16, 195), (16, 25, 249)])
-def test_the_text_of_the_book_gives_so_many_chunks(streams: int, steps: int, chunks: int) -> None:
+def test_the_text_of_the_book_gives_this_number_of_chunks(streams: int, steps: int, chunks: int) -> None:
     assert bptt_chunks(np.zeros(99_993, np.int64), streams, steps)[0].shape == (chunks, streams, steps)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from federations import SPAM, VALUES, HonestAttempt, SmallFederation
+from federations import SPAM, VALUES, HonestAttempt, SmallFederation, forged, small_federation
 from refusals import refused_with
 
 from core.checks import Verifier
@@ -17,34 +17,22 @@ from core.clock import today
 from core.errors import Reason
 from core.federated import encoding_for, initial_model
 from core.identity import signing
-from core.protocol import HolderSignature, KeyCertificate, Signed, digest
+from core.protocol import KeyCertificate, Signed, digest
 from core.secagg.scheme import PublicKey
 from core.tasks import TASKS
-from core.wire.messages import certificate_from_bytes, certificate_to_bytes, list_statement, model_statement
+from core.wire.holder_messages import list_statement, model_statement
+from core.wire.messages import certificate_from_bytes, certificate_to_bytes
 from core.wire.streams import model_bytes
 
 TODAY = today()
 
 
-@pytest.fixture(scope="module")
-def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallFederation]:
-    federation = SmallFederation(tmp_path_factory.mktemp("checks") / "federation")
-    yield federation
-    federation.close()
+federation = small_federation()
 
 
 @pytest.fixture(scope="module")
-def attempt(federation: SmallFederation) -> HonestAttempt:
-    return HonestAttempt(federation, federation.deal()[0])
-
-
-@pytest.fixture(scope="module")
-def verifier(federation: SmallFederation) -> Verifier:
-    return federation.verifier()
-
-
-def forged(signed: Signed) -> Signed:
-    return replace(signed, signature=bytes(64))
+def attempt(kept: HonestAttempt) -> HonestAttempt:
+    return kept
 
 
 # ------------------------------------------------------------------------------------------------ require
@@ -113,10 +101,10 @@ def test_a_dealt_key_is_believed_until_the_end_of_its_last_day(verifier: Verifie
 
 @pytest.mark.parametrize(
     "change",
-    [{"federation": "f" * 16}, {"threshold": 1}, {"holders": 4}, {"threshold": 3}],
+    [{"federation": "f" * 16}, {"threshold": 1}, {"holders": 4, "values": ()}, {"threshold": 3}],
     ids=["another federation", "a lower threshold", "more holders", "a higher threshold"],
 )
-def test_a_key_that_was_dealt_otherwise_is_refused_whoever_signed_it(
+def test_a_key_that_was_dealt_otherwise_is_refused_whatever_its_signatures(
     verifier: Verifier, attempt: HonestAttempt, federation: SmallFederation, change: dict[str, Any]
 ) -> None:
     signed = certified(federation, replace(attempt.description.certificate, **change))
@@ -127,7 +115,7 @@ def test_a_key_that_was_dealt_otherwise_is_refused_whoever_signed_it(
 def test_the_aggregators_own_key_is_refused(
     verifier: Verifier, attempt: HonestAttempt, federation: SmallFederation
 ) -> None:
-    """The attack: whoever hands out a key of its own can read every update."""
+    """The attack: a party that hands out its own key can read every update."""
     for name in ("server", "keyholder-1", "client-1"):
         signed = certified(federation, attempt.description.certificate, by=federation[name].signing)
         with refused_with(Reason.KEY_CERTIFICATE):
@@ -156,7 +144,7 @@ def test_a_single_holder_cannot_deal_either(tmp_path: Path) -> None:
     ],
     ids=["too short", "even", "prime"],
 )
-def test_a_key_that_no_honest_dealer_makes_is_refused_whoever_signed_it(
+def test_a_key_that_no_honest_dealer_makes_is_refused_whatever_its_signatures(
     verifier: Verifier,
     attempt: HonestAttempt,
     federation: SmallFederation,
@@ -248,8 +236,8 @@ def test_a_later_model_needs_the_signatures_of_as_many_holders_as_open_a_sum(
         "of the round before": federation.endorsements(1, model),
         "of another model": federation.endorsements(2, np.zeros(VALUES)),
         "under each other's names": (
-            HolderSignature(second.holder, first.signature),
-            HolderSignature(first.holder, second.signature),
+            replace(second, signature=first.signature),
+            replace(first, signature=second.signature),
         ),
         "a client's among them": (
             first,

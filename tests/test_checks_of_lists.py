@@ -2,43 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from federations import SPAM, VALUES, HonestAttempt, SmallFederation
+from federations import SPAM, VALUES, HonestAttempt, SmallFederation, forged, small_federation
 from refusals import refused_with
 
-from core.checks import Verifier, check_same_task
+from core.checks import Verifier
 from core.clock import today
 from core.errors import Reason
 from core.federated import task_digest
-from core.protocol import Signed, digest
+from core.protocol import digest
+from core.task_checks import check_same_task
 
 TODAY = today()
 
 
-@pytest.fixture(scope="module")
-def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallFederation]:
-    federation = SmallFederation(tmp_path_factory.mktemp("checks") / "federation")
-    yield federation
-    federation.close()
+federation = small_federation()
 
 
 @pytest.fixture(scope="module")
-def attempt(federation: SmallFederation) -> HonestAttempt:
-    return HonestAttempt(federation, federation.deal()[0])
-
-
-@pytest.fixture(scope="module")
-def verifier(federation: SmallFederation) -> Verifier:
-    return federation.verifier()
-
-
-def forged(signed: Signed) -> Signed:
-    return replace(signed, signature=bytes(64))
+def attempt(kept: HonestAttempt) -> HonestAttempt:
+    return kept
 
 
 # ------------------------------------------------------------------------------------------------ commitments
@@ -52,7 +39,7 @@ def test_an_enrolled_clients_commitment_is_accepted(verifier: Verifier, attempt:
 @pytest.mark.parametrize(
     ("change", "refused"),
     [
-        ({"client": "nobody"}, Reason.NOT_IN_ROSTER),
+        ({"client": "stranger"}, Reason.NOT_IN_ROSTER),
         ({"client": "keyholder-1"}, Reason.WRONG_ROLE),
         ({"client": "client-2"}, Reason.COMMITMENT_SIGNATURE),
         ({"digest": digest(b"another update")}, Reason.COMMITMENT_SIGNATURE),
@@ -107,24 +94,16 @@ def test_too_short_a_list_is_refused(verifier: Verifier, attempt: HonestAttempt)
         verifier.verify_commitments(signed, attempt.description, attempt.digest, 3)
 
 
-def test_a_client_twice_makes_no_cohort(
-    verifier: Verifier, attempt: HonestAttempt, federation: SmallFederation
+@pytest.mark.parametrize(
+    ("client", "of", "reason"),
+    [("client-1", "client-3", Reason.DUPLICATE), ("client-2", "client-1", Reason.COPIED)],
+)
+def test_a_client_twice_and_a_copied_update_are_refused(
+    verifier: Verifier, attempt: HonestAttempt, federation: SmallFederation, client: str, of: str, reason: Reason
 ) -> None:
-    again = federation.sign_commitment(replace(attempt.commitment("client-1"), digest=digest(b"another update")))
-    signed = (attempt.commitments["client-1"], again)
-    with refused_with(Reason.DUPLICATE):
-        verifier.verify_commitments(signed, attempt.description, attempt.digest, 2)
-
-
-def test_two_clients_with_the_same_ciphertexts_are_refused(
-    verifier: Verifier, attempt: HonestAttempt, federation: SmallFederation
-) -> None:
-    copied = federation.sign_commitment(
-        replace(attempt.commitment("client-2"), digest=attempt.commitment("client-1").digest)
-    )
-    signed = (attempt.commitments["client-1"], copied)
-    with refused_with(Reason.COPIED):
-        verifier.verify_commitments(signed, attempt.description, attempt.digest, 2)
+    second = federation.sign_commitment(replace(attempt.commitment(client), digest=attempt.commitment(of).digest))
+    with refused_with(reason):
+        verifier.verify_commitments((attempt.commitments["client-1"], second), attempt.description, attempt.digest, 2)
 
 
 def test_where_nothing_is_encrypted_two_clients_may_well_send_the_same(federation: SmallFederation) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from federations import RUN, VALUES, HonestAttempt, SmallFederation
+from federations import RUN, VALUES, HonestAttempt, SmallFederation, small_federation
 from refusals import refused_with
 
 from client.connection import run_session
@@ -18,7 +17,8 @@ from core.identity import signing
 from core.protocol import ClosedList, HolderSignature, Signed, digest
 from core.wire import federation_pb2 as pb
 from core.wire.calls import Call, Upload, converse
-from core.wire.messages import list_statement, list_to_wire, model_statement, round_to_wire, signed_commitment_from_wire
+from core.wire.holder_messages import list_statement, list_to_wire, model_statement
+from core.wire.messages import round_to_wire, signed_commitment_from_wire
 from core.wire.streams import model_bytes, model_chunks, read_chunks
 
 ENDED = pb.Notice(run_ended=pb.RunEnded(completed=True, sentence="all rounds are completed"))
@@ -49,7 +49,7 @@ class Conducted:
             return read_chunks(model_chunks(model_bytes(self.model), *self.last), limit=8 * VALUES)
         return pb.Receipt()
 
-    # -------------------------------------------------------------------------------- what it is told
+    # -------------------------------------------------------------------------------- what it receives
 
     def opened(self, signed: Signed | None = None, *, committed: bool = False) -> pb.Notice:
         return pb.Notice(
@@ -57,7 +57,7 @@ class Conducted:
         )
 
     def closed(self, *commitments: Signed, holders: int = 2) -> pb.Notice:
-        """The list of the other clients' commitments and these, signed by so many holders."""
+        """The list of the other clients' commitments and these, signed by this number of holders."""
         listed = [self.attempt.commitments["client-2"], self.attempt.commitments["client-3"], *commitments]
         digests = tuple(digest(each.body) for each in listed)
         id, federation = self.attempt.id, self.attempt.federation
@@ -72,11 +72,7 @@ class Conducted:
         return self.session.participant.last.commitment
 
 
-@pytest.fixture(scope="module")
-def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallFederation]:
-    federation = SmallFederation(tmp_path_factory.mktemp("client") / "federation")
-    yield federation
-    federation.close()
+federation = small_federation()
 
 
 @pytest.fixture(scope="module")

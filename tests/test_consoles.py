@@ -59,3 +59,18 @@ def test_a_simulation_with_a_scheme_of_many_letters_runs_on_a_console_of_ascii(t
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert b"Damgard-Jurik, 256 bits" in done.stdout
+
+
+@pytest.mark.parametrize("way", ["--virtual", "--scheme=plain"])
+def test_a_simulation_whose_reader_goes_away_ends_and_says_how_to_go_on(tmp_path: Path, way: str) -> None:
+    command = [sys.executable, "-m", "simulation", "--clients", "3", "--rounds", "500", way, "--out", tmp_path / "run"]
+    running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.readline()
+        running.stdout.close()
+        said = running.stderr.read()
+        assert running.wait(60) == 1
+    assert b"no one reads the output any more" in said
+    assert b"Traceback" not in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,7 +81,7 @@ def test_all_gives_every_row_and_first_the_first_or_none(database: Database) -> 
 
 
 def test_a_second_process_on_the_same_folder_is_kept_out(tmp_path: Path, database: Database) -> None:
-    with pytest.raises(StorageError, match="state is in use by another tester; stop it or give another --state"):
+    with pytest.raises(StorageError, match="state is in use by another tester; stop that one first"):
         opened(tmp_path)
     database.close()
     opened(tmp_path).close()
@@ -141,7 +142,7 @@ def test_deleted_content_does_not_stay_in_the_file(tmp_path: Path, database: Dat
     assert secret[:200] not in (tmp_path / "state" / "things.sqlite").read_bytes()
 
 
-def test_a_spooled_file_has_no_name_and_lies_beside_the_database(database: Database) -> None:
+def test_a_spooled_file_has_no_name_and_is_on_the_disk_of_the_database(database: Database) -> None:
     folder = database.path.parent
     before = set(folder.iterdir())
     with database.spool() as file:
@@ -157,3 +158,41 @@ def test_no_room_for_a_spooled_file_is_one_sentence(database: Database, monkeypa
     monkeypatch.setattr("core.database.tempfile.TemporaryFile", full)
     with pytest.raises(StorageError, match="state cannot be used: .*No space left"):
         database.spool()
+
+
+# ------------------------------------------------------------------------------------------------ forgetting
+
+
+def on_disk(folder: Path, content: bytes) -> bool:
+    """Whether any file of a folder has these bytes, as someone would see it who takes the disk at this moment."""
+    return any(content in path.read_bytes() for path in folder.iterdir() if path.is_file())
+
+
+SECRET = b"what was destroyed" * 20
+
+
+def test_what_is_deleted_stays_in_the_log_until_it_is_forgotten(tmp_path: Path) -> None:
+    database = Database(tmp_path / "x.sqlite", "CREATE TABLE IF NOT EXISTS t (content BLOB);", 1, "test")
+    with database.commit() as db:
+        db.execute("INSERT INTO t VALUES (?)", (SECRET,))
+    with database.commit() as db:
+        db.execute("UPDATE t SET content = NULL")
+    assert on_disk(tmp_path, SECRET)
+    database.forget()
+    assert not on_disk(tmp_path, SECRET)
+    database.close()
+
+
+def test_the_next_start_forgets_what_a_killed_process_left(tmp_path: Path) -> None:
+    schema = "CREATE TABLE IF NOT EXISTS t (content BLOB);"
+    database = Database(tmp_path / "x.sqlite", schema, 1, "test")
+    with database.commit() as db:
+        db.execute("INSERT INTO t VALUES (?)", (SECRET,))
+    with database.commit() as db:
+        db.execute("DELETE FROM t")
+    copy = tmp_path / "copy"
+    shutil.copytree(tmp_path, copy, ignore=lambda *_: ["copy", "lock"])
+    database.close()
+    assert on_disk(copy, SECRET), "as kill -9 leaves it"
+    Database(copy / "x.sqlite", schema, 1, "test").close()
+    assert not on_disk(copy, SECRET)

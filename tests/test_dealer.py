@@ -1,4 +1,4 @@
-"""Keys are dealt to all holders or not at all, each certified once, and nobody alone can open anything with them."""
+"""Keys are dealt to all holders or not at all, each certified once, and no party alone can open anything with them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 from federations import HonestAttempt, SmallFederation
-from refusals import refused_with
 
 from core.clock import today
-from core.errors import Reason, SettingsError
+from core.errors import SettingsError
 from core.identity import signing
 from core.protocol import LARGEST_SERIAL
 from core.secagg.opening import combine
@@ -85,11 +84,16 @@ def test_a_missing_folder_is_one_sentence(federation: SmallFederation) -> None:
         list(dealer(federation).deal(1, 1, "paillier", 256))
 
 
-def test_a_revoked_holder_is_dealt_nothing(federation: SmallFederation) -> None:
+def test_a_revoked_holder_is_dealt_nothing_and_the_others_are_as_long_as_they_are_enough(
+    federation: SmallFederation,
+) -> None:
     federation.revoke("keyholder-2")
-    with refused_with(Reason.REVOKED):
-        list(dealer(federation).deal(1, 1, "paillier", 256))
-    assert certificates(federation) == []
+    list(dealer(federation).deal(1, 1, "paillier", 256))
+    assert [row[0] for row in certificates(federation, 1)] == [1]
+    assert certificates(federation, 2) == []
+    federation.revoke("keyholder-3")
+    with pytest.raises(SettingsError, match="put others in the place of the revoked ones"):
+        list(dealer(federation).deal(2, 1, "paillier", 256))
 
 
 def test_each_number_is_given_when_all_its_shares_are_written(federation: SmallFederation) -> None:

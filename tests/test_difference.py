@@ -27,7 +27,7 @@ def exposed(now: str, *before: str, min_cohort: int = 3) -> str:
         ("abcf", ("abde",)),  # c, d, e and f
     ],
 )
-def test_the_same_clients_or_enough_others_expose_nobody(now: str, before: tuple[str, ...]) -> None:
+def test_the_same_clients_or_enough_others_expose_no_client(now: str, before: tuple[str, ...]) -> None:
     assert exposed(now, *before) == ""
 
 

@@ -10,7 +10,7 @@ import pytest
 from book.run import Run
 from core.errors import SettingsError
 from experiments.attacks.differences import isolated, log_odds_from_difference
-from experiments.studies import _mailroom, differencing
+from experiments.studies import _four_sums, _mailroom, differencing
 from experiments.studies._columns import means
 from experiments.studies._dropout import Dropout, measure, opened
 from experiments.studies.sum_leakage import TRAININGS
@@ -66,12 +66,12 @@ def test_the_rule_refuses_small_differences_to_what_was_opened_and_allows_none()
     assert opened(Dropout(4, 2, 0.1, 5), present, rule=True) == [0, 2, 4]
 
 
-def test_nobody_drops_out_and_nothing_is_refused() -> None:
+def test_without_drop_outs_nothing_is_refused() -> None:
     found = measure(Dropout(20, 5, 0.0, 30), np.random.default_rng(1))
     assert found == {"refused": 0, "alone, off": 0, "alone, on": 0}
 
 
-def test_with_drop_outs_the_rule_costs_rounds_and_without_it_everyone_can_be_told_apart() -> None:
+def test_with_drop_outs_the_rule_costs_rounds_and_without_it_every_client_can_be_singled_out() -> None:
     found = measure(Dropout(20, 5, 0.1, 100), np.random.default_rng(1))
     assert found["alone, off"] == 1
     assert found["refused"] > 0.8
@@ -103,6 +103,19 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> _mailroom.Mailroom:
 def test_the_attackers_own_clients_need_public_mail(room: _mailroom.Mailroom) -> None:
     with pytest.raises(SettingsError, match="there are 300 public mails"):
         room.shadows(31, 10, np.random.default_rng(1))
+
+
+def test_four_allowed_sums_of_one_model_give_the_victim_exactly_and_of_four_models_they_do_not(
+    room: _mailroom.Mailroom, tmp_path: Path
+) -> None:
+    cohorts = _four_sums.four_cohorts(5)
+    assert [len(cohort) for cohort in cohorts] == [7, 6, 6, 6]
+    signed = sum(sign * np.isin(range(13), cohort) for sign, cohort in zip((1, -1, 1, -1), cohorts, strict=True))
+    assert signed.tolist() == [1] + [0] * 12
+    row = _four_sums.row_of(Run(tmp_path, quick=True), room, TRAININGS[1], 5, 0)
+    assert str(row["what"]).startswith("four sums of one model, allowed as pairs")
+    assert means([row], "exact, off") == [1.0]
+    assert means([row], "exact, on")[0] < 0.5
 
 
 def test_the_difference_gives_the_victim_and_the_rule_leaves_one_sum(room: _mailroom.Mailroom, tmp_path: Path) -> None:

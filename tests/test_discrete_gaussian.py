@@ -86,7 +86,7 @@ def test_draws_do_not_hang_together() -> None:
     assert abs(np.corrcoef(drawn[:-1] ** 2, drawn[1:] ** 2)[0, 1]) < 4 / sqrt(DRAWS)
 
 
-def test_the_operating_system_is_asked_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_randomness_comes_from_the_operating_system_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     assert draw.__defaults__ == (os.urandom,)
     assert draw_one.__defaults__ == (os.urandom,)
     assert not np.array_equal(draw(10**6, 100), draw(10**6, 100))

@@ -1,4 +1,4 @@
-"""Numbers that are not finite never leave their owner, in any mode, and the owner is told in a sentence."""
+"""Numbers that are not finite never leave their owner, in any mode, and a message tells the owner."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from parties import SMALL_KEYS, Parties
+from parties import ANY_COHORT, SMALL_KEYS, Parties
 
 from core.federated import encode_update, encoding_for
 from core.optim import DivergedError
@@ -20,13 +20,13 @@ pytestmark = pytest.mark.slow
 VALUES = 8193
 CLIENT = """
 import sys
-import core.federated as federated
-honest = federated.local_training
-def broken(task, module, data, rng):
-    sums = honest(task, module, data, rng)
+import core.tasks.task as task
+honest = task.local_training
+def broken(own, module, data, rng, local):
+    sums = honest(own, module, data, rng, local)
     next(iter(module.parameters())).data.reshape(-1)[7] = {value}
     return sums
-federated.local_training = broken
+task.local_training = broken
 from client.__main__ import app
 app()
 """
@@ -52,7 +52,7 @@ def test_no_count_makes_a_number_of_an_infinite_one(examples: int) -> None:
 
 
 @pytest.mark.parametrize("flags", [(), ("--count-cap", "1000")])
-def test_the_owner_is_told_and_the_others_go_on(
+def test_a_message_tells_the_owner_and_the_others_continue(
     parties: Parties, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...]
 ) -> None:
     parties.found(clients=3, holders=1, threshold=1)
@@ -61,7 +61,7 @@ def test_the_owner_is_told_and_the_others_go_on(
     others = [parties.client(address, number) for number in (1, 2)]
     (tmp_path / "diverging.py").write_text(CLIENT.format(value="float('inf')"))
     monkeypatch.setitem(ENVIRONMENT, "PYTHONPATH", str(tmp_path))
-    identity = ("--identity", parties.federation / "client-3", "--server", address, *SMALL_KEYS)
+    identity = ("--identity", parties.federation / "client-3", "--server", address, *SMALL_KEYS, *ANY_COHORT)
     broken = parties.start("diverging", *identity, "--mail", "generated")
     code, said = broken.end()
     assert code == 1

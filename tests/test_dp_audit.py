@@ -81,7 +81,7 @@ def test_certainty_proves_no_more_than_the_number_of_trials_allows() -> None:
     assert 4.5 < _epsilon(right, wrong) < np.log(500)
 
 
-def test_thresholds_lie_where_both_are_told_apart() -> None:
+def test_thresholds_lie_where_both_are_distinguished() -> None:
     inside, outside = np.linspace(2.0, 2.2, 51), np.linspace(0.8, 1.0, 51)
     assert middle(inside, outside) == pytest.approx(1.5)
     assert 1.0 <= best_threshold(inside, outside) < 2.0

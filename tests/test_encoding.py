@@ -66,7 +66,7 @@ def test_the_largest_cohort_of_the_largest_values_does_not_overflow(extreme: flo
     encoding = Encoding(values=7, plaintext_bits=200, max_cohort=64)
     row = encoding.encode(update([extreme] * 7, examples=10**9, loss=1e12, correct=10**9))
     cohort = encoding.decode([64 * plaintext for plaintext in row], 64)
-    clipped = encoding.clip - 2.0**-encoding.fraction_bits if extreme > 0 else -encoding.clip
+    clipped = encoding.clip if extreme > 0 else -encoding.clip
     assert cohort.delta_sum.tolist() == [64 * clipped] * 7
     assert cohort.accuracy == 1.0
 
@@ -75,7 +75,7 @@ def test_values_are_clipped_and_rounded_to_the_nearest_step() -> None:
     encoding = small_encoding()
     step = 2.0**-13
     quantised = encoding.quantise(np.array([0.6 * step, -0.6 * step, 0.4 * step, 100.0, -100.0]))
-    assert quantised.tolist() == [1, -1, 0, 32767, -32768]
+    assert quantised.tolist() == [1, -1, 0, 31726, -31726]  # what is proven is a little more
 
 
 def test_an_all_zero_update_of_one_client_decodes_to_zero() -> None:
@@ -98,6 +98,7 @@ def test_any_packing_gives_back_the_integer_sum(
     slots = [rng.integers(0, encoding.largest_value + 1, METRIC_SLOTS + values) for _ in range(cohort)]
     for row in slots:
         row[2:METRIC_SLOTS] = 0  # the four counts together are at most what one slot can hold
+        row[1] = max(row[1], 1)  # only who has examples reports a loss
     total = encoding.unpack(added([encoding.pack(row) for row in slots]), cohort)
     assert total.tolist() == np.sum(slots, axis=0).tolist()
 
@@ -107,7 +108,7 @@ def test_any_packing_gives_back_the_integer_sum(
 def test_one_update_comes_back_within_half_a_step(delta: list[float]) -> None:
     encoding = small_encoding()
     decoded = encoding.decode(encoding.encode(update(delta)), 1).delta_sum
-    expected = np.clip(delta, -encoding.clip, encoding.clip - 2.0**-13)
+    expected = np.clip(delta, -encoding.clip, encoding.clip)
     assert np.abs(decoded - expected).max() <= 2.0**-14
 
 
@@ -193,6 +194,12 @@ class TestSumsThatNoHonestCohortGives:
         self.encoding.decode([sums[0] + full - (1 << (2 * self.encoding.slot_bits)), *sums[1:]], 1)
         self.refused([sums[0] + full, *sums[1:]], 1, "more answers than 1 updates")
 
+    def test_a_loss_of_clients_without_examples(self) -> None:
+        sums = self.encoding.encode(update([0.5] * 5, examples=0, loss=0.0, correct=0))
+        self.encoding.decode(sums, 1)
+        sums[0] += 1 << self.encoding.slot_bits
+        self.refused(sums, 1, "loss is larger than 0 clients with examples")
+
     def test_an_unused_slot_that_is_not_zero(self) -> None:
         encoding = Encoding(values=3, plaintext_bits=96, max_cohort=4)  # 5 + 3 slots in three rows of 3
         sums = encoding.encode(update([0.0] * 3))
@@ -254,7 +261,7 @@ class TestCountingByExamples:
         encoding = Encoding(values=2, plaintext_bits=200, max_cohort=64, count_cap=1000)
         row = encoding.encode(Update(np.array([extreme] * 2), 10**9, loss=1e12, correct=10**9))
         found = encoding.decode([64 * plaintext for plaintext in row], 64)
-        clipped = encoding.clip - 2.0**-encoding.fraction_bits / 1000 if extreme > 0 else -encoding.clip
+        clipped = encoding.clip if extreme > 0 else -encoding.clip
         assert next_model(np.zeros(2), found).tolist() == [clipped] * 2
 
     def test_a_change_that_is_not_finite_is_refused_however_clients_count(self):
@@ -264,7 +271,7 @@ class TestCountingByExamples:
 
     def test_a_change_is_clipped_before_it_is_counted(self):
         found = self.sum_of([self.update([1e6, -1e6], 1), self.update([0, 0], 3)])
-        assert found.delta_sum.tolist() == [32, -32]  # a quarter of 128, the largest change
+        assert found.delta_sum.tolist() == [30.982421875, -30.982421875]  # a quarter of 31,726 / 2^8
 
     def test_the_count_has_a_slot_of_its_own_and_is_checked(self):
         alike = Encoding(values=2, plaintext_bits=200, max_cohort=4, fraction_bits=8)
@@ -275,6 +282,48 @@ class TestCountingByExamples:
         self.ENCODING.unpack(honest, 1)
         with pytest.raises(Refused, match="count more than 1 times 4 examples"):
             self.ENCODING.unpack(too_many, 1)
+
+    def test_a_client_that_changes_much_and_says_it_has_few_examples_is_refused(self):
+        """Its change of 100 at a count of 4, sent with a count of 0, and an honest client with 1 example: a mean of 101.
+
+        An honest sum reaches the clip of 128 and no more.
+        """
+        liar, honest = self.update([100, 0], 4), self.update([1, 0], 1)
+        assert next_model(np.zeros(2), self.sum_of([liar, honest])).tolist() == [(4 * 100 + 1) / 5, 0]
+        lie = self.ENCODING.encode(liar)
+        lie[0] -= 4 << (METRIC_SLOTS + 1) * self.ENCODING.slot_bits  # the count's slot is after counter and metrics
+        with refused_with(Reason.BAD_SUM, "more than the clip times the clients' count of 1 example"):
+            self.ENCODING.decode(added([lie, self.ENCODING.encode(honest)]), 2)
+
+    @pytest.mark.parametrize("extreme", [-31_726 / 256, 31_726 / 256])
+    def test_changes_of_exactly_the_clip_pass_at_every_count(self, extreme):
+        for examples in (1, 3, 4, 9):
+            found = self.sum_of([self.update([extreme, 0], examples)] * 3)
+            assert next_model(np.zeros(2), found)[0] == pytest.approx(extreme, abs=2.0**-8)
+
+    def test_one_step_beyond_the_clip_is_refused(self):
+        """-32,766 steps at a count of 1 is the least that is proven of a client; honest ones stop at -31,726."""
+        row, step = self.ENCODING.encode(self.update([-128.0, 0], 1)), 1 << (METRIC_SLOTS + 2) * self.ENCODING.slot_bits
+        row[0] -= (32_766 - 31_726) * step
+        self.ENCODING.decode(row, 1)
+        row[0] -= step
+        with refused_with(Reason.BAD_SUM, "a weight changed by more"):
+            self.ENCODING.decode(row, 1)
+
+    def test_a_count_of_more_examples_than_were_answered_is_refused(self):
+        row = self.ENCODING.encode(self.update([0, 0], 3))
+        row[0] += 1 << (METRIC_SLOTS + 1) * self.ENCODING.slot_bits
+        with refused_with(Reason.BAD_SUM, "count 4 examples and report answers to 3"):
+            self.ENCODING.decode(row, 1)
+
+    def test_a_loss_larger_than_the_clients_can_report_is_refused_however_wide_the_slots(self):
+        """The largest mean loss of a client is 65535/4096, just below 16; two report it, and one step more."""
+        row = self.ENCODING.encode(Update(np.zeros(2), 3, loss=1e9, correct=0))
+        sums = added([row, row])
+        assert self.ENCODING.decode(sums, 2).mean_loss == 65535 / 4096
+        sums[0] += 1 << self.ENCODING.slot_bits
+        with refused_with(Reason.BAD_SUM, "loss is larger than 2 clients with examples can report"):
+            self.ENCODING.decode(sums, 2)
 
     @pytest.mark.parametrize("cap", [-1, 65_536])
     def test_a_cap_that_fits_no_slot_is_refused(self, cap):

@@ -61,14 +61,14 @@ class TestSums:
     def test_the_exact_sum_is_no_error(self):
         assert largest_error("exact", np.array([2.0, -0.5]), TWO_CLIENTS) == 0
 
-    def test_an_approximate_sum_is_told_by_its_error(self):
+    def test_an_approximate_sum_shows_by_its_error(self):
         assert largest_error("near", np.array([2.0, -0.5 + 2.0**-20, 2.0**-12]), TWO_CLIENTS) == 2.0**-20
 
     def test_a_sum_that_rounds_to_other_integers_is_refused(self):
         with pytest.raises(AssertionError, match="wrong: an opened sum is wrong by 0.0001"):
             largest_error("wrong", np.array([2.0, -0.5 + 2.0**-13]), TWO_CLIENTS)
 
-    def test_our_bytes_are_those_of_so_many_ciphertexts(self):
+    def test_our_bytes_are_those_of_the_ciphertexts(self):
         # Slots of 16 bits, 2 for three clients and 2 to guard: 224 bits hold 11, one of them the counter;
         # 30 weights and 3 metrics fill 4 rows of 10, each a ciphertext of 64 bytes.
         problem = draw_problem(weights=30, clients=3, bits=256, rng=np.random.default_rng(2))

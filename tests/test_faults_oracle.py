@@ -16,15 +16,18 @@ import pytest
 from core.federated import initial_model, next_model
 from core.protocol import SubmissionHeader
 from core.secagg.encoding import CohortSum
+from core.secagg.factory import adder_for
+from core.secagg.scheme import Adder, PublicKey
 from faults.breaking import LEDGER_WRITES, WRITES, Breaker, Crash, break_store
 from faults.crash_points import CLIENTS, RULES, points_of
 from faults.oracle import Evidence, Noted, mean_of, violations
 from faults.parties import Parties
-from faults.task import known, slot_task
-from faults.world import World
+from faults.surprises import surprises
+from faults.world import PROVEN, World
 from keyholder.ledger import Ledger
 from server.records import FILE
 from server.store import Store
+from simulation.slot_task import known, slot_task
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +183,7 @@ def test_a_crash_before_a_commit_keeps_nothing_and_after_it_everything(tmp_path:
 
 
 def test_ledger_writes_are_all_that_append() -> None:
-    assert methods_that_use(Ledger, "_append") == set(LEDGER_WRITES)
+    assert methods_that_use(Ledger, "_append") == {*LEDGER_WRITES, "record_start"} - {"began"}
 
 
 def methods_that_use(kind: type, name: str) -> set[str]:
@@ -222,11 +225,13 @@ def test_an_aggregator_that_acknowledges_and_does_not_store_is_caught(tmp_path: 
 
 def test_an_aggregator_that_adds_an_update_twice_is_caught(tmp_path: Path) -> None:
     def sabotage(world: World) -> None:
-        def twice(attempt: object, payload: bytes) -> None:
-            attempt._adder.add(payload)  # type: ignore[attr-defined]
-            attempt._adder.add(payload)  # type: ignore[attr-defined]
+        def twice(key: PublicKey, plaintexts: int) -> Adder:
+            adder = adder_for(key, plaintexts)
+            add = adder.add
+            vars(adder)["add"] = lambda payload: (add(payload), add(payload))
+            return adder
 
-        patch.setattr("server.attempt.Attempt._add", twice)
+        patch.setattr("server.attempt.adder_for", twice)
 
     with pytest.MonkeyPatch.context() as patch:
         found = broken_run(tmp_path, sabotage)
@@ -235,3 +240,20 @@ def test_an_aggregator_that_adds_an_update_twice_is_caught(tmp_path: Path) -> No
 
 def test_the_starting_model_of_the_task_is_all_zero() -> None:
     assert not initial_model(slot_task(5), 7).any()
+
+
+async def test_a_lying_client_is_left_out_and_one_that_did_not_lie_is_not_accused(tmp_path: Path) -> None:
+    with known(slot_task(CLIENTS)) as task:
+        parties = Parties(tmp_path, clients=CLIENTS)
+        (tmp_path / "world").mkdir()
+        world = World(parties, tmp_path / "world", task, RULES, scheme=PROVEN)
+        await world.start()
+        world.lies["client-2"] = "another proof"
+        await world.play()
+        assert surprises(world) == []
+        assert world.run.results[0].contributors == CLIENTS - 1
+        world.lies.clear()
+        found = surprises(world)
+        assert [sentence for sentence in found if sentence.startswith("client-2 is said to have sent a false update")]
+        assert [sentence for sentence in found if sentence.startswith("client-2 ended: Refused")]
+        await world.close()

@@ -18,7 +18,7 @@ from core.wire import federation_pb2 as pb
 from faults.lossy import LossyNetwork, LostError
 from faults.mutation import mutated, mutated_bytes
 from faults.proxy import FaultyNetwork
-from faults.task import OwnSlot, known, slot_task
+from simulation.slot_task import OwnSlot, known, slot_task
 
 # ------------------------------------------------------------------------------------------ the task
 
@@ -164,7 +164,7 @@ def test_a_network_that_is_cut_closes_what_is_open_and_lets_new_ones_in(network:
         assert line.recv(100) == b"again"
 
 
-def test_a_slow_network_brings_so_many_bytes_at_a_time(network: FaultyNetwork) -> None:
+def test_a_slow_network_brings_a_limited_number_of_bytes_at_a_time(network: FaultyNetwork) -> None:
     network.slow(1000)
     with connect(network) as line:
         line.sendall(bytes(150))

@@ -74,10 +74,10 @@ def test_with_a_cap_clients_count_by_their_examples_up_to_it() -> None:
 
 
 def test_updates_are_clipped_and_rounded_to_the_scale_of_the_protocol() -> None:
-    # One step of the scale is 2^-14, and the largest change one step less than 2.
+    # One step of the scale is 2^-14, and the largest change that can be proven is 31,726 steps.
     change = np.array([2.0**-16, 2.0**-14, 5.0])
     found = add_updates(encoding(), [Update(change, 1, 0.0, 0)])
-    assert found.delta_sum.tolist() == [0, 2.0**-14, 2 - 2.0**-14]
+    assert found.delta_sum.tolist() == [0, 2.0**-14, 31726 / 2**14]
 
 
 def test_what_is_between_clients_and_sum_can_be_replaced() -> None:

@@ -17,7 +17,7 @@ from templates import deal
 from core.clock import today
 from core.errors import Reason
 from core.federated import load_model
-from registrar.federation import add_client, make_federation, revoke
+from registrar.federation import add_member, make_federation, revoke
 
 
 def model(parties: Parties) -> np.ndarray:
@@ -63,20 +63,22 @@ def test_two_processes_with_one_identity_are_refused(parties: Parties) -> None:
     parties.client(address, 1)
     server.hear("joined .*client=client-1")
     code, said = parties.client(address, 1).end()
-    assert (code, "error: 'client-1' is here already, as another process" in said) == (1, True), said
+    assert (code, "client-1/memory is in use by another client; stop that one first" in said) == (1, True), said
     parties.keyholder(address, 1)
     server.hear("key holder connected .*keyholder-1")
-    code, said = parties.keyholder(address, 1, "--state", str(parties.folder / "elsewhere")).end()
-    assert (code, "error: 'keyholder-1' is here already, as another process" in said) == (1, True), said
-
-
-def test_one_ledger_serves_one_process(parties: Parties) -> None:
-    server, address = parties.server()
-    parties.keyholder(address, 1)
-    server.hear("key holder connected")
     code, said = parties.keyholder(address, 1).end()
+    assert (code, "error: another process runs as keyholder-1" in said) == (1, True), said
+
+
+def test_a_key_holder_does_not_start_with_an_empty_ledger(parties: Parties) -> None:
+    server, address = parties.server()
+    holder = parties.keyholder(address, 1)
+    server.hear("key holder connected")
+    holder.kill()
+    code, said = parties.keyholder(address, 1, "--state", str(parties.folder / "elsewhere")).end()
     assert code == 1
-    assert "in use by another key holder" in said
+    assert "error: the ledger of keyholder-1 is not in" in said
+    assert "start once with --new-ledger" in said
 
 
 def test_another_federations_certificate_is_refused_in_one_sentence(parties: Parties, tmp_path: Path) -> None:
@@ -94,7 +96,9 @@ def test_another_federations_certificate_is_refused_in_one_sentence(parties: Par
         assert "Traceback" not in said
 
 
-def test_a_certificate_that_has_expired_starts_nobody(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_party_whose_certificate_has_expired_does_not_start(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     long_ago = datetime.now(UTC) - timedelta(days=3 * 365)
     old = make_federation(tmp_path / "old", clients=1, holders=1, threshold=1, now=long_ago)
     for party, own in (("server", []), ("client", ["--mail", "generated"]), ("keyholder", [])):
@@ -112,7 +116,7 @@ def test_a_revoked_client_is_refused_while_the_server_runs_and_a_new_one_is_let_
     victim, other = manual.client(address, 1), manual.client(address, 2)
     victim.join()
     revoke(parties.federation, "client-1")
-    add_client(parties.federation, "client-4", now=datetime.now(UTC))
+    add_member(parties.federation, "client-4", now=datetime.now(UTC))
     other.join()
     with refused_with(Reason.REVOKED):
         victim.train()

@@ -1,26 +1,17 @@
-"""The simulation follows its aggregator through streams that break, and says so if it could not."""
+"""An observer follows the aggregator through streams that break, and is told when they do."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import grpc
 import pytest
 
-from simulation import federation
-
-
-class Display:
-    def __init__(self) -> None:
-        self.shown: list[str] = []
-
-    def show(self, progress: str) -> None:
-        self.shown.append(progress)
+from core.wire import watching
 
 
 def broken() -> grpc.aio.AioRpcError:
@@ -40,11 +31,12 @@ def test_streams_that_break_are_opened_anew_until_one_ends(monkeypatch: pytest.M
     async def channel(*_: object) -> AsyncIterator[None]:
         yield None
 
-    monkeypatch.setattr(federation, "load_identity", lambda *_: None)
-    monkeypatch.setattr(federation, "_channel", channel)
-    monkeypatch.setattr(federation, "AGAIN_SECONDS", 0.0)
-    monkeypatch.setattr(federation.rpc, "ObservationStub", lambda _channel: SimpleNamespace(Watch=watch))
-    display = Display()
-    asyncio.run(federation._watch("nowhere:1", Path(), False, display))  # type: ignore[arg-type]
-    assert display.shown == ["round 1", "round 1", "round 2"]
+    monkeypatch.setattr(watching, "_channel", channel)
+    monkeypatch.setattr(watching, "AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(watching.rpc, "ObservationStub", lambda _channel: SimpleNamespace(Watch=watch))
+    shown: list[Any] = []
+    lost: list[str] = []
+    asyncio.run(watching.watch("nowhere:1", None, shown.append, lost.append))  # type: ignore[arg-type]
+    assert shown == ["round 1", "round 1", "round 2"]
+    assert lost == ["no answer from nowhere:1"] * 2
     assert streams == []

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 
 import numpy as np
 import pytest
 
-from core.data.generated import generate_mailbox, generate_test_mails
+from core.data.generated import draw_mailbox, generate_mailbox, generate_test_mails
 from core.data.mail import Mail
-from core.data.text import words
+from core.data.text import HashingVocabulary, make_bags, words
 from core.errors import SettingsError
+from core.tasks.spam import SPAM, prepare
+from core.tasks.spam_pairs import SPAM_PAIRS
 
 
 def text_of(mails: list[Mail], spam: bool) -> Counter[str]:
@@ -78,3 +81,52 @@ def test_settings_that_cannot_work_are_refused(seed: int, owner: int, mails: int
 def test_test_mails_without_owners_are_refused() -> None:
     with pytest.raises(SettingsError, match="owners of generated mail is 0"):
         generate_test_mails(0, 0, 10)
+
+
+def digest_of(mails: list[Mail]) -> str:
+    return hashlib.sha256("\0".join(f"{int(mail.spam)}{mail.text}" for mail in mails).encode()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize(
+    ("seed", "owner", "mails", "digest"),
+    [(0, 1, 300, "fe27d34147b6a69f"), (7, 1_000_000, 300, "83111aeaaebd4037"), (3, 12, 1, "fe49a55ae3e2e7b4")],
+)
+def test_mailboxes_are_those_of_every_version(seed: int, owner: int, mails: int, digest: str) -> None:
+    assert digest_of(generate_mailbox(seed, owner, mails)) == digest
+
+
+def test_test_mails_are_those_of_every_version() -> None:
+    assert digest_of(generate_test_mails(1, 3, 7)) == "6483613f88c23cc3"
+
+
+@pytest.mark.parametrize("size", [50, 8192])
+def test_bags_of_drawn_words_are_those_of_the_texts(size: int) -> None:
+    vocabulary = HashingVocabulary(size)
+    for owner in range(1, 8):
+        drawn = draw_mailbox(4, owner, 150)
+        bags, read = prepare(drawn, vocabulary), prepare(list(drawn), vocabulary)
+        made = make_bags([mail.text for mail in drawn], [mail.spam for mail in drawn], vocabulary)
+        assert len(bags) == len(drawn) == 150
+        for other in (read, made):
+            assert np.array_equal(bags.indices, other.indices)
+            assert np.array_equal(bags.offsets, other.offsets)
+            assert np.array_equal(bags.labels, other.labels)
+        assert bags.indices.dtype == read.indices.dtype
+
+
+def test_pairs_of_words_are_taken_from_the_texts() -> None:
+    drawn = draw_mailbox(4, 2, 20)
+    bags, read = SPAM_PAIRS.prepare(drawn), SPAM_PAIRS.prepare(list(drawn))
+    assert np.array_equal(bags.batch(np.arange(20))[0][0], read.batch(np.arange(20))[0][0])
+    assert len(SPAM_PAIRS.prepare(drawn).batch(np.arange(20))[0][0]) > len(
+        SPAM.prepare(drawn).batch(np.arange(20))[0][0]
+    )
+
+
+def test_a_drawn_mailbox_is_a_sequence_of_mails() -> None:
+    drawn, mails = draw_mailbox(4, 2, 20), generate_mailbox(4, 2, 20)
+    assert list(drawn) == mails
+    assert drawn[-1] == mails[-1]
+    assert drawn[3:15:4] == mails[3:15:4]
+    with pytest.raises(IndexError):
+        drawn[20]

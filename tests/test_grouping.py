@@ -86,7 +86,7 @@ class TestSoftGroups:
         assert at_zero + steepness * found.centres.mean() == pytest.approx(np.log(first / second), rel=1e-6)
         assert max(first, second) > 2 * min(first, second)
 
-    def test_groups_of_equal_points_without_any_width_are_told_apart(self):
+    def test_groups_of_equal_points_without_any_width_are_distinguished(self):
         found = soft_groups([[0.0], [0], [5], [5]], 2, np.random.default_rng(0))
         assert as_sets(found.shares.argmax(axis=1)) == {frozenset({0, 1}), frozenset({2, 3})}
         assert sorted(found.centres[:, 0].tolist()) == pytest.approx([0, 5], abs=1e-9)

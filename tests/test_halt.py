@@ -8,8 +8,8 @@ from pathlib import Path
 from core.errors import StorageError
 from faults.fuzz_calls import CLIENTS, RULES
 from faults.parties import Parties
-from faults.task import known, slot_task
 from faults.world import World
+from simulation.slot_task import known, slot_task
 
 
 def test_after_a_halt_time_changes_nothing_any_more(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from registrar.handing_over import make_if_missing
 pytestmark = pytest.mark.slow
 
 PARTIES = ["server", "keyholder-1", "keyholder-2", "keyholder-3", "client-1", "client-2"]
+TWO_OF_THREE = ("--holders", "3", "--threshold", "2")
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def test_a_federation_that_is_not_as_asked_is_refused(
 
 
 def test_both_commands_may_be_given_again_and_again(volumes: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    init = ("registrar", "init", volumes, "--clients", "2", "--if-missing")
+    init = ("registrar", "init", volumes, "--clients", "2", "--min-cohort", "2", "--if-missing", *TWO_OF_THREE)
     deal = ("registrar", "deal", volumes, "--top-up", "--key-bits", "256", "--insecure-demo-keys", "--keys")
     assert "says what to do with it" in run_here(capsys, *init)[1]
     assert "0 keys are unused, 3 are wanted" in run_here(capsys, *deal, "3")[1]
@@ -114,9 +115,9 @@ def test_keys_of_another_kind_and_expired_ones_do_not_count(volumes: Path, capsy
 
 def test_everything_that_differs_is_named_and_the_way_out(volumes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     init = ("registrar", "init", volumes, "--if-missing")
-    run_here(capsys, *init, "--clients", "2")
+    run_here(capsys, *init, "--clients", "2", "--min-cohort", "2", *TWO_OF_THREE)
     code, said = run_here(
-        capsys, *init, "--clients", "4", "--holders", "5", "--threshold", "3", "--address", "there:1",
+        capsys, *init, "--clients", "4", "--min-cohort", "2", "--holders", "5", "--threshold", "3", "--address", "there:1",
         "--client-prefix", "owner",
     )  # fmt: skip
     assert code == 1

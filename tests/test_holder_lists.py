@@ -17,18 +17,10 @@ from core.errors import Reason
 from core.identity import signing
 from core.policy import Policy
 from core.protocol import Commitment, Signed, digest
-from core.wire.messages import (
-    certificate_to_bytes,
-    commitment_to_bytes,
-    list_statement,
-)
+from core.wire.holder_messages import list_statement
+from core.wire.messages import certificate_to_bytes, commitment_to_bytes
 from keyholder.holder import KeyHolder
 from keyholder.orders import ListOrder, ReleaseOrder
-
-
-@pytest.fixture(scope="module")
-def kept(federation: SmallFederation) -> HonestAttempt:
-    return HonestAttempt(federation, federation.deal()[0])
 
 
 @pytest.fixture
@@ -44,7 +36,7 @@ def test_an_honest_list_is_signed_over_every_commitment(
 ) -> None:
     signature = holder.sign_list(attempt.list_order())
     statement = list_statement(attempt.digest, attempt.commitment_digests())
-    assert signing.verify(federation.roster.holders[0].signing_key, signing.LIST, statement, signature)
+    assert federation.verifier().signers(signing.LIST, statement, [signature]) == (signature,)
     assert [kind for _, kind, _ in holder.ledger.entries()] == ["list"]
 
 
@@ -151,10 +143,10 @@ LISTS: dict[str, tuple[Change, Reason]] = {
     ),
     "a crafted model to begin with": (described(model_digest=digest(b"crafted")), Reason.MODEL_LINEAGE),
     "a later model that one holder signed": (next_round(holders=1), Reason.MODEL_LINEAGE),
-    "a later model that nobody signed": (next_round(holders=0), Reason.MODEL_LINEAGE),
+    "a later model without signatures": (next_round(holders=0), Reason.MODEL_LINEAGE),
     "a commitment that the aggregator signed": (forged_commitment, Reason.COMMITMENT_SIGNATURE),
     "a commitment to another description": (committed(description_digest=bytes(32)), Reason.WRONG_DESCRIPTION),
-    "a commitment of a stranger": (committed(client="nobody"), Reason.NOT_IN_ROSTER),
+    "a commitment of a stranger": (committed(client="stranger"), Reason.NOT_IN_ROSTER),
     "a commitment of a key holder": (committed(client="keyholder-2"), Reason.WRONG_ROLE),
     "a commitment in another's name": (committed(client="client-2"), Reason.COMMITMENT_SIGNATURE),
     "a client twice": (twice, Reason.DUPLICATE),

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 import tenacity
-from federations import HonestAttempt, SmallFederation
+from federations import HonestAttempt, SmallFederation, small_federation
 
 from core.errors import GrokfedError, Reason, Refused, RunFailedError, StorageError
 from core.protocol import digest
 from core.wire import federation_pb2 as pb
 from core.wire.calls import Ask, Download, converse
-from core.wire.messages import holder_signatures_to_wire, round_to_wire, signed_commitment_to_wire
+from core.wire.holder_messages import holder_signatures_to_wire
+from core.wire.messages import round_to_wire, signed_commitment_to_wire
 from core.wire.streams import model_bytes, model_chunks, read_chunks
 from keyholder.connection import run_session
 from keyholder.holder import KeyHolder
@@ -25,23 +26,23 @@ ENDED = pb.HolderTask(run_ended=pb.RunEnded(completed=True, sentence="that is al
 
 
 class Aggregator:
-    """Stands for the connection: pushes tasks, and remembers what it is told."""
+    """Stands for the connection: pushes tasks, and records what it receives."""
 
     address = "nowhere:1"
 
     def __init__(self, *tasks: pb.HolderTask) -> None:
         self.tasks = tasks
-        self.told: list[tuple[str, Any]] = []
+        self.received: list[tuple[str, Any]] = []
 
     def subscribe(self, _call: Ask) -> Iterator[pb.HolderTask]:
         yield from (*self.tasks, ENDED)
 
     def carry(self, call: Ask) -> None:
-        self.told.append((call.method, call.message))
+        self.received.append((call.method, call.message))
 
 
 class FullDisk:
-    """A key holder's method that finds the disk full so many times, and works then."""
+    """A key holder's method that finds the disk full a number of times, and then works."""
 
     def __init__(self, works: Callable[..., Any], times: float) -> None:
         self.calls = 0
@@ -60,11 +61,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tenacity.nap.time, "sleep", lambda _seconds: None)
 
 
-@pytest.fixture(scope="module")
-def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallFederation]:
-    federation = SmallFederation(tmp_path_factory.mktemp("connection") / "federation")
-    yield federation
-    federation.close()
+federation = small_federation()
 
 
 @pytest.fixture
@@ -72,8 +69,16 @@ def holder(federation: SmallFederation, tmp_path: Any) -> KeyHolder:
     return federation.key_holder(1, tmp_path / "holder")
 
 
-def serve(aggregator: Aggregator, holder: KeyHolder) -> str:
-    return run_session(aggregator, HolderSession(holder))  # type: ignore[arg-type]
+def started(federation: SmallFederation, holder: KeyHolder) -> HolderSession:
+    """Let two others vouch for the holder's start; then it serves."""
+    session = HolderSession(holder)
+    for task in federation.vouches(session.agreement.start, federation.holders[1:]):
+        converse(session.answer(task), lambda _call: pb.Accepted())
+    return session
+
+
+def serve(aggregator: Aggregator, federation: SmallFederation, holder: KeyHolder) -> str:
+    return run_session(aggregator, started(federation, holder))  # type: ignore[arg-type]
 
 
 def close_list(attempt: HonestAttempt) -> pb.HolderTask:
@@ -81,12 +86,12 @@ def close_list(attempt: HonestAttempt) -> pb.HolderTask:
     return pb.HolderTask(close_list=pb.CloseList(round=round_to_wire(attempt.signed), commitments=commitments))
 
 
-def test_an_empty_task_says_that_it_is_heard_and_asks_nothing(
-    holder: KeyHolder, monkeypatch: pytest.MonkeyPatch
+def test_an_empty_task_says_that_it_is_heard_and_the_holder_that_it_serves(
+    federation: SmallFederation, holder: KeyHolder
 ) -> None:
     aggregator = Aggregator(pb.HolderTask())
-    assert serve(aggregator, holder) == "that is all"
-    assert aggregator.told == []
+    assert serve(aggregator, federation, holder) == "that is all"
+    assert [method for method, _ in aggregator.received] == ["Serve"]
 
 
 def test_a_full_disk_is_waited_out_and_the_task_done(
@@ -95,8 +100,8 @@ def test_a_full_disk_is_waited_out_and_the_task_done(
     sign = FullDisk(holder.sign_list, times=3)
     monkeypatch.setattr(holder, "sign_list", sign)
     aggregator = Aggregator(close_list(HonestAttempt(federation, federation.deal()[0])))
-    serve(aggregator, holder)
-    assert (sign.calls, [name for name, _ in aggregator.told]) == (4, ["SignList"])
+    serve(aggregator, federation, holder)
+    assert (sign.calls, [name for name, _ in aggregator.received]) == (4, ["SignList"])
 
 
 def test_a_disk_that_stays_full_is_a_reason_to_decline_and_not_to_end(
@@ -105,19 +110,19 @@ def test_a_disk_that_stays_full_is_a_reason_to_decline_and_not_to_end(
     monkeypatch.setattr("keyholder.connection.DISK_SECONDS", 0.0)
     monkeypatch.setattr(holder, "sign_list", FullDisk(holder.sign_list, times=float("inf")))
     aggregator = Aggregator(close_list(HonestAttempt(federation, federation.deal()[0])))
-    assert serve(aggregator, holder) == "that is all"
-    ((name, decline),) = aggregator.told
+    assert serve(aggregator, federation, holder) == "that is all"
+    ((name, decline),) = aggregator.received
     assert (name, decline.reason) == ("DeclineTask", Reason.STORAGE)
 
 
 def test_a_disk_that_is_full_while_keys_are_looked_up_offers_none_this_time(
-    holder: KeyHolder, monkeypatch: pytest.MonkeyPatch
+    federation: SmallFederation, holder: KeyHolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(holder, "unused_keys", FullDisk(holder.unused_keys, times=1))
     need = pb.HolderTask(need_key=pb.NeedKey(run="0" * 16, round=1, attempt=1, scheme="paillier", bits=256))
     aggregator = Aggregator(need, need)
-    serve(aggregator, holder)
-    assert [name for name, _ in aggregator.told] == ["OfferKeys"]
+    serve(aggregator, federation, holder)
+    assert [name for name, _ in aggregator.received] == ["OfferKeys"]
 
 
 # ------------------------------------------------------------------------------------------------ what it says next
@@ -127,7 +132,7 @@ class Conducted:
     """A session whose calls are noted and answered from an honest attempt, or refused as set for a method."""
 
     def __init__(self, holder: KeyHolder, attempt: HonestAttempt) -> None:
-        self.session = HolderSession(holder)
+        self.session = started(attempt.federation, holder)
         self.attempt = attempt
         self.refusals: dict[str, Reason] = {}
         self.calls: list[Any] = []
@@ -169,10 +174,10 @@ def endorse(attempt: HonestAttempt) -> pb.HolderTask:
     return pb.HolderTask(endorse=pb.Endorse(order=open_sum(attempt).open_sum, model_digest=digest(model)))
 
 
-TASKS = {"SignList": close_list, "Release": open_sum, "EndorseModel": endorse}
+TASKS = {"SignList": close_list, "SignRequest": open_sum, "EndorseModel": endorse}
 FETCHES = {
     "SignList": [],
-    "Release": ["FetchSubmission"] * 3,
+    "SignRequest": ["FetchSubmission"] * 3,
     "EndorseModel": ["FetchSubmission"] * 3 + ["FetchOpenedSum", "FetchModel"],
 }
 
@@ -205,10 +210,10 @@ def test_a_task_of_a_round_that_the_aggregator_did_not_sign_is_declined(conducte
     attempt.signed = replace(attempt.signed, signature=bytes(64))
     (decline,) = conducted.hear(TASKS[answer](attempt))
     assert (decline.method, decline.message.reason) == ("DeclineTask", Reason.DESCRIPTION_SIGNATURE)
-    assert conducted.session.holder.ledger.entries() == []
+    assert [kind for _, kind, _ in conducted.session.holder.ledger.entries()] == ["start"]
 
 
-@pytest.mark.parametrize("answer", ["Release", "EndorseModel"])
+@pytest.mark.parametrize("answer", ["SignRequest", "EndorseModel"])
 def test_a_task_whose_update_cannot_be_fetched_is_declined(conducted: Conducted, answer: str) -> None:
     conducted.refusals["FetchSubmission"] = Reason.ROUND_NOT_OPEN
     calls = conducted.hear(TASKS[answer](conducted.attempt))

@@ -13,7 +13,7 @@ from federations import ID, VALUES, HonestAttempt, SmallFederation
 from refusals import refused_with
 
 from core.errors import Reason, StorageError
-from core.protocol import digest
+from core.protocol import ModelOrigin, digest
 from core.secagg.opening import combine
 from keyholder.difference import DifferenceRule
 from keyholder.holder import KeyHolder
@@ -113,7 +113,7 @@ def test_a_list_without_a_quorum_is_not_opened(holder: KeyHolder, attempt: Hones
         open_sum(holder, order, no_fetch)
 
 
-def test_another_list_than_this_holder_signed_is_not_opened_whoever_else_signed_it(
+def test_another_list_than_this_holder_signed_is_not_opened_even_if_others_signed_it(
     holder: KeyHolder, attempt: HonestAttempt
 ) -> None:
     holder.sign_list(attempt.list_order())
@@ -136,7 +136,7 @@ def test_a_holder_that_signed_no_list_opens_one_that_the_quorum_signed(
         ((), Reason.COHORT_TOO_SMALL),
         (("client-1", "client-1"), Reason.DUPLICATE),
         (("client-1", "client-2", "client-1"), Reason.DUPLICATE),
-        (("client-1", "nobody"), Reason.NOT_IN_LIST),
+        (("client-1", "stranger"), Reason.NOT_IN_LIST),
         (("client-1", "client-2", "keyholder-1"), Reason.NOT_IN_LIST),
     ],
 )
@@ -257,7 +257,8 @@ def test_a_crash_between_the_ledgers_entry_and_the_end_of_the_share_ends_it_at_t
     order = attempt.release_order()
     answer = Answer(holder.shares.open(attempt.description.certificate).partial(attempt.total()), "")
     serial = attempt.description.certificate.serial
-    holder.ledger.record_release(attempt.id, serial, order.digest, answer, list(order.contributors))
+    contributors, model = list(order.contributors), attempt.description.model_digest
+    holder.ledger.record_release(attempt.id, serial, order.digest, answer, contributors, model)
     assert share_file(attempt, holder).exists()
     holder = restarted(federation, holder, tmp_path / "holder")
     assert not share_file(attempt, holder).exists()
@@ -318,6 +319,7 @@ def test_where_the_rule_is_off_nothing_is_said(federation: SmallFederation, tmp_
 
 def test_sums_of_another_run_are_compared_too(federation: SmallFederation, tmp_path: Path) -> None:
     holder, _, _ = two_rounds(federation, tmp_path / "h", DifferenceRule.ENFORCE, FOUR)
-    other = HonestAttempt(federation, federation.deal()[0], id=replace(ID, run="f" * 16))
+    id, start = replace(ID, run="f" * 16), ModelOrigin(ID.run, 9)
+    other = HonestAttempt(federation, federation.deal()[0], id=id, start=start, model=np.full(VALUES, 2.0))
     with refused_with(Reason.TOO_SIMILAR):
         open_sum(holder, other.release_order(FOUR[:3]), other.fetch)

@@ -47,5 +47,5 @@ def test_no_two_boxes_overlap() -> None:
     for boxes in ([box for box in HOUSE if box.kind != "core"], CORE):
         for number, box in enumerate(boxes):
             for other in boxes[number + 1 :]:
-                beside = abs(box.x - other.x) >= (box.width + other.width) / 2
-                assert beside or box.bottom < other.top or other.bottom < box.top, (box.title, other.title)
+                side_by_side = abs(box.x - other.x) >= (box.width + other.width) / 2
+                assert side_by_side or box.bottom < other.top or other.bottom < box.top, (box.title, other.title)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 import grimp
 import pytest
 
-PARTIES = ("client", "server", "keyholder", "registrar", "simulation")
+PARTIES = ("client", "server", "keyholder", "registrar", "simulation", "dashboard")
 LEARNING = (
     "core.tensor", "core.ops", "core.rows", "core.nn", "core.losses", "core.optim", "core.metrics", "core.parameters",
     "core.training", "core.data", "core.tasks",

@@ -14,6 +14,7 @@ from in_process import OPTIONS, RULES, Start
 from recomputation import SPAM, plain_models
 
 from core.errors import Reason, RunFailedError
+from core.wire import federation_pb2 as pb
 from server import states
 from server.rounds.cohort import RETURN_SECONDS
 from simulation.in_process import InProcessFederation, play, run_anywhere
@@ -75,7 +76,7 @@ async def test_a_party_sends_and_gets_its_messages_in_the_order_of_the_drawing(
     federation = await start()
     await federation.finish()
     expected = drawn(column)
-    assert len(expected) in {8, 11}
+    assert len(expected) in {8, 16}
     first_times = dict.fromkeys(kind for kind in kinds(federation, party) if kind in expected)
     assert list(first_times) == expected
 
@@ -109,7 +110,7 @@ async def test_the_models_are_the_same_whatever_the_network_does(start: Start, n
     options, network = replace(OPTIONS, seed=seed), replace(network, seed=seed)
     federation = await start(replace(RULES, rounds=2), options=options, network=network, gather=False)
     await federation.finish()
-    assert [result.contributors for result in federation.run.results] == [3, 3], "nobody was late by minutes"
+    assert [result.contributors for result in federation.run.results] == [3, 3], "no client was late by minutes"
 
 
 async def test_an_encrypted_round_survives_loss_and_duplicates(start: Start) -> None:
@@ -172,7 +173,9 @@ async def test_a_holder_that_is_started_again_has_its_ledger_and_signs_the_same(
     holder = federation.holders["keyholder-2"]
     before = holder.session.holder.ledger.entries()
     await holder.restart()
-    assert holder.session.holder.ledger.entries() == before
+    after = holder.session.holder.ledger.entries()
+    assert after[:-1] == before
+    assert after[-1][1] == "start"
     await federation.finish()
 
 
@@ -185,6 +188,7 @@ async def test_a_client_that_is_handed_another_list_than_was_signed_uploads_noth
 
     def shortened(party: Party[Any], message: Any) -> Any:
         if party.name == "client-2" and message.HasField("list_closed"):
+            message = pb.Notice.FromString(message.SerializeToString())  # the others are shown the same object
             closed = message.list_closed
             closed.commitments = closed.commitments[:32] + closed.commitments[64:]
         return honest(party, message)

@@ -1,6 +1,9 @@
-"""The kernel does what GMP does, to the bit; where it cannot run or be compiled, GMP does the work."""
+"""Both kernels do what GMP does, to the bit; where they cannot run or be compiled, GMP does the work."""
 
 from __future__ import annotations
+
+import ctypes
+import platform
 
 import gmpy2
 import numpy as np
@@ -12,9 +15,10 @@ from hypothesis import strategies as st
 from book.decryption import PaillierDecryptor
 from core.secagg import kernel
 from core.secagg.fixed_base import GmpFixedBase, KernelFixedBase, PlainFixedBase, make_fixed_base
-from core.secagg.kernel import build
+from core.secagg.kernel import build, columns
 from core.secagg.noise import NoiseKind, TextbookNoise, noise_for
 from core.secagg.paillier import PaillierAdder, PaillierEncryptor
+from core.secagg.powers import powers, secret_powers
 from core.secagg.products import GmpProduct, KernelProduct, all_units, running_product
 from core.secagg.scheme import PublicKey, join_payload
 from registrar.key_generation import generate_private_key
@@ -24,82 +28,95 @@ KEY = generate_private_key(BITS)
 PUBLIC = PublicKey("paillier", BITS, int(KEY.public_key.n))
 N = mpz(PUBLIC.modulus)
 
-needs_kernel = pytest.mark.skipif(
-    not kernel.available(), reason="the kernel is not compiled, or this processor has no AVX-512 IFMA"
-)
+NAMES = [each.name for each in kernel.KERNELS]
+
+
+def usable(name: str) -> kernel.Kernel:
+    """Return a kernel by its name; skip the test where it cannot run."""
+    found = next(each for each in kernel.KERNELS if each.name == name)
+    if kernel._library(found.library) is None:
+        pytest.skip(f"the kernel {name} is not compiled, or this processor has not its instructions")
+    return found
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def one(request: pytest.FixtureRequest) -> kernel.Kernel:
+    return usable(request.param)
+
 
 moduli = st.integers(1, 2**700).map(lambda number: 2 * number + 1)
 
 
-@needs_kernel
 class TestMontgomery:
     @settings(max_examples=60, deadline=None)
     @given(modulus=moduli, numbers=st.lists(st.integers(0, 2**701), min_size=1, max_size=19))
-    def test_products_are_those_of_whole_numbers(self, modulus, numbers):
-        modulo = kernel.Montgomery(modulus)
+    def test_products_are_those_of_whole_numbers(self, one, modulus, numbers):
+        modulo = kernel.Montgomery(modulus, one)
         numbers = [mpz(number % modulus) for number in numbers]
         rows = modulo.enter(numbers)
         forward = np.arange(len(numbers))
         products = modulo.leave(modulo.multiply(rows, [forward, forward[::-1], forward]))
         assert products == [a * b * a % modulus for a, b in zip(numbers, numbers[::-1], strict=True)]
 
-    @pytest.mark.parametrize("bits", [3, 102, 103, 104, 512, 4096, 6144, 16000])
-    def test_extreme_numbers_of_every_length(self, bits):
+    @pytest.mark.parametrize("bits", [3, 53, 54, 102, 103, 104, 210, 214, 322, 512, 2048, 4096, 6144, 12000])
+    def test_extreme_numbers_of_every_length(self, one, bits):
         for modulus in (2**bits - 1, 2 ** (bits - 1) + 1):
-            modulo = kernel.Montgomery(modulus)
+            modulo = kernel.Montgomery(modulus, one)
             numbers = [mpz(0), mpz(1), mpz(modulus - 1), mpz(modulus // 2)]
             rows = modulo.enter(numbers)
             assert modulo.leave(rows) == numbers
             squares = modulo.leave(modulo.multiply(rows, [range(4), range(4)]))
             assert squares == [number * number % modulus for number in numbers]
 
-    def test_factors_up_to_twice_the_modulus_stay_exact(self):
-        modulus = 2**103 - 1  # R is just above four times this
-        modulo = kernel.Montgomery(modulus)
+    def test_factors_up_to_twice_the_modulus_stay_exact(self, one):
+        modulus = 2 ** (4 * one.limbs_at_a_time * one.limb_bits - 2) - 1  # R is just above four times this
+        modulo = kernel.Montgomery(modulus, one)
         largest = mpz(2 * modulus - 1)
         product = modulo.multiply(modulo.rows([largest]), [[0], [0]])
         assert modulo.integers(product) == [largest**2 * gmpy2.invert(modulo.r, modulus) % modulus]
-        assert int.from_bytes(product.tobytes()[:8], "little") < 2**52
+        assert int.from_bytes(product.tobytes()[:8], "little") < 2**one.limb_bits
 
     @settings(max_examples=20, deadline=None)
     @given(modulus=moduli, number=st.integers(0, 2**701), exponent=st.integers(0, 2**300))
-    def test_powers_are_those_of_whole_numbers(self, modulus, number, exponent):
-        modulo = kernel.Montgomery(modulus)
+    def test_powers_are_those_of_whole_numbers(self, one, modulus, number, exponent):
+        modulo = kernel.Montgomery(modulus, one)
         powers = modulo.leave(modulo.power(modulo.enter([number % modulus] * 9), exponent))
         assert powers == [gmpy2.powmod(number, exponent, modulus)] * 9
+        assert modulo.leave(modulo.power(modulo.enter([number % modulus] * 9), exponent, public=True)) == powers
 
     @settings(max_examples=20, deadline=None)
     @given(modulus=moduli, number=st.integers(0, 2**701), exponent=st.integers(0, 2**300), more=st.integers(0, 12))
-    def test_leading_zeros_of_an_exponent_change_no_power(self, modulus, number, exponent, more):
-        modulo = kernel.Montgomery(modulus)
+    def test_leading_zeros_of_an_exponent_change_no_power(self, one, modulus, number, exponent, more):
+        modulo = kernel.Montgomery(modulus, one)
         rows = modulo.enter([number % modulus])
         power = modulo.leave(modulo.power(rows, exponent, exponent.bit_length() + more))
         assert power == [gmpy2.powmod(number, exponent, modulus)]
 
     @pytest.mark.parametrize("digit", range(32))
-    def test_every_digit_of_an_exponent_selects_its_own_power(self, digit):
-        modulo = kernel.Montgomery(2**103 - 1)
+    def test_every_digit_of_an_exponent_selects_its_own_power(self, one, digit):
+        modulo = kernel.Montgomery(2**103 - 1, one)
         numbers = [mpz(number) for number in range(3, 12)]
         powers = modulo.leave(modulo.power(modulo.enter(numbers), digit, bits=5))
         assert powers == [number**digit % modulo.modulus for number in numbers]
+        assert modulo.leave(modulo.power(modulo.enter(numbers), digit, bits=10, public=True)) == powers
 
     @pytest.mark.parametrize("exponent", [32, -1])
-    def test_exponents_that_do_not_fit_are_refused(self, exponent):
-        modulo = kernel.Montgomery(77)
+    def test_exponents_that_do_not_fit_are_refused(self, one, exponent):
+        modulo = kernel.Montgomery(77, one)
         with pytest.raises(ValueError, match="more than 5"):
             modulo.power(modulo.enter([2]), exponent, bits=5)
 
-    def test_no_numbers_give_no_powers(self):
-        modulo = kernel.Montgomery(77)
+    def test_no_numbers_give_no_powers(self, one):
+        modulo = kernel.Montgomery(77, one)
         assert modulo.leave(modulo.power(modulo.enter([]), 5)) == []
 
     @pytest.mark.parametrize("modulus", [10, 2**16_700 + 1], ids=["even", "too long"])
-    def test_moduli_it_cannot_work_with_are_refused(self, modulus):
+    def test_moduli_it_cannot_work_with_are_refused(self, one, modulus):
         with pytest.raises(ValueError, match="must be odd and of at most"):
-            kernel.Montgomery(modulus)
+            kernel.Montgomery(modulus, one)
 
-    def test_rows_outside_the_table_are_refused(self):
-        modulo = kernel.Montgomery(77)
+    def test_rows_outside_the_table_are_refused(self, one):
+        modulo = kernel.Montgomery(77, one)
         rows = modulo.enter([1, 2])
         for chosen in ([[0, 2]], [[-1, 0]]):
             with pytest.raises(ValueError, match="not all in a table of 2"):
@@ -116,19 +133,22 @@ class TestMontgomery:
             modulo.multiply(rows, [[0], [1]], out=modulo.enter([1, 2]))
 
 
-@needs_kernel
+@pytest.mark.parametrize("name", NAMES)
 class TestInUse:
     @settings(max_examples=30, deadline=None)
     @given(exponent=st.integers(0, 2**64 - 1), window=st.integers(1, 7))
-    def test_tables_give_the_same_powers_as_those_of_gmp(self, exponent, window):
+    def test_tables_give_the_same_powers_as_those_of_gmp(self, name, exponent, window):
         base = gmpy2.powmod(mpz(-9), N, N * N)
         power = gmpy2.powmod(base, exponent, N * N)
-        assert KernelFixedBase(base, N * N, 64, window).power(exponent) == power
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("GROKFED_KERNEL", usable(name).name)
+            assert KernelFixedBase(base, N * N, 64, window).power(exponent) == power
         assert GmpFixedBase(base, N, 64, window).power(exponent) == power
         assert PlainFixedBase(base, N * N, 64, window).power(exponent) == power
 
     @pytest.mark.parametrize("times", [0, 1, 2, 7])
-    def test_running_products_are_the_same_bytes(self, times):
+    def test_running_products_are_the_same_bytes(self, name, times, monkeypatch):
+        monkeypatch.setenv("GROKFED_KERNEL", usable(name).name)
         rng = np.random.default_rng(times)
         gmp, eight = GmpProduct(N * N, 11, 64), KernelProduct(N * N, 11, 64)
         for _ in range(times):
@@ -138,7 +158,7 @@ class TestInUse:
         assert gmp.payload() == eight.payload()
 
 
-@pytest.mark.parametrize("switch", ["on", "off"])
+@pytest.mark.parametrize("switch", [*NAMES, "off"])
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 64])
 def test_one_number_that_shares_a_factor_is_found_among_any_number_of_others(count, switch, monkeypatch):
     monkeypatch.setenv("GROKFED_KERNEL", switch)
@@ -149,7 +169,7 @@ def test_one_number_that_shares_a_factor_is_found_among_any_number_of_others(cou
             assert not all_units([*units[:place], bad, *units[place + 1 :]], N)
 
 
-@pytest.mark.parametrize("switch", ["on", "off"])
+@pytest.mark.parametrize("switch", [*NAMES, "off"])
 def test_encrypting_adding_and_opening_agree_with_and_without_it(switch, monkeypatch):
     monkeypatch.setenv("GROKFED_KERNEL", switch)
     encryptor = PaillierEncryptor(PUBLIC, TextbookNoise(PUBLIC))
@@ -162,12 +182,13 @@ def test_encrypting_adding_and_opening_agree_with_and_without_it(switch, monkeyp
 
 
 def test_a_modulus_that_is_too_long_for_it_is_left_to_gmp():
-    assert not kernel.available(16_639)
+    for each in kernel.KERNELS:
+        assert kernel.chosen(each.most_bits + 1) not in (each, kernel.AVX2)
     assert isinstance(running_product(mpz(2) ** 16_640 + 1, 1, 2_100), GmpProduct)
 
 
 @pytest.mark.parametrize("scheme", ["paillier", "damgard-jurik"])
-@pytest.mark.parametrize("switch", ["on", "off"])
+@pytest.mark.parametrize("switch", [*NAMES, "off"])
 def test_both_lengths_of_plaintexts_open_with_and_without_it(scheme, switch, monkeypatch):
     monkeypatch.setenv("GROKFED_KERNEL", switch)
     key = PublicKey(scheme, BITS, int(N))
@@ -185,34 +206,67 @@ def test_switched_off_gmp_does_the_work(monkeypatch):
     assert isinstance(make_fixed_base(mpz(5), N, 2, 64, 1), PlainFixedBase)
 
 
-class TestBuilding:
-    def test_it_compiles_into_a_library_that_loads_or_says_why_not(self, tmp_path):
-        if build.compiler() is None:
-            pytest.skip("there is no C compiler here")
-        library = tmp_path / "ifma.so"
-        assert build.build(library).startswith("compiled ifma.so")
-        if kernel.available():
-            assert kernel.Montgomery(77, library).limbs == 2
+@pytest.mark.parametrize("name", NAMES)
+def test_the_environment_names_the_kernel_to_use(name, monkeypatch):
+    monkeypatch.setenv("GROKFED_KERNEL", usable(name).name)
+    assert kernel.chosen() == usable(name)
+    assert kernel.Montgomery(77).kernel == usable(name)
 
-    def test_it_is_loaded_from_where_it_is_built(self):
-        assert build.LIBRARY == kernel.LIBRARY
+
+def test_the_faster_kernel_is_used_unless_the_modulus_is_too_long_for_it_or_it_cannot_run_here(monkeypatch):
+    monkeypatch.delenv("GROKFED_KERNEL", raising=False)
+    monkeypatch.setattr(kernel, "_library", lambda path: path)
+    assert kernel.chosen() == kernel.IFMA
+    assert kernel.chosen(16_639) is None
+    monkeypatch.setattr(kernel, "_library", lambda path: path if path.name == "avx2.so" else None)
+    assert kernel.chosen(12_958) == kernel.AVX2
+    assert kernel.chosen(12_959) is None
+    monkeypatch.setattr(kernel, "_library", lambda path: None)
+    assert kernel.chosen() is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_powers_of_public_and_secret_exponents_are_those_of_gmp(name, monkeypatch):
+    numbers, exponent = [mpz(number) for number in range(2, 11)], 2**130 + 77
+    monkeypatch.setenv("GROKFED_KERNEL", "off")
+    expected = powers(numbers, exponent, N)
+    monkeypatch.setenv("GROKFED_KERNEL", usable(name).name)
+    assert powers(numbers, exponent, N) == secret_powers(numbers, exponent, 140, N) == expected
+
+
+def test_tables_of_a_base_are_left_to_gmp_where_it_is_faster_than_the_kernel(monkeypatch):
+    monkeypatch.setenv("GROKFED_KERNEL", usable("avx2").name)
+    assert isinstance(make_fixed_base(mpz(5), N, 1, 64, 1), GmpFixedBase)
+    assert isinstance(make_fixed_base(mpz(5), N, 2, 64, 1), KernelFixedBase)
+
+
+class TestBuilding:
+    @pytest.mark.parametrize("source", build.SOURCES, ids=lambda source: source.stem)
+    def test_it_compiles_into_a_library_that_loads_or_says_why_not(self, source, tmp_path):
+        if build.compiler() is None or platform.machine() not in ("x86_64", "AMD64"):
+            pytest.skip("there is no C compiler here, or the processor is of another kind")
+        assert build.build(source, tmp_path).startswith(f"compiled {source.stem}.so")
+        assert hasattr(ctypes.CDLL(str(tmp_path / f"{source.stem}.so")), "supported")
+
+    def test_each_is_loaded_from_where_it_is_built(self):
+        libraries = [*(each.library for each in kernel.KERNELS), columns.LIBRARY]
+        assert [source.with_suffix(".so") for source in build.SOURCES] == libraries
 
     def test_an_old_library_does_not_outlive_a_build_that_fails(self, tmp_path, monkeypatch):
         monkeypatch.setattr(build, "compiler", lambda: None)
         (tmp_path / "ifma.so").write_text("old")
-        build.build(tmp_path / "ifma.so")
+        build.build(tmp_path / "ifma.c")
         assert list(tmp_path.iterdir()) == []
 
     def test_without_a_compiler_it_says_so(self, tmp_path, monkeypatch):
         monkeypatch.setattr(build, "compiler", lambda: None)
-        assert build.build(tmp_path / "ifma.so") == "there is no C compiler here; encryption uses GMP alone"
+        assert build.build(tmp_path / "ifma.c") == "there is no C compiler here; the parties do without ifma.c"
 
-    def test_what_does_not_compile_leaves_nothing_behind(self, tmp_path, monkeypatch):
+    def test_what_does_not_compile_leaves_nothing_behind(self, tmp_path):
         if build.compiler() is None:
             pytest.skip("there is no C compiler here")
-        monkeypatch.setattr(build, "SOURCE", tmp_path / "wrong.c")
         (tmp_path / "wrong.c").write_text("this is no C")
-        assert "cannot compile wrong.c" in build.build(tmp_path / "ifma.so")
+        assert "cannot compile wrong.c" in build.build(tmp_path / "wrong.c")
         assert [path.name for path in tmp_path.iterdir()] == ["wrong.c"]
 
     def test_a_library_that_is_missing_or_broken_is_not_used(self, tmp_path):

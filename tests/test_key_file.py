@@ -158,7 +158,7 @@ def test_the_file_is_its_owners_from_its_making(tmp_path: Path, monkeypatch: pyt
         os.umask(before)
     assert seen == [(os.O_EXCL, 0o600)]
     assert stat.S_IMODE((tmp_path / "k").stat().st_mode) == 0o600
-    assert [path.name for path in tmp_path.iterdir()] == ["k"], "nothing is left beside it"
+    assert [path.name for path in tmp_path.iterdir()] == ["k"], "no other file is left"
 
 
 def test_file_and_name_are_on_the_disk_before_it_counts_as_written(
@@ -224,7 +224,7 @@ class Places:
     def __init__(self, root: Path) -> None:
         self.party = root / "federation" / "anna"
         self.party.mkdir(parents=True)
-        self.beside = root / "federation" / "passphrases" / "anna"
+        self.siblings = root / "federation" / "passphrases" / "anna"
         self.mounted = root / "run" / "grokfed_passphrase"
 
     def put(self, path: Path, content: bytes) -> None:
@@ -243,8 +243,8 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
 
 
 def test_a_passphrase_comes_from_the_first_place_that_has_one(places: Places, tmp_path: Path) -> None:
-    places.put(places.beside, b"beside\n")
-    assert places.read() == b"beside"
+    places.put(places.siblings, b"siblings\n")
+    assert places.read() == b"siblings"
     places.put(places.mounted, b"mounted\r\n")
     assert places.read() == b"mounted"
     places.put(tmp_path / "given", b"  given with spaces \n")
@@ -264,14 +264,14 @@ def test_without_any_place_and_terminal_there_is_none_and_never_from_the_environ
 
 
 def test_a_given_file_is_not_replaced_by_another_place(places: Places, tmp_path: Path) -> None:
-    places.put(places.beside, b"beside\n")
+    places.put(places.siblings, b"siblings\n")
     with pytest.raises(SettingsError, match="there is no file"):
         places.read(tmp_path / "none")
 
 
 @pytest.mark.parametrize(("content", "word"), [(b"\n", "is empty"), (b"x" * 1025, "more than 1024 bytes")])
 def test_an_empty_or_endless_passphrase_is_refused(places: Places, content: bytes, word: str) -> None:
-    places.put(places.beside, content)
+    places.put(places.siblings, content)
     with pytest.raises(SettingsError, match=word):
         places.read()
 

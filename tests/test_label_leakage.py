@@ -38,7 +38,7 @@ def test_a_change_is_minus_rate_times_steps_times_the_mean_gradient() -> None:
 
 
 def test_shares_follow_from_gradient_and_predictions() -> None:
-    alike = np.full((2, 2), 0.5)  # an untrained model: everybody is half spam
+    alike = np.full((2, 2), 0.5)  # an untrained model: every mail is half spam
     assert labels.shares_of_labels(np.array([-0.25, 0.25]), alike) == pytest.approx([0.75, 0.25])
     sure = np.array([[0.9, 0.1], [0.2, 0.8]])
     shares = np.array([0.25, 0.75])

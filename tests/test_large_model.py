@@ -115,9 +115,9 @@ def address(tmp_path: Path, federation: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.slow
 def test_four_million_weights_go_up_and_down(address: str, federation: Path, tmp_path: Path) -> None:
     models: list[np.ndarray] = []
-    policy = Policy(allow_plain=True)
+    policy = Policy(min_cohort=2, max_colluders=0, allow_plain=True)
 
-    def take_part(number: int) -> None:
+    def run_client(number: int) -> None:
         identity = load_identity(federation / f"client-{number}")
         with AggregatorConnection(address, 20, identity) as connection:
             participant = Participant(identity, TASK, policy, lambda seed, number: Targets(), SYSTEM_CLOCK)
@@ -133,7 +133,7 @@ def test_four_million_weights_go_up_and_down(address: str, federation: Path, tmp
             holder_connection.run_session(connection, HolderSession(holder))
         ledger.close()
 
-    threads = [threading.Thread(target=take_part, args=(number,)) for number in (1, 2)]
+    threads = [threading.Thread(target=run_client, args=(number,)) for number in (1, 2)]
     threads.append(threading.Thread(target=hold))
     for thread in threads:
         thread.start()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from federations import RUN, VALUES, SmallFederation
+from federations import RUN, VALUES, SmallFederation, small_federation
 from refusals import refused_with
 
 from client.session import ClientSession
@@ -20,11 +19,7 @@ from core.wire.streams import FloatArray, Model, model_bytes, model_chunks, read
 VECTOR = np.ones(VALUES)
 
 
-@pytest.fixture(scope="module")
-def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallFederation]:
-    federation = SmallFederation(tmp_path_factory.mktemp("connection") / "federation")
-    yield federation
-    federation.close()
+federation = small_federation()
 
 
 def kept(
@@ -68,7 +63,7 @@ def test_the_model_that_the_run_ended_with_is_kept(
 def test_no_other_model_is_kept(federation: SmallFederation, monkeypatch: pytest.MonkeyPatch) -> None:
     good = model(federation, 3)
     for given, expected in (
-        (Model(RUN, 0, VECTOR, ()), Reason.NO_MODEL),  # of round 0 nobody signs anything
+        (Model(RUN, 0, VECTOR, ()), Reason.NO_MODEL),  # round 0 has no signatures
         (Model(RUN, 3, VECTOR, good.endorsements[:1]), Reason.MODEL_LINEAGE),
         (Model(RUN, 3, 2 * VECTOR, good.endorsements), Reason.MODEL_LINEAGE),
         (Model("f" * 16, 3, VECTOR, good.endorsements), Reason.MODEL_LINEAGE),
@@ -81,7 +76,7 @@ def test_no_other_model_is_kept(federation: SmallFederation, monkeypatch: pytest
 def test_the_model_of_another_run_is_not_kept_however_many_signed_it(
     federation: SmallFederation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with refused_with(Reason.MODEL_LINEAGE, "expected round 2 or later of ffff"):
+    with refused_with(Reason.ANOTHER_RUN, "now leads the run ffff"):
         kept(federation, model(federation, 3), monkeypatch, joined="f" * 16)
 
 

@@ -49,20 +49,20 @@ def test_words_whose_weight_did_not_move_were_not_used(run: Run) -> None:
 @pytest.mark.parametrize("spam", [True, False])
 def test_counts_of_words_are_read_off_one_step(spam: bool) -> None:
     mail = Mail("red blue blue, green green green", spam)
-    told = leakage.counts_read_off(leakage.step_on_counts(mail, np.random.default_rng(1)))
-    assert {word: told[VOCABULARY.index(word)] for word in ("red", "blue", "green", ",", "yellow")} == {
+    counts = leakage.counts_read_off(leakage.step_on_counts(mail, np.random.default_rng(1)))
+    assert {word: counts[VOCABULARY.index(word)] for word in ("red", "blue", "green", ",", "yellow")} == {
         "red": 1,
         "blue": 2,
         "green": 3,
         ",": 1,
         "yellow": 0,
     }
-    assert told.sum() == 7
+    assert counts.sum() == 7
 
 
 def test_the_experiment_finds_every_count(run: Run) -> None:
-    told, right = leakage.counts_of_one_mail(run)
-    assert str(told.value).startswith("pizza 4 call 2 ")
+    counts, right = leakage.counts_of_one_mail(run)
+    assert str(counts.value).startswith("pizza 4 call 2 ")
     assert right.verdict(comparable=False) is Verdict.REACHED
 
 
@@ -148,7 +148,7 @@ def update(*delta: float) -> Update:
     return Update(np.array(delta), examples=1, loss=0.5, correct=1)
 
 
-def test_rounding_is_told_from_cutting_off(encoding: Encoding) -> None:
+def test_rounding_is_distinguished_from_cutting_off(encoding: Encoding) -> None:
     quantum = 2.0**-13
     assert chapter_15.rounding_error(encoding, [update(0.25 * quantum, 0), update(9.0, -9.0)]) == 0.25 * quantum
 

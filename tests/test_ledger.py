@@ -28,10 +28,15 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     ledger.close()
 
 
+def model_of(id: AttemptId) -> bytes:
+    """The digest of the model that a round starts from."""
+    return digest(f"{id.run} {id.round}".encode())
+
+
 def release(
     ledger: Ledger, id: AttemptId = ID, serial: int = 7, request: bytes = REQUEST, clients: str = "abc"
 ) -> None:
-    ledger.record_release(id, serial, request, Answer(b"partial of " + request, "exposed"), list(clients))
+    ledger.record_release(id, serial, request, Answer(b"partial of " + request, "exposed"), list(clients), model_of(id))
 
 
 # ------------------------------------------------------------------------------------------------ lists
@@ -39,20 +44,20 @@ def release(
 
 def test_a_signed_list_is_remembered(ledger: Ledger) -> None:
     assert ledger.signed_list(ID) is None
-    ledger.record_list(ID, 7, b"statement", b"signature")
-    assert ledger.signed_list(ID) == (b"statement", b"signature")
+    entry = ledger.record_list(ID, 7, b"statement")
+    assert ledger.signed_list(ID) == (b"statement", entry)
     assert ledger.signed_list(SECOND) is None
 
 
 def test_an_attempt_has_one_list_and_a_key_one_attempt(ledger: Ledger) -> None:
-    ledger.record_list(ID, 7, b"statement", b"signature")
+    ledger.record_list(ID, 7, b"statement")
     with refused_with(Reason.KEY_USED):
-        ledger.record_list(ID, 8, b"another", b"signature")
+        ledger.record_list(ID, 8, b"another")
     with refused_with(Reason.KEY_USED):
-        ledger.record_list(SECOND, 7, b"statement", b"signature")
+        ledger.record_list(SECOND, 7, b"statement")
     with refused_with(Reason.KEY_USED):
-        ledger.record_list(AttemptId("f" * 16, 1, 1), 7, b"s", b"s")
-    ledger.record_list(SECOND, 8, b"statement", b"signature")
+        ledger.record_list(AttemptId("f" * 16, 1, 1), 7, b"s")
+    ledger.record_list(SECOND, 8, b"statement")
     assert [kind for _, kind, _ in ledger.entries()] == ["list", "list"], "what was refused left no entry"
 
 
@@ -94,7 +99,7 @@ def test_answers_of_the_last_two_releases_are_kept(ledger: Ledger) -> None:
 
 
 def test_keys_are_used_by_a_list_and_spent_by_a_release(ledger: Ledger) -> None:
-    ledger.record_list(ID, 7, b"statement", b"signature")
+    ledger.record_list(ID, 7, b"statement")
     assert (ledger.used_keys(), ledger.spent_keys()) == ({7}, set())
     release(ledger, serial=7)
     release(ledger, NEXT, serial=9)
@@ -113,12 +118,12 @@ def test_the_latest_cohorts_come_first(ledger: Ledger) -> None:
 
 def test_one_model_of_a_round_is_endorsed(ledger: Ledger) -> None:
     assert ledger.endorsed_model(RUN, 1) is None
-    ledger.record_model(ID, digest(b"model"), b"signature")
-    assert ledger.endorsed_model(RUN, 1) == (digest(b"model"), b"signature")
+    entry = ledger.record_model(ID, digest(b"model"))
+    assert ledger.endorsed_model(RUN, 1) == (digest(b"model"), entry)
     with refused_with(Reason.WRONG_MODEL):
-        ledger.record_model(SECOND, digest(b"another"), b"signature")
-    ledger.record_model(NEXT, digest(b"another"), b"signature")
-    assert ledger.endorsed_model(RUN, 2) == (digest(b"another"), b"signature")
+        ledger.record_model(SECOND, digest(b"another"))
+    entry = ledger.record_model(NEXT, digest(b"another"))
+    assert ledger.endorsed_model(RUN, 2) == (digest(b"another"), entry)
 
 
 # ------------------------------------------------------------------------------------------------ the chain
@@ -126,9 +131,9 @@ def test_one_model_of_a_round_is_endorsed(ledger: Ledger) -> None:
 
 def filled(folder: Path) -> Path:
     ledger = Ledger(folder)
-    ledger.record_list(ID, 7, b"statement", b"signature")
+    ledger.record_list(ID, 7, b"statement")
     release(ledger)
-    ledger.record_model(ID, digest(b"model"), b"signature")
+    ledger.record_model(ID, digest(b"model"))
     ledger.close()
     return folder / "keyholder.sqlite"
 
@@ -150,7 +155,7 @@ def test_entries_say_what_was_decided_and_hold_no_secret(tmp_path: Path) -> None
     attempt = {"run": RUN, "round": 1, "attempt": 1}
     assert contents == [
         attempt | {"key": 7, "statement": digest(b"statement").hex()},
-        attempt | {"key": 7, "request": REQUEST.hex(), "contributors": ["a", "b", "c"]},
+        attempt | {"key": 7, "request": REQUEST.hex(), "contributors": ["a", "b", "c"], "model": model_of(ID).hex()},
         attempt | {"model": digest(b"model").hex()},
     ]
     ledger.close()
@@ -199,7 +204,9 @@ def test_a_ledger_that_was_changed_opens_nothing(tmp_path: Path, change: str, en
         "UPDATE lists SET statement = x'00'",
         "UPDATE models SET sha256 = zeroblob(32)",
         "UPDATE releases SET round = 2",
-        "INSERT INTO releases SELECT run, 2, attempt, 8, request_sha256, answer, contributors, exposure FROM releases",
+        "UPDATE releases SET model = zeroblob(32)",
+        "INSERT INTO releases SELECT run, 2, attempt, 8, request_sha256, answer, contributors, exposure, x'00', entry "
+        "FROM releases",
     ],
 )
 def test_a_table_that_does_not_say_what_the_entries_say_opens_nothing(tmp_path: Path, change: str) -> None:
@@ -218,10 +225,10 @@ def test_a_full_disk_leaves_nothing_half_written_and_the_chain_whole(tmp_path: P
     db.execute(f"PRAGMA max_page_count = {db.execute('PRAGMA page_count').fetchone()[0]}")
     large = Answer(bytes(100_000), "")
     with pytest.raises(StorageError, match="disk is full"):
-        ledger.record_release(NEXT, 8, REQUEST, large, ["a"])
+        ledger.record_release(NEXT, 8, REQUEST, large, ["a"], model_of(NEXT))
     assert ledger.earlier_answer(NEXT, REQUEST) is None
     db.execute("PRAGMA max_page_count = 100000")
-    ledger.record_release(NEXT, 8, REQUEST, large, ["a"])
+    ledger.record_release(NEXT, 8, REQUEST, large, ["a"], model_of(NEXT))
     ledger.close()
     again = Ledger(tmp_path)
     assert [number for number, _, _ in again.entries()] == [1, 2]

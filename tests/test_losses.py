@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from gradients import check_operation, numbers
 
-from core.losses import binary_cross_entropy, cross_entropy, delta_rule, l1, mse, negative_sampling
+from core.losses import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    delta_rule,
+    l1,
+    mse,
+    negative_sampling,
+)
 from core.tensor import Tensor
 
 REDUCTIONS = pytest.mark.parametrize("reduction", ["mean", "sum"])
@@ -21,9 +29,13 @@ class TestGradients:
     def test_l1(self, shape, reduction):
         check_operation(lambda x: l1(x, numbers(*shape, seed=3, low=-1, high=1), reduction), shape)
 
+    def test_binary_cross_entropy_with_logits(self, shape, reduction):
+        targets = numbers(*shape, low=0, high=1)
+        check_operation(lambda x: binary_cross_entropy_with_logits(x, targets, reduction), shape)
+
     def test_binary_cross_entropy(self, shape, reduction):
         targets = numbers(*shape, low=0, high=1)
-        check_operation(lambda x: binary_cross_entropy(x, targets, reduction), shape)
+        check_operation(lambda x: binary_cross_entropy(x.sigmoid(), targets, reduction), shape)
 
     def test_cross_entropy(self, shape, reduction):
         targets = np.arange(np.prod(shape, dtype=int)).reshape(shape) % 5
@@ -59,7 +71,7 @@ def test_the_delta_rule_has_the_plain_difference_as_gradient():
 def test_negative_sampling_is_the_binary_cross_entropy_of_all_answers():
     positive, negative = numbers(3), numbers(3, 2)
     logits, labels = np.column_stack([positive, negative]), np.array([[1, 0, 0]] * 3)
-    expected = binary_cross_entropy(Tensor(logits), labels, "sum").item()
+    expected = binary_cross_entropy_with_logits(Tensor(logits), labels, "sum").item()
     assert negative_sampling(Tensor(positive), Tensor(negative), None, "sum").item() == pytest.approx(expected)
     assert negative_sampling(Tensor(positive), Tensor(negative)).item() == pytest.approx(expected / 3)
 
@@ -83,8 +95,21 @@ def test_negative_sampling_names_shapes_that_do_not_fit():
 def test_binary_cross_entropy_by_hand():
     """An undecided logit costs log 2; probability 3/4 costs log 4 where the answer was no."""
     logits = Tensor([0.0, np.log(3)])
-    assert binary_cross_entropy(logits, [1, 0], "sum").item() == pytest.approx(np.log(2) + np.log(4))
-    assert binary_cross_entropy(logits, [1, 0]).item() == pytest.approx((np.log(2) + np.log(4)) / 2)
+    assert binary_cross_entropy_with_logits(logits, [1, 0], "sum").item() == pytest.approx(np.log(2) + np.log(4))
+    assert binary_cross_entropy_with_logits(logits, [1, 0]).item() == pytest.approx((np.log(2) + np.log(4)) / 2)
+
+
+def test_binary_cross_entropy_of_probabilities_by_hand():
+    """1/2 costs log 2; 3/4 costs log 4 where the answer was no; being wrong for certain costs 100."""
+    assert binary_cross_entropy([0.5, 0.75], [1, 0], "sum").item() == pytest.approx(np.log(2) + np.log(4))
+    assert binary_cross_entropy(Tensor([0.0, 1.0]), [1, 0], "sum").item() == 200
+    assert binary_cross_entropy(Tensor([0.0, 1.0]), [0, 1], "sum").item() == 0
+
+
+@pytest.mark.parametrize("logits", [[-0.1, 0.5], [0.5, 1.1], [0.5, np.nan]], ids=str)
+def test_logits_where_probabilities_are_due_are_refused(logits):
+    with pytest.raises(ValueError, match=r"probabilities \(logits go to \w+_with_logits\) must be in 0 \.\.\. 1, not"):
+        binary_cross_entropy(Tensor(logits), [0, 1])
 
 
 def test_cross_entropy_by_hand():
@@ -105,7 +130,7 @@ def test_cross_entropy_takes_any_leading_shape():
 )
 def test_binary_cross_entropy_of_extreme_logits_is_exact(logit, target, expected):
     x = Tensor([float(logit)], requires_grad=True)
-    loss = binary_cross_entropy(x, [target])
+    loss = binary_cross_entropy_with_logits(x, [target])
     loss.backward()
     assert loss.item() == expected
     np.testing.assert_array_equal(x.grad, [np.sign(expected) * np.sign(logit)])
@@ -121,10 +146,10 @@ def test_cross_entropy_of_extreme_logits_is_exact(target, expected):
 
 
 def test_binary_cross_entropy_keeps_tiny_losses():
-    assert binary_cross_entropy(Tensor([50.0]), [1]).item() == pytest.approx(np.exp(-50), rel=1e-9)
+    assert binary_cross_entropy_with_logits(Tensor([50.0]), [1]).item() == pytest.approx(np.exp(-50), rel=1e-9)
 
 
-@pytest.mark.parametrize("loss", [mse, l1, binary_cross_entropy])
+@pytest.mark.parametrize("loss", [mse, l1, binary_cross_entropy, binary_cross_entropy_with_logits])
 def test_outputs_and_targets_of_different_shapes_are_not_broadcast(loss):
     with pytest.raises(ValueError, match=r"\(3, 1\).*\(3,\)"):
         loss(Tensor(np.ones((3, 1))), np.ones(3))
@@ -144,16 +169,17 @@ def test_cross_entropy_refuses_unknown_classes_and_probabilities():
 
 @pytest.mark.parametrize("targets", [[-1, 1], [0, 2], [0, np.nan]], ids=str)
 def test_binary_targets_outside_zero_to_one_are_refused(targets):
-    with pytest.raises(ValueError, match=r"targets must be in 0 \.\.\. 1, not from"):
-        binary_cross_entropy(Tensor([0.0, 0.0]), targets)
+    for loss in (binary_cross_entropy, binary_cross_entropy_with_logits):
+        with pytest.raises(ValueError, match=r"targets must be in 0 \.\.\. 1, not from"):
+            loss(Tensor([0.0, 0.0]), targets)
 
 
-@pytest.mark.parametrize("loss", [mse, l1, binary_cross_entropy])
+@pytest.mark.parametrize("loss", [mse, l1, binary_cross_entropy, binary_cross_entropy_with_logits])
 def test_an_unknown_reduction_is_refused(loss):
     with pytest.raises(ValueError, match="not 'none'"):
         loss(Tensor([1.0]), [1.0], "none")
 
 
-@pytest.mark.parametrize("loss", [mse, l1, binary_cross_entropy])
+@pytest.mark.parametrize("loss", [mse, l1, binary_cross_entropy, binary_cross_entropy_with_logits])
 def test_losses_keep_float32(loss):
     assert loss(Tensor(np.ones(2, np.float32)), [0, 1]).dtype == np.float32

@@ -7,7 +7,7 @@ from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.data.mail import Mail, mailboxes_in, read_mailbox, require_both_classes, sources, text_of_message, write_tsv
@@ -83,6 +83,8 @@ def test_bytes_that_are_not_utf8_are_replaced(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.builds(Mail, st.text(), st.booleans()), min_size=1))
+@example([Mail("\x00", False)])  # its NUL bytes are not those of UTF-16
+@example([Mail("\x00 \x00 \x00 \x00", False)])
 def test_written_mails_read_back_with_the_same_words_and_labels(
     tmp_path_factory: pytest.TempPathFactory, mails: list[Mail]
 ) -> None:

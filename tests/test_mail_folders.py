@@ -1,4 +1,4 @@
-"""Folders of mail: Maildirs, mail programs' own, collections, single mails, and what lies beside them."""
+"""Folders of mail: Maildirs, mail programs' own, collections, single mails, and other files among them."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_headers_of_a_collection_are_no_words_even_if_some_are_broken(tmp_path: 
     assert from_folder == from_mbox == Mail("Subject: hi\nbuy\n", True)
 
 
-def test_not_spam_beside_spam_is_the_other_class(tmp_path: Path) -> None:
+def test_not_spam_next_to_spam_is_the_other_class(tmp_path: Path) -> None:
     for name in ("not-spam", "spam"):
         write_file(tmp_path / name / "1.txt", b"hello\n")
     assert verdicts(tmp_path) == [False, True]
@@ -210,7 +210,7 @@ def test_a_collection_named_spam_has_its_own_parts(tmp_path: Path) -> None:
         ("empty.txt", b""),
     ],
 )
-def test_what_lies_beside_the_texts_of_a_collection_is_passed_over(name: str, content: bytes, tmp_path: Path) -> None:
+def test_other_files_among_the_texts_of_a_collection_are_passed_over(name: str, content: bytes, tmp_path: Path) -> None:
     write_file(tmp_path / "ham" / "1.txt", b"hello\n")
     write_file(tmp_path / "spam" / "1.txt", b"win\n")
     write_file(tmp_path / "spam" / name, content)

@@ -51,6 +51,8 @@ WORST = {
     "scripts": repeated(PAGE, b"<script></scrip"),
     "marks": repeated(UTF8, "\u0301\u0327".encode()),
     "long letters": repeated(UTF8, "\ufdfa".encode()),
+    "long letters in two bytes": repeated(UTF8.replace(b"utf-8", b"utf-16-le"), "\ufdfa".encode("utf-16-le")),
+    "nothing but errors": repeated(UTF8.replace(b"utf-8", b"utf-7"), b"\xff"),
     "marks by number": repeated(PAGE, b"&#769;&#807;"),
     "encoded words": repeated(b"From: a@b\nSubject: ", b"=?utf-8?q?a?=\n "),
     "addresses": repeated(b"Subject: x\nTo: ", b'"a" <a@b.c>,\n '),
@@ -91,6 +93,17 @@ def test_an_mbox_of_lines_that_may_be_separators_is_split_in_step_with_its_lengt
         path.write_bytes(SEPARATOR + mail() + repeated(b"", b"\n\nFrom x 10:00\nA: b\n")(size))
         started = time.process_time()
         assert len(list(open_mailbox(path))) == 1
+        times.append(time.process_time() - started)
+    assert times[1] < max(8 * times[0], 0.1)
+
+
+@pytest.mark.parametrize("unit", [b'ham;"a\n', b'ham;x";"b\n', b'ham;"b\n\n', b'ham;"a"b"c\n', b'"'])
+def test_a_table_of_open_quotes_is_read_in_step_with_its_length(unit: bytes, tmp_path: Path) -> None:
+    path, times = tmp_path / "table.csv", []
+    for size in (LARGE, 4 * LARGE):
+        path.write_bytes(repeated(b"label;text\nham;hello there\n", unit)(size))
+        started = time.process_time()
+        assert len(list(open_mailbox(path))) >= 1
         times.append(time.process_time() - started)
     assert times[1] < max(8 * times[0], 0.1)
 

@@ -113,7 +113,7 @@ def test_text_that_only_looks_a_little_like_headers_is_text(text: str) -> None:
     assert text_of_message(text) == text
 
 
-def test_one_header_that_nobody_types_is_enough() -> None:
+def test_one_header_that_people_never_type_is_enough() -> None:
     for header in ("X-Spam-Flag: YES", "Received: from x", "From: ann@example.org"):
         assert words(text_of_message(f"{header}\n\nbuy")) == ["subject", ":", "buy"]
 
@@ -361,7 +361,7 @@ def test_what_is_no_text_for_people_is_left_out(head: str) -> None:
     assert body_words(multipart("mixed", PLAIN + "hello", head + "BEGIN:VCALENDAR")) == ["hello"]
 
 
-def test_a_page_that_nobody_declared_is_html_all_the_same() -> None:
+def test_an_undeclared_page_is_html_too() -> None:
     assert body_words(mail("<!DOCTYPE html><html><p>free <b>casino</b>")) == ["free", "casino"]
 
 

@@ -97,6 +97,13 @@ def test_drawn_digits_depend_on_the_seed_only() -> None:
     assert 0 <= one.images.min() < 0.1 < 0.9 < one.images.max() <= 1
 
 
+def test_drawn_digits_are_those_of_every_version() -> None:
+    digits = drawn_digits(50, 7)
+    assert digits.labels[:10].tolist() == [9, 6, 6, 8, 5, 7, 8, 2, 0, 3]
+    assert digits.images[0, 14, 10:15] == pytest.approx([0.243, 0.497, 0.912, 0.972, 1.0], abs=1e-3)
+    assert digits.images.sum(dtype=np.float64) == pytest.approx(6918.7128, abs=1e-3)
+
+
 def test_drawn_digits_are_neither_trivial_nor_hopeless() -> None:
     """The nearest of ten mean pictures is right often, and wrong often."""
     train, test = drawn_digits(500, 1), drawn_digits(200, 2)

@@ -75,7 +75,7 @@ MODELS = {
         Hardtanh(),
     ),
     "l1 = sigmoid(mean_pool(conv(l0, K0) + b0))": Sequential(Conv2d(1, 2, 3, rng=RNG), AvgPool2d(3, 1), Sigmoid()),
-    "l1 = sum(E0[l0])": Sequential(EmbeddingBag(6, 2, deduplicate=True, padding_idx=1, rng=RNG)),
+    "l1 = sum(E0[l0])": Sequential(EmbeddingBag(6, 2, mode="sum", deduplicate=True, padding_idx=1, rng=RNG)),
 }
 
 

@@ -81,7 +81,7 @@ def test_linear_with_inputs_of_another_width_names_both_shapes(rng):
 
 
 def test_embedding_bags_sum_or_average_their_rows(rng):
-    bag = EmbeddingBag(3, 2, rng=rng)
+    bag = EmbeddingBag(3, 2, mode="sum", rng=rng)
     bag.weight.data[...] = [[1, 2], [10, 20], [100, 200]]
     indices, offsets = [0, 2, 1, 1, 1], [0, 2, 2]
     np.testing.assert_array_equal(bag(indices, offsets).data, [[101, 202], [0, 0], [30, 60]])
@@ -110,7 +110,7 @@ def test_padding_counts_as_nothing_even_if_a_loaded_vector_is_not_zero(rng):
 
 
 def test_padding_in_a_bag_is_left_out_of_sum_and_mean(rng):
-    bag = EmbeddingBag(3, 1, padding_idx=0, rng=rng)
+    bag = EmbeddingBag(3, 1, mode="sum", padding_idx=0, rng=rng)
     bag.weight.data[...] = [[100], [2], [4]]
     indices, offsets = [0, 1, 2, 0, 0, 2], [0, 3, 5, 6]
     np.testing.assert_array_equal(bag(indices, offsets).data, [[6], [0], [4], [0]])
@@ -125,7 +125,7 @@ def test_a_padding_row_outside_the_table_is_refused(rng):
 
 
 def test_a_deduplicating_bag_counts_each_number_once(rng):
-    bag = EmbeddingBag(3, 1, deduplicate=True, rng=rng)
+    bag = EmbeddingBag(3, 1, mode="sum", deduplicate=True, rng=rng)
     bag.weight.data[...] = [[1], [10], [100]]
     np.testing.assert_array_equal(bag([2, 0, 2, 2, 1, 1], [0, 0, 3, 6]).data, [[0], [101], [110], [0]])
     bag.mode = "mean"
@@ -143,7 +143,7 @@ def test_flatten_keeps_the_first_axis():
 
 
 def test_embedding_bag_refuses_an_unknown_mode(rng):
-    with pytest.raises(ValueError, match='"sum" or "mean", not \'max\''):
+    with pytest.raises(ValueError, match='"mean", "sum" or "root", not \'max\''):
         EmbeddingBag(3, 2, mode="max", rng=rng)
 
 
@@ -307,6 +307,6 @@ def test_an_ensemble_has_the_parameters_of_all_its_members(rng):
     assert names == ["members.0.weight", "members.0.bias", "members.1.weight"]
 
 
-def test_an_ensemble_of_nobody_is_refused():
+def test_an_empty_ensemble_is_refused():
     with pytest.raises(ValueError, match="at least 1"):
         Ensemble([])

@@ -41,6 +41,12 @@ def test_a_model_is_printed_layer_by_layer():
     )
 
 
+def test_bags_are_averaged_by_default_as_in_pytorch():
+    bag = EmbeddingBag(3, 1, rng=0)
+    bag.weight.data[...] = [[1], [10], [100]]
+    assert bag([0, 2, 1], [0, 2]).data.tolist() == [[50.5], [10]]
+
+
 def test_other_layers_are_printed_with_their_settings():
     assert repr(Conv2d(1, 2, 3, padding=1, rng=0)) == (
         "Conv2d(1, 2, kernel_size=(3, 3), stride=(1, 1), padding=1, bias=True)"

@@ -27,7 +27,7 @@ BASE = gmpy2.powmod(mpz(-9), N, N * N)
 
 
 def is_nth_power(number: mpz) -> bool:
-    """Whoever has the primes can tell: just the n-th powers become 1 when raised to (p - 1)(q - 1)."""
+    """With the primes it shows: only the n-th powers become 1 when raised to (p - 1)(q - 1)."""
     return gmpy2.powmod(number, (KEY.p - 1) * (KEY.q - 1), N * N) == 1
 
 

@@ -20,10 +20,10 @@ class Counting:
         self.next = 0
         self._lock = threading.Lock()
 
-    def draw(self, count: int) -> list[mpz]:
+    def draw_known(self, count: int) -> list[tuple[mpz, int]]:
         with self._lock:
             first, self.next = self.next, self.next + count
-        return [mpz(number) for number in range(first, first + count)]
+        return [(mpz(number), -number) for number in range(first, first + count)]
 
 
 def test_what_was_made_ahead_is_handed_out_once_and_the_rest_is_made_then():
@@ -54,9 +54,9 @@ def test_closing_stops_the_filling_and_forgets_what_is_left():
     going_on = threading.Event()
 
     class Slow(Counting):
-        def draw(self, count: int) -> list[mpz]:
+        def draw_known(self, count: int) -> list[tuple[mpz, int]]:
             going_on.wait()
-            return super().draw(count)
+            return super().draw_known(count)
 
     source = Slow()
     pool = NoisePool(lambda: source, size=10 * BATCH)
@@ -71,10 +71,10 @@ def test_what_is_drawn_before_it_is_ready_is_not_made_ahead_any_more():
     going_on = threading.Event()
 
     class SlowAhead(Counting):
-        def draw(self, count: int) -> list[mpz]:
+        def draw_known(self, count: int) -> list[tuple[mpz, int]]:
             if threading.current_thread().name == "noise":
                 going_on.wait()
-            return super().draw(count)
+            return super().draw_known(count)
 
     source = SlowAhead()
     pool = NoisePool(lambda: source, size=20 * BATCH)
@@ -88,9 +88,9 @@ def test_a_round_that_comes_to_nothing_leaves_no_noise_being_made(monkeypatch):
     started = []
 
     class Endless(Counting):
-        def draw(self, count: int) -> list[mpz]:
+        def draw_known(self, count: int) -> list[tuple[mpz, int]]:
             started.append(threading.current_thread())
-            return super().draw(count)
+            return super().draw_known(count)
 
     key = generate_decryptor("paillier", 256).public_key
     monkeypatch.setattr("core.secagg.factory.noise_for", lambda *_: Endless())

@@ -1,12 +1,11 @@
-"""The next key is the lowest that enough holders offer alike, that no attempt has used, and that everybody may believe."""
+"""The next key is the lowest that enough holders offer alike, that no attempt has used, and that all parties may believe."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from federations import SmallFederation
+from federations import SmallFederation, small_federation
 from refusals import refused_with
 
 from core.clock import today
@@ -19,11 +18,7 @@ from server.offers import KeyOffers
 TODAY = today()
 
 
-@pytest.fixture(scope="module")
-def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallFederation]:
-    federation = SmallFederation(tmp_path_factory.mktemp("offers") / "federation", clients=1)
-    yield federation
-    federation.close()
+federation = small_federation(clients=1)
 
 
 @pytest.fixture(scope="module")

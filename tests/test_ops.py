@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import operator
+from functools import partial
+
 import numpy as np
 import pytest
 from gradients import PAIRS, check_operation, numbers
@@ -10,97 +13,56 @@ from core import ops
 from core.nn import Hardtanh, windows
 from core.tensor import Tensor, apply, concatenate, embedding_bag, stack
 
-SHAPES = [(), (3,), (2, 3), (2, 1, 3)]
-AXES = [None, 0, 1, -1, -2, (0, 2), (-3, -1)]
-
 
 @pytest.mark.parametrize("shapes", PAIRS)
-class TestTwoArrays:
-    def test_add(self, shapes):
-        check_operation(lambda a, b: a + b, *shapes)
-
-    def test_subtract(self, shapes):
-        check_operation(lambda a, b: a - b, *shapes)
-
-    def test_multiply(self, shapes):
-        check_operation(lambda a, b: a * b, *shapes)
-
-    def test_divide(self, shapes):
-        check_operation(lambda a, b: a / b, *shapes, low=0.5, high=2.0)
+@pytest.mark.parametrize(
+    ("operation", "low"),
+    [(operator.add, -2), (operator.sub, -2), (operator.mul, -2), (operator.truediv, 0.5)],
+)
+def test_operations_on_two_arrays(operation, low, shapes):
+    check_operation(operation, *shapes, low=low)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-class TestOneArray:
-    def test_negate(self, shape):
-        check_operation(lambda a: -a, shape)
-
-    @pytest.mark.parametrize("exponent", [0, 1, 2, 3, -1, 0.5])
-    def test_power(self, shape, exponent):
-        check_operation(lambda a: a**exponent, shape, low=0.5)
-
-    def test_sqrt(self, shape):
-        check_operation(lambda a: a.sqrt(), shape, low=0.5)
-
-    def test_absolute(self, shape):
-        check_operation(abs, shape)
-
-    def test_exp(self, shape):
-        check_operation(lambda a: a.exp(), shape)
-
-    def test_log(self, shape):
-        check_operation(lambda a: a.log(), shape, low=0.5)
-
-    def test_relu(self, shape):
-        check_operation(lambda a: a.relu(), shape)
-
-    def test_leaky_relu(self, shape):
-        check_operation(lambda a: a.leaky_relu(0.1), shape)
-
-    def test_clip(self, shape):
-        check_operation(lambda a: a.clip(-1, 1), shape)
-
-    def test_sigmoid(self, shape):
-        check_operation(lambda a: a.sigmoid(), shape)
-
-    def test_tanh(self, shape):
-        check_operation(lambda a: a.tanh(), shape)
-
-    def test_softplus(self, shape):
-        check_operation(lambda a: a.softplus(), shape)
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3), (2, 1, 3)])
+@pytest.mark.parametrize(
+    ("operation", "low"),
+    [
+        *((operation, -2) for operation in (operator.neg, abs, Tensor.exp, Tensor.relu)),
+        *((operation, -2) for operation in (Tensor.sigmoid, Tensor.tanh, Tensor.softplus)),
+        (lambda a: a.leaky_relu(0.1), -2),
+        (lambda a: a.clip(-1, 1), -2),
+        *((operation, 0.5) for operation in (Tensor.sqrt, Tensor.log)),
+        *((lambda a, exponent=exponent: a**exponent, 0.5) for exponent in (0, 1, 2, 3, -1, 0.5)),
+    ],
+)
+def test_operations_on_one_array(operation, low, shape):
+    check_operation(operation, shape, low=low)
 
 
-@pytest.mark.parametrize("axis", AXES)
+@pytest.mark.parametrize("axis", [None, 0, 1, -1, -2, (0, 2), (-3, -1)])
 @pytest.mark.parametrize("keepdims", [False, True])
-class TestAxes:
-    def test_sum(self, axis, keepdims):
-        check_operation(lambda a: a.sum(axis, keepdims), (2, 3, 4))
-
-    def test_mean(self, axis, keepdims):
-        check_operation(lambda a: a.mean(axis, keepdims), (2, 3, 4))
-
-    def test_max(self, axis, keepdims):
-        check_operation(lambda a: a.max(axis, keepdims), (2, 3, 4))
+@pytest.mark.parametrize("reduction", [Tensor.sum, Tensor.mean, Tensor.max])
+def test_reductions(reduction, keepdims, axis):
+    check_operation(lambda a: reduction(a, axis, keepdims), (2, 3, 4))
 
 
 @pytest.mark.parametrize("axis", [0, 1, -1])
-class TestOneAxis:
-    def test_softmax(self, axis):
-        check_operation(lambda a: a.softmax(axis), (3, 4))
-
-    def test_log_softmax(self, axis):
-        check_operation(lambda a: a.log_softmax(axis), (3, 4))
-
-    def test_concatenate(self, axis):
-        check_operation(lambda a, b: concatenate([a, b, a], axis), (2, 3), (2, 3))
-
-    def test_stack(self, axis):
-        check_operation(lambda a, b: stack([a, b], axis), (2, 3), (2, 3))
-
-    def test_copies_along_a_new_axis(self, axis):
-        check_operation(lambda a: a.stack_copies(axis, 4), (2, 3))
+@pytest.mark.parametrize(
+    ("operation", "shapes"),
+    [
+        (lambda axis, a: a.softmax(axis), [(3, 4)]),
+        (lambda axis, a: a.log_softmax(axis), [(3, 4)]),
+        (lambda axis, a: a.stack_copies(axis, 4), [(2, 3)]),
+        (lambda axis, a, b: concatenate([a, b, a], axis), [(2, 3), (2, 3)]),
+        (lambda axis, a, b: stack([a, b], axis), [(2, 3), (2, 3)]),
+    ],
+    ids=["softmax", "log_softmax", "stack_copies", "concatenate", "stack"],
+)
+def test_operations_along_an_axis(operation, shapes, axis):
+    check_operation(partial(operation, axis), *shapes)
 
 
-def test_joining_works_on_the_first_axis_unless_told():
+def test_joining_works_on_the_first_axis_by_default():
     a, b = Tensor([[1.0, 2.0]]), Tensor([[3.0, 4.0]])
     assert concatenate([a, b]).data.tolist() == [[1, 2], [3, 4]]
     assert concatenate([a, b], 1).data.tolist() == [[1, 2, 3, 4]]
@@ -166,19 +128,7 @@ def test_elementwise_shapes_that_do_not_fit_are_both_named():
         Tensor(np.ones((2, 3))) + np.ones(2)
 
 
-# --- Losses fused with their activation ---
-
-
-@pytest.mark.parametrize("shape", [(4,), (2, 3)])
-def test_binary_cross_entropy(shape):
-    targets = numbers(*shape, low=0, high=1, seed=5)
-    check_operation(lambda a: apply(ops.binary_cross_entropy, a, targets=targets), shape)
-
-
-@pytest.mark.parametrize("targets", [2, [0, 1, 1], [[0, 3], [2, 2], [1, 0]]], ids=str)
-def test_cross_entropy(targets):
-    targets = np.array(targets)
-    check_operation(lambda a: apply(ops.cross_entropy, a, targets=targets), (*targets.shape, 4))
+# --- Values and slopes where rounding or a kink could go wrong ---
 
 
 @pytest.mark.parametrize("extreme", [-1000.0, 1000.0])
@@ -189,7 +139,7 @@ def test_extreme_numbers_give_finite_values_and_slopes(operation, extreme):
     assert np.isfinite(derivative(np.ones(2))).all()
 
 
-def test_softmax_works_on_the_last_axis_unless_told():
+def test_softmax_works_on_the_last_axis_by_default():
     rows = Tensor(np.log([[1.0, 3.0], [2.0, 2.0]]))
     np.testing.assert_allclose(rows.softmax().data, [[0.25, 0.75], [0.5, 0.5]])
     np.testing.assert_allclose(rows.log_softmax().data, np.log([[0.25, 0.75], [0.5, 0.5]]))

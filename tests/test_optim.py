@@ -64,6 +64,15 @@ def test_adam_first_moves_by_the_learning_rate_whatever_the_gradient():
     assert positions(Adam([parameter(1.0)], lr=0.1), [-1e3]) == pytest.approx([1.1])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_adam_moves_a_parameter_that_is_a_single_number(dtype):
+    number = Tensor(dtype(1.0), requires_grad=True)
+    number.grad = dtype(2.0)
+    Adam([number], lr=0.1).step()
+    assert number.item() == pytest.approx(0.9)
+    assert number.dtype == dtype
+
+
 def test_adam_second_step_by_hand():
     # mean (0.9 * 0.1 + 0.1 * 3) / 0.19, square (0.999 * 0.001 + 0.001 * 9) / 0.001999
     second = 0.39 / 0.19 / np.sqrt(0.009999 / 0.001999)

@@ -76,7 +76,7 @@ def walk_back(table: Tensor, rng: np.random.Generator) -> np.ndarray:
 
 
 @pytest.mark.parametrize("read_first", [False, True])
-def test_a_penalty_beside_a_look_up_counts(read_first):
+def test_a_penalty_next_to_a_look_up_counts(read_first):
     """Gradient of row 1: 1 from the look-up and 2 * 0.5 * 3 from the penalty; of the others from the penalty only."""
     table = Tensor(np.full((20, 1), 3.0), requires_grad=True)
     (table.index_select([1]).sum() + (table**2).sum() * 0.5).backward()

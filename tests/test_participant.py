@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from federations import BITS, POLICY, SPAM, VALUES, HonestAttempt, SmallFederation
+from federations import BITS, POLICY, SPAM, VALUES, HonestAttempt, SmallFederation, small_federation
 from refusals import refused_with
 
 from client.participant import Participant, Submission
@@ -23,15 +23,11 @@ from core.secagg.factory import payload_bytes
 from core.secagg.opening import combine
 from core.secagg.scheme import PublicKey
 from core.tasks import get_task
-from core.wire.messages import certificate_to_bytes, commitment_from_bytes, list_statement
+from core.wire.holder_messages import list_statement
+from core.wire.messages import certificate_to_bytes, commitment_from_bytes
 from keyholder.shares import Shares
 
-
-@pytest.fixture(scope="module")
-def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallFederation]:
-    federation = SmallFederation(tmp_path_factory.mktemp("participant") / "federation")
-    yield federation
-    federation.close()
+federation = small_federation()
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +145,7 @@ def test_the_clients_own_minimum_stands_above_the_aggregators(
 
 
 @pytest.mark.parametrize("wish", [{"min_noise": 0.5}, {"max_delta": 1e-5}])
-def test_a_round_without_privacy_is_refused_by_whoever_wants_some(
+def test_a_round_without_privacy_is_refused_by_a_client_that_requires_it(
     federation: SmallFederation, attempt: HonestAttempt, wish: dict[str, float]
 ) -> None:
     with refused_with(Reason.WEAK_PRIVACY):

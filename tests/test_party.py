@@ -170,7 +170,9 @@ def test_what_is_missing_or_does_not_fit_is_one_sentence(
         (edit_card(role="server"), Reason.WRONG_ROLE),
     ],
 )
-def test_whom_its_own_roster_does_not_have_does_not_start(made: Federation, damage: Damage, reason: Reason) -> None:
+def test_a_party_that_its_own_roster_does_not_have_does_not_start(
+    made: Federation, damage: Damage, reason: Reason
+) -> None:
     damage(made, made.party("client-1"))
     with refused_with(reason):
         load_identity(made.party("client-1"))
@@ -191,9 +193,9 @@ def test_certificates_must_be_good_today(made: Federation) -> None:
 def test_the_roster_in_the_folder_is_followed_while_the_party_runs(made: Federation) -> None:
     identity: PartyIdentity = load_identity(made.party("client-1"))
     newer = replace(made.roster, version=2)
-    beside = made.party("client-1") / "new"
-    beside.write_bytes(sign_roster(newer, load_registrar(made.folder).signing))
-    beside.replace(made.party("client-1") / "roster.json")
+    newer_file = made.party("client-1") / "new"
+    newer_file.write_bytes(sign_roster(newer, load_registrar(made.folder).signing))
+    newer_file.replace(made.party("client-1") / "roster.json")
     assert identity.roster.current().version == 2
 
 

@@ -57,3 +57,13 @@ def test_an_own_name_for_spam_is_that_of_the_parts_too(tmp_path: Path) -> None:
 def test_test_mail_may_have_an_own_name_for_spam(tmp_path: Path) -> None:
     path = write_file(tmp_path / "mine.tsv", lines(spam=3, ham=2, name_of_spam="reklame"))
     assert SPAM.load_test(str(path), 0, None, "reklame").data.batch(np.array([0, 4]))[1].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("boxes", [("ann",), ("ann", "bob")])
+def test_single_mails_next_to_mailboxes_are_named_as_left_out(boxes: tuple[str, ...], tmp_path: Path) -> None:
+    for name in boxes:
+        write_file(tmp_path / "data" / f"{name}.tsv", lines(spam=20, ham=20))
+    assert "left out" not in make_plan(SPAM, tmp_path / "data", None, None, 0, tmp_path).sentence
+    write_file(tmp_path / "data" / "note.eml", mail("one"))
+    sentence = make_plan(SPAM, tmp_path / "data", None, None, 0, tmp_path).sentence
+    assert sentence.endswith("; 1 single mail left out (note.eml); a folder of them would be a mailbox")

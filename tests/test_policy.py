@@ -63,12 +63,16 @@ def test_what_the_file_says_holds_and_the_command_line_goes_before_it(
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("min-chort = 10", "has a setting 'min-chort'; known are min-cohort, min-key-bits, min-noise, max-delta"),
+        (
+            "min-chort = 10",
+            "has a setting 'min-chort'; known are budget, dataset, min-cohort, max-colluders, min-key-bits, min-noise, max-delta, "
+            "max-epsilon",
+        ),
         ("insecure-demo-keys = true", "has a setting 'insecure-demo-keys'"),
         ("allow-plain = true", "has a setting 'allow-plain'"),
         ("difference-rule = 'off'", "has a setting 'difference-rule'"),
         ("min-cohort =", "cannot be read"),
-        ("min-cohort = 'many'", "says min-cohort = 'many': Input should be a valid integer"),
+        ("min-cohort = 'many'", "says min-cohort = 'many': 'many' is not a whole number"),
         ("min-key-bits = 1024", "says min-key-bits = 1024; expected at least 2048 bits"),
     ],
 )

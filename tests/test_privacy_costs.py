@@ -131,7 +131,7 @@ def test_options_make_the_settings_they_name() -> None:
 # ------------------------------------------------------------------------------------------------ who is chosen
 
 
-def test_a_secret_decides_who_is_chosen_and_nobody_else_can_repeat_it() -> None:
+def test_the_draw_of_clients_cannot_be_repeated_without_the_secret() -> None:
     names = frozenset(f"client-{number}" for number in range(100))
     open_choice = select(names, 1, 1, 10)
     assert open_choice == select(names, 1, 1, 10)
@@ -141,7 +141,7 @@ def test_a_secret_decides_who_is_chosen_and_nobody_else_can_repeat_it() -> None:
     assert all(len(choice) == 10 for choice in (open_choice, hidden))
 
 
-def test_the_secret_of_a_run_lasts_and_is_nobody_elses(tmp_path: Path) -> None:
+def test_the_secret_of_a_run_lasts_and_is_private(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.begin_run(RUN, {}, np.zeros(1))
     store.begin_run("f" * 16, {}, np.zeros(1))

@@ -39,7 +39,7 @@ def bytes_of(seed: int):
 
 
 @pytest.mark.parametrize("way", ["distributed", "central"])
-def test_noise_on_the_sum_is_as_wide_as_was_promised_whoever_adds_it(way: str) -> None:
+def test_noise_on_the_sum_is_as_wide_as_promised_whichever_party_adds_it(way: str) -> None:
     updates = [np.zeros(20_000) for _ in range(4)]
     add_up = distributed(MADE, bytes_of(1)) if way == "distributed" else central(MADE, PRIVACY, bytes_of(1))
     assert np.std(add_up(updates)) == pytest.approx(1.0, rel=0.03)

@@ -44,7 +44,7 @@ RUN = "0123456789abcdef"
 
 PRIVACY = Privacy(clip_norm=1.0, noise_multiplier=1.0, delta=1e-5)
 
-POLICY = Policy(min_cohort=2, insecure_demo_keys=True, allow_plain=True)
+POLICY = Policy(min_cohort=2, max_colluders=0, insecure_demo_keys=True, insecure_unbounded=True, allow_plain=True)
 
 
 @dataclass
@@ -103,7 +103,7 @@ class Small:
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     folder = tmp_path_factory.mktemp("small")
-    made = make_federation(folder / "federation", clients=2, holders=2, now=datetime.now(UTC))
+    made = make_federation(folder / "federation", clients=2, holders=2, threshold=2, now=datetime.now(UTC))
     registrar = load_registrar(made.folder)
     dealer = Dealer(made.roster, registrar.signing, made.party, today())
     list(dealer.deal(1, 1, "plain", 256))
@@ -147,14 +147,14 @@ def test_another_scale_than_the_one_that_the_noise_fits_is_refused(small: Small,
             look(changed)
 
 
-def test_a_round_whose_colluders_leave_nobodys_noise_is_refused(small: Small) -> None:
+def test_a_round_whose_colluders_leave_no_noise_is_refused(small: Small) -> None:
     changed = replace(small.description(), privacy=replace(PRIVACY, max_colluders=2))
     with refused_with(Reason.WRONG_DESCRIPTION, "counted on"):
         small.verify(changed)
 
 
 def test_a_holder_goes_on_to_the_list_where_privacy_is_as_it_wants(small: Small) -> None:
-    with refused_with(Reason.COHORT_TOO_SMALL):  # there is nobody on this list
+    with refused_with(Reason.COHORT_TOO_SMALL):  # this list is empty
         small.sign_list(small.description(), replace(POLICY, min_noise=1.0))
 
 
@@ -247,10 +247,10 @@ def test_a_whole_federation_trains_privately_and_stops_at_its_budget(parties: Pa
 
 
 def test_an_aggregator_without_test_data_cannot_promise_privacy(parties: Parties, tmp_path: Path) -> None:
-    make_federation(tmp_path / "federation", clients=2, holders=2, now=datetime.now(UTC))
+    make_federation(tmp_path / "federation", clients=2, holders=2, threshold=2, now=datetime.now(UTC))
     server = parties.start(
         *("server", "--identity", tmp_path / "federation" / "server", "--state", tmp_path / "state"),
-        *("--clip-norm", "1", "--noise-multiplier", "1"),
+        *("--clip-norm", "1", "--noise-multiplier", "1", "--min-cohort", "2"),
     )
     code, said = server.end()
     assert code == 1

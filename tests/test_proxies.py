@@ -10,7 +10,7 @@ from simulation.program import ENVIRONMENT
 
 pytestmark = pytest.mark.slow
 
-NOBODY = "http://127.0.0.1:9"
+UNUSED = "http://127.0.0.1:9"
 """A proxy that does not answer."""
 OUTSIDE = "aggregator.example:50551"
 
@@ -27,9 +27,9 @@ def test_other_machines_are_not(host: str) -> None:
 
 @pytest.mark.parametrize("name", ["grpc_proxy", "https_proxy", "http_proxy"])
 def test_a_proxy_is_for_other_machines(name: str) -> None:
-    assert proxy_variable(OUTSIDE, {name: NOBODY}) == name
-    assert proxy_variable("127.0.0.1:50551", {name: NOBODY}) is None
-    assert proxy_variable("[::1]:50551", {name: NOBODY}) is None
+    assert proxy_variable(OUTSIDE, {name: UNUSED}) == name
+    assert proxy_variable("127.0.0.1:50551", {name: UNUSED}) is None
+    assert proxy_variable("[::1]:50551", {name: UNUSED}) is None
 
 
 @pytest.mark.parametrize(
@@ -45,12 +45,12 @@ def test_a_proxy_is_for_other_machines(name: str) -> None:
 )
 @pytest.mark.parametrize("name", ["no_proxy", "NO_PROXY", "no_grpc_proxy"])
 def test_exceptions_hold_however_they_are_spelled(name: str, address: str, exceptions: str) -> None:
-    assert proxy_variable(address, {"http_proxy": NOBODY, name: exceptions}) is None
+    assert proxy_variable(address, {"http_proxy": UNUSED, name: exceptions}) is None
 
 
 @pytest.mark.parametrize("exceptions", ["", ",", "other.example", "gregator.example", "10.0.0.0/8"])
 def test_what_is_not_excepted_goes_through_the_proxy(exceptions: str) -> None:
-    assert proxy_variable(OUTSIDE, {"http_proxy": NOBODY, "no_proxy": exceptions}) == "http_proxy"
+    assert proxy_variable(OUTSIDE, {"http_proxy": UNUSED, "no_proxy": exceptions}) == "http_proxy"
 
 
 def test_the_advice_names_the_variable_and_never_the_proxy() -> None:
@@ -63,8 +63,8 @@ def test_the_advice_names_the_variable_and_never_the_proxy() -> None:
 
 
 def test_a_variable_in_capitals_is_named_too() -> None:
-    assert "HTTPS_PROXY" in advice(OUTSIDE, {"HTTPS_PROXY": NOBODY})
-    assert advice("127.0.0.1:1", {"HTTPS_PROXY": NOBODY}) == ""
+    assert "HTTPS_PROXY" in advice(OUTSIDE, {"HTTPS_PROXY": UNUSED})
+    assert advice("127.0.0.1:1", {"HTTPS_PROXY": UNUSED}) == ""
     assert advice(OUTSIDE, {}) == ""
 
 
@@ -89,4 +89,4 @@ def test_an_outside_address_that_fails_names_the_variable(parties: Parties, monk
 def without_exceptions(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     for key in [key for key in ENVIRONMENT if "proxy" in key.lower()]:
         monkeypatch.delitem(ENVIRONMENT, key)
-    monkeypatch.setitem(ENVIRONMENT, name, NOBODY)
+    monkeypatch.setitem(ENVIRONMENT, name, UNUSED)

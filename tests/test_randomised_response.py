@@ -44,6 +44,6 @@ def test_answers_repeat_with_their_seed() -> None:
     assert (respond(truth, 1) != respond(truth, 2)).any()
 
 
-def test_nobody_cannot_be_counted() -> None:
+def test_no_answers_are_refused() -> None:
     with pytest.raises(ValueError, match="no answers"):
         estimate([])

@@ -24,7 +24,7 @@ def test_a_client_that_is_shown_an_unsigned_list_uploads_nothing_and_ends(partie
         attacker = Attacker(stage, rogue, Conspirators(stage, ()), min_cohort=2)
         victim = parties.start(
             "client", "--identity", tmp_path / "stage" / VICTIM, "--server", rogue.address, "--mail", "generated",
-            "--insecure-demo-keys", "--patience", "20",
+            "--insecure-demo-keys", "--insecure-unbounded", "--min-cohort", "2", "--max-colluders", "0", "--patience", "60",
         )  # fmt: skip
         rogue.hear("here", [VICTIM])
         made = attacker.describe(key)

@@ -19,15 +19,16 @@ from core.identity.roster import Role, read_roster
 from core.identity.signing import ROSTER, verify
 from registrar import federation as module
 from registrar.__main__ import app
-from registrar.federation import Federation, Names, add_client, load_registrar, make_federation, revoke
+from registrar.federation import Federation, Names, add_member, load_registrar, make_federation, revoke
 
 NOW = datetime.now(UTC)
+SMALL = ("--min-cohort", "2")
 PARTIES = ["server", "keyholder-1", "keyholder-2", "keyholder-3", "client-1", "client-2"]
 
 
 @pytest.fixture
 def made(tmp_path: Path) -> Federation:
-    return make_federation(tmp_path / "f", clients=2, now=NOW)
+    return make_federation(tmp_path / "f", clients=2, holders=3, threshold=2, now=NOW)
 
 
 def test_every_party_gets_a_folder_that_loads(made: Federation) -> None:
@@ -37,7 +38,7 @@ def test_every_party_gets_a_folder_that_loads(made: Federation) -> None:
     assert sorted(path.name for path in made.folder.iterdir()) == sorted(
         [*PARTIES, "registrar", "passphrases", "WHO-GETS-WHAT.txt"]
     )
-    assert sorted(path.name for path in made.folder.parent.iterdir()) == ["f"], "nothing is left beside it"
+    assert sorted(path.name for path in made.folder.parent.iterdir()) == ["f"], "no other file is left"
 
 
 def test_secrets_are_for_their_owner_only(made: Federation) -> None:
@@ -66,7 +67,7 @@ def test_no_private_key_is_anywhere_in_clear(made: Federation) -> None:
         assert not any(secret in raw or secret.hex().encode() in raw for secret in secrets), path
 
 
-def test_parties_are_told_apart_by_number_key_and_certificate(made: Federation) -> None:
+def test_parties_are_distinguished_by_number_key_and_certificate(made: Federation) -> None:
     assert [client.number for client in made.roster.clients] == [1, 2]
     assert len({member.signing_key for member in made.roster.members}) == len(PARTIES)
     for member in made.roster.members:
@@ -94,14 +95,14 @@ def test_names_operators_and_address_can_be_chosen(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"clients": 0}, "0 clients; expected 1 to 10000"),
+        ({"clients": -1}, "-1 clients; expected 0 to 10000"),
         ({"clients": 10_001}, "10001 clients"),
-        ({"holders": 10**9}, "2 of 1000000000 key holders"),
-        ({"threshold": 4}, "threshold is 4 of 3"),
+        ({"holders": 10**9}, "3 of 1000000000 key holders"),
+        ({"threshold": 5}, "threshold is 5 of 4"),
         ({"holders": 0, "threshold": 0}, "threshold is 0 of 0"),
         ({"names": Names("../c")}, r"name is '../c-1'"),
-        ({"names": Names("keyholder")}, "name 'keyholder-1' is in the roster 2 times"),
-        ({"names": Names(operators={"nobody": "Anna"})}, "an operator is given for 'nobody', who is no party"),
+        ({"names": Names("keyholder")}, "prefix 'keyholder' is for clients and for key holders"),
+        ({"names": Names(operators={"stranger": "Anna"})}, "an operator is given for 'stranger', who is no party"),
         ({"names": Names(operators={"server": "a\nb"})}, "operator is"),
         ({"address": "nowhere"}, "address is 'nowhere'; expected HOST:PORT"),
         ({"years": 0}, "0 years"),
@@ -180,8 +181,8 @@ def test_a_registrar_with_another_signing_key_is_refused(made: Federation) -> No
         load_registrar(made.folder)
 
 
-def test_a_new_client_gets_the_next_number_and_everybody_the_next_roster(made: Federation) -> None:
-    changed = add_client(made.folder, "zoe", operator="Zoe", now=NOW)
+def test_a_new_client_gets_the_next_number_and_all_parties_the_next_roster(made: Federation) -> None:
+    changed = add_member(made.folder, "zoe", operator="Zoe", now=NOW)
     assert changed.roster.version == 2
     zoe = load_identity(made.party("zoe"), role=Role.CLIENT)
     assert (zoe.number, zoe.roster.current().member("zoe").operator) == (3, "Zoe")
@@ -191,7 +192,7 @@ def test_a_new_client_gets_the_next_number_and_everybody_the_next_roster(made: F
     assert "zoe/" in (made.folder / "WHO-GETS-WHAT.txt").read_text()
 
 
-def test_a_revoked_party_is_revoked_for_everybody_whose_folder_is_here(made: Federation, tmp_path: Path) -> None:
+def test_a_revoked_party_is_revoked_for_all_parties_whose_folders_are_here(made: Federation, tmp_path: Path) -> None:
     away = made.party("client-1").rename(tmp_path / "away")
     made.party("client-1").mkdir()
     (made.party("client-1") / "mine").touch()
@@ -201,9 +202,7 @@ def test_a_revoked_party_is_revoked_for_everybody_whose_folder_is_here(made: Fed
     with refused_with(Reason.REVOKED):
         running.current().active(Role.CLIENT, "client-2")
     assert running.current().active(Role.CLIENT, "client-1").number == 1
-    assert [path.name for path in made.party("client-1").iterdir()] == ["mine"], (
-        "a folder that is nobody's is left alone"
-    )
+    assert [path.name for path in made.party("client-1").iterdir()] == ["mine"], "a folder of no party is left alone"
     assert load_identity(away, made.passphrase_file("client-1")).roster.current().version == 1, (
         "until it gets the new one"
     )
@@ -212,12 +211,12 @@ def test_a_revoked_party_is_revoked_for_everybody_whose_folder_is_here(made: Fed
 def test_a_name_once_revoked_is_never_given_again(made: Federation) -> None:
     revoke(made.folder, "client-2")
     with pytest.raises(SettingsError, match="client-2 is or was a member already"):
-        add_client(made.folder, "client-2", now=NOW)
+        add_member(made.folder, "client-2", now=NOW)
     with pytest.raises(SettingsError, match="client-2 is revoked already, in roster version 2"):
         revoke(made.folder, "client-2")
-    with pytest.raises(Refused, match="'nobody' is not in the roster"):
-        revoke(made.folder, "nobody")
-    assert add_client(made.folder, "client-3", now=NOW).roster.member("client-3").number == 3
+    with pytest.raises(Refused, match="'stranger' is not in the roster"):
+        revoke(made.folder, "stranger")
+    assert add_member(made.folder, "client-3", now=NOW).roster.member("client-3").number == 3
     changed = revoke(made.folder, "client-3")
     assert [client.revoked for client in changed.roster.clients] == [False, True, True]
     assert load_registrar(made.folder).roster.version == 4
@@ -226,7 +225,7 @@ def test_a_name_once_revoked_is_never_given_again(made: Federation) -> None:
 @pytest.mark.parametrize("name", ["registrar", "Passphrases", "who-gets-what.txt", "../x", ""])
 def test_a_client_cannot_have_a_name_that_is_needed_or_no_name(made: Federation, name: str) -> None:
     with pytest.raises(SettingsError, match="cannot be named|a party's name is"):
-        add_client(made.folder, name, now=NOW)
+        add_member(made.folder, name, now=NOW)
     assert load_registrar(made.folder).roster.version == 1
 
 
@@ -234,7 +233,7 @@ def test_a_folder_in_the_way_of_a_new_client_stays_as_it_is(made: Federation) ->
     (made.folder / "zoe").mkdir()
     (made.folder / "zoe" / "mine").touch()
     with pytest.raises(SettingsError, match="zoe is there already"):
-        add_client(made.folder, "zoe", now=NOW)
+        add_member(made.folder, "zoe", now=NOW)
     assert (made.folder / "zoe" / "mine").exists()
 
 
@@ -245,7 +244,9 @@ def run(*arguments: str | Path) -> tuple[int, str]:
 
 def test_the_command_line_makes_changes_and_shows(tmp_path: Path) -> None:
     folder = tmp_path / "f"
-    code, said = run("init", folder, "--clients", "2", "--address", "example.org:443", "--operator", "server=Anna")
+    code, said = run(
+        "init", folder, "--clients", "2", *SMALL, "--address", "example.org:443", "--operator", "server=Anna"
+    )
     assert (code, f"is in {folder}" in said) == (0, True), said
     code, said = run("add-client", folder, "zoe", "--operator", "Anna")
     assert (code, "roster version 2 is signed; it is in server, keyholder-1" in said) == (0, True), said
@@ -253,7 +254,7 @@ def test_the_command_line_makes_changes_and_shows(tmp_path: Path) -> None:
     assert (code, f"send {folder}/registrar/roster.json to every party" in said) == (0, True), said
     code, said = run("show", folder)
     assert code == 0
-    assert "roster version 3; 2 of 3 key holders open a sum" in said
+    assert "roster version 3; 3 of 4 key holders open a sum" in said
     assert re.search(r"client-1 +client +1 +this machine +revoked", said)
     assert re.search(r"zoe +client +3 +Anna", said)
     assert "Anna runs server, zoe; nothing is guaranteed between them" in said
@@ -262,8 +263,12 @@ def test_the_command_line_makes_changes_and_shows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("init", "f", "--clients", "2", "--operator", "Anna"), "--operator is 'Anna'; expected NAME=WHO"),
-        (("init", "f", "--clients", "2", "--threshold", "5"), "error: the threshold is 5 of 3"),
+        (("init", "f", "--clients", "2", *SMALL, "--operator", "Anna"), "--operator is 'Anna'; expected NAME=WHO"),
+        (("init", "f", "--clients", "5", "--threshold", "5"), "error: the threshold is 5 of 4"),
+        (
+            ("init", "f", "--clients", "3"),
+            "open no sum of fewer than 5; pass --min-cohort 3 to let them open smaller ones",
+        ),
         (("show", "f"), "error: f is neither a federation's folder nor a registrar's"),
         (("revoke", "f", "anna"), "error: f"),
     ],

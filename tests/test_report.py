@@ -13,13 +13,14 @@ from core.identity.members import Member, Role, Roster
 from core.privacy.mechanism import Privacy
 from core.protocol import RoundResult
 from server.report import report
+from server.rules import RoundRules
 from server.settings import RunSettings
 
 RESULT = RoundResult(1, 3, 0.9, 0.1, 100.0, 1.0, 2.0, 0.5, 0.25, 0.8, 0.2)
 
 
 def roster(threshold: int, holders: int, operators: Sequence[str] = ()) -> Roster:
-    """A roster in which nobody runs two, or the members in their order are run by these."""
+    """A roster in which no operator runs two, or the members in their order are run by these."""
     seats = [
         (Role.SERVER, "server", 1),
         *((Role.KEYHOLDER, f"keyholder-{number}", number) for number in range(1, holders + 1)),
@@ -35,22 +36,18 @@ def roster(threshold: int, holders: int, operators: Sequence[str] = ()) -> Roste
 def written(
     roster_of: Roster, results: Sequence[RoundResult] = (RESULT,), refusals: Counter[str] | None = None, **settings: Any
 ) -> str:
-    return report("0" * 16, RunSettings(**settings), roster_of, results, refusals or Counter())
+    rules = RoundRules(threshold=roster_of.threshold, holders=len(roster_of.holders))
+    return report("0" * 16, RunSettings(rules=rules, **settings), roster_of, results, refusals or Counter())
 
 
 @pytest.mark.parametrize(
     ("threshold", "holders", "sentence"),
     [
-        (1, 1, "**Each key holder could open single updates by itself, if it were dishonest.**"),
-        (
-            2,
-            3,
-            "1 dishonest key holder alone can open nothing. With the aggregator and a client, 1 dishonest key holder",
-        ),
-        (3, 4, "2 dishonest key holders alone can open nothing, and 1 not even together with the aggregator."),
-        (3, 4, "With the aggregator and a client, 2 dishonest key holders could have an honest one"),
-        (3, 3, "2 dishonest key holders can open nothing, not even together with the aggregator."),
-        (4, 5, "With the aggregator and a client, 3 dishonest key holders could"),
+        (1, 1, "The key holder reads everything."),
+        (2, 3, "With the aggregator and a client, 1 dishonest key holder can have two sums of one round opened"),
+        (3, 4, "With the aggregator and a client, 2 dishonest key holders can have two sums of one round opened"),
+        (3, 3, "3 of the 3 key holders together read everything."),
+        (4, 5, "and so read a single update; 2 cannot."),
     ],
 )
 def test_how_many_dishonest_holders_can_do_what(threshold: int, holders: int, sentence: str) -> None:
@@ -63,7 +60,7 @@ def test_a_weaker_key_is_said_to_be_one() -> None:
 
 
 def test_roles_in_one_hand_are_named() -> None:
-    assert "every party has an operator of its own" in written(roster(2, 3))
+    assert "every party has a different operator" in written(roster(2, 3))
     shared = written(roster(2, 3, ["Ada", "Ada", "Bob", "Eve", "Eve"]))
     assert "- Ada: server, keyholder-1" in shared
     assert "- Eve: keyholder-3, client-1" in shared
@@ -91,7 +88,7 @@ def test_where_nothing_protects_nothing_is_said_to_protect(settings: dict[str, A
     words = written(roster(2, 3), **settings)
     assert sentence in words
     assert "Nothing hid who sent what." in words
-    for claim in ("can open nothing", "Encryption hides"):
+    for claim in ("together read everything", "Encryption hides"):
         assert claim not in words
         assert claim in written(roster(2, 3))
 
@@ -103,8 +100,8 @@ def test_epsilon_is_not_claimed_against_an_aggregator_that_sees_single_updates()
 
 
 def test_a_run_that_failed_says_so_and_why() -> None:
-    failed = report("0" * 16, RunSettings(), roster(2, 3), [RESULT], Counter(), "nobody came")
-    assert "**The run failed:** nobody came." in failed
+    failed = report("0" * 16, RunSettings(), roster(2, 3), [RESULT], Counter(), "no client came")
+    assert "**The run failed:** no client came." in failed
     assert "failed" not in written(roster(2, 3))
 
 

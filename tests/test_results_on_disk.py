@@ -12,6 +12,7 @@ from parties import Parties
 from test_simulation import QUICK
 
 from core.new_paths import new_file, new_folder
+from results.runs import read_run
 from simulation.program import Program
 
 pytestmark = pytest.mark.slow
@@ -68,7 +69,18 @@ def test_stopped_the_aggregator_leaves_history_picture_and_model_of_the_complete
     assert "Traceback" not in said
     out = parties.folder / "out"
     names = {path.name for path in out.iterdir()}
-    assert names == {"history.csv", "history.jsonl", "history.png", "model.npz", "report.md"}
+    assert names == {
+        "history.csv",
+        "history.jsonl",
+        "history.png",
+        "model.npz",
+        "record.jsonl",
+        "report.md",
+        "run.json",
+    }
+    run = read_run(out)
+    assert (run.state, run.way, run.rounds_done, run.rounds) == ("interrupted", "server", 1, 3)
+    assert run.record["data"] == {}, "neither keys nor databases are read for their digests"
     assert rows(out) == [1]
     assert "it was stopped after 1 of 3 rounds" in (out / "report.md").read_text()
 

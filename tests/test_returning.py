@@ -11,7 +11,7 @@ from server.rounds import resuming
 from server.rules import RoundRules
 from server.states import ClientJoined, Committing, HolderCame, KeyChosen, ModelStored, RunState, Tick, Waiting
 
-RULES = RoundRules(rounds=3, min_cohort=2, target=3, gather_seconds=5.0, patience_seconds=100.0)
+RULES = RoundRules(holders=3, threshold=2, rounds=3, min_cohort=2, target=3, gather_seconds=5.0, patience_seconds=100.0)
 
 
 def after_restart(rules: RoundRules = RULES) -> RunState:
@@ -41,7 +41,7 @@ def test_when_all_are_back_it_begins_at_once() -> None:
     assert run.phase.expected == {"a", "b", "c"}
 
 
-def test_after_that_rounds_begin_with_whoever_is_there() -> None:
+def test_after_that_rounds_begin_with_the_clients_that_are_there() -> None:
     run, _ = rounds.advance(after_restart(), Tick(), 6.0, RULES)
     assert not run.resumed
     waiting = replace(run, phase=Waiting(3, 1, since=7.0, key_ready=True))

@@ -46,7 +46,7 @@ def test_members_are_found_by_role_in_order_of_number() -> None:
 def test_only_an_unrevoked_member_in_its_own_role_is_active() -> None:
     assert FIRST.active(Role.CLIENT, "anna") is ANNA
     for role, name, reason in (
-        (Role.CLIENT, "nobody", Reason.NOT_IN_ROSTER),
+        (Role.CLIENT, "stranger", Reason.NOT_IN_ROSTER),
         (Role.CLIENT, "ANNA", Reason.NOT_IN_ROSTER),
         (Role.CLIENT, "bela", Reason.REVOKED),
         (Role.KEYHOLDER, "anna", Reason.WRONG_ROLE),
@@ -212,7 +212,7 @@ def test_what_is_no_roster_is_one_sentence(raw: bytes, sentence: str) -> None:
         read_roster(raw, REGISTRAR.public)
 
 
-def test_more_members_than_anybody_reads_are_not_signed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_members_than_can_be_read_are_not_signed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LARGEST_ROSTER", 1000)
     with pytest.raises(SettingsError, match="the limit is 1000"):
         sign_roster(FIRST, REGISTRAR)
@@ -226,9 +226,9 @@ def path(tmp_path: Path) -> Path:
 
 def put(path: Path, raw: bytes) -> None:
     """Replace the file as the registrar does: a new one is renamed into its place."""
-    beside = path.with_suffix(".new")
-    beside.write_bytes(raw)
-    beside.replace(path)
+    newer_file = path.with_suffix(".new")
+    newer_file.write_bytes(raw)
+    newer_file.replace(path)
 
 
 def test_a_replaced_file_is_in_force_at_once(path: Path) -> None:

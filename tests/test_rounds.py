@@ -47,11 +47,11 @@ HONEST_ROUND = (
 
 
 def played(events: list[s.Event], rules: RoundRules = RULES, now: float = 10.0) -> tuple[s.RunState, list[s.Command]]:
-    state, told = resuming.start(1, 1, now=0.0), []
+    state, commanded = resuming.start(1, 1, now=0.0), []
     for event in events:
         state, commands = r.advance(state, event, now, rules)
-        told += commands
-    return state, told
+        commanded += commands
+    return state, commanded
 
 
 def round_of(number: int) -> list[s.Event]:
@@ -70,22 +70,22 @@ HERE: list[s.Event] = [s.HolderCame("h1"), s.HolderCame("h2"), *(s.ClientJoined(
 
 
 def test_a_whole_run_of_two_rounds() -> None:
-    state, told = played([*HERE, *round_of(1), *round_of(2)])
-    kinds = [type(command).__name__ for command in told]
+    state, commanded = played([*HERE, *round_of(1), *round_of(2)])
+    kinds = [type(command).__name__ for command in commanded]
     assert kinds == ["RequestKey", *HONEST_ROUND, *HONEST_ROUND, "EndRun"]  # each holder is asked as it comes
     assert state.phase == s.Finished()
 
 
 def test_everything_may_arrive_twice() -> None:
-    state, told = played([event for event in [*HERE, *round_of(1), *round_of(2)] for _ in (1, 2)])
-    kinds = [type(command).__name__ for command in told if not isinstance(command, s.RequestKey)]
+    state, commanded = played([event for event in [*HERE, *round_of(1), *round_of(2)] for _ in (1, 2)])
+    kinds = [type(command).__name__ for command in commanded if not isinstance(command, s.RequestKey)]
     assert state.phase == s.Finished()
     assert kinds == [*HONEST_ROUND[1:], *HONEST_ROUND[1:], "EndRun"]
 
 
 def test_an_attempt_that_is_given_up_is_repeated_with_the_next_number() -> None:
     state, _ = played([*HERE, s.KeyChosen(1, 1), *(s.TaskDeclined(1, 1, h, "no") for h in ("h1", "h2"))])
-    assert isinstance(state.phase, s.Committing), "nobody was asked to sign yet"
+    assert isinstance(state.phase, s.Committing), "no holder was asked to sign yet"
     state, commands = r.advance(state, s.Tick(), 70.0, RULES)
     assert state.phase == s.Waiting(1, 2, since=70.0)
     state, commands = r.advance(state, s.KeyChosen(1, 2), 71.0, RULES)
@@ -95,7 +95,7 @@ def test_an_attempt_that_is_given_up_is_repeated_with_the_next_number() -> None:
 # ------------------------------------------------------------------------------------------------ restarts
 
 
-def test_a_start_asks_nothing_until_somebody_comes() -> None:
+def test_a_start_asks_nothing_until_a_party_comes() -> None:
     assert resuming.start(1, 1, now=5.0) == s.RunState(s.Waiting(1, 1, since=5.0), last_arrival=5.0)
     # Past the first attempt it is a restart: those who were there are given time to come back.
     assert resuming.start(2, 3, now=5.0) == s.RunState(s.Waiting(2, 3, since=5.0), last_arrival=5.0, resumed=True)
@@ -115,7 +115,7 @@ def test_a_restart_after_the_last_commitment_goes_straight_on() -> None:
     assert commands == (s.RequestList(1, 1, frozenset()),)
 
 
-def test_a_restart_while_closing_asks_whoever_comes() -> None:
+def test_a_restart_while_closing_asks_the_holders_that_come() -> None:
     state, commands = resuming.resume_closing(1, 1, ALL, now=7.0)
     assert (state.phase, commands) == (s.Closing(1, 1, 7.0, ALL), ())
     assert r.advance(state, s.HolderCame("h1"), 8.0, RULES)[1] == (s.RequestList(1, 1, holders("1")),)
@@ -125,10 +125,14 @@ def test_a_restart_while_uploading_forgets_no_update_and_gives_the_full_time_aga
     state, commands = resuming.resume_uploading(1, 1, ALL, names("a"), now=1000.0, rules=RULES)
     assert (state.phase, commands) == (s.Uploading(1, 1, 1030.0, ALL, names("a")), ())
     state, commands = resuming.resume_uploading(1, 1, ALL, ALL, now=1000.0, rules=RULES)
-    assert (type(state.phase), commands) == (s.Releasing, ())
+    assert (type(state.phase), commands) == (s.Uploading, ()), "which sums the key holders open is not known yet"
+    for number, phase in (("1", s.Uploading), ("2", s.Releasing)):
+        state, commands = r.advance(state, s.HolderCame(f"h{number}"), 1001.0, RULES)
+        assert type(state.phase) is phase
+    assert commands == (s.RequestRelease(1, 1, holders("12")),)
 
 
-def test_a_restart_while_releasing_or_endorsing_asks_whoever_comes_until_enough_work() -> None:
+def test_a_restart_while_releasing_or_endorsing_asks_the_holders_that_come_until_enough_work() -> None:
     for (state, commands), request in (
         (resuming.resume_releasing(1, 1, 3, now=0.0), s.RequestRelease),
         (resuming.resume_endorsing(1, 1, now=0.0), s.RequestEndorsement),
@@ -162,7 +166,7 @@ def test_the_clock_is_asked_only_when_time_alone_decides(state: s.RunState, due:
 
 
 def test_time_that_is_due_changes_something() -> None:
-    """Else whoever keeps time would spin."""
+    """Otherwise the timer would spin."""
     for state in (waiting("ab"), committing("ab"), closing(), uploading("ab"), releasing(), endorsing()):
         due = r.next_wakeup(state, RULES)
         assert due is not None
@@ -170,7 +174,7 @@ def test_time_that_is_due_changes_something() -> None:
         assert r.advance(state, s.Tick(), due - 0.1, RULES)[0] == state
 
 
-def test_holders_without_a_key_are_asked_often_and_nobody_else_is() -> None:
+def test_only_holders_without_a_key_are_asked_often() -> None:
     assert r.longest_pause(waiting("ab", key=False)) == r.KEY_SECONDS == 0.5
     assert r.longest_pause(waiting("ab", "", key=False)) == r.LONGEST_PAUSE_SECONDS == 10.0
     assert r.longest_pause(waiting("ab")) == r.longest_pause(committing()) == 10.0

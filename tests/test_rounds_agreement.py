@@ -44,13 +44,13 @@ CLOSING = [
     ("patience ends without a quorum",             closing("1"),                    s.Tick(),                      100.0, s.Failed,      failed("the key holders did not sign the list within 100 seconds")),
 ]  # fmt: skip
 RELEASING = [
-    ("the open sum is to be endorsed by those who opened it", releasing(),          s.SumOpened(1, 1),               1.0, s.Endorsing,   (s.RequestEndorsement(1, 1, holders("23")),)),
+    ("the holders that opened the sum endorse it", releasing(),          s.SumOpened(1, 1),               1.0, s.Endorsing,   (s.RequestEndorsement(1, 1, holders("23")),)),
     ("any two of them",                            releasing("13"),                 s.SumOpened(1, 1),               1.0, s.Endorsing,   (s.RequestEndorsement(1, 1, holders("13")),)),
     ("not by one that declined to open it",        releasing("123", "1"),           s.SumOpened(1, 1),               1.0, s.Endorsing,   (s.RequestEndorsement(1, 1, holders("23")),)),
     ("not by one who has gone",                    releasing(here="12"),            s.SumOpened(1, 1),               1.0, s.Endorsing,   (s.RequestEndorsement(1, 1, holders("12")),)),
     ("another attempt's sum is not ours",          releasing(),                     s.SumOpened(1, 2),               1.0, s.Releasing,   NOTHING),
     ("wrong shares: all others are asked",         releasing(),                     s.SharesUnfit(1, 1),             1.0, s.Releasing,   (s.RequestRelease(1, 1, holders("1")),)),
-    ("wrong shares of all: nobody is left to ask", releasing("123"),                s.SharesUnfit(1, 1),             1.0, s.Releasing,   NOTHING),
+    ("wrong shares of all: none is left to ask", releasing("123"),                s.SharesUnfit(1, 1),             1.0, s.Releasing,   NOTHING),
     ("a sum that no honest cohort has ends the run", releasing(),                   s.SumRejected(1, 1, "bad"),      1.0, s.Failed,      failed("round 1 was opened and cannot be used, nor opened again: bad")),
     ("one that declines is replaced",              releasing(),                     s.TaskDeclined(1, 1, "h2", "no"), 1.0, s.Releasing,  (s.RequestRelease(1, 1, holders("1")),)),
     ("too many that decline: abandoned",           releasing("123", "2"),           s.TaskDeclined(1, 1, "h1", "no"), 1.0, s.Waiting,    abandoned("h1 does not open the sum: no")),

@@ -52,7 +52,7 @@ UPLOADING = [
     ("a client that dies is waited for",           uploading("ab"),                 s.ClientLeft("c"),              29.0, s.Uploading,   NOTHING),
     ("until the deadline",                         uploading("ab"),                 s.Tick(),                       30.0, s.Releasing,   (FIX,)),
     ("too few at the deadline: abandoned",         uploading("a"),                  s.Tick(),                       30.0, s.Waiting,     abandoned("1 update came before the deadline, 2 are needed")),
-    ("a listed client that returns is told again", uploading("a"),                  s.ClientJoined("b"),             1.0, s.Uploading,   (s.InviteClient(1, 1, "b"),)),
+    ("a listed client that returns is invited again", uploading("a"),                  s.ClientJoined("b"),             1.0, s.Uploading,   (s.InviteClient(1, 1, "b"),)),
     ("one whose update is here is not",            uploading("a"),                  s.ClientJoined("a"),             1.0, s.Uploading,   NOTHING),
     ("nor one who is not listed",                  uploading("a"),                  s.ClientJoined("d"),             1.0, s.Uploading,   NOTHING),
     ("one more signature changes nothing",         uploading(),                     s.ListSigned(1, 1, "h3"),        1.0, s.Uploading,   NOTHING),
@@ -69,7 +69,7 @@ def test_transition(row: Row) -> None:
 def test_a_closed_list_is_sent_to_every_holder_once() -> None:
     state, commands = r.advance(committing("ab"), s.CommitmentStored(1, 1, "c"), 1.0, RULES)
     assert commands == (CLOSE,)
-    assert r.next_wakeup(state, RULES) == 101.0, "there is nobody left to ask"
+    assert r.next_wakeup(state, RULES) == 101.0, "none is left to ask"
     assert r.advance(state, s.Tick(), 50.0, RULES) == (state, ())
 
 
@@ -101,7 +101,7 @@ def test_where_clients_are_chosen_late_ones_are_not_taken_in_but_chosen_ones_tha
     assert r.advance(state, s.ClientJoined("b"), 1.0, CHOSEN)[1] == (s.InviteClient(1, 1, "b"),)
 
 
-def test_nobody_waits_for_chosen_clients_that_left_before_they_committed_once_enough_have() -> None:
+def test_chosen_clients_that_left_before_they_committed_are_not_waited_for_once_enough_have() -> None:
     left = committing(committed="ab", expected="abc", present="abc")
     after, commands = r.advance(left, s.ClientLeft("c"), 1.0, CHOSEN)
     assert isinstance(after.phase, s.Closing)
@@ -162,11 +162,11 @@ def test_so_are_those_that_have_committed_and_do_not_upload() -> None:
     [
         (committing("a"), 60.0),  # b is at work
         (committing("a", expected="ac"), 60.0),  # fewer than the minimum
-        (replace(committing("ab"), resumed=True), 60.0),  # nobody has had time to come back
+        (replace(committing("ab"), resumed=True), 60.0),  # no client has had time to come back
         (uploading("a"), 30.0),
     ],
 )
-def test_the_deadline_holds_where_somebody_else_is_missing_or_too_few_are_here(
+def test_the_deadline_holds_where_another_client_is_missing_or_too_few_are_here(
     before: s.RunState, deadline: float
 ) -> None:
     assert r.next_wakeup(without_c(before), RULES) == deadline
@@ -194,5 +194,5 @@ def test_who_is_missing_is_named(state: s.RunState, sentence: str) -> None:
     assert waiting_for(state, RULES, frozenset("abc")) == sentence
 
 
-def test_before_the_first_round_nobody_is_named_who_may_not_be_wanted() -> None:
+def test_before_the_first_round_clients_that_may_not_be_needed_are_not_named() -> None:
     assert waiting_for(waiting("ab"), RULES, frozenset("abcd")) == "waiting for clients: 2 here, 3 wanted"

@@ -21,9 +21,9 @@ CLIENTS, KEYHOLDERS = st.sampled_from("abcde"), st.sampled_from(["h1", "h2", "h3
 ROUNDS, ATTEMPTS = st.integers(1, 2), st.integers(1, 3)
 OF_CLIENT = (s.CommitmentStored, s.SubmissionStored)
 OF_HOLDER = (s.ListSigned, s.ModelEndorsed)
-OF_NOBODY = (s.KeyChosen, s.SharesUnfit, s.SumOpened, s.ModelStored)
+WITHOUT_PARTY = (s.KeyChosen, s.SharesUnfit, s.SumOpened, s.ModelStored)
 ON, AGAIN_THE_SAME = "what lets an honest run go on", "the same event again"
-Told = tuple[s.Event | str, float]
+Timed = tuple[s.Event | str, float]
 """An event, and the seconds before it."""
 
 
@@ -36,14 +36,14 @@ def anything() -> st.SearchStrategy[s.Event]:
         st.just(s.Tick()),
         *(st.builds(event, ROUNDS, ATTEMPTS, CLIENTS) for event in OF_CLIENT),
         *(st.builds(event, ROUNDS, ATTEMPTS, KEYHOLDERS) for event in OF_HOLDER),
-        *(st.builds(event, ROUNDS, ATTEMPTS) for event in OF_NOBODY),
+        *(st.builds(event, ROUNDS, ATTEMPTS) for event in WITHOUT_PARTY),
         st.builds(s.SumRejected, ROUNDS, ATTEMPTS, st.just("bad")),
         st.builds(s.TaskDeclined, ROUNDS, ATTEMPTS, KEYHOLDERS, st.just("no")),
     )
 
 
 def honest(state: s.RunState) -> s.Event:
-    """What would happen next if everybody were there and did their part."""
+    """What would happen next if all parties were there and did their part."""
     phase = state.phase
     id = (getattr(phase, "round", 1), getattr(phase, "attempt", 1))
     if missing := sorted(HOLDERS - state.holders):
@@ -80,8 +80,10 @@ def honest(state: s.RunState) -> s.Event:
     ),
     st.sampled_from([RULES, CHOSEN, replace(RULES, target=None, threshold=3)]),
 )
-def test_no_sequence_of_events_loses_the_order_or_completes_a_round_twice(story: list[Told], rules: RoundRules) -> None:
-    state, now, told = resuming.start(1, 1, 0.0), 0.0, honest(resuming.start(1, 1, 0.0))
+def test_no_sequence_of_events_loses_the_order_or_completes_a_round_twice(
+    story: list[Timed], rules: RoundRules
+) -> None:
+    state, now, likely = resuming.start(1, 1, 0.0), 0.0, honest(resuming.start(1, 1, 0.0))
     opened: list[tuple[int, int]] = []
     completed: list[int] = []
     ended: list[s.EndRun] = []
@@ -89,8 +91,8 @@ def test_no_sequence_of_events_loses_the_order_or_completes_a_round_twice(story:
     for event, seconds in story:
         now += seconds
         was = state.phase
-        told = honest(state) if event == ON else told if isinstance(event, str) else event
-        state, commands = r.advance(state, told, now, rules)
+        likely = honest(state) if event == ON else likely if isinstance(event, str) else event
+        state, commands = r.advance(state, likely, now, rules)
         if isinstance(state.phase, s.Attempted):
             places.append((state.phase.round, state.phase.attempt))
         for command in commands:

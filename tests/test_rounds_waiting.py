@@ -28,7 +28,7 @@ WAITING = [
     ("a returning holder is asked again",          waiting("a", "1", key=False),    s.HolderCame("h1"),              1.0, s.Waiting,     (ask_key("1"),)),
     ("a holder that comes late is not asked",      waiting("a", "12"),              s.HolderCame("h3"),              1.0, s.Waiting,     NOTHING),
     ("all are asked again as long as no key is there", waiting("a", "12", key=False), s.Tick(),                      1.0, s.Waiting,     (ask_key("12"),)),
-    ("nobody is asked when nobody is there",       waiting("a", "", key=False),     s.Tick(),                        1.0, s.Waiting,     NOTHING),
+    ("no holder is asked when none is there",      waiting("a", "", key=False),     s.Tick(),                        1.0, s.Waiting,     NOTHING),
     ("a key alone opens nothing",                  waiting("", "12", key=False),    s.KeyChosen(1, 1),               1.0, s.Waiting,     NOTHING),
     ("clients alone open nothing",                 waiting("ab", key=False),        s.ClientJoined("c"),             1.0, s.Waiting,     NOTHING),
     ("holders alone open nothing",                 waiting("ab", "1"),              s.HolderCame("h2"),              1.0, s.Waiting,     NOTHING),
@@ -38,7 +38,7 @@ WAITING = [
     ("another attempt's key opens nothing",        waiting("abc", key=False),       s.KeyChosen(1, 2),               1.0, s.Waiting,     (ask_key("12"),)),
     ("another round's key opens nothing",          waiting("abc", key=False),       s.KeyChosen(2, 1),               1.0, s.Waiting,     (ask_key("12"),)),
     ("fewer than the target do not begin",         waiting("a"),                    s.ClientJoined("b"),             1.0, s.Waiting,     NOTHING),
-    ("not even when nobody else comes",            waiting("ab", last_arrival=1.0), s.Tick(),                       50.0, s.Waiting,     NOTHING),
+    ("not even when no other comes",               waiting("ab", last_arrival=1.0), s.Tick(),                       50.0, s.Waiting,     NOTHING),
     ("until patience is over",                     waiting("ab", last_arrival=1.0), s.Tick(),                      100.0, s.Committing,  (s.OpenRound(1, 1, names("ab")),)),
     ("fewer than the minimum never begin",         waiting("a"),                    s.Tick(),                       99.0, s.Waiting,     NOTHING),
     ("a client that leaves is not waited for",     waiting("ab"),                   s.ClientLeft("b"),              50.0, s.Waiting,     NOTHING),
@@ -46,7 +46,7 @@ WAITING = [
     ("comings and goings do not hold up the others", waiting("ab", last_arrival=99.0), s.ClientJoined("c"),        100.0, s.Committing,  (OPEN,)),
     ("patience ends without clients",              waiting("a"),                    s.Tick(),                      100.0, s.Failed,      failed("1 client is here after 100 seconds, 2 are needed")),
     ("patience ends without a key",                waiting("ab", key=False),        s.Tick(),                      100.0, s.Failed,      failed("the key holders had no unused round key of the right kind in common within 100 seconds; python -m registrar deal makes some")),
-    ("patience ends without holders",              waiting("ab", "1"),              s.Tick(),                      100.0, s.Failed,      failed("1 key holder is here after 100 seconds, 2 are needed")),
+    ("patience ends without holders",              waiting("ab", "1"),              s.Tick(),                      100.0, s.Failed,      failed("1 key holder serves after 100 seconds, 2 are needed")),
     ("an early commitment changes nothing",        waiting("ab"),                   s.CommitmentStored(1, 1, "a"),   1.0, s.Waiting,     NOTHING),
     ("what an earlier attempt left changes nothing", waiting("ab"),                 s.TaskDeclined(1, 2, "h1", "no"), 1.0, s.Waiting,    NOTHING),
 ]  # fmt: skip
@@ -57,7 +57,7 @@ def test_transition(row: Row) -> None:
     require_transition(row)
 
 
-def test_without_a_target_the_first_round_begins_when_nobody_else_comes() -> None:
+def test_without_a_target_the_first_round_begins_when_no_other_client_comes() -> None:
     rules = replace(RULES, target=None)
     state = waiting("ab", last_arrival=1.0)
     assert r.next_wakeup(state, rules) == 6.0
@@ -71,7 +71,7 @@ def test_without_a_target_who_arrives_is_waited_for_a_while_again() -> None:
     assert r.next_wakeup(state, rules) == 10.0
 
 
-def test_later_rounds_begin_with_whoever_is_there() -> None:
+def test_later_rounds_begin_with_the_clients_that_are_there() -> None:
     _, commands = r.advance(waiting("ab", key=False, begun=True), s.KeyChosen(1, 1), 1.0, RULES)
     assert commands == (s.OpenRound(1, 1, names("ab")),)
 

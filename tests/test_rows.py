@@ -8,7 +8,7 @@ import pytest
 from core import tensor
 from core.nn import nearest_rows
 from core.ops import embedding_bag
-from core.optim import SGD
+from core.optim import SGD, Adam
 from core.rows import RowGradient, add_to_rows
 from core.tensor import Tensor
 
@@ -200,3 +200,65 @@ def test_a_table_of_vectors_without_numbers_has_a_gradient():
     table = Tensor(np.zeros((5, 0)), requires_grad=True)
     table.index_select([1, 2]).sum().backward()
     assert table.grad.shape == (5, 0)
+
+
+class WholeAdam(Adam):
+    """Adam that sees every gradient as one array."""
+
+    def _update(self, position, parameter):
+        _ = parameter.grad
+        super()._update(position, parameter)
+
+
+@DTYPES
+@pytest.mark.parametrize("row", [(), (1,), (3,)], ids=str)
+def test_adam_moves_looked_up_rows_as_if_the_gradient_were_whole(row, dtype):
+    """Rows 0 to 8 of ten are looked up, some late, some twice; in step 2 two look-ups of one table add up."""
+    rng = np.random.default_rng(1)
+    start = rng.normal(size=(10, *row)).astype(dtype)
+    ours, theirs = Tensor(start, requires_grad=True), Tensor(start, requires_grad=True)
+    optimisers = Adam([ours], 0.1, eps=1e-4), WholeAdam([theirs], 0.1, eps=1e-4)
+    for looked_up in ([[3, 1, 3]], [[1], [8, 3]], [[0, 8]], [[5, 5, 4]]):
+        weights = [rng.normal(size=(len(rows), *row)).astype(dtype) for rows in looked_up]
+        for table, optimiser in zip((ours, theirs), optimisers, strict=True):
+            optimiser.zero_grad()
+            for rows, weight in zip(looked_up, weights, strict=True):
+                (table.index_select(rows) * weight).sum().backward()
+            optimiser.step()
+        np.testing.assert_array_equal(ours.data, theirs.data)
+    assert (ours.data[9] == start[9]).all()
+    assert (ours.data[4] != start[4]).all()
+    states = [optimiser.state_dict() for optimiser in optimisers]
+    for name in states[1]:
+        np.testing.assert_array_equal(states[0][name], states[1][name])
+    assert states[0]["0.steps"] == 4
+
+
+def test_adam_goes_on_with_rows_that_were_looked_up_when_a_whole_gradient_follows():
+    start = np.ones((5, 1))
+    ours, theirs = Tensor(start, requires_grad=True), Tensor(start, requires_grad=True)
+    optimisers = Adam([ours], 0.1), WholeAdam([theirs], 0.1)
+    for step in range(4):
+        for table, optimiser in zip((ours, theirs), optimisers, strict=True):
+            optimiser.zero_grad()
+            (table.sum() if step == 2 else table.index_select([step])).sum().backward()
+            optimiser.step()
+    np.testing.assert_array_equal(ours.data, theirs.data)
+
+
+def test_adam_forgets_looked_up_rows_when_a_state_is_loaded():
+    table = Tensor(np.ones((5, 1)), requires_grad=True)
+    optimiser = Adam([table], 0.1)
+    fresh = optimiser.state_dict()
+    table.index_select([2]).sum().backward()
+    optimiser.step()
+    optimiser.load_state_dict(fresh)
+    assert set(optimiser.state_dict()) == {"lr"}
+
+
+def test_adam_moves_a_single_number():
+    number = Tensor(2.0, requires_grad=True)
+    optimiser = Adam([number], 0.5)
+    (number * 3.0).backward()
+    optimiser.step()
+    assert number.item() == pytest.approx(1.5)  # the first step has the length of the rate

@@ -22,7 +22,7 @@ from server.settings import RunSettings
         ({"min_cohort": 5, "max_cohort": 4}, "minimum cohort is 5; it must be at most the largest cohort, 4"),
         (
             {"target": 2, "min_cohort": 3},
-            "2 clients are expected; .* between the minimum cohort, 3, and the largest, 64",
+            "2 clients are expected, and the minimum cohort is 3; pass --min-cohort 2 here and to every client",
         ),
         ({"target": 65}, "65 clients are expected"),
         (
@@ -33,9 +33,9 @@ from server.settings import RunSettings
         ({"over_selection": 0.9}, "--over-selection is 0.9; expected 1 to 10 times the cohort"),
         ({"over_selection": 10.1}, "--over-selection is 10.1"),
         ({"over_selection": float("nan")}, "--over-selection is nan"),
-        ({"threshold": 0}, "0 of 3 key holders are to open a sum"),
-        ({"threshold": 4}, "4 of 3 key holders are to open a sum"),
-        ({"holders": 1}, "2 of 1 key holders"),
+        ({"threshold": 0}, "0 of 4 key holders are to open a sum"),
+        ({"threshold": 5}, "5 of 4 key holders are to open a sum"),
+        ({"holders": 1}, "3 of 1 key holders"),
         ({"round_seconds": 0}, "--round-seconds is 0; expected more than 0, at most 1000000 seconds"),
         ({"upload_seconds": -1.0}, "--upload-seconds is -1.0"),
         ({"answer_seconds": float("nan")}, "--answer-seconds is nan"),
@@ -56,12 +56,12 @@ def test_rules_that_contradict_themselves_are_one_sentence(wrong: dict[str, Any]
         {},
         {"rounds": 1_000_000, "max_cohort": 1_000_000},
         {"min_cohort": 1, "max_cohort": 1},
-        {"target": 2},
+        {"target": 5},
         {"target": 64},
-        {"cohort": 2, "over_selection": 1},
+        {"cohort": 5, "over_selection": 1},
         {"cohort": 64, "over_selection": 10},
         {"threshold": 1, "holders": 1},
-        {"threshold": 3},
+        {"threshold": 4},
         {"max_attempts": 1},
     ],
 )
@@ -121,9 +121,9 @@ def test_insecure_settings_need_to_be_asked_for(right: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({}, "Paillier, 3072 bits, 2 of 3 key holders"),
-        ({"scheme": "damgard-jurik", "key_bits": 3072}, "Damgård-Jurik, 3072 bits, 2 of 3 key holders"),
-        ({"key_bits": 256, "insecure_demo_keys": True}, "Paillier, 256 bits, 2 of 3 key holders: INSECURE"),
+        ({}, "Paillier, 3072 bits, 3 of 4 key holders"),
+        ({"scheme": "damgard-jurik", "key_bits": 3072}, "Damgård-Jurik, 3072 bits, 3 of 4 key holders"),
+        ({"key_bits": 256, "insecure_demo_keys": True}, "Paillier, 256 bits, 3 of 4 key holders: INSECURE"),
         ({"scheme": "plain", "key_bits": 256}, "plain: NOTHING IS ENCRYPTED"),
     ],
 )
@@ -151,6 +151,16 @@ def test_an_unfinished_run_goes_on_with_the_same_settings_only() -> None:
         RunSettings(seed=2, rules=RoundRules(rounds=3)).check_same(stored, "here")
     with pytest.raises(SettingsError, match="unfinished run with rounds = 3, not 5"):
         RunSettings(seed=1).check_same(stored, "here")
+
+
+def test_a_run_that_has_not_begun_may_wait_for_another_number_of_clients_and_no_other() -> None:
+    stored = RunSettings(rules=RoundRules(target=20)).to_json()
+    fewer = RunSettings(rules=RoundRules(target=15))
+    fewer.check_same(stored, "here", begun=False)
+    with pytest.raises(SettingsError, match="unfinished run with clients = 20, not 15"):
+        fewer.check_same(stored, "here")
+    with pytest.raises(SettingsError, match="unfinished run with rounds = 5, not 9"):
+        RunSettings(rules=RoundRules(target=15, rounds=9)).check_same(stored, "here", begun=False)
 
 
 def test_settings_are_stored_whole() -> None:

@@ -1,4 +1,4 @@
-"""What clients send twice, late, unasked or never: each update counts once, and nobody is waited for without end."""
+"""What clients send twice, late, unasked or never: each update counts once, and no client is waited for without end."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def test_a_second_commitment_of_a_client_is_refused(start: Start) -> None:
 
 
 async def test_a_client_that_is_started_again_does_not_commit_twice(start: Start) -> None:
-    """It remembers nothing, and is told that this round has its commitment."""
+    """It remembers nothing, and learns that this round has its commitment."""
     federation = await start()
     await federation.play_until(states.Committing)
     await federation.settle("client-1")
@@ -114,7 +114,7 @@ async def test_before_a_round_is_open_there_is_nothing_to_commit_to(start: Start
 
 
 async def test_who_was_not_chosen_commits_to_nothing(start: Start) -> None:
-    """Else whoever hears the description from a friend could make a cohort larger than its slots have room for."""
+    """Otherwise a client that hears the description from another could make a cohort larger than its slots have room for."""
     federation = await start(replace(RULES, cohort=2, over_selection=1.0))
     await federation.play_until(states.Committing)
     (left_out,) = ALL - federation.phase.expected
@@ -197,7 +197,7 @@ async def test_a_late_client_takes_part_and_is_still_expected_after_a_restart(st
 
 
 @pytest.mark.parametrize(("name", "committed"), [("client-1", True), ("client-2", False)])
-async def test_a_client_that_comes_back_while_committing_is_told_whether_it_has_committed(
+async def test_a_client_that_comes_back_while_committing_learns_whether_it_has_committed(
     start: Start, name: str, committed: bool
 ) -> None:
     federation = await start()

@@ -1,4 +1,4 @@
-"""A run in which nothing goes wrong: its models, its history, and what is told of it while it goes on and at its end."""
+"""A run in which nothing goes wrong: its models, its history, and its status during the run and at the end."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def test_no_scheme_and_no_number_of_holders_changes_a_bit_of_the_model(
     assert federation.refusals == []
 
 
-async def test_without_a_target_a_run_begins_when_nobody_else_comes(start: Start) -> None:
+async def test_without_a_target_a_run_begins_when_no_other_client_comes(start: Start) -> None:
     federation = await start(replace(RULES, target=None, gather_seconds=1.0), clients=4)
     await federation.settle()
     assert isinstance(federation.phase, states.Waiting)
@@ -139,7 +139,7 @@ async def test_the_exposure_that_a_holder_reports_is_in_the_history(start: Start
 # ------------------------------------------------------------------------------------------------ the end
 
 
-async def test_everyone_is_told_that_the_run_is_over(start: Start) -> None:
+async def test_every_party_learns_that_the_run_is_over(start: Start) -> None:
     federation = await start()
     await federation.play_until(states.Finished)
     assert (await federation.run.ended).completed
@@ -178,18 +178,18 @@ async def test_refusals_that_find_no_room_on_the_disk_are_counted_later(
 # ------------------------------------------------------------------------------------------------ watchers
 
 
-async def told(watcher: Any) -> list[int]:
+async def announced(watcher: Any) -> list[int]:
     return [result.round async for progress in watcher.messages() for result in progress.results]
 
 
-async def test_a_watcher_is_told_every_result_once(start: Start) -> None:
+async def test_a_watcher_gets_every_result_once(start: Start) -> None:
     federation = await start(TWO_ROUNDS)
     early = federation.run.watch()
     await federation.play(lambda: len(federation.run.results) == 1)
     middle = federation.run.watch()
     await federation.finish()
     late = federation.run.watch()
-    assert [await told(watcher) for watcher in (early, middle, late)] == [[1, 2]] * 3
+    assert [await announced(watcher) for watcher in (early, middle, late)] == [[1, 2]] * 3
     assert late.ended, "the stream of one who comes after the end is over"
     assert late.pending == 0
 

@@ -55,7 +55,7 @@ async def test_commitments_that_do_not_fit_the_round_are_refused_by_name(start: 
 
 async def test_updates_that_do_not_fit_what_was_committed_to_are_refused_by_name(start: Start) -> None:
     federation, (mine, others, honest) = await open_round(start)
-    with refused_with(Reason.ROUND_NOT_OPEN):  # nobody uploads before the list is signed
+    with refused_with(Reason.ROUND_NOT_OPEN):  # no client uploads before the list is signed
         await federation.call("client-1", submit_call(mine))
     with refused_with(Reason.NOT_COMMITTED):
         await federation.call("client-3", submit_call(honest))

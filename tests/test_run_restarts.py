@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from in_process import RULES, SpamFederation, Start
+from in_process import RULES, SpamFederation, Start, another_start
 from refusals import refused_with
 
 from core.errors import Reason
-from core.wire import federation_pb2 as pb
-from core.wire.calls import Ask
 from server import states
 
 pytestmark = pytest.mark.slow
@@ -39,7 +37,7 @@ async def test_a_second_process_under_the_same_name_is_refused_and_a_reconnectio
     client, holder = federation.party("client-1"), federation.party("keyholder-1")
     other = {
         client: federation.new_client(client.identity).subscription(),
-        holder: Ask("Attend", pb.AttendRequest(instance=b"another process!")),
+        holder: another_start(holder.identity),
     }
     again = []
     for party in (client, holder):
@@ -49,10 +47,11 @@ async def test_a_second_process_under_the_same_name_is_refused_and_a_reconnectio
         await party.hang_up()
     state = federation.run.state
     assert state.present == {"client-1"}, "the end of the old connection came after the new one"
-    assert state.holders == {"keyholder-1"}
+    assert set(federation.run.audience.holders) == {"keyholder-1"}
     for stream in again:
         await stream.close()
-    assert federation.run.state.present == federation.run.state.holders == frozenset()
+    assert federation.run.state.present == frozenset()
+    assert federation.run.audience.holders == {}
 
 
 # ------------------------------------------------------------------------------------------------ restarts

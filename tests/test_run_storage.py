@@ -78,7 +78,7 @@ async def test_a_caller_that_hangs_up_while_the_store_is_at_work_leaves_nothing_
     assert gate.calls == 0
     gate.open()
     async with federation.run.step():
-        assert gate.calls >= 1, "nobody waits for the step, and it is at its end all the same"
+        assert gate.calls >= 1, "no caller waits for the step, and it has ended"
     await federation.finish()
     assert federation.refusals == []
 
@@ -108,7 +108,7 @@ async def play_with_full_disk(federation: SpamFederation, which: int) -> tuple[i
 
 
 async def test_a_full_disk_at_any_write_loses_nothing_that_was_acknowledged(start: Start) -> None:
-    """The first write fails, then the second, ...: callers are told to try again, or the process stops and starts."""
+    """The first write fails, then the second, ...: callers are asked to try again, or the process stops and starts."""
     rules = replace(RULES, target=2, max_cohort=2)
     stops = which = writes = 0
     while which <= writes:

@@ -1,4 +1,4 @@
-"""What is sealed opens for one key in one context, whole, and for nobody else."""
+"""What is sealed opens for one key in one context, whole, and for no other."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_what_is_short_or_of_another_version_is_refused() -> None:
 
 
 def test_a_point_of_small_order_is_refused_on_both_sides() -> None:
-    """With u = 0 every shared secret would be zero, and anybody could open the blob."""
+    """With u = 0 every shared secret would be zero, and any party could open the blob."""
     with pytest.raises(DataError, match="not an X25519 public key"):
         seal(b"\0" * 32, b"share", b"")
     with pytest.raises(DataError, match="does not open"):

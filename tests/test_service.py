@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from in_process import RULES, SpamFederation, Start
+from in_process import RULES, SpamFederation, Start, another_start
 from refusals import refused_with
 
 from core.errors import Reason
@@ -22,7 +23,10 @@ from core.wire.dialing import AggregatorConnection, channel_credentials, channel
 from core.wire.messages import signed_commitment_to_wire, signed_key_to_wire, submission_header_to_wire
 from core.wire.streams import PIECE_BYTES
 from server import states
-from server.service import MOST_CHARACTERS, FederationService, listen, services_for
+from server.answering import Gate
+from server.call_limits import CallLimits
+from server.connections import Connections
+from server.service import MOST_CHARACTERS, SERVICES, FederationService, listen, services_for
 
 
 @asynccontextmanager
@@ -34,6 +38,10 @@ async def served(federation: SpamFederation, name: str) -> AsyncIterator[grpc.ai
     async with grpc.aio.secure_channel(f"127.0.0.1:{port}", credentials, options=options) as channel:
         yield channel
     await server.stop(None)
+
+
+def a_gate() -> Gate:
+    return Gate(CallLimits(time.monotonic), Connections(time.monotonic))
 
 
 async def stream(*messages: Any) -> AsyncIterator[Any]:
@@ -63,7 +71,7 @@ async def test_a_client_commits_and_uploads_over_real_grpc(start: Start) -> None
     assert "client-1" in federation.phase.received
 
 
-async def test_nobody_commits_in_the_name_of_another(start: Start) -> None:
+async def test_a_client_cannot_commit_in_the_name_of_another(start: Start) -> None:
     federation = await start()
     await federation.play_until(states.Committing)
     await federation.settle("client-2")
@@ -158,8 +166,10 @@ async def test_who_waited_for_its_own_earlier_upload_need_not_send_again(start: 
     await federation.play_until(states.Uploading)
     submission = federation.submission("client-1")
     uri = f"grokfed://{federation.roster.federation}/client/client-1".encode()
-    context: Any = SimpleNamespace(auth_context=lambda: {"x509_subject_alternative_name": [uri]})
-    service = FederationService(federation.run, plaintext=False)
+    context: Any = SimpleNamespace(
+        auth_context=lambda: {"x509_subject_alternative_name": [uri]}, peer=lambda: "by hand"
+    )
+    service = FederationService(federation.run, a_gate())
     header = pb.SubmitRequest(header=submission_header_to_wire(submission.header))
     earlier: Any = service._calls.upload_of("client-1")
     async with earlier:
@@ -172,13 +182,17 @@ async def test_who_waited_for_its_own_earlier_upload_need_not_send_again(start: 
 
 async def test_the_services_answer_without_a_socket(start: Start) -> None:
     federation = await start(gather=False)
-    services = services_for(federation.run)
+    services = services_for(federation.run, a_gate())
     uri = f"grokfed://{federation.roster.federation}/keyholder/keyholder-1".encode()
-    context: Any = SimpleNamespace(auth_context=lambda: {"x509_subject_alternative_name": [uri]})
+    context: Any = SimpleNamespace(
+        auth_context=lambda: {"x509_subject_alternative_name": [uri]}, peer=lambda: "by hand"
+    )
     progress = await anext(services.observation.Watch(pb.WatchRequest(), context))
     assert (progress.phase, progress.holders) == ("waiting", 0)
-    attending = services.key_holding.Attend(pb.AttendRequest(instance=b"x" * 16), context)
-    assert await anext(attending) == pb.HolderTask()
+    attending = services.key_holding.Attend(another_start(federation.identities["keyholder-1"]).message, context)
+    assert await anext(attending) == pb.HolderTask(roster_version=1)
+    assert federation.run.state.holders == frozenset(), "it does not serve yet"
+    await services.key_holding.Serve(pb.ServeRequest(), context)
     assert federation.run.state.holders == {"keyholder-1"}
     await attending.aclose()
     assert federation.run.state.holders == frozenset()
@@ -203,9 +217,9 @@ async def test_what_a_holder_sends_is_checked_for_its_form_first(start: Start) -
         with refused_with(Reason.WRONG_LENGTH):
             await stub.Release(stream(short, pb.ReleaseRequest(data=b"share")))
         assert federation.phase.quorum.declined == frozenset(), "what is malformed says nothing about the task"
-        endless = pb.ReleaseRequest(header=pb.ReleaseHeader(**federation.named(), seconds=float("nan")))
-        with refused_with(Reason.MALFORMED):
-            await stub.Release(stream(endless))
+        for seconds in (float("nan"), -1.0):
+            with refused_with(Reason.MALFORMED):
+                await stub.SignRequest(pb.RequestSignature(**federation.named(), seconds=seconds))
         late = pb.ReleaseRequest(
             header=pb.ReleaseHeader(run=federation.run.context.id, round=1, attempt=2, length=1 << 40)
         )
@@ -224,7 +238,7 @@ async def test_no_more_of_a_holders_words_is_kept_than_fits_a_line(start: Start)
     assert sentence == f"keyholder-2 does not sign the list: {'x' * MOST_CHARACTERS}"
 
 
-async def test_a_holder_fetches_updates_and_the_opened_sum_and_everybody_models(start: Start) -> None:
+async def test_a_holder_fetches_updates_and_the_opened_sum_and_all_parties_models(start: Start) -> None:
     federation = await start()
     await federation.play_until(states.Endorsing)
     submission = federation.submission("client-2")
@@ -233,9 +247,9 @@ async def test_a_holder_fetches_updates_and_the_opened_sum_and_everybody_models(
         chunks = [c async for c in stub.FetchSubmission(pb.SubmissionRequest(**federation.named(), client="client-2"))]
         assert b"".join(chunk.data for chunk in chunks) == submission.payload
         assert chunks[0].header.sha256 == submission.header.digest
-        nobody = stub.FetchSubmission(pb.SubmissionRequest(**federation.named(), client="nobody"))
+        call = stub.FetchSubmission(pb.SubmissionRequest(**federation.named(), client="stranger"))
         with refused_with(Reason.ROUND_NOT_OPEN):
-            await nobody.read()
+            await call.read()
         chunks = [c async for c in stub.FetchOpenedSum(pb.OpenedSumRequest(**federation.named()))]
         attempt = federation.run.attempt
         assert attempt is not None
@@ -260,9 +274,9 @@ async def test_a_key_holder_that_reconnects_stays_healthy_and_one_that_goes_does
         async def status() -> int:
             return (await health.Check(health_pb2.HealthCheckRequest(service="keyholder-1"))).status
 
-        attend = pb.AttendRequest(instance=b"x" * 16)
+        attend = another_start(federation.identities["keyholder-1"]).message
         first = rpc.KeyHoldingStub(channel).Attend(attend)
-        assert await first.read() == pb.HolderTask(), "at once, though nothing is to do"
+        assert await first.read() == pb.HolderTask(roster_version=1), "at once, though nothing is to do"
         second = rpc.KeyHoldingStub(channel).Attend(attend)
         await second.read()
         while await first.read() != grpc.aio.EOF:
@@ -299,3 +313,9 @@ async def test_refusals_are_counted_by_name(start: Start) -> None:
         with refused_with(Reason.WRONG_ROLE):
             await rpc.KeyHoldingStub(channel).DeclineTask(pb.Decline())
     assert federation.run.refusals == {Reason.NO_MODEL: 2, Reason.WRONG_ROLE: 1}
+
+
+def test_the_services_are_those_of_the_contract() -> None:
+    assert sorted(SERVICES) == [
+        "grokfed.v1.Federation", "grokfed.v1.KeyHolding", "grokfed.v1.Membership", "grokfed.v1.Observation",
+    ]  # fmt: skip

@@ -12,15 +12,17 @@ import typer
 from typer.testing import CliRunner
 
 from core.errors import SettingsError
+from core.local_settings import LocalSettings, OptimiserName
 from core.policy import Policy
 from core.privacy.mechanism import Privacy
+from core.server_rules import RuleName, ServerRule
 from core.settings.command_line import Given, offered_by, options_of
 from core.settings.setting import Bounds, Setting, Settings, arguments_of, entries_of, make
 from keyholder.difference import DifferenceRule
 from keyholder.settings import HolderSettings
 from registrar.settings import InitSettings
 from server.rules import RoundRules
-from server.settings import Places, RunSettings
+from server.settings import Bound, Places, RunSettings
 from simulation.settings import SimulationSettings, policy_for
 from simulation.settings_tables import PROGRAMS, fill, table_of
 
@@ -177,7 +179,13 @@ RUN = RunSettings(
         rounds=9, min_cohort=3, max_cohort=11, target=10, cohort=5, over_selection=1.5, gather_seconds=1.5,
         round_seconds=2.5, upload_seconds=3.5, answer_seconds=4.5, patience_seconds=5.5,
     ),
-    insecure_demo_keys=True, insecure_plaintext=True, privacy=Privacy(1.5, 2.0, 1e-6, 1, 8.0),
+    insecure_demo_keys=True, insecure_unbounded=True, insecure_plaintext=True, privacy=Privacy(1.5, 2.0, 1e-6, 1, 8.0, 3.0),
+    server_rule=ServerRule(
+        RuleName.fedadam, 0.5, beta1=0.8, beta2=0.98, tau=0.1, clip_quantile=0.4, clip_rate=0.3,
+    ),
+    local=LocalSettings(
+        learning_rate=0.5, lr_schedule="step:2:0.5", local_epochs=3, batch_size=4, optimiser=OptimiserName.SGD, prox_mu=0.1,
+    ),
 )  # fmt: skip
 
 
@@ -187,15 +195,18 @@ def test_a_process_gets_the_very_settings_that_its_arguments_were_made_of() -> N
     got = Given(values_of(arguments_of(places, RUN), Places, RunSettings))
     assert (got.make(Places), got.make(RunSettings)) == (places, RUN)
     same = {entry.option for entry in entries_of(RunSettings) if got[entry.option] == entry.default}
-    assert same == {"count-cap"}, "it goes with no privacy only"
-    counted = RunSettings(count_cap=7)
+    needless = {"count-cap", "bound", "largest-norm", "local-steps", "population", "server-momentum"}
+    assert same == needless, "not with privacy, --insecure-unbounded, --local-epochs, and fedadam"
+    counted = RunSettings(count_cap=7, bound=Bound.NORM, largest_norm=0.5, local=LocalSettings(local_steps=9))
     assert Given(values_of(arguments_of(counted), RunSettings)).make(RunSettings) == counted
 
 
 def test_a_key_holder_gets_its_settings_and_the_policy_that_fits_the_run() -> None:
     settings = HolderSettings(server="h:1", state=Path("s"), difference_rule=DifferenceRule.OFF, patience=7.0)
     policy = policy_for(RUN)
-    assert policy == Policy(min_cohort=3, insecure_demo_keys=True, min_noise=2.0, max_delta=1e-6)
+    assert policy == Policy(
+        min_cohort=3, insecure_demo_keys=True, insecure_unbounded=True, min_noise=2.0, max_delta=1e-6
+    )
     got = Given(values_of(arguments_of(settings, policy), HolderSettings, Policy))
     assert (got.make(HolderSettings), got.make(Policy)) == (settings, policy)
     assert policy_for(RunSettings(scheme="plain")).allow_plain
@@ -208,7 +219,7 @@ def test_the_environment_changes_nothing_that_a_process_is_told(monkeypatch: pyt
 
 
 def test_an_option_that_may_be_repeated_is_repeated() -> None:
-    settings = InitSettings(clients=2, operator=["server=Anna", "client-1=Bela"])
+    settings = InitSettings(clients=5, operator=["server=Anna", "client-1=Bela"])
     assert arguments_of(settings).count("--operator") == 2
     assert Given(values_of(arguments_of(settings), InitSettings)).make(InitSettings) == settings
 

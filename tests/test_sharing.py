@@ -20,7 +20,7 @@ from core.secagg import kernel
 from core.secagg.factory import payload_bytes
 from core.secagg.key_share import KeyShare
 from core.secagg.logarithm import exponential, logarithm
-from core.secagg.opening import combine, partial_bytes, verify_opened, wrong_holders
+from core.secagg.opening import combine, partial_bytes, verify_opened
 from core.secagg.powers import in_threads, powers, product_of_powers, secret_powers
 from core.secagg.scheme import PublicKey
 from core.secagg.sharing import coefficients, mask_limit, share_bits
@@ -111,7 +111,6 @@ class TestDealing:
         partials[1] = partials[2]
         opened = combine(key.public_key, 6, 10, total, partials)
         assert opened.plaintexts == (7, 8)
-        assert wrong_holders(key.public_key, 6, 10, total, partials, opened) == {1}
 
     def test_unknown_schemes_and_sizes_are_refused(self):
         with pytest.raises(SettingsError, match="rot13"):

@@ -65,7 +65,7 @@ def test_an_unknown_domain_cannot_be_signed_for() -> None:
 
 
 def test_domains_differ_and_hold_no_zero_byte() -> None:
-    assert len(DOMAINS) == 6
+    assert len(DOMAINS) == 11
     assert COMMITMENT in DOMAINS
     assert all(domain.isascii() and "\0" not in domain for domain in DOMAINS)
 
@@ -79,3 +79,52 @@ def test_a_key_shows_nothing_of_itself_and_does_not_pickle() -> None:
 def test_a_private_key_of_another_length_is_refused() -> None:
     with pytest.raises(ValueError, match="32 bytes"):
         SigningKey.from_private_bytes(b"\0" * 31)
+
+
+class TestRemembering:
+    """A good signature is computed once; that another one looks like it changes nothing."""
+
+    @pytest.fixture
+    def computed(self, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+        """The messages for which a signature was really computed."""
+        messages: list[bytes] = []
+
+        class Counting:
+            def __init__(self, public: bytes) -> None:
+                self._key = Ed25519PublicKey.from_public_bytes(public)
+
+            @classmethod
+            def from_public_bytes(cls, public: bytes) -> Counting:
+                return cls(public)
+
+            def verify(self, signature: bytes, message: bytes) -> None:
+                messages.append(message)
+                self._key.verify(signature, message)
+
+        monkeypatch.setattr(signing, "Ed25519PublicKey", Counting)
+        monkeypatch.setattr(signing, "_good", signing._Remembered(2))
+        return messages
+
+    def test_a_good_signature_is_computed_once(self, computed: list[bytes]) -> None:
+        signature = KEY.sign(LIST, b"body")
+        assert [verify(PUBLIC, LIST, b"body", signature) for _ in range(3)] == [True] * 3
+        assert len(computed) == 1
+
+    def test_a_bad_one_is_computed_and_refused_each_time(self, computed: list[bytes]) -> None:
+        assert verify(PUBLIC, LIST, b"body", KEY.sign(LIST, b"body"))
+        wrong = KEY.sign(LIST, b"another body")
+        assert [verify(PUBLIC, LIST, b"body", wrong) for _ in range(2)] == [False] * 2
+        assert not verify(PUBLIC, MODEL, b"body", KEY.sign(LIST, b"body"))
+        assert len(computed) == 4
+
+    def test_bytes_moved_from_one_part_to_the_next_are_not_taken_for_what_was_good(self, computed: list[bytes]) -> None:
+        signature = KEY.sign(LIST, b"body")
+        assert verify(PUBLIC, LIST, b"body", signature)
+        assert not verify(PUBLIC + signature[:1], LIST, b"body", signature[1:])
+        assert not verify(PUBLIC[:-1], LIST, b"body", PUBLIC[-1:] + signature)
+
+    def test_only_the_last_ones_are_remembered(self, computed: list[bytes]) -> None:
+        bodies = [b"1", b"2", b"1", b"3", b"1", b"2"]  # 3 takes the place of 2
+        for body in bodies:
+            assert verify(PUBLIC, LIST, body, KEY.sign(LIST, body))
+        assert [message[-1:] for message in computed] == [b"1", b"2", b"3", b"2"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +13,13 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from manual_parties import ManualParties
-from parties import Parties, run_here
+from parties import SMALL_COHORTS, Parties, run_here
 from recomputation import SPAM, check_every_model
 
 from core.federated import evaluate_model, load_model
 from core.identity.party import load_identity
 from core.wire.dialing import AggregatorConnection
+from server.store import Store
 
 
 def model(parties: Parties) -> np.ndarray:
@@ -61,8 +64,9 @@ def test_a_client_started_wrongly_says_what_is_wrong(
         (("--max-cohort", "1", "--min-cohort", "2"), "the minimum cohort is 2"),
         (("--min-cohort", "1"), "at least 2 are needed"),
         (("--scheme", "rot13"), "'rot13'"),
-        (("--test", "no/such/mail"), "no/such/mail"),
-        (("--listen", "nowhere"), "nowhere"),
+        ((), "has 3 clients, and the minimum cohort is 5; pass --min-cohort 3 here and to every client"),
+        ((*SMALL_COHORTS, "--test", "no/such/mail"), "no/such/mail"),
+        ((*SMALL_COHORTS, "--listen", "nowhere"), "nowhere"),
         (("--identity", "no/such/folder"), "there is no folder no/such/folder"),
     ],
 )
@@ -76,13 +80,13 @@ def test_an_aggregator_started_wrongly_says_what_is_wrong(
     assert "Traceback" not in said
 
 
-def test_nobody_plays_another_role(parties: Parties, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_party_cannot_play_another_role(parties: Parties, capsys: pytest.CaptureFixture[str]) -> None:
     code, said = run_here(capsys, "server", "--identity", parties.federation / "keyholder-1")
     assert code == 1
     assert "keyholder-1 is the folder of keyholder keyholder-1; expected a server's" in said
 
 
-def test_nobody_reading_the_log_any_more_ends_no_run(parties: Parties) -> None:
+def test_a_run_survives_the_end_of_its_logs_reader(parties: Parties) -> None:
     server, address = parties.server("--clients", "2", "--rounds", "1")
     assert server.process.stdout is not None
     server.process.stdout.close()
@@ -97,22 +101,23 @@ def test_a_taken_port_is_one_sentence(parties: Parties) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        identity = ("--identity", parties.federation / "server")
+        identity = ("--identity", parties.federation / "server", *SMALL_COHORTS)
         code, said = parties.start("server", *identity, "--listen", address, "--state", parties.folder / "s").end()
     assert code == 1
     assert f"cannot listen on {address}" in said
     assert "Traceback" not in said
 
 
-def test_without_its_own_insecure_flag_nobody_works_with_small_keys(parties: Parties, manual: ManualParties) -> None:
+def test_a_party_refuses_small_keys_without_its_own_insecure_flag(parties: Parties, manual: ManualParties) -> None:
     _, address = parties.server("--clients", "2")
     holder = parties.start(
         "keyholder", "--identity", parties.federation / "keyholder-3", "--server", address,
         "--state", parties.folder / "k",
     )  # fmt: skip
-    holder.hear("no key offered .*reason=bad_key .*256 bits can be broken")
     manual.holder(address, 1)
-    manual.holder(address, 2)
+    other = manual.holder(address, 2, "need_key")  # two offers are enough: the third holder is not asked after them
+    holder.hear("no key offered .*reason=bad_key .*256 bits can be broken")
+    other.gate.let_go()
     manual.clients(address, 1)
     cautious = parties.start(
         "client", "--identity", parties.federation / "client-2", "--server", address, "--mail", "generated"
@@ -132,6 +137,7 @@ def test_a_stopped_aggregator_says_so_and_goes_on_later(parties: Parties, number
     assert "Traceback" not in said
     again, _ = parties.server("--rounds", "3")
     assert "going on with the unfinished run" in "".join(again.said)
+    again.kill()
 
 
 def test_an_aggregator_stopped_in_the_middle_of_a_round_shows_no_trace_back(
@@ -176,14 +182,28 @@ def test_other_settings_do_not_go_on_with_an_unfinished_run(parties: Parties) ->
     code, said = parties.start(
         "server", "--identity", parties.federation / "server", "--listen", "127.0.0.1:0",
         "--state", parties.folder / "server", "--rounds", "4", "--key-bits", "256", "--insecure-demo-keys",
+        *SMALL_COHORTS,
     ).end()  # fmt: skip
     assert code == 1
     assert "unfinished run with" in said
 
 
+def test_a_run_that_waits_for_too_many_clients_can_be_started_again_for_fewer(parties: Parties) -> None:
+    server, address = parties.server("--clients", "7")
+    again = parties.restart(server, address, "--clients", "6")
+    assert "going on with the unfinished run" in "".join(again.said)
+    again.kill()
+    with closing(Store(parties.folder / "server")) as store:
+        unfinished = store.unfinished_run()
+    assert unfinished is not None
+    assert unfinished.settings["rules"]["target"] == 6
+    (record,) = parties.folder.glob("out*/run.json")
+    assert json.loads(record.read_text())["clients"] == 6
+
+
 # ------------------------------------------------------------------------------------------ without TLS
 
-PLAINTEXT = "INSECURE: connections are not encrypted, and nobody on them proves who it is"
+PLAINTEXT = "INSECURE: connections are not encrypted, and parties do not prove who they are"
 
 
 def test_without_tls_a_run_works_and_every_party_says_that_it_is_insecure(parties: Parties) -> None:
@@ -290,7 +310,7 @@ def test_health_and_reflection_are_served_to_members(parties: Parties, manual: M
     holder = ("keyholder", "healthy", "--identity", parties.federation / "keyholder-1", *at)
     code, said = parties.start(*holder).end()
     assert (code, said.startswith("error: ")) == (1, True)
-    attending = manual.holder(address, 1)
+    attending, *_ = manual.holders(address)
     attending.gate.wait_for("need_key")
     assert parties.start(*holder).end() == (0, "healthy\n")
 

@@ -15,7 +15,18 @@ from rich.console import Console
 
 from core.errors import Reason, StorageError
 from core.privacy.mechanism import Privacy
-from core.protocol import AttemptId, Commitment, HolderSignature, RoundResult, Signed, SubmissionHeader, Timings, digest
+from core.protocol import (
+    AttemptId,
+    Commitment,
+    Head,
+    HolderSignature,
+    LedgerState,
+    RoundResult,
+    Signed,
+    SubmissionHeader,
+    Timings,
+    digest,
+)
 from server.records import FILE
 from server.rules import RoundRules
 from server.settings import RunSettings
@@ -25,7 +36,8 @@ from server.store import Store
 RUN = "0123456789abcdef"
 SETTINGS = RunSettings(rules=RoundRules(rounds=4))
 RESULT = RoundResult(1, 2, 0.9123, 0.1, 100.0, 1.0, 2.0, 0.5, 0.25, 0.8, 0.2, 3.5, epsilon=4.734)
-SIGNED = (HolderSignature("keyholder-1", b"1" * 64),)
+LEDGER = LedgerState(Head(7, bytes(32)), b"l" * 16, (("h9", b"m" * 16),))
+SIGNED = (HolderSignature("keyholder-1", b"1" * 64, LEDGER),)
 
 
 @pytest.fixture
@@ -56,7 +68,7 @@ def two_rounds(store: Store, settings: RunSettings) -> None:
 
 
 def commit(store: Store, id: AttemptId, client: str) -> None:
-    made = Commitment(id, client, bytes(16), bytes(32), digest(client.encode()))
+    made = Commitment(id, client, bytes(16), bytes(32), digest(client.encode()), Head(1, bytes(32)))
     store.add_commitment(made, Signed(client.encode(), b""), Timings(1.0, 1.0))
 
 
@@ -81,9 +93,9 @@ def test_rounds_contributors_and_refusals_are_shown_while_the_aggregator_runs(st
 
 def test_of_a_stopped_aggregator_the_ending_is_shown(store: Store, tmp_path: Path) -> None:
     two_rounds(store, SETTINGS)
-    store.end_run(RUN, completed=False, message="nobody came")
+    store.end_run(RUN, completed=False, message="no client came")
     store.close()
-    assert " ".join(shown(tmp_path)[0]).endswith("4 rounds, failed. nobody came")
+    assert " ".join(shown(tmp_path)[0]).endswith("4 rounds, failed. no client came")
 
 
 def test_epsilon_is_shown_where_there_is_privacy_only(store: Store, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from core.wire import federation_pb2 as pb
 from core.wire import federation_pb2_grpc as rpc
 from core.wire.dialing import PARTY_KEY
 from core.wire.status import REASON_KEY, STATUS, refusal_of
+from server.lanes import Lanes
 from server.service import listen
 
 RUN = "0123456789abcdef"
@@ -31,11 +32,12 @@ class Broken:
     def __init__(self, verifier: Verifier, error: Exception) -> None:
         self.error, self.refusals = error, Counter[Reason]()
         self.context = SimpleNamespace(id=RUN, verifier=verifier)
+        self.lanes = Lanes()
 
     def count_refusal(self, reason: Reason) -> None:
         self.refusals[reason] += 1
 
-    async def model(self, round_number: int | None) -> Any:
+    async def served_model(self, round_number: int | None) -> Any:
         raise self.error
 
     def step(self) -> Any:

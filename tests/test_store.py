@@ -16,7 +16,9 @@ from core.errors import Reason, StorageError
 from core.protocol import (
     AttemptId,
     Commitment,
+    Head,
     HolderSignature,
+    LedgerState,
     RoundResult,
     Signed,
     SubmissionHeader,
@@ -31,8 +33,9 @@ ID = AttemptId(RUN, 1, 1)
 SECOND = AttemptId(RUN, 1, 2)
 RESULT = RoundResult(1, 2, 0.9, 0.1, 100.0, 1.0, 2.0, 0.5, 0.25, 0.8, 0.2, 3.5, "two differ")
 DESCRIPTION = Signed(b"description", b"d" * 64)
-LIST = (HolderSignature("h1", b"1" * 64), HolderSignature("h2", b"2" * 64))
-MODEL = (HolderSignature("h1", b"3" * 64), HolderSignature("h3", b"4" * 64))
+LEDGER = LedgerState(Head(7, bytes(32)), b"l" * 16, (("h9", b"m" * 16),))
+LIST = (HolderSignature("h1", b"1" * 64, LEDGER), HolderSignature("h2", b"2" * 64, LEDGER))
+MODEL = (HolderSignature("h1", b"3" * 64, LEDGER), HolderSignature("h3", b"4" * 64, LEDGER))
 
 
 @pytest.fixture
@@ -45,7 +48,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def commitment(client: str, payload: bytes, id: AttemptId = ID) -> tuple[Commitment, Signed]:
-    made = Commitment(id, client, b"n" * 16, digest(b"description"), digest(payload))
+    made = Commitment(id, client, b"n" * 16, digest(b"description"), digest(payload), Head(1, bytes(32)))
     return made, Signed(f"{client} commits to ".encode() + payload, b"s" * 64)
 
 
@@ -192,7 +195,7 @@ def test_who_else_is_expected_is_remembered(store: Store) -> None:
 
 
 def test_an_opened_sum_is_kept_until_its_model_is_endorsed_and_no_longer(listed: Store) -> None:
-    listed.keep_opened(ID, b"sum")
+    listed.keep_opened(ID, b"sum", LIST)
     last = listed.last_attempt(RUN)
     assert last is not None
     assert (last.state, last.opened) == ("endorsing", b"sum")
@@ -236,7 +239,7 @@ def test_a_round_is_completed_at_most_once(listed: Store) -> None:
 
 def test_a_round_is_completed_whole_or_not_at_all(listed: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The model is written before the history's row; if that fails, the model is not there either."""
-    listed.keep_opened(ID, b"sum")
+    listed.keep_opened(ID, b"sum", LIST)
     with pytest.raises(StorageError):
         listed.complete_attempt(ID, np.ones(3), MODEL, replace(RESULT, accuracy=None))  # type: ignore[arg-type]
     assert listed.model(RUN)[0] == 0
@@ -311,9 +314,10 @@ def test_a_second_aggregator_on_the_same_folder_is_kept_out(tmp_path: Path, stor
 
 WRITES = {
     "begin_run": lambda store: store.begin_run("f" * 16, {}, np.zeros(100_000)),
+    "change_settings": lambda store: store.change_settings(RUN, {"task": "name " * 20_000}),
     "add_commitment": lambda store: commit(store, "a", b"x" * 100_000),
     "add_payload": lambda store: upload(store, "z", b"x" * 100_000),
-    "keep_opened": lambda store: store.keep_opened(ID, bytes(100_000)),
+    "keep_opened": lambda store: store.keep_opened(ID, bytes(100_000), LIST),
     "complete_attempt": lambda store: store.complete_attempt(ID, np.zeros(100_000), MODEL, RESULT),
     "announce_list": lambda store: store.announce_list(ID, LIST * 1000),
     "abandon_attempt": lambda store: store.abandon_attempt(ID, "why " * 25_000),

@@ -10,14 +10,15 @@ import pytest
 from refusals import refused_with
 
 from core.errors import Reason, Refused, SettingsError, StorageError
-from core.protocol import HolderSignature, digest
+from core.protocol import Head, HolderSignature, LedgerState, digest
 from core.wire import federation_pb2 as pb
 from core.wire import streams
 from core.wire.dialing import _Outage, check_address
 from core.wire.status import STATUS
 
 RUN = "0123456789abcdef"
-SIGNATURES = (HolderSignature("h1", b"1" * 64), HolderSignature("h2", b"2" * 64))
+LEDGER = LedgerState(Head(7, bytes(32)), b"l" * 16, (("h9", b"m" * 16),))
+SIGNATURES = (HolderSignature("h1", b"1" * 64, LEDGER), HolderSignature("h2", b"2" * 64, LEDGER))
 
 
 @pytest.mark.parametrize("size", [0, 1, streams.PIECE_BYTES, streams.PIECE_BYTES + 1, 3 * streams.PIECE_BYTES])
@@ -113,7 +114,7 @@ BROKEN = SimpleNamespace(exception=lambda: ConnectionError("reset"))
 
 
 def attempts(*begun_and_failed: tuple[float, float]) -> list[bool]:
-    """Whether somebody with a patience of 60 seconds gives up after each attempt, begun and failed at these times."""
+    """Whether a caller with a patience of 60 seconds gives up after each attempt, begun and failed at these times."""
     outage, start = _Outage(60.0, silence=30.0, silent_for=0.0), begun_and_failed[0][0]
     states = [
         SimpleNamespace(start_time=start, outcome_timestamp=failed, outcome=BROKEN) for _, failed in begun_and_failed
@@ -126,7 +127,7 @@ def test_patience_is_for_the_outage_and_not_for_what_went_well_before() -> None:
     assert attempts((0, 3600), (3601, 3601.1), (3629, 3629.9), (3630, 3630.1)) == [False, False, False, True], (
         "a stream that was quiet for an hour, and broke"
     )
-    assert attempts((0, 30), (31, 61)) == [False, True], "calls that nobody answered are part of the outage"
+    assert attempts((0, 30), (31, 61)) == [False, True], "unanswered calls are part of the outage"
 
 
 def test_every_reason_has_a_status() -> None:

@@ -18,9 +18,16 @@ from core.federated import add_plaintexts
 from core.secagg.encoding import Encoding, Update
 from core.secagg.factory import adder_for, encryptor_for
 from core.secagg.scheme import join_payload
-from experiments.attacks.backdoor import ROOM_USED, add_to_slots, beyond_the_clip, replacing, weight_that_decides
+from experiments.attacks.backdoor import (
+    ROOM_USED,
+    add_to_slots,
+    as_far_as_proven,
+    beyond_the_clip,
+    replacing,
+    weight_that_decides,
+)
 from experiments.studies import _backdoor_rounds, backdoor
-from experiments.studies._backdoor_rounds import BEYOND, NO_CODING, NOBODY, OBEYS, Attack, with_trigger
+from experiments.studies._backdoor_rounds import BEYOND, HONEST, NO_CODING, OBEYS, PROVEN, Attack, with_trigger
 from experiments.study import write_files
 
 pytestmark = pytest.mark.slow
@@ -65,7 +72,7 @@ def test_one_client_moves_a_weight_by_almost_all_that_the_sum_can_say(encoding: 
     attacking = beyond_the_clip(encoding, honest(0), change(sign * 1e6), CLIENTS)
     total = add_plaintexts(encoding, [attacking, *sent])
     moved = total.delta_sum / CLIENTS
-    assert moved[30] == pytest.approx(sign * ROOM_USED * encoding.clip, rel=1e-3)
+    assert moved[30] == pytest.approx(sign * ROOM_USED * encoding.offset / 2**encoding.fraction_bits, rel=1e-3)
     assert moved[:4].tolist() == [0.25] * 4
     assert total.examples == CLIENTS
 
@@ -74,6 +81,14 @@ def test_an_honest_encoder_keeps_to_its_own_range(encoding: Encoding) -> None:
     sent = [encoding.encode(honest(place)) for place in (0, 1, 2)]
     own = encoding.encode(Update(change(-1e6), 1, 0.5, 1))
     assert add_plaintexts(encoding, [own, *sent]).delta_sum[30] / CLIENTS == -encoding.clip / CLIENTS
+
+
+def test_a_proof_leaves_a_dishonest_client_three_percent_more_than_an_honest_one(encoding: Encoding) -> None:
+    sent = [encoding.encode(honest(place)) for place in (1, 2, 3)]
+    attacking = as_far_as_proven(encoding, honest(0), change(-1e6))
+    moved = add_plaintexts(encoding, [attacking, *sent]).delta_sum[30] / CLIENTS
+    assert moved == -32_766 / 2**encoding.fraction_bits / CLIENTS
+    assert moved / (-encoding.clip / CLIENTS) == pytest.approx(1.033, abs=1e-3)
 
 
 def test_more_than_the_room_of_the_sum_is_noticed(encoding: Encoding) -> None:
@@ -96,7 +111,9 @@ def test_ciphertexts_of_it_pass_every_check(encoding: Encoding) -> None:
         adder.check(payload)
         adder.add(payload)
     opened = encoding.decode(key.decrypt(adder.payload()), CLIENTS)
-    assert opened.delta_sum[30] / CLIENTS == pytest.approx(-ROOM_USED * encoding.clip, rel=1e-3)
+    assert opened.delta_sum[30] / CLIENTS == pytest.approx(
+        -ROOM_USED * encoding.offset / 2**encoding.fraction_bits, rel=1e-3
+    )
 
 
 # --- The study ---
@@ -122,7 +139,7 @@ def test_what_cannot_be_played_is_refused(settings: tuple[str, int], sentence: s
 def test_floats_fall_at_once_the_clip_slows_and_the_room_of_the_sum_undoes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few = [Attack(NOBODY, 0), Attack(NO_CODING), Attack(OBEYS), Attack(BEYOND)]
+    few = [Attack(HONEST, 0), Attack(NO_CODING), Attack(OBEYS), Attack(PROVEN), Attack(BEYOND)]
     monkeypatch.setattr(backdoor, "attacks", lambda _run: few)
     monkeypatch.setattr(backdoor, "size_of", lambda _run: ((1, 3), 2))
     monkeypatch.setattr(
@@ -140,6 +157,7 @@ def test_floats_fall_at_once_the_clip_slows_and_the_room_of_the_sum_undoes_it(
     assert written[0] == written[1]
     success = {(row["attack"], row["rounds"]): float(row["spam let through"]) for row in rows}
     assert success[NO_CODING, 1] > 0.99
-    assert success[NOBODY, 3] < success[OBEYS, 3] < success[BEYOND, 3] - 0.1
+    assert success[HONEST, 3] < success[OBEYS, 3] < success[BEYOND, 3] - 0.1
+    assert success[OBEYS, 3] <= success[PROVEN, 3] < success[OBEYS, 3] + 0.03
     accuracy = {float(row["test accuracy"]) for row in rows if row["rounds"] == 3}
     assert max(accuracy) - min(accuracy) < 0.01  # other mail is judged as before

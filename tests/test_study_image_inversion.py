@@ -88,7 +88,7 @@ def test_a_picture_behind_kernels_and_tanh_is_found_exactly(layer: Convolution) 
 def test_forty_decibels_are_an_error_of_one_hundredth() -> None:
     assert psnr([0.5, 0.5], [0.51, 0.49]) == pytest.approx(40)
     assert psnr([0.5], [0.5]) == 200
-    assert psnr([7.0], [1.0]) == 200  # whoever sees a picture sees ink at most
+    assert psnr([7.0], [1.0]) == 200  # a viewer of a picture sees ink at most
 
 
 def test_long_updates_are_shortened_and_short_ones_left() -> None:

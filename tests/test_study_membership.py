@@ -1,4 +1,4 @@
-"""Membership: the scores on numbers known beforehand, shadow networks beside the product's, and the study's order."""
+"""Membership: the scores on numbers known beforehand, shadow networks compared with the product's, and the study's order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A property told from sums: the classifier on made-up updates, the clients, and the study's order."""
+"""A property inferred from sums: the classifier on made-up updates, the clients, and the study's order."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def test_a_victim_is_in_its_sum_and_in_no_other_place() -> None:
     with_it, without = sums_scored(LinearScore(np.ones(1)), updates, 1, 5, 0.0, np.random.default_rng(1))
     assert with_it.tolist() == [100.0] * 5
     assert without.tolist() == [0.0] * 5
-    everybody = sums_scored(LinearScore(np.ones(1)), updates, 4, 5, 0.0, np.random.default_rng(1))
-    assert [group.tolist() for group in everybody] == [[200.0] * 5] * 2
+    scores = sums_scored(LinearScore(np.ones(1)), updates, 4, 5, 0.0, np.random.default_rng(1))
+    assert [group.tolist() for group in scores] == [[200.0] * 5] * 2
 
 
 def test_noise_is_that_of_the_weighted_sum() -> None:

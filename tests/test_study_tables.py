@@ -20,6 +20,7 @@ PUBLISHED = Path("docs/experiments")
 def published(name: str) -> list[Row]:
     """The rows of a study as its page has them."""
     page = (PUBLISHED / name / "page.md").read_text(encoding="utf-8")
+    page = re.sub(r"\[([^\]]*)\]\(\.\./[^)]*\)", r"\1", page)  # a cell's text, without its link
     lines = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")]
     names = [line.strip() for line in lines[0]]
     return [dict(zip(names, (cell.strip() for cell in line), strict=False)) for line in lines[2:]]

@@ -87,8 +87,8 @@ def test_equal_steps_cancel_now_and_then(room: _mailroom.Mailroom, tmp_path: Pat
 
 
 def test_a_sum_tells_nothing_from_the_cohort_on_after_which_none_does() -> None:
-    def row(clients: int, told: str) -> dict[str, str | int]:
-        return {"clients": clients, "AUC": told, "AUC blind": "0.80 ±0.02"}
+    def row(clients: int, auc: str) -> dict[str, str | int]:
+        return {"clients": clients, "AUC": auc, "AUC blind": "0.80 ±0.02"}
 
     small, noisy, large, vast = row(1, "1.00 ±0.00"), row(3, "0.82 ±0.02"), row(10, "0.90 ±0.01"), row(30, "0.83 ±0.02")
     assert sum_leakage._alike_from([small, noisy, large, vast]) == "from 30 clients on"

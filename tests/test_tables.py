@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.data.mail import Mail, read_mailbox
+from core.data.mail import Mail, read_mailbox, rows
 from core.errors import DataError
 from tests.mails import write_file
 
@@ -67,6 +67,37 @@ def test_a_text_of_several_lines_and_a_label_in_it_are_one_text(tmp_path: Path) 
         Mail('one\nspam,two\n"three"', False),
         Mail("four", True),
     ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "texts"),
+    [
+        ('spam,"win\nham,noon?\nham,"two, three"\n', ["win", "noon?", "two, three"]),
+        ('spam,"win\nham,noon?\nham,five\n', ["win", "noon?", "five"]),
+        ('spam,"win\nat once\nham,"noon, or one?"\n', ["win\nat once", "noon, or one?"]),
+        ('ham,noon?\nspam,"win\nat once\n', ["noon?", "win\nat once"]),
+        ('ham,"noon?\nspam,"win\n' * 2, ["noon?", "win"] * 2),
+    ],
+)
+def test_a_quote_that_is_never_closed_hides_no_other_row(rows: str, texts: list[str], tmp_path: Path) -> None:
+    box = read_mailbox(write_file(tmp_path / "mails.csv", f"label,text\nham,hi\n{rows}".encode()))
+    assert [found.text.strip() for found in box.mails] == ["hi", *texts]
+    assert box.skipped == 0
+
+
+def test_in_a_table_of_open_quotes_every_line_becomes_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "READ_AGAIN", 20)
+    table = "label,text\nham,hi\n" + 'spam,x","b\n' * 10
+    assert [found.spam for found in read_mailbox(write_file(tmp_path / "mails.csv", table.encode())).mails] == [
+        False,
+        *[True] * 10,
+    ]
+
+
+def test_a_text_of_a_million_letters_is_read_whole(tmp_path: Path) -> None:
+    table = f"label,text\nham,hi\nspam,{'x' * 1_000_000}\n"
+    found = read_mailbox(write_file(tmp_path / "mails.csv", table.encode()))
+    assert [len(each.text) for each in found.mails] == [2, 1_000_000]
 
 
 def test_rows_without_a_label_are_counted_and_named(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_words_of_other_alphabets_stay_whole() -> None:
         "f\U000e0067ree money",
     ],
 )
-def test_what_nobody_sees_and_how_letters_are_drawn_make_no_other_word(text: str) -> None:
+def test_invisible_characters_and_letter_forms_make_no_other_word(text: str) -> None:
     assert words(text) == distinct_words(text) == ["free", "money"]
 
 
@@ -190,3 +190,14 @@ def test_words_and_pairs_are_distinct_stems_and_neighbours() -> None:
     ]
     assert words_and_pairs("congratulations 123456") == ["congra", "000000", "congra 000000"]
     assert words_and_pairs("") == []
+
+
+def test_parts_of_bags_in_an_order_are_the_batches_of_those_rows() -> None:
+    bags = make_bags(["a b", "", "c d e", "b"], [True, False, False, True], HashingVocabulary(50))
+    order = np.array([2, 1, 3, 0])
+    for start, stop in ((0, 2), (2, 4), (1, 3)):
+        (indices, offsets), labels = bags.in_order(order).part(start, stop)
+        (expected, starts), answers = bags.batch(order[start:stop])
+        assert indices.tolist() == expected.tolist()
+        assert offsets.tolist() == starts.tolist()
+        assert labels.tolist() == answers.tolist()

@@ -1,4 +1,4 @@
-"""Parties started by hand keep to one thread of linear algebra each, unless they are told otherwise."""
+"""Parties started by hand keep to one thread of linear algebra each, unless the environment says otherwise."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ SAY = "import {module}, os; print(os.environ['OPENBLAS_NUM_THREADS'])"
 
 
 @pytest.mark.parametrize("module", ["server.__main__", "keyholder.__main__", "client.__main__", "experiments.__main__"])
-@pytest.mark.parametrize(("told", "threads"), [(None, "1"), ("4", "4")])
-def test_one_thread_unless_told_otherwise(module, told, threads):
+@pytest.mark.parametrize(("given", "threads"), [(None, "1"), ("4", "4")])
+def test_one_thread_by_default(module, given, threads):
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
-    if told:
-        environment["OPENBLAS_NUM_THREADS"] = told
+    if given:
+        environment["OPENBLAS_NUM_THREADS"] = given
     done = subprocess.run(
         [sys.executable, "-c", SAY.format(module=module)],
         cwd=ROOT, env=environment, capture_output=True, text=True, check=True,

@@ -1,4 +1,4 @@
-"""Opening by several holders is timed only where it comes out right, beside a textbook's way that comes out right too."""
+"""Opening by several holders is timed only where the result is right, and so is a textbook's way to compare with."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import pytest
 from benchmarks import threshold
 from benchmarks.threshold import (
     ALL,
+    CHECK,
     COMBINE,
     OURS,
     PARTIAL,
+    PROVE,
     SIDE_BY_SIDE,
     TEXTBOOK,
     VERIFY,
@@ -36,7 +38,9 @@ def test_the_command_prints_every_step_for_every_size(scheme, capsys):
     cores = os.sched_getaffinity(0)
     main(["--bits", "256", "272", "--weights", "30", "--repeats", "1", "--scheme", scheme])
     out = capsys.readouterr().out
-    assert all(out.count(step) >= 2 for step in (PARTIAL, COMBINE, VERIFY, SIDE_BY_SIDE, ALL, "dealing a key"))
+    assert all(
+        out.count(step) >= 2 for step in (PARTIAL, PROVE, CHECK, COMBINE, VERIFY, SIDE_BY_SIDE, ALL, "dealing a key")
+    )
     assert f"2 of 3 holders, {scheme}, 272 bits, 3 clients, 30 weights" in out
     assert os.sched_getaffinity(0) == cores
 

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.losses import binary_cross_entropy, mse
+from core.losses import binary_cross_entropy_with_logits, mse
 from core.nn import Dropout, Linear, Module, Parameter, Sequential
 from core.ops import Array
 from core.optim import SGD, DivergedError, ExponentialDecay
 from core.tensor import Tensor
-from core.training import EarlyStopping, Pass, Sums, evaluate, minibatches, train, train_epoch
+from core.training import EarlyStopping, Pass, Plan, Sums, evaluate, minibatches, train, train_epoch
 
 
 class Pairs:
@@ -220,10 +220,8 @@ def test_training_stops_at_the_best_validation_loss():
         mse,
         close,
         SGD(model.parameters(), lr=0.125),
-        passes=50,
-        batch_size=1,
-        patience=3,
-        rng=rng(),
+        Plan(passes=50, batch_size=1, patience=3),
+        rng(),
     )
     # guesses 1/4, 7/16, 37/64, ...: the second is nearest to 1/2
     assert model.number.item() == pytest.approx(7 / 16)
@@ -236,16 +234,7 @@ def test_divergence_is_seen_across_passes_of_one_step():
     model, data = Guess(), Pairs(np.zeros(1), np.ones(1))
     with pytest.raises(DivergedError, match="step 4"):
         train(
-            model,
-            data,
-            data,
-            mse,
-            close,
-            SGD(model.parameters(), lr=6.0),
-            passes=20,
-            batch_size=1,
-            patience=20,
-            rng=rng(),
+            model, data, data, mse, close, SGD(model.parameters(), lr=6.0), Plan(20, batch_size=1, patience=20), rng()
         )
 
 
@@ -260,8 +249,8 @@ def test_training_works_on_logits_and_classes():
     targets = (inputs[:, :1] > inputs[:, 1:]).astype(float)
     data, optimiser = Pairs(inputs, targets), SGD(model.parameters(), lr=1.0)
     for _ in range(20):
-        train_epoch(model, data, binary_cross_entropy, optimiser, 10, rng(2))
-    sums = evaluate(model, data, binary_cross_entropy, lambda out, y: int(((out > 0) == (y > 0.5)).sum()))
+        train_epoch(model, data, binary_cross_entropy_with_logits, optimiser, 10, rng(2))
+    sums = evaluate(model, data, binary_cross_entropy_with_logits, lambda out, y: int(((out > 0) == (y > 0.5)).sum()))
     assert sums.accuracy > 0.97
 
 
@@ -275,7 +264,7 @@ def trained(**options: Any) -> tuple[Guess, list[Pass]]:
     optimiser = SGD(model.parameters(), lr=0.25)
     if decay := options.pop("decay", None):
         options["schedule"] = ExponentialDecay(optimiser, decay)
-    curve = train(model, data, data, mse, close, optimiser, passes=2, batch_size=1, patience=5, rng=0, **options)
+    curve = train(model, data, data, mse, close, optimiser, Plan(2, 1, patience=5, **options), rng=0)
     return model, curve
 
 

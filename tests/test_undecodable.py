@@ -16,9 +16,9 @@ from faults.corpus import CLIENT_CALLS, HOLDER_CALLS, STREAMS_IN
 from faults.fuzz_calls import CLIENTS, RULES
 from faults.fuzz_wire import METHODS, STREAMS_OUT
 from faults.parties import Parties
-from faults.task import known, slot_task
 from faults.world import World
 from server.service import listen
+from simulation.slot_task import known, slot_task
 
 NO_MESSAGE = b"\xff\xff"
 CALLS = [*(("client-1", call) for call in CLIENT_CALLS), *(("keyholder-1", call) for call in HOLDER_CALLS)]

@@ -1,4 +1,4 @@
-"""Whoever looks at an opened sum can check it without the shares."""
+"""An opened sum can be checked without the shares."""
 
 from __future__ import annotations
 

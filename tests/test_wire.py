@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,25 +14,29 @@ from hypothesis import strategies as st
 from refusals import refused_with
 
 from core.errors import Reason, Refused
-from core.limits import MOST_HOLDERS
+from core.limits import MOST_HOLDERS, check_client_name
 from core.protocol import (
     AttemptId,
     ClosedList,
     Commitment,
+    Head,
     HolderSignature,
+    HolderStart,
     KeyCertificate,
+    LedgerState,
+    ReportedRequest,
     RoundDescription,
     RoundResult,
     Signed,
     SubmissionHeader,
     Timings,
-    check_client_name,
+    Vouch,
     digest,
 )
 from core.secagg.encoding import Encoding
 from core.secagg.scheme import PublicKey
 from core.wire import federation_pb2 as pb
-from core.wire import messages
+from core.wire import holder_messages, messages
 
 RUN, FEDERATION = "0123456789abcdef", "fedcba9876543210"
 CERTIFICATE = KeyCertificate(
@@ -41,6 +46,7 @@ CERTIFICATE = KeyCertificate(
     threshold=2,
     holders=3,
     expires_day=20_000,
+    values=(2, 3, (1 << 255) - 1),
 )
 DESCRIPTION = RoundDescription(
     federation=FEDERATION,
@@ -54,8 +60,12 @@ DESCRIPTION = RoundDescription(
     min_cohort=3,
     deadline_seconds=60.0,
 )
-COMMITMENT = Commitment(DESCRIPTION.id, "anna", b"n" * 16, digest(b"description"), digest(b"update"))
-SIGNATURES = (HolderSignature("h1", b"1" * 64), HolderSignature("h2", b"2" * 64))
+COMMITMENT = Commitment(
+    DESCRIPTION.id, "anna", b"n" * 16, digest(b"description"), digest(b"update"), Head(3, bytes(32))
+)
+STATE = pb.LedgerState(number=1, hash=bytes(32), life=bytes(16))
+LEDGER = LedgerState(Head(7, bytes(32)), b"l" * 16, (("h9", b"m" * 16),))
+SIGNATURES = (HolderSignature("h1", b"1" * 64, LEDGER), HolderSignature("h2", b"2" * 64, LEDGER))
 
 
 def test_signed_bodies_survive_the_wire_and_have_one_form() -> None:
@@ -73,7 +83,7 @@ UNKNOWN_FIELD = bytes.fromhex("fa0103") + b"abc"
 """Field 31, three bytes long, which no message of this protocol has."""
 
 
-def test_what_is_signed_has_room_for_nothing_that_nobody_reads() -> None:
+def test_what_is_signed_has_no_room_for_unread_bytes() -> None:
     for plain, write, read in (
         (DESCRIPTION, messages.description_to_bytes, messages.description_from_bytes),
         (CERTIFICATE, messages.certificate_to_bytes, messages.certificate_from_bytes),
@@ -85,11 +95,11 @@ def test_what_is_signed_has_room_for_nothing_that_nobody_reads() -> None:
                 read(longer)
 
 
-def test_what_travels_beside_them_survives_the_wire() -> None:
+def test_what_travels_with_them_survives_the_wire() -> None:
     header = SubmissionHeader(DESCRIPTION.id, 17, digest(b"payload"))
     closed = ClosedList(3, 1, digest(b"description"), (digest(b"a"), digest(b"b")), SIGNATURES)
     assert messages.submission_header_from_wire(messages.submission_header_to_wire(header)) == header
-    assert messages.list_from_wire(messages.list_to_wire(closed)) == closed
+    assert holder_messages.list_from_wire(holder_messages.list_to_wire(closed)) == closed
     signed = Signed(b"body", b"s" * 64)
     for write, read in (
         (messages.signed_key_to_wire, messages.signed_key_from_wire),
@@ -155,7 +165,7 @@ def test_a_description_without_a_whole_key_is_refused() -> None:
     [
         {"serial": 0}, {"threshold": 0}, {"threshold": 4}, {"holders": 11}, {"holders": 0}, {"federation": "F" * 16},
     ],
-    ids=str,
+    ids=lambda change: next(iter(change)),
 )  # fmt: skip
 def test_malformed_certificates_are_refused(changes: dict[str, Any]) -> None:
     message = pb.KeyCertificate.FromString(messages.certificate_to_bytes(CERTIFICATE))
@@ -180,7 +190,7 @@ def test_malformed_commitments_are_refused(changes: dict[str, Any], word: str) -
 
 
 def test_malformed_lists_are_refused() -> None:
-    whole = messages.list_to_wire(ClosedList(1, 1, digest(b"d"), (digest(b"a"),), SIGNATURES))
+    whole = holder_messages.list_to_wire(ClosedList(1, 1, digest(b"d"), (digest(b"a"),), SIGNATURES))
     for change, word in (
         ({"commitments": b"x" * 33}, "33 bytes; expected a multiple of 32"),
         ({"description_digest": b"x"}, "1 bytes"),
@@ -189,28 +199,83 @@ def test_malformed_lists_are_refused() -> None:
         for name, value in change.items():
             setattr(message, name, value)
         with pytest.raises(Refused, match=word):
-            messages.list_from_wire(message)
+            holder_messages.list_from_wire(message)
 
 
 def test_no_more_signatures_are_read_than_there_can_be_holders() -> None:
-    many = [pb.HolderSignature(holder=f"h{n}", signature=b"s" * 64) for n in range(MOST_HOLDERS)]
+    many = [pb.HolderSignature(holder=f"h{n}", signature=b"s" * 64, ledger=STATE) for n in range(MOST_HOLDERS)]
     beyond = pb.HolderSignature(holder="x", signature=b"malformed, and never looked at")
-    assert len(messages.holder_signatures_from_wire([*many, beyond])) == MOST_HOLDERS
+    assert len(holder_messages.holder_signatures_from_wire([*many, beyond])) == MOST_HOLDERS
     with pytest.raises(Refused, match="a signature has 3 bytes"):
-        messages.holder_signatures_from_wire([pb.HolderSignature(holder="h", signature=b"abc")])
+        holder_messages.holder_signatures_from_wire([pb.HolderSignature(holder="h", signature=b"abc", ledger=STATE)])
 
 
 def test_what_holders_sign_names_everything_it_is_about() -> None:
     lists = [
-        messages.list_statement(d, commitments)
+        holder_messages.list_statement(d, commitments)
         for d in (digest(b"d"), digest(b"e"))
         for commitments in ((), (digest(b"a"),), (digest(b"a"), digest(b"b")), (digest(b"b"), digest(b"a")))
     ]
     models = [
-        messages.model_statement(f, run, n, m)
+        holder_messages.model_statement(f, run, n, m)
         for f in (FEDERATION, "f" * 16) for run in (RUN, "e" * 16) for n in (1, 2) for m in (digest(b"m"), digest(b"n"))
     ]  # fmt: skip
-    assert len({*lists, *models}) == 8 + 16
+    requests = [
+        holder_messages.request_statement(f, AttemptId(run, n, a), d)
+        for f in (FEDERATION, "f" * 16) for run in (RUN, "e" * 16) for n in (1, 2) for a in (1, 2) for d in (digest(b"r"), digest(b"s"))
+    ]  # fmt: skip
+    assert len({*lists, *models, *requests}) == 8 + 16 + 32
+
+
+def test_a_signature_covers_the_statement_and_every_part_of_the_ledgers_state() -> None:
+    states = [
+        LedgerState(Head(number, chained), life, peers)
+        for number in (1, 2) for chained in (digest(b"a"), digest(b"b")) for life in (b"l" * 16, b"m" * 16)
+        for peers in ((), (("h1", b"l" * 16),), (("h1", b"m" * 16),), (("h2", b"l" * 16),))
+    ]  # fmt: skip
+    signed = {holder_messages.signed_statement(what, state) for what in (b"a", b"b") for state in states}
+    assert len(signed) == 2 * 32
+
+
+START = HolderStart(FEDERATION, "h1", b"l" * 16, Head(7, digest(b"a")), 3, ((b"k" * 16, 4),))
+VOUCH = Vouch(
+    FEDERATION,
+    "h1",
+    b"l" * 16,
+    Head(5, digest(b"b")),
+    9,
+    digest(b"c"),
+    (ReportedRequest(RUN, 2, digest(b"d"), digest(b"m")),),
+)
+
+
+def test_starts_and_vouches_come_back_as_they_were() -> None:
+    assert holder_messages.start_from_bytes(holder_messages.start_to_bytes(START)) == START
+    assert holder_messages.vouch_from_bytes(holder_messages.vouch_to_bytes(VOUCH)) == VOUCH
+    nothing = replace(VOUCH, head=Head(), serial=0, list_digest=b"", requests=())
+    assert holder_messages.vouch_from_bytes(holder_messages.vouch_to_bytes(nothing)) == nothing
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"holder": "a b"}, {"life": b"short"}, {"head": Head(0, digest(b"a"))}, {"head": Head(1, b"short")},
+     {"federation": "x"}, {"earlier": ((b"short", 1),)}, {"earlier": ((b"k" * 16, 1),) * 201}],
+    ids=lambda change: next(iter(change)),
+)  # fmt: skip
+def test_a_malformed_start_is_refused(change: dict[str, Any]) -> None:
+    with refused_with(Reason.MALFORMED):
+        holder_messages.start_from_bytes(holder_messages.start_to_bytes(replace(START, **change)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"about": ""}, {"life": b""}, {"head": Head(1, b"")}, {"list_digest": b"short"},
+     {"requests": (ReportedRequest(RUN, 1, b"short", digest(b"m")),)}, {"requests": VOUCH.requests * 17}],
+    ids=lambda change: next(iter(change)),
+)  # fmt: skip
+def test_a_malformed_vouch_is_refused(change: dict[str, Any]) -> None:
+    with refused_with(Reason.MALFORMED):
+        holder_messages.vouch_from_bytes(holder_messages.vouch_to_bytes(replace(VOUCH, **change)))
 
 
 @pytest.mark.parametrize(
@@ -238,6 +303,8 @@ BODIES = {
     messages.description_from_bytes: messages.description_to_bytes(DESCRIPTION),
     messages.certificate_from_bytes: messages.certificate_to_bytes(CERTIFICATE),
     messages.commitment_from_bytes: messages.commitment_to_bytes(COMMITMENT),
+    holder_messages.start_from_bytes: holder_messages.start_to_bytes(START),
+    holder_messages.vouch_from_bytes: holder_messages.vouch_to_bytes(VOUCH),
 }
 
 

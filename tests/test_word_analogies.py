@@ -59,7 +59,7 @@ def test_padding_and_unknown_answer_no_question_even_if_their_vectors_are_neares
     assert score([Section("one", (("man", "king", "woman", "queen"),))], VOCABULARY, table)[0].right == 1
 
 
-def test_padding_and_unknown_are_nobody_s_nearest_word():
+def test_padding_and_unknown_are_never_the_nearest_word():
     table = TABLE.copy()
     table[[VOCABULARY.padding, VOCABULARY.unknown]] = VECTORS["queen"]
     reviews = Reviews(VOCABULARY, [VOCABULARY.encode(VECTORS)], np.array([True]), test=0)

@@ -64,10 +64,10 @@ def test_words_are_those_whose_weight_moved_either_way() -> None:
     public = words.public_words([["red", "blue", "tea"]], VOCABULARY)
     seen = words.moved(np.array([-0.05, 0.0, 0.05, 0.0]))
     assert seen == {0, 2}
-    assert words.words_of(seen, public) == {"red"}  # nobody knows the word of number 2
+    assert words.words_of(seen, public) == {"red"}  # the word of number 2 is unknown
 
 
-def test_whoever_sees_nothing_names_the_most_frequent() -> None:
+def test_without_an_update_the_most_frequent_words_are_named() -> None:
     public = words.public_words([["a", "b"], ["b", "c"], ["b", "c"]], VOCABULARY)
     assert words.guess_blindly(public, 2) == {"b", "c"}
 

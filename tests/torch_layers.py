@@ -102,7 +102,7 @@ def embedding(p: Program) -> None:
     weight = twin(p, layer.weight)
     for _ in range(p.pick((1, 1, 2))):
         look_up_in(p, layer, weight, min(rows, 100))
-    if p.chance(0.3):  # a penalty beside the look-up: a dense part of the same gradient
+    if p.chance(0.3):  # a penalty next to the look-up: a dense part of the same gradient
         pair = p.leaves[-1]
         p.run("penalty", lambda: (pair.ours**2).sum(), lambda: (pair.theirs**2).sum())
 
@@ -262,8 +262,10 @@ def recurrent_layer(p: Program) -> None:
 
 
 def value_loss(p: Program) -> None:
-    name = p.pick(("mse", "l1", "delta_rule", "binary_cross_entropy"))
+    name = p.pick(("mse", "l1", "delta_rule", "binary_cross_entropy", "binary_cross_entropy_with_logits"))
     outputs, reduction = p.tensor(), p.pick(("mean", "sum"))
+    if name == "binary_cross_entropy" and not p.chance(0.1):
+        outputs = p.leaf(outputs.ours.shape, low=0.0, high=1.0)
     as_tensor = name in ("mse", "delta_rule") and p.chance(0.3)
     target = p.leaf(outputs.ours.shape, low=0.0, high=1.0)
     if not p.one_type(target, outputs):
@@ -284,9 +286,7 @@ def value_loss(p: Program) -> None:
             raise ValueError("PyTorch broadcasts, with a warning")
         if name == "delta_rule":
             return 0.5 * functional.mse_loss(outputs.theirs, yours, reduction="sum")
-        function = {"mse": functional.mse_loss, "l1": functional.l1_loss}.get(
-            name, functional.binary_cross_entropy_with_logits
-        )
+        function = getattr(functional, {"mse": "mse_loss", "l1": "l1_loss"}.get(name, name))
         return function(outputs.theirs, yours, reduction=reduction)
 
     p.run(
