@@ -18,7 +18,7 @@ from core.wire.dialing import AggregatorConnection
 from faults.live import LiveHolder, Worker, errors_of, homes_of, judge
 from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
-from faults.process import ServerProcess
+from faults.process import serving
 from faults.watching import Watcher
 from server.rules import RoundRules
 from simulation.program import Program
@@ -51,35 +51,34 @@ def one_run(folder: Path, clients: int, share: float, seed: int) -> list[str]:
         round_seconds=DEADLINE, upload_seconds=DEADLINE,
     )  # fmt: skip
     homes = homes_of(parties, folder, ROUNDS + 5)
-    server = ServerProcess(parties, folder / "server", clients, rules)
-    server.start()
-    address = f"127.0.0.1:{server.port}"
-    holders: list[Worker] = [
-        LiveHolder(parties, name, home, lambda name: AggregatorConnection(address, PATIENCE, parties[name]))
-        for name, home in homes.items()
-    ]
-    for holder in holders:
-        holder.start()
-    watcher = Watcher(parties, address)
-    processes = {name: _client(parties, name, clients, address) for name in parties.clients}
-    try:
-        watcher.wait_for(lambda seen: seen.round >= 1 and seen.phase == "committing", PATIENCE)
-        doomed = rng.sample(sorted(processes), round(share * clients))
-        for name in doomed:
-            server.ends_within(rng.uniform(0.0, 0.1))
-            processes[name].kill()
-        found = [
-            f"{name} ended with {processes[name].process.wait(PATIENCE)}"
-            for name in processes
-            if name not in doomed and processes[name].process.wait(PATIENCE) != 0
+    with serving(parties, folder / "server", clients, rules) as server:
+        address = f"127.0.0.1:{server.port}"
+        holders: list[Worker] = [
+            LiveHolder(parties, name, home, lambda name: AggregatorConnection(address, PATIENCE, parties[name]))
+            for name, home in homes.items()
         ]
-    finally:
-        for process in processes.values():
-            process.close()
-    found += errors_of(holders, PATIENCE)
-    found += [] if server.end() == 0 else [f"the server ended badly: {server.words()}"]
-    watcher.close()
-    return found + judge(parties, folder / "server", homes, rules, [])
+        for holder in holders:
+            holder.start()
+        watcher = Watcher(parties, address)
+        processes = {name: _client(parties, name, clients, address) for name in parties.clients}
+        try:
+            watcher.wait_for(lambda seen: seen.round >= 1 and seen.phase == "committing", PATIENCE)
+            doomed = rng.sample(sorted(processes), round(share * clients))
+            for name in doomed:
+                server.ends_within(rng.uniform(0.0, 0.1))
+                processes[name].kill()
+            found = [
+                f"{name} ended with {processes[name].process.wait(PATIENCE)}"
+                for name in processes
+                if name not in doomed and processes[name].process.wait(PATIENCE) != 0
+            ]
+        finally:
+            for process in processes.values():
+                process.close()
+        found += errors_of(holders, PATIENCE)
+        found += [] if server.end() == 0 else [f"the server ended badly: {server.words()}"]
+        watcher.close()
+        return found + judge(parties, folder / "server", homes, rules, [])
 
 
 def _client(parties: Parties, name: str, clients: int, address: str) -> Program:

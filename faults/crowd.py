@@ -22,12 +22,13 @@ from core.training import Dataset
 from core.wire import federation_pb2_grpc as rpc
 from core.wire.calls import Ask, Call, Conversation, Dialogue, Download, Upload
 from core.wire.dialing import AggregatorConnection, channel_credentials, channel_options
+from core.wire.status import refusal_of
 from core.wire.streams import read_chunks
 from faults.live import LiveHolder, Worker, errors_of, homes_of, judge
 from faults.oracle import Noted
 from faults.outcome import Options, Outcome, timed
 from faults.parties import POLICY, Parties, scratch
-from faults.process import ServerProcess
+from faults.process import serving
 from server.rules import RoundRules
 from simulation.slot_task import known, slot_task
 
@@ -68,27 +69,26 @@ def one_round(folder: Path, task: Task, clients: int, outcome: Outcome) -> list[
         round_seconds=PATIENCE, upload_seconds=PATIENCE, answer_seconds=PATIENCE,
     )  # fmt: skip
     homes = homes_of(parties, folder, 1)
-    server = ServerProcess(parties, folder / "server", clients, rules)
-    server.start()
-    crowd = Crowd(parties, f"127.0.0.1:{server.port}", sessions_of(parties, task), [])
-    holders: list[Worker] = [
-        LiveHolder(parties, name, home, lambda name: AggregatorConnection(crowd.address, PATIENCE, parties[name]))
-        for name, home in homes.items()
-    ]
-    for holder in holders:
-        holder.start()
-    started = time.perf_counter()
-    found = asyncio.run(everyone(crowd))
-    seconds = time.perf_counter() - started
-    memory = server.peak_mb()
-    found += errors_of(holders, PATIENCE)
-    found += [] if server.end() == 0 else [f"the server ended badly: {server.words()}"]
-    outcome.measured = (
-        f"{seconds:.1f} s from the first connection to the end of the run; server at most {memory:.0f} MB"
-    )
-    found += [] if seconds <= MOST_SECONDS * outcome.slack else [f"it took {seconds:.1f} s"]
-    found += [] if memory <= MOST_MB else [f"the server took {memory:.0f} MB"]
-    return found + judge(parties, folder / "server", homes, rules, crowd.receipts)
+    with serving(parties, folder / "server", clients, rules) as server:
+        crowd = Crowd(parties, f"127.0.0.1:{server.port}", sessions_of(parties, task), [])
+        holders: list[Worker] = [
+            LiveHolder(parties, name, home, lambda name: AggregatorConnection(crowd.address, PATIENCE, parties[name]))
+            for name, home in homes.items()
+        ]
+        for holder in holders:
+            holder.start()
+        started = time.perf_counter()
+        found = asyncio.run(everyone(crowd))
+        seconds = time.perf_counter() - started
+        memory = server.peak_mb()
+        found += errors_of(holders, PATIENCE)
+        found += [] if server.end() == 0 else [f"the server ended badly: {server.words()}"]
+        outcome.measured = (
+            f"{seconds:.1f} s from the first connection to the end of the run; server at most {memory:.0f} MB"
+        )
+        found += [] if seconds <= MOST_SECONDS * outcome.slack else [f"it took {seconds:.1f} s"]
+        found += [] if memory <= MOST_MB else [f"the server took {memory:.0f} MB"]
+        return found + judge(parties, folder / "server", homes, rules, crowd.receipts)
 
 
 def sessions_of(parties: Parties, task: Task) -> dict[str, ClientSession]:
@@ -144,7 +144,14 @@ class AsyncConnection:
         """Carry a dialogue's calls until it ends."""
         conversation = Conversation(dialogue)
         while conversation.asking is not None:
-            conversation.reply(await self.carry(conversation.asking))
+            try:
+                reply = await self.carry(conversation.asking)
+            except grpc.aio.AioRpcError as error:
+                if (refusal := refusal_of(error)) is None:
+                    raise
+                conversation.refuse(refusal)
+            else:
+                conversation.reply(reply)
 
     async def carry(self, call: Call) -> Any:
         """Make one call and return its reply."""

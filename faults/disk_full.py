@@ -20,7 +20,7 @@ from faults.live import errors_of, homes_of, judge, start_workers
 from faults.oracle import Noted
 from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
-from faults.process import ServerProcess
+from faults.process import ServerProcess, serving
 from faults.trials import folders, run_world
 from faults.world import World
 from server.rules import RoundRules
@@ -98,28 +98,27 @@ def on_a_small_disk(options: Options) -> Outcome:
 def _fill_and_empty(folder: Path, disk: Path, task: Task, outcome: Outcome, seed: int) -> list[str]:
     parties = Parties(folder, clients=CLIENTS)
     homes = homes_of(parties, folder, LIVE_RULES.rounds + 10)
-    server = ServerProcess(parties, disk / "server", CLIENTS, LIVE_RULES, log=folder / "server.log")
-    server.start()
-    receipts: list[Noted] = []
-    address = f"127.0.0.1:{server.port}"
-    workers = start_workers(
-        parties, homes, task, lambda name: AggregatorConnection(address, PATIENCE, parties[name]), receipts
-    )
-    rng = random.Random(seed)  # noqa: S311
-    ended = fills = 0
-    while any(worker.is_alive() for worker in workers):
-        if server.ends_within(rng.uniform(0.1, 0.5)):
-            if server.end() == 0:
-                break
-            ended += 1
-            server.start()
-        elif fills < FILLS:
-            fills += 1
-            _fill_for_a_while(disk / "fill", server)
-    found = errors_of(workers, PATIENCE)
-    found += [] if server.end() == 0 else [f"the server ended badly: {server.words()}"]
-    outcome.measured = f"filled {fills} times; it ended in a sentence {ended} times, and went on when started again"
-    return found + judge(parties, disk / "server", homes, LIVE_RULES, receipts)
+    with serving(parties, disk / "server", CLIENTS, LIVE_RULES, log=folder / "server.log") as server:
+        receipts: list[Noted] = []
+        address = f"127.0.0.1:{server.port}"
+        workers = start_workers(
+            parties, homes, task, lambda name: AggregatorConnection(address, PATIENCE, parties[name]), receipts
+        )
+        rng = random.Random(seed)  # noqa: S311
+        ended = fills = 0
+        while any(worker.is_alive() for worker in workers):
+            if server.ends_within(rng.uniform(0.1, 0.5)):
+                if server.end() == 0:
+                    break
+                ended += 1
+                server.start()
+            elif fills < FILLS:
+                fills += 1
+                _fill_for_a_while(disk / "fill", server)
+        found = errors_of(workers, PATIENCE)
+        found += [] if server.end() == 0 else [f"the server ended badly: {server.words()}"]
+        outcome.measured = f"filled {fills} times; it ended in a sentence {ended} times, and went on when started again"
+        return found + judge(parties, disk / "server", homes, LIVE_RULES, receipts)
 
 
 def _fill_for_a_while(path: Path, server: ServerProcess) -> None:

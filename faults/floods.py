@@ -17,7 +17,7 @@ from faults.crowd import AsyncConnection, Crowd, sessions_of
 from faults.live import LiveHolder, Worker, errors_of, homes_of, judge
 from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
-from faults.process import ServerProcess
+from faults.process import ServerProcess, serving
 from server.rules import RoundRules
 from simulation.program import Program
 from simulation.slot_task import known, slot_task
@@ -59,28 +59,27 @@ def one_run(folder: Path, task: Task, kind: str, count: int, rounds: int, outcom
         holders=3, threshold=2, rounds=rounds, min_cohort=2, max_cohort=HONEST, target=HONEST, patience_seconds=PATIENCE
     )  # fmt: skip
     homes = homes_of(parties, folder, rounds)
-    server = ServerProcess(parties, folder / "server", HONEST + 1, rules)
-    server.start()
-    address = f"127.0.0.1:{server.port}"
-    sessions = sessions_of(parties, task)
-    del sessions[ATTACKER]
-    holders: list[Worker] = [
-        LiveHolder(parties, name, home, lambda name: AggregatorConnection(address, PATIENCE, parties[name]))
-        for name, home in homes.items()
-    ]
-    for holder in holders:
-        holder.start()
-    watch = Stopwatch(
-        server, rounds // 2, ("faults.flooding", kind, address, str(count), str(parties[ATTACKER].folder))
-    )
-    crowd = Crowd(parties, address, sessions, [])
-    try:
-        asyncio.run(_all(crowd, watch))
-    finally:
-        watch.end_flood()
-    found = errors_of(holders, PATIENCE)
-    found += [] if server.end() == 0 else [f"the server ended badly: {server.words()}"]
-    return found + watch.judge(outcome) + judge(parties, folder / "server", homes, rules, crowd.receipts)
+    with serving(parties, folder / "server", HONEST + 1, rules) as server:
+        address = f"127.0.0.1:{server.port}"
+        sessions = sessions_of(parties, task)
+        del sessions[ATTACKER]
+        holders: list[Worker] = [
+            LiveHolder(parties, name, home, lambda name: AggregatorConnection(address, PATIENCE, parties[name]))
+            for name, home in homes.items()
+        ]
+        for holder in holders:
+            holder.start()
+        watch = Stopwatch(
+            server, rounds // 2, ("faults.flooding", kind, address, str(count), str(parties[ATTACKER].folder))
+        )
+        crowd = Crowd(parties, address, sessions, [])
+        try:
+            asyncio.run(_all(crowd, watch))
+        finally:
+            watch.end_flood()
+        found = errors_of(holders, PATIENCE)
+        found += [] if server.end() == 0 else [f"the server ended badly: {server.words()}"]
+        return found + watch.judge(outcome) + judge(parties, folder / "server", homes, rules, crowd.receipts)
 
 
 class Stopwatch:

@@ -15,7 +15,7 @@ from faults.live import errors_of, homes_of, judge, start_workers
 from faults.oracle import Noted
 from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
-from faults.process import ServerProcess
+from faults.process import serving
 from server.rules import RoundRules
 from simulation.slot_task import known, slot_task
 
@@ -57,22 +57,21 @@ def one_run(folder: Path, task: Task, kills: int, seed: int) -> tuple[list[str],
         holders=3, threshold=2, rounds=rounds, min_cohort=2, max_cohort=8, target=CLIENTS, patience_seconds=PATIENCE
     )
     homes = homes_of(parties, folder, rounds + 2 * kills + 2)
-    server = ServerProcess(parties, folder / "server", CLIENTS, rules)
-    server.start()
-    receipts: list[Noted] = []
-    address = f"127.0.0.1:{server.port}"
-    workers = start_workers(
-        parties, homes, task, lambda name: AggregatorConnection(address, PATIENCE, parties[name]), receipts
-    )
-    back = []
-    for _ in range(kills):
-        if server.ends_within(rng.uniform(0.02, LONGEST_LIFE)):
-            break
-        server.kill()
-        back.append(server.start())
-    found = errors_of(workers, PATIENCE)
-    if server.end() != 0:
-        found.append(f"the server ended badly: {server.words()}")
-    if len(back) < kills:
-        found.append(f"the run was over after {len(back)} of {kills} kills")
-    return found + judge(parties, folder / "server", homes, rules, receipts), back or [0.0]
+    with serving(parties, folder / "server", CLIENTS, rules) as server:
+        receipts: list[Noted] = []
+        address = f"127.0.0.1:{server.port}"
+        workers = start_workers(
+            parties, homes, task, lambda name: AggregatorConnection(address, PATIENCE, parties[name]), receipts
+        )
+        back = []
+        for _ in range(kills):
+            if server.ends_within(rng.uniform(0.02, LONGEST_LIFE)):
+                break
+            server.kill()
+            back.append(server.start())
+        found = errors_of(workers, PATIENCE)
+        if server.end() != 0:
+            found.append(f"the server ended badly: {server.words()}")
+        if len(back) < kills:
+            found.append(f"the run was over after {len(back)} of {kills} kills")
+        return found + judge(parties, folder / "server", homes, rules, receipts), back or [0.0]

@@ -17,7 +17,7 @@ from core.wire.streams import PIECE_BYTES
 from faults.fuzz_wire import METHODS
 from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
-from faults.process import ServerProcess
+from faults.process import serving
 from server.rules import RoundRules
 from server.service import LARGEST_MESSAGE
 from simulation.slot_task import known, slot_task
@@ -44,19 +44,18 @@ def run(options: Options) -> Iterator[Outcome]:
 
 def _one_server(folder: Path, times: int, outcome: Outcome) -> None:
     parties = Parties(folder, clients=CLIENTS)
-    server = ServerProcess(parties, folder / "server", CLIENTS, RULES)
-    server.start()
-    codes: Counter[str] = Counter()
-    asyncio.run(_send_all(parties, server.port, 1, Counter()))  # once, so that what is needed anyway is there
-    before = server.memory_mb()
-    found = asyncio.run(_send_all(parties, server.port, times, codes))
-    outcome.trials = sum(codes.values())
-    outcome.violations += found
-    outcome.require(not server.ends_within(0.1), f"the server ended: {server.words()}")
-    grown = server.peak_mb() - before
-    outcome.require(grown <= MOST_MB, f"memory grew by {grown:.0f} MB")
-    outcome.measured = f"{dict(codes.most_common())}; memory at most {grown:+.0f} MB"
-    server.kill()
+    with serving(parties, folder / "server", CLIENTS, RULES) as server:
+        codes: Counter[str] = Counter()
+        asyncio.run(_send_all(parties, server.port, 1, Counter()))  # once, so that what is needed anyway is there
+        before = server.memory_mb()
+        found = asyncio.run(_send_all(parties, server.port, times, codes))
+        outcome.trials = sum(codes.values())
+        outcome.violations += found
+        outcome.require(not server.ends_within(0.1), f"the server ended: {server.words()}")
+        grown = server.peak_mb() - before
+        outcome.require(grown <= MOST_MB, f"memory grew by {grown:.0f} MB")
+        outcome.measured = f"{dict(codes.most_common())}; memory at most {grown:+.0f} MB"
+        server.kill()
 
 
 async def _send_all(parties: Parties, port: int, times: int, codes: Counter[str]) -> list[str]:

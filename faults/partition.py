@@ -11,7 +11,7 @@ from faults.live import errors_of, homes_of, judge, start_workers
 from faults.oracle import Noted
 from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
-from faults.process import ServerProcess
+from faults.process import serving
 from faults.proxy import FaultyNetwork
 from faults.watching import Watcher
 from server.rules import RoundRules
@@ -45,30 +45,33 @@ def one_run(folder: Path, task: Task, seconds: float, outcome: Outcome, *, silen
     """Return what went wrong."""
     parties = Parties(folder, clients=CLIENTS)
     homes = homes_of(parties, folder, ROUNDS + 10)
-    server = ServerProcess(parties, folder / "server", CLIENTS, RULES)
-    server.start()
-    address = f"127.0.0.1:{server.port}"
-    network, watcher = FaultyNetwork(address), Watcher(parties, address)
-    receipts: list[Noted] = []
-    network.slow(RATE)
-    workers = start_workers(
-        parties, homes, task, lambda name: AggregatorConnection(network.address, PATIENCE, parties[name]), receipts
-    )
-    watcher.wait_for(lambda seen: seen.round >= 2, PATIENCE)
-    network.stall()
-    if not silent:
-        network.cut()
-    found = ["the run ended during the partition"] if server.ends_within(seconds) else []
-    at_the_end = watcher.last.round
-    network.heal()
-    back = watcher.wait_for(lambda seen: seen.present + seen.holders == EVERYONE and seen.round > at_the_end, PATIENCE)
-    network.slow(None)
-    found += (
-        [] if back <= BACK_SECONDS * outcome.slack else [f"all were back and a round went on only after {back:.1f} s"]
-    )
-    found += errors_of(workers, PATIENCE)
-    found += [] if server.end() == 0 else [f"the server ended badly: {server.words()}"]
-    outcome.measured = f"all back, and the next round completed, {back:.1f} s after healing"
-    watcher.close()
-    network.close()
-    return found + judge(parties, folder / "server", homes, RULES, receipts)
+    with serving(parties, folder / "server", CLIENTS, RULES) as server:
+        address = f"127.0.0.1:{server.port}"
+        network, watcher = FaultyNetwork(address), Watcher(parties, address)
+        receipts: list[Noted] = []
+        network.slow(RATE)
+        workers = start_workers(
+            parties, homes, task, lambda name: AggregatorConnection(network.address, PATIENCE, parties[name]), receipts
+        )
+        watcher.wait_for(lambda seen: seen.round >= 2, PATIENCE)
+        network.stall()
+        if not silent:
+            network.cut()
+        found = ["the run ended during the partition"] if server.ends_within(seconds) else []
+        at_the_end = watcher.last.round
+        network.heal()
+        back = watcher.wait_for(
+            lambda seen: seen.present + seen.holders == EVERYONE and seen.round > at_the_end, PATIENCE
+        )
+        network.slow(None)
+        found += (
+            []
+            if back <= BACK_SECONDS * outcome.slack
+            else [f"all were back and a round went on only after {back:.1f} s"]
+        )
+        found += errors_of(workers, PATIENCE)
+        found += [] if server.end() == 0 else [f"the server ended badly: {server.words()}"]
+        outcome.measured = f"all back, and the next round completed, {back:.1f} s after healing"
+        watcher.close()
+        network.close()
+        return found + judge(parties, folder / "server", homes, RULES, receipts)

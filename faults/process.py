@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +53,10 @@ class ServerProcess:
         """Kill it with SIGKILL."""
         self.running.kill()
 
+    def close(self) -> None:
+        """Leave nothing behind, whatever state it is in."""
+        self.running.close()
+
     def end(self) -> int:
         """Wait for an orderly end, and return its exit code; kill it if it does not end."""
         if not self.ends_within(PATIENCE):
@@ -66,3 +72,16 @@ class ServerProcess:
     def words(self) -> str:
         """Return what it logged last."""
         return self._log.read_text(encoding="utf-8", errors="replace")[-2000:]
+
+
+@contextmanager
+def serving(
+    parties: Parties, folder: Path, slots: int, rules: RoundRules, log: Path | None = None
+) -> Iterator[ServerProcess]:
+    """An aggregator that has been started, and does not outlive a scenario that fails."""
+    server = ServerProcess(parties, folder, slots, rules, log)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.close()

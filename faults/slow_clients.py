@@ -27,7 +27,7 @@ from faults.crowd import AsyncConnection, Crowd, sessions_of
 from faults.live import LiveHolder, Worker, errors_of, homes_of, judge
 from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
-from faults.process import ServerProcess
+from faults.process import serving
 from server.rules import RoundRules
 from simulation.slot_task import known, slot_task
 
@@ -36,6 +36,11 @@ PATIENCE = 120.0
 TOLERANCE = 1.0
 """Seconds that a round may close before or after its deadline."""
 CALLS = 1000
+"""As many honest calls are measured at each stage, if there is the time."""
+FEWEST_CALLS = 2
+"""A percentile needs two."""
+MOST_OF_A_STAGE = 0.4
+"""Calls are measured for at most this part of a deadline, as the client that measures has to meet it too."""
 NOISE_SECONDS = 0.01
 """A latency below this is not looked at: it is the machine's."""
 
@@ -43,7 +48,8 @@ NOISE_SECONDS = 0.01
 class Meeting:
     """What the clients of one trial share: when something was first pushed, and measured latencies."""
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: float) -> None:
+        self._measuring = MOST_OF_A_STAGE * deadline
         self.opened_at = self.listed_at = self.over_at = 0.0
         self.before: list[float] = []
         self.during: list[float] = []
@@ -54,10 +60,10 @@ class Meeting:
         match kind:
             case "round_opened":
                 self.opened_at = self.opened_at or time.monotonic()
-                self.before = await _latencies(stub) if measures else self.before
+                self.before = await _latencies(stub, self._measuring) if measures else self.before
             case "list_closed":
                 self.listed_at = self.listed_at or time.monotonic()
-                self.during = await _latencies(stub) if measures else self.during
+                self.during = await _latencies(stub, self._measuring) if measures else self.during
             case "round_closed":
                 self.over_at = self.over_at or time.monotonic()
 
@@ -84,21 +90,20 @@ def one_run(folder: Path, task: Task, slow: int, deadline: float, outcome: Outco
         round_seconds=deadline, upload_seconds=deadline, answer_seconds=PATIENCE,
     )  # fmt: skip
     homes = homes_of(parties, folder, 1)
-    server = ServerProcess(parties, folder / "server", count, rules)
-    server.start()
-    address = f"127.0.0.1:{server.port}"
-    together = Crowd(parties, address, sessions_of(parties, task), [])
-    holders: list[Worker] = [
-        LiveHolder(parties, name, home, lambda name: AggregatorConnection(address, PATIENCE, parties[name]))
-        for name, home in homes.items()
-    ]
-    for holder in holders:
-        holder.start()
-    meeting = asyncio.run(_meet(together, slow))
-    found = errors_of(holders, PATIENCE)
-    found += [] if server.end() == 0 else [f"the server ended badly: {server.words()}"]
-    found += _judge(meeting, deadline, outcome, percentile)
-    return found + judge(parties, folder / "server", homes, rules, together.receipts)
+    with serving(parties, folder / "server", count, rules) as server:
+        address = f"127.0.0.1:{server.port}"
+        together = Crowd(parties, address, sessions_of(parties, task), [])
+        holders: list[Worker] = [
+            LiveHolder(parties, name, home, lambda name: AggregatorConnection(address, PATIENCE, parties[name]))
+            for name, home in homes.items()
+        ]
+        for holder in holders:
+            holder.start()
+        meeting = asyncio.run(_meet(together, slow, deadline))
+        found = errors_of(holders, PATIENCE)
+        found += [] if server.end() == 0 else [f"the server ended badly: {server.words()}"]
+        found += _judge(meeting, deadline, outcome, percentile)
+        return found + judge(parties, folder / "server", homes, rules, together.receipts)
 
 
 def _judge(meeting: Meeting, deadline: float, outcome: Outcome, percentile: int) -> list[str]:
@@ -118,8 +123,8 @@ def _judge(meeting: Meeting, deadline: float, outcome: Outcome, percentile: int)
     return found
 
 
-async def _meet(together: Crowd, slow: int) -> Meeting:
-    meeting = Meeting()
+async def _meet(together: Crowd, slow: int, deadline: float) -> Meeting:
+    meeting = Meeting(deadline)
     names = list(together.sessions)
     host, _, port = together.address.rpartition(":")
     handshakes = [asyncio.ensure_future(_dribble(host, int(port), meeting)) for _ in range(slow)]
@@ -167,11 +172,12 @@ async def _send_slowly(connection: AsyncConnection, session: ClientSession, meet
         call.cancel()
 
 
-async def _latencies(stub: rpc.FederationStub) -> list[float]:
+async def _latencies(stub: rpc.FederationStub, seconds: float) -> list[float]:
     """Return seconds of each of some hundred small calls, one after the other, when the others have settled down."""
+    until = time.monotonic() + seconds
     await asyncio.sleep(1.0)
-    found = []
-    for _ in range(CALLS):
+    found: list[float] = []
+    while len(found) < CALLS and (len(found) < FEWEST_CALLS or time.monotonic() < until):
         started = time.perf_counter()
         async for _chunk in stub.FetchModel(  # type: ignore[attr-defined]
             pb.ModelRequest(round=0), timeout=PATIENCE

@@ -16,7 +16,7 @@ from faults.memory import resident_mb
 from faults.oracle import Noted
 from faults.outcome import Options, Outcome, timed
 from faults.parties import Parties, scratch
-from faults.process import ServerProcess
+from faults.process import serving
 from server.records import FILE
 from server.rules import RoundRules
 from simulation.slot_task import known, slot_task
@@ -51,21 +51,20 @@ def one_run(folder: Path, task: Task, rounds: int) -> tuple[list[str], tuple[flo
         holders=3, threshold=2, rounds=rounds, min_cohort=2, max_cohort=8, target=CLIENTS, patience_seconds=PATIENCE
     )
     homes = homes_of(parties, folder, rounds + 5)
-    server = ServerProcess(parties, folder / "server", CLIENTS, rules)
-    server.start()
-    receipts: list[Noted] = []
-    address = f"127.0.0.1:{server.port}"
-    workers = start_workers(
-        parties, homes, task, lambda name: AggregatorConnection(address, PATIENCE, parties[name]), receipts
-    )
-    seen: list[tuple[int, float, float]] = []
-    while not server.ends_within(PAUSE):
-        seen.append((_completed(folder / "server" / FILE), server.memory_mb(), resident_mb()))
-    found = errors_of(workers, PATIENCE)
-    found += [] if server.end() == 0 else [f"the server ended badly: {server.words()}"]
-    late = np.array([row for row in seen if row[0] >= WARM_UP * rounds] or seen[-2:])
-    slopes = (_slope(late[:, 0], late[:, 1]), _slope(late[:, 0], late[:, 2]))
-    return found + judge(parties, folder / "server", homes, rules, receipts), slopes
+    with serving(parties, folder / "server", CLIENTS, rules) as server:
+        receipts: list[Noted] = []
+        address = f"127.0.0.1:{server.port}"
+        workers = start_workers(
+            parties, homes, task, lambda name: AggregatorConnection(address, PATIENCE, parties[name]), receipts
+        )
+        seen: list[tuple[int, float, float]] = []
+        while not server.ends_within(PAUSE):
+            seen.append((_completed(folder / "server" / FILE), server.memory_mb(), resident_mb()))
+        found = errors_of(workers, PATIENCE)
+        found += [] if server.end() == 0 else [f"the server ended badly: {server.words()}"]
+        late = np.array([row for row in seen if row[0] >= WARM_UP * rounds] or seen[-2:])
+        slopes = (_slope(late[:, 0], late[:, 1]), _slope(late[:, 0], late[:, 2]))
+        return found + judge(parties, folder / "server", homes, rules, receipts), slopes
 
 
 def _completed(path: Path) -> int:
