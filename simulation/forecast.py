@@ -121,12 +121,13 @@ def seconds_of_parties(work: Work, probe: Probe) -> tuple[float, float]:
     adding = clients * probe.add.of(count)
     checking = clients * probe.check_proof
     client = probe.update + probe.encrypt.of(count) + probe.prove + probe.check_proof
-    holder = adding + checking + probe.open.of(count) + probe.verify.of(count)
+    opened = count * work.groups
+    holder = adding + checking + probe.open.of(opened) + probe.verify.of(opened)
     messages = SERVER_ROUND + SERVER_CLIENT * clients + HOPS * HOP_SECONDS
     a_round = (
         rested.seconds(clients * client, clients)
         + rested.seconds(threshold * holder, threshold)
-        + rested.seconds(adding + checking + probe.combine.of(count) + probe.score, 1)
+        + rested.seconds(adding + checking + probe.combine.of(opened) + probe.score, 1)
         + idle.seconds(clients * PARTY_ROUND, clients)
         + idle.seconds(threshold * (PARTY_ROUND + HOLDER_CLIENT * clients), threshold)
         + messages

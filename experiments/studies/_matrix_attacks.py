@@ -19,8 +19,10 @@ from core.federated import (
     encoding_for,
     evaluate_model,
     initial_model,
+    mean_update,
     next_model,
 )
+from core.robust import Grouping, Robust, seed_of
 from core.secagg.encoding import CohortSum, Update
 from core.tasks.spam import SPAM, prepare
 from core.tasks.task import LocalTraining
@@ -34,7 +36,6 @@ from experiments.studies._mailroom import STEP, Mailroom
 from experiments.studies._updates import PLAINTEXT_BITS, clipped
 from experiments.studies.property_inference import PROPERTIES, Population, sums_scored, updates_of
 from experiments.studies.sum_leakage import by_use
-from simulation.virtual.groups import Grouping, Robust
 
 DEFENCES = ("plain", "sum", "sum with noise", "groups with median")
 COHORT, GROUPS, MAILS = 20, 4, 10
@@ -151,9 +152,10 @@ def _of_groups(
 ) -> FloatArray:
     """Divide the cohort at random; the attacker takes all the room of its own group's sum."""
     grouping, seed = Grouping(BACKDOOR_GROUPS, Robust.median), int(rng.integers(1 << 31))
-    groups = grouping.divide(range(len(updates)), seed, 1)
+    groups = grouping.divide(range(len(updates)), seed_of(seed, 1))
     sum_of = partial(_group_sum, attack, world, model)
-    return model + grouping.mean([sum_of([updates[place] for place in group], 0 in group) for group in groups])
+    sums = [sum_of([updates[place] for place in group], 0 in group) for group in groups]
+    return model + grouping.mean([mean_update(each) for each in sums])
 
 
 def _group_sum(
