@@ -135,6 +135,10 @@ class RoundRules(Settings):
         """How many contributors a round needs: the minimum cohort, in each group if there are groups."""
         return self.groups * self.min_cohort
 
+    def smallest(self, contributors: int) -> int:
+        """Return how many of so many contributors are in the smallest sum that is opened."""
+        return contributors // self.groups
+
     @property
     def before_budget(self) -> RoundRules:
         """The rules as they were asked for, whatever a privacy budget allows."""

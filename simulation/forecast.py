@@ -183,7 +183,7 @@ def epsilon_of_run(work: Work) -> float | None:
     if privacy is None:
         return None
     blank = RoundResult(
-        round=1, contributors=max(work.settings.rules.min_cohort, work.cohort // work.groups), accuracy=0, loss=0,
+        round=1, contributors=max(work.settings.rules.least, work.cohort), accuracy=0, loss=0,
         bytes_up_per_client=0, train_seconds=0, encrypt_seconds=0, add_seconds=0, decrypt_seconds=0, cohort_accuracy=0,
         cohort_loss=0, chosen=min(work.clients, ceil(work.cohort)), chosen_from=work.clients,
     )  # fmt: skip

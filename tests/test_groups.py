@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,8 +11,11 @@ from recomputation import SPAM, spam_of
 
 from core.errors import SettingsError
 from core.federated import add_updates, client_rng, client_update, encoding_for, initial_model, mean_update
+from core.privacy.mechanism import Privacy
+from core.protocol import RoundResult
 from core.robust import Grouping, Robust, geometric_median, median, seed_of, trimmed_mean
 from core.server_rules import RuleName, ServerRule
+from server.budget import with_epsilon
 from server.rules import RoundRules
 from server.settings import RunSettings
 from simulation.settings import SimulationSettings
@@ -109,6 +113,19 @@ def test_rules_that_need_one_sum_are_refused_with_groups(rule: ServerRule, why: 
 def test_the_usual_minimum_cohort_is_that_of_a_group() -> None:
     assert SimulationSettings(virtual=True).decide(24, None, groups=4)["min_cohort"] == 5
     assert SimulationSettings(virtual=True).decide(100, None, groups=4)["min_cohort"] == 13
+
+
+def test_epsilon_counts_the_noise_of_a_group_alone() -> None:
+    """A sum of 20 of 80 clients in four groups costs what one of 20 clients does, and more than one of 80."""
+    result = RoundResult(1, 80, *[0.0] * 9)
+
+    def epsilon(groups: int, contributors: int) -> float:
+        rules = RoundRules(groups=groups, min_cohort=10, max_cohort=80)
+        settings = RunSettings(rules=rules, privacy=Privacy(1.0, 1.0, 1e-5))
+        found = with_epsilon(replace(result, contributors=contributors), settings, 10, (), (contributors, contributors))
+        return found.epsilon
+
+    assert epsilon(4, 80) == epsilon(1, 20) > epsilon(1, 80)
 
 
 # ------------------------------------------------------------------------------------------------ whole runs
