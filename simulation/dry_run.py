@@ -47,7 +47,7 @@ def foretell(given: Given, options: SimulationSettings) -> tuple[Forecast, RunSe
     numbers = settings.server_rule.numbers(values)
     encoding = encoding_for(task, numbers, bits, rules.max_cohort, settings.count_cap, settings.mechanism)
     cohort = min(population.size, rules.cohort or population.size)
-    work = Work(settings, encoding, population.size, cohort, rules.groups)
+    work = Work(settings, encoding, population.size, cohort)
     seen = probe(settings, task, population, encoding)
     if options.virtual:
         workers = min(options.workers or default_workers(), work.cohort)

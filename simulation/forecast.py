@@ -82,14 +82,12 @@ class Work:
 
     Attributes:
         clients: of the federation; `cohort` of them send an update in each round.
-        groups: sums that are opened in each round.
     """
 
     settings: RunSettings
     encoding: Encoding
     clients: int
     cohort: int
-    groups: int = 1
 
     @property
     def encrypted(self) -> bool:
@@ -121,7 +119,7 @@ def seconds_of_parties(work: Work, probe: Probe) -> tuple[float, float]:
     adding = clients * probe.add.of(count)
     checking = clients * probe.check_proof
     client = probe.update + probe.encrypt.of(count) + probe.prove + probe.check_proof
-    opened = count * work.groups
+    opened = count * work.settings.rules.groups
     holder = adding + checking + probe.open.of(opened) + probe.verify.of(opened)
     messages = SERVER_ROUND + SERVER_CLIENT * clients + HOPS * HOP_SECONDS
     a_round = (
@@ -159,10 +157,10 @@ def seconds_of_virtual(work: Work, probe: Probe, workers: int) -> tuple[float, f
     load, count = Load.of(probe), work.encoding.plaintexts
     busy = min(workers, work.cohort)
     # A worker makes the tables of a key once, for all of its clients.
-    each, tables = probe.update + probe.worker.each, probe.worker.once * busy * work.groups
+    each, tables = probe.update + probe.worker.each, probe.worker.once * busy * work.settings.rules.groups
     alone = probe.score
     if work.encrypted:
-        alone += work.groups * (probe.deal + probe.open.of(count) + probe.combine.of(count))
+        alone += work.settings.rules.groups * (probe.deal + probe.open.of(count) + probe.combine.of(count))
     a_round = load.seconds(work.cohort * each + tables, busy) + load.seconds(alone, 1)
     return a_round, load.seconds(VIRTUAL_START, 1) + work.settings.rules.rounds * a_round
 
