@@ -13,7 +13,7 @@ from gmpy2 import mpz
 from core.bounds.parameters import Parameters
 from core.bounds.proof import Witness, prove
 from core.bounds.transcript import Statement, longest, part_sizes, usual
-from core.bounds.verification import verify
+from core.bounds.verification import Later, verify
 from core.errors import Reason, Refused
 from core.hashing import hash_parts
 from core.protocol import Commitment, RoundDescription, digest
@@ -68,8 +68,17 @@ def split_update(description: RoundDescription, payload: bytes) -> ProtectedUpda
     return ProtectedUpdate(payload[:ciphertexts], payload[ciphertexts:])
 
 
-def check_update(adder: Adder, description: RoundDescription, commitment: Commitment, update: ProtectedUpdate) -> None:
+def check_update(
+    adder: Adder,
+    description: RoundDescription,
+    commitment: Commitment,
+    update: ProtectedUpdate,
+    later: Later | None = None,
+) -> None:
     """Refuse an upload that cannot stand in a sum, or whose numbers are not proven to lie in their ranges.
+
+    Args:
+        later: as of verify().
 
     Raises Refused(WRONG_LENGTH, BAD_CIPHERTEXT, WRONG_DIGEST or WRONG_PROOF).
     """
@@ -79,7 +88,7 @@ def check_update(adder: Adder, description: RoundDescription, commitment: Commit
         raise Refused(Reason.WRONG_DIGEST, message)
     if (parameters := description.proven) is not None:
         about = statement_of(description, commitment.description_digest, commitment.client, update.ciphertexts)
-        verify(parameters, about, update.proof)
+        verify(parameters, about, update.proof, later)
 
 
 class UpdateMaker:
@@ -100,8 +109,8 @@ class UpdateMaker:
     def make(self, slots: IntArray) -> ProtectedUpdate:
         """Return the upload for the numbers of all slots, shape (leading_slots + values,).
 
-        The proof is made and checked before anything is committed to or sent, in one go, and nothing it was made with
-        is kept: a client that is killed in between begins again with other ciphertexts and other masks.
+        The proof is made before anything is committed to or sent, in one go, and nothing it was made with is kept: a
+        client that is killed in between begins again with other ciphertexts and other masks.
 
         Raises ValueError for numbers out of their ranges.
         """
@@ -112,9 +121,7 @@ class UpdateMaker:
 
     def _proven(self, parameters: Parameters, slots: IntArray, encrypted: Encrypted) -> ProtectedUpdate:
         about = statement_of(self._description, *self._about, encrypted.payload)
-        proof = prove(parameters, about, Witness(slots, encrypted.power_of_roots))
-        verify(parameters, about, proof)
-        return ProtectedUpdate(encrypted.payload, proof)
+        return ProtectedUpdate(encrypted.payload, prove(parameters, about, Witness(slots, encrypted.power_of_roots)))
 
 
 def statement_of(
