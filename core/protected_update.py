@@ -109,8 +109,8 @@ class UpdateMaker:
     def make(self, slots: IntArray) -> ProtectedUpdate:
         """Return the upload for the numbers of all slots, shape (leading_slots + values,).
 
-        The proof is made before anything is committed to or sent, in one go, and nothing it was made with is kept: a
-        client that is killed in between begins again with other ciphertexts and other masks.
+        The proof is made and checked before anything is committed to or sent, in one go, and nothing it was made with
+        is kept: a client that is killed in between begins again with other ciphertexts and other masks.
 
         Raises ValueError for numbers out of their ranges.
         """
@@ -121,7 +121,9 @@ class UpdateMaker:
 
     def _proven(self, parameters: Parameters, slots: IntArray, encrypted: Encrypted) -> ProtectedUpdate:
         about = statement_of(self._description, *self._about, encrypted.payload)
-        return ProtectedUpdate(encrypted.payload, prove(parameters, about, Witness(slots, encrypted.power_of_roots)))
+        proof = prove(parameters, about, Witness(slots, encrypted.power_of_roots))
+        verify(parameters, about, proof)
+        return ProtectedUpdate(encrypted.payload, proof)
 
 
 def statement_of(
