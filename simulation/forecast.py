@@ -118,9 +118,10 @@ def seconds_of_parties(work: Work, probe: Probe) -> tuple[float, float]:
     clients, threshold = work.cohort, rules.threshold
     adding = clients * probe.add.of(count)
     checking = clients * probe.check_proof
+    checking_at_once = clients * probe.check_most + probe.check_proof - probe.check_most
     client = probe.update + probe.encrypt.of(count) + probe.prove + probe.check_proof
     opened = count * work.settings.rules.groups
-    holder = adding + checking + probe.open.of(opened) + probe.verify.of(opened)
+    holder = adding + checking_at_once + probe.open.of(opened) + probe.verify.of(opened)
     messages = SERVER_ROUND + SERVER_CLIENT * clients + HOPS * HOP_SECONDS
     a_round = (
         rested.seconds(clients * client, clients)
