@@ -139,7 +139,7 @@ STUDY = Study(
     "client must prove the range of each (docs/bounds.md), which leaves it 3 % more; python -m experiments "
     "cheating-client tells the product's own parties larger ones. Without proofs it need not keep to a range: slots "
     "are as wide as the sum of all, and a value outside its own range but inside the sum's passes every other check. "
-    "The last rows are with --bound norm: the length of an update is proven to be at most the median of honest ones. "
+    "Where the norm is proven too (--bound norm), the length of an update is at most the median of honest ones. "
     "Rows with groups open the sums of groups of two clients, and the median of their means makes the model (--groups "
     "--robust median): the attacker has the room of its own group's sum. "
     "Baseline: spam let through without an attack.",
