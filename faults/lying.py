@@ -56,15 +56,21 @@ def wrong_answer(call: Upload) -> Upload:
 
 
 class LyingMaker(UpdateMaker):
-    """Makes honest updates, and then spoils them."""
+    """Makes honest updates, and then spoils them.
 
-    def __init__(self, lie: Lie, *about: Any) -> None:
+    Args:
+        told: where each false payload is noted, by its SHA-256.
+    """
+
+    def __init__(self, lie: Lie, told: dict[bytes, bytes], *about: Any) -> None:
         super().__init__(*about)
-        self._lie = lie
+        self._lie, self._told = lie, told
 
     def make(self, slots: IntArray) -> ProtectedUpdate:
         """Lie about these slots."""
-        return self._lie(super().make, slots)
+        made = self._lie(super().make, slots)
+        self._told[digest(made.payload)] = made.payload
+        return made
 
 
 class FickleClient(Participant):
@@ -72,15 +78,16 @@ class FickleClient(Participant):
 
     Args:
         lies: the name of the lie, by the client's name.
+        told: where each false payload is noted, by its SHA-256.
     """
 
-    def __init__(self, lies: Mapping[str, str], *args: Any, **more: Any) -> None:
+    def __init__(self, lies: Mapping[str, str], told: dict[bytes, bytes], *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
-        self._lies = lies
+        self._lies, self._told = lies, told
 
     def update_maker(self, description: RoundDescription, description_digest: bytes) -> UpdateMaker:
         """Return what makes this round's update."""
         if self.name not in self._lies or description.proven is None:
             return super().update_maker(description, description_digest)
         lie = LIES[self._lies[self.name]]
-        return LyingMaker(lie, description, description_digest, self.name, NoiseKind.SHORT)
+        return LyingMaker(lie, self._told, description, description_digest, self.name, NoiseKind.SHORT)
