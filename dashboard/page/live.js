@@ -36,7 +36,7 @@ class State {
 export async function live(id) {
   const { runs } = await ask("/api/runs");
   const chosen = id || runs.find((run) => run.state === "running")?.id || runs[0]?.id;
-  if (!chosen) { show(el("h1", {}, "Live"), el("p", {}, "There is no run yet. make simulate makes one.")); return () => {}; }
+  if (!chosen) { show(el("h1", {}, "Live"), el("p", {}, "There is no run yet. ", el("a", { href: link("start") }, "Start one"), ".")); return () => {}; }
   if (!runs.some((run) => run.id === chosen)) return waitFor(chosen);
   const view = new View(chosen, runs.find((run) => run.id === chosen), runs);
   await view.begin();
