@@ -13,7 +13,7 @@ from gmpy2 import mpz
 from core.bounds.parameters import Parameters
 from core.bounds.proof import Witness, prove
 from core.bounds.transcript import Statement, longest, part_sizes, usual
-from core.bounds.verification import verify
+from core.bounds.verification import Later, verify
 from core.errors import Reason, Refused
 from core.hashing import hash_parts
 from core.protocol import Commitment, RoundDescription, digest
@@ -68,8 +68,17 @@ def split_update(description: RoundDescription, payload: bytes) -> ProtectedUpda
     return ProtectedUpdate(payload[:ciphertexts], payload[ciphertexts:])
 
 
-def check_update(adder: Adder, description: RoundDescription, commitment: Commitment, update: ProtectedUpdate) -> None:
+def check_update(
+    adder: Adder,
+    description: RoundDescription,
+    commitment: Commitment,
+    update: ProtectedUpdate,
+    later: Later | None = None,
+) -> None:
     """Refuse an upload that cannot stand in a sum, or whose numbers are not proven to lie in their ranges.
+
+    Args:
+        later: as of verify().
 
     Raises Refused(WRONG_LENGTH, BAD_CIPHERTEXT, WRONG_DIGEST or WRONG_PROOF).
     """
@@ -79,7 +88,7 @@ def check_update(adder: Adder, description: RoundDescription, commitment: Commit
         raise Refused(Reason.WRONG_DIGEST, message)
     if (parameters := description.proven) is not None:
         about = statement_of(description, commitment.description_digest, commitment.client, update.ciphertexts)
-        verify(parameters, about, update.proof)
+        verify(parameters, about, update.proof, later)
 
 
 class UpdateMaker:

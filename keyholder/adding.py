@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 
+from core.bounds.link import Equation, all_hold
+from core.bounds.verification import LINK, false
 from core.checks import Verifier
 from core.errors import Reason, Refused
 from core.protected_update import ProtectedUpdate, check_update, lengths, split_update
@@ -23,6 +26,7 @@ def added_up(
     client, that it cannot stand in a sum or its proof is false.
     """
     adder, (_, length) = adder_for(description.key, description.encoding.plaintexts), lengths(description)
+    checked = _Checked(description, verifier)
     for client in contributors:
         commitment, payload = committed.get(client), (yield from fetch_update(description.id, client, length))
         verifier.require(
@@ -32,17 +36,38 @@ def added_up(
         )
         update = split_update(description, payload)
         if commitment is not None:
-            _check(adder, description, commitment, update, verifier)
+            checked.check(adder, commitment, update)
         adder.add(update.ciphertexts)
+    checked.finish()
     return adder.payload()
 
 
-def _check(
-    adder: Adder, description: RoundDescription, commitment: Commitment, update: ProtectedUpdate, verifier: Verifier
-) -> None:
-    """Check one update, and name the client in the refusal, for its signature is under what is wrong."""
-    try:
-        check_update(adder, description, commitment, update)
-    except Refused as refusal:
-        message = f"the update of {commitment.client!r} was not to be passed on: {refusal}"
-        verifier.require(False, refusal.reason, message, (commitment.client,))
+class _Checked:
+    """Checks updates, and names the client of a wrong one, for its signature is under what is wrong.
+
+    What ties the proofs to the ciphertexts costs most, and is checked once for all.
+    """
+
+    def __init__(self, description: RoundDescription, verifier: Verifier) -> None:
+        self._description, self._verifier = description, verifier
+        self._equations: dict[str, Equation] = {}
+
+    def check(self, adder: Adder, commitment: Commitment, update: ProtectedUpdate) -> None:
+        """Check one update, but for what is left to `finish`. Raises Refused."""
+        later = partial(self._equations.__setitem__, commitment.client)
+        try:
+            check_update(adder, self._description, commitment, update, later)
+        except Refused as refusal:
+            self._refuse(commitment.client, refusal)
+
+    def finish(self) -> None:
+        """Check what is left, of all updates. Raises Refused."""
+        if all_hold(list(self._equations.values())):
+            return
+        for client, equation in self._equations.items():
+            if not equation.holds():
+                self._refuse(client, false(LINK))
+
+    def _refuse(self, client: str, refusal: Refused) -> None:
+        message = f"the update of {client!r} was not to be passed on: {refusal}"
+        self._verifier.require(False, refusal.reason, message, (client,))

@@ -120,8 +120,9 @@ def seconds_of_parties(work: Work, probe: Probe) -> tuple[float, float]:
     clients, threshold = work.cohort, rules.threshold
     adding = clients * probe.add.of(count)
     checking = clients * probe.check_proof
+    checking_at_once = clients * probe.check_most + probe.check_proof - probe.check_most
     client = probe.update + probe.encrypt.of(count) + probe.prove + probe.check_proof
-    holder = adding + checking + probe.open.of(count) + probe.verify.of(count)
+    holder = adding + checking_at_once + probe.open.of(count) + probe.verify.of(count)
     messages = SERVER_ROUND + SERVER_CLIENT * clients + HOPS * HOP_SECONDS
     a_round = (
         rested.seconds(clients * client, clients)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from core.bounds.code import encode, places
-from core.bounds.field import PRIME, Elements, coefficients_of, values_of
+from core.bounds.field import PRIME, Elements, coefficients_of, matrix_product, multiply, values_of
+from core.bounds.relation import Signs
 from core.bounds.tree import Tree
 from core.secagg.kernel import columns
 
@@ -89,3 +90,46 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
     for salts, shape in ((bytes(48), (3, 1)), (bytes(63), (4, 1))):
         with pytest.raises(ValueError, match="not those of a tree"):
             columns.tree_levels(b"\0", b"\2", salts, np.zeros(shape, np.int64))
+
+
+@pytest.mark.parametrize(("a", "b"), [((3, 1), (1, 5)), ((7, 4), (7, 4)), ((2, 3, 4), (4,)), ((0,), (0,)), ((6,), ())])
+def test_products_are_those_of_whole_numbers_and_of_numpy(a, b, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    left, right = rng.integers(PRIME - 9, PRIME, a), np.int64(PRIME - 1) if b == () else rng.integers(0, PRIME, b)
+    compiled = multiply(left, right)
+    assert (compiled == (left.astype(object) * right % PRIME)).all()
+    monkeypatch.setenv("GROKFED_KERNEL", "off")
+    assert (compiled == multiply(left, right)).all()
+
+
+@pytest.mark.parametrize("inner", [0, 1, 2, 7, 1 << 13])
+def test_products_of_matrices_are_those_of_whole_numbers_however_large(inner: int) -> None:
+    rng = np.random.default_rng(4)
+    left, right = rng.integers(PRIME - 2, PRIME, (3, inner)), rng.integers(PRIME - 2, PRIME, (inner, 2))
+    expected = left.astype(object) @ right.astype(object) % PRIME if inner else np.zeros((3, 2))
+    assert (matrix_product(left, right) == expected).all()
+    with pytest.raises(ValueError, match="cannot be multiplied here"):
+        columns.matrix_product(left, np.zeros((inner + 1, 2), np.int64))
+
+
+@pytest.mark.parametrize("projections", [1, 7, 8, 9, 83, 300])
+@pytest.mark.parametrize("count", [1, 8, 9, 250])
+def test_mixed_signs_are_the_products_of_whole_numbers_and_of_numpy(
+    projections: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = np.random.default_rng(5).integers(PRIME - 1000, PRIME, (2, projections))
+    weights[0, 0] = 0
+    signs = Signs(b"seed", projections, count)
+    compiled = signs.mix(weights)
+    assert (compiled == weights.astype(object) @ signs.matrix.astype(object) % PRIME).all()
+    monkeypatch.setenv("GROKFED_KERNEL", "off")
+    assert (compiled == signs.mix(weights)).all()
+
+
+def test_bits_that_do_not_fit_are_refused() -> None:
+    bits = np.zeros((3, 2), np.uint8)
+    for weights, minus in ((2, bits), (3, bits[:, :1])):
+        with pytest.raises(ValueError, match="do not fit"):
+            columns.mix(np.zeros((1, weights), np.int64), bits, minus)
+    with pytest.raises(MemoryError):
+        columns.mix(np.zeros((1, 2041), np.int64), *[np.zeros((2041, 1), np.uint8)] * 2)

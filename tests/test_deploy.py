@@ -256,6 +256,14 @@ def test_kubernetes_knows_every_word_of_the_manifests(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------ compose and systemd
 
 
+def has_compose() -> bool:
+    """Tell whether there is Docker and its plugin for compose: some have the one without the other."""
+    command = ["docker", "compose", "version"]
+    return (
+        shutil.which("docker") is not None and not subprocess.run(command, capture_output=True, check=False).returncode
+    )
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_no_container_has_more_rights_than_it_needs(role: str) -> None:
     for service in read(DEPLOY / "compose" / f"{role}.yaml")[0]["services"].values():
@@ -268,7 +276,7 @@ def test_no_container_has_more_rights_than_it_needs(role: str) -> None:
         )
 
 
-@pytest.mark.skipif(shutil.which("docker") is None, reason="docker is not on this machine")
+@pytest.mark.skipif(not has_compose(), reason="docker compose is not on this machine")
 @pytest.mark.parametrize("role", ROLES)
 def test_compose_accepts_each_file(role: str) -> None:
     command = ["docker", "compose", "-f", str(DEPLOY / "compose" / f"{role}.yaml"), "config", "--quiet"]
@@ -329,7 +337,7 @@ def test_the_aggregators_numbers_are_on_its_loopback_and_are_read_there() -> Non
     assert "network_mode: service:server" in compose
 
 
-@pytest.mark.skipif(shutil.which("docker") is None, reason="docker is not on this machine")
+@pytest.mark.skipif(not has_compose(), reason="docker compose is not on this machine")
 def test_metrics_are_a_profile_that_compose_starts_only_when_asked() -> None:
     def services(*options: str) -> set[str]:
         command = ["docker", "compose", *options, "config", "--services"]

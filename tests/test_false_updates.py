@@ -110,7 +110,7 @@ def lying(monkeypatch: pytest.MonkeyPatch) -> Any:
     return by
 
 
-def only_ciphertexts(adder: Any, _description: Any, _commitment: Any, update: ProtectedUpdate) -> None:
+def only_ciphertexts(adder: Any, _description: Any, _commitment: Any, update: ProtectedUpdate, *_: Any) -> None:
     """What was checked before there were proofs."""
     adder.check(update.ciphertexts)
 

@@ -10,6 +10,7 @@ import pytest
 from book.run import Run
 from core.data.drawn import drawn_digits
 from core.errors import DataError, SettingsError
+from core.federated import initial_model
 from core.nn import Conv2d
 from experiments.attacks.inversion import (
     Convolution,
@@ -20,9 +21,9 @@ from experiments.attacks.inversion import (
     psnr,
 )
 from experiments.studies import image_inversion
-from experiments.studies._inversion_cases import KERNEL_NETWORK, Case
+from experiments.studies._inversion_cases import CLIP_NORM, KERNEL_NETWORK, Case, task_of
 from experiments.studies._updates import clipped, digits_for
-from experiments.studies.image_inversion import STUDY, recovered
+from experiments.studies.image_inversion import STUDY, recovered, seen_update
 from experiments.study import write_files
 
 pytestmark = pytest.mark.slow
@@ -122,10 +123,21 @@ def test_a_sum_of_clients_tells_what_a_batch_tells(run: Run) -> None:
     assert shares[0] == shares[1]
 
 
-@pytest.mark.parametrize("settings", [{"width": KERNEL_NETWORK, "clients": 2}, {"noise": 0.1, "clients": 2}])
-def test_what_would_measure_nothing_is_refused(settings: dict[str, float]) -> None:
-    with pytest.raises(SettingsError):
-        Case(**settings)  # type: ignore[arg-type]
+def test_what_would_measure_nothing_is_refused() -> None:
+    with pytest.raises(SettingsError, match="behind kernels"):
+        Case(KERNEL_NETWORK, clients=2)
+
+
+def test_each_clients_update_is_clipped_and_the_noise_is_on_their_sum(run: Run) -> None:
+    task, digits = task_of(Case()), drawn_digits(2, 0)
+    model = initial_model(task, 0)
+    alone, both, noisy = (
+        seen_update(case, task, model, digits, run, 0) / CLIP_NORM
+        for case in (Case(noise=1e-9), Case(clients=2, noise=1e-9), Case(clients=2, noise=1.0))
+    )
+    assert np.linalg.norm(alone) == pytest.approx(1, abs=1e-3)
+    assert 1 < np.linalg.norm(both) <= 2
+    assert np.std(noisy - both) == pytest.approx(1, rel=0.01)
 
 
 def test_missing_data_says_how_to_get_it(tmp_path: Path) -> None:

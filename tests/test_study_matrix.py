@@ -11,8 +11,18 @@ from book.run import Run
 from experiments import studies
 from experiments.studies import _backdoor_rounds as backdoor
 from experiments.studies._mailroom import open_mailroom
-from experiments.studies._matrix_attacks import DEFENCES, SEEN, Seen, _total, backdoors, words_and_labels
-from experiments.studies.matrix import ATTACKED, HONEST, LABEL, PROPERTY, STUDY, TRIGGER, WORDS
+from experiments.studies._matrix_attacks import (
+    DEFENCES,
+    SEEN,
+    Seen,
+    _total,
+    backdoors,
+    members,
+    pictures,
+    words_and_labels,
+)
+from experiments.studies._updates import digits_for
+from experiments.studies.matrix import ATTACKED, HONEST, LABEL, MEMBER, PICTURE, PROPERTY, STUDY, TRIGGER, WORDS
 from experiments.study import Linked, page, write_files
 from experiments.web_page import Answered, write_page
 
@@ -55,6 +65,20 @@ def test_the_words_of_a_client_hide_in_noise_and_less_in_a_group_than_in_a_cohor
 
 
 @pytest.mark.slow
+def test_digits_and_members_hide_in_noise_and_less_in_a_group_than_in_a_cohort(tmp_path: Path) -> None:
+    run = Run(tmp_path, quick=True, say=lambda _line: None)
+    digits, test = digits_for(run, 1200), digits_for(run, 300, "test")
+    blind, plain, whole, noisy, group = pictures(run, digits, 0)
+    assert (blind, plain, noisy) == (0, 1, 0)
+    assert plain > group > whole
+    blind, plain, whole, noisy, group = members(run, digits, test, 0)
+    assert blind == pytest.approx(0.5, abs=0.1)
+    assert plain > 0.9
+    assert plain > group > whole
+    assert noisy == pytest.approx(0.5, abs=0.1)
+
+
+@pytest.mark.slow
 def test_one_attacker_moves_a_sum_noisy_or_not_and_not_the_median_of_groups(tmp_path: Path) -> None:
     run = Run(tmp_path, quick=True)
     through, _, honest = backdoors(run, backdoor.world_of(run, 0), 0, rounds=3)
@@ -68,5 +92,5 @@ def test_one_attacker_moves_a_sum_noisy_or_not_and_not_the_median_of_groups(tmp_
 
 def test_the_matrix_is_listed_after_the_studies_that_its_lines_come_from() -> None:
     assert studies.get_study("matrix") is STUDY
-    lines = {attack.study for attack in (WORDS, LABEL, PROPERTY, TRIGGER, ATTACKED, HONEST)}
+    lines = {attack.study for attack in (WORDS, LABEL, PROPERTY, MEMBER, PICTURE, TRIGGER, ATTACKED, HONEST)}
     assert lines <= set(studies.NAMES[: studies.NAMES.index("matrix")])

@@ -18,10 +18,11 @@ from typer.testing import CliRunner
 
 from core.bounds.verification import verify
 from core.data.generated import generate_mailbox
-from core.errors import RunFailedError, SettingsError
+from core.errors import Refused, RunFailedError, SettingsError
 from core.optim import DivergedError
 from core.privacy.mechanism import Privacy
 from core.protected_update import usual_bytes
+from core.secagg.factory import payload_bytes
 from core.secagg.scheme import PublicKey
 from core.tasks import TASKS as KNOWN
 from core.tasks import get_task
@@ -110,14 +111,19 @@ def test_encrypted_updates_give_the_same_model(real: FloatArray, task: Task) -> 
 def test_virtual_clients_prove_their_bounds_as_real_ones_do(monkeypatch: pytest.MonkeyPatch) -> None:
     checked: list[int] = []
     monkeypatch.setattr(
-        "simulation.virtual.block.verify", lambda *about: checked.append(len(about[2])) or verify(*about)
+        "simulation.virtual.block.verify", lambda *about, later: checked.append(len(about[2])) or verify(*about, later)
     )
     settings = settings_for(SPAM, clients=2, scheme="paillier")
     settings = replace(settings, rules=replace(settings.rules, rounds=1), bound=Bound.NORM, largest_norm=0.5)
     population = Generated(SPAM, 0, 2)
     run = VirtualRun(settings, SPAM, population)
     job = run._job(1, run._key()[0])
-    seconds = BlockRunner(SPAM, population, 0).run(job, run.model, [1, 2], EncryptedSum(job))
+    total = EncryptedSum(job)
+    seconds = BlockRunner(SPAM, population, 0).run(job, run.model, [1, 2], total)
+    assert len(total.payload()) == payload_bytes(job.key, run.encoding.plaintexts)
+    total._equations[1] = replace(total._equations[1], message=total._equations[0].message)
+    with pytest.raises(Refused, match="do not hold the numbers that are proven"):
+        total.payload()
     usual = run._bytes_up - usual_bytes(PublicKey("paillier", 256), run.encoding, None)
     assert checked == pytest.approx([usual] * 2, rel=0.02)
     assert seconds.encrypt > 0

@@ -65,6 +65,8 @@ def reduce(numbers: npt.NDArray[np.int64]) -> Elements:
 
 def multiply(a: Elements, b: Elements | np.int64) -> Elements:
     """Return a * b, element by element."""
+    if compiled.available():
+        return compiled.multiply(a, b)
     guess = a.astype(np.float64)
     guess *= _INVERSE
     guess = guess * b
@@ -78,6 +80,8 @@ def matrix_product(a: Elements, b: Elements) -> Elements:
     """Return a @ b, in limbs of 19 bits: 3 * 2^13 products of two stay below 2^53. The inner length is at most 2^13."""
     if a.shape[-1] > 1 << 13:
         raise ValueError(f"the inner length is {a.shape[-1]}; at most {1 << 13} products can be added exactly")
+    if compiled.available():
+        return compiled.matrix_product(a, b)
     left, right = _limbs(a), _limbs(b)
     total = np.zeros((a.shape[0], b.shape[1]), np.int64)
     for place in reversed(range(2 * _LIMBS - 1)):

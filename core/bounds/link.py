@@ -13,15 +13,21 @@ places of n and n².)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import gmpy2
 from gmpy2 import mpz
 
 from core.bounds.field import Elements
 from core.bounds.parameters import Parameters
+from core.bounds.transcript import Statement
 from core.secagg.logarithm import exponential
 from core.secagg.powers import product_of_powers
+
+POWER_BITS = 96
+"""Of the random powers of equations that are checked together."""
 
 
 def exponents(parameters: Parameters, x: Elements) -> list[int]:
@@ -47,18 +53,47 @@ def encrypt(n: mpz, degree: int, message: mpz, root: mpz) -> mpz:
     return exponential(message, n, degree) * gmpy2.powmod(root, n**degree, whole) % whole
 
 
-def holds(
-    parameters: Parameters,
-    n: mpz,
-    degree: int,
-    ciphertexts: Sequence[mpz],
-    mask: mpz,
-    root: mpz,
-    x: Elements,
-    sums: Elements,
-) -> bool:
-    """Return whether the masked combination of the ciphertexts is what the sums and the root say."""
-    mixed = exponents(parameters, x)
-    whole = n ** (degree + 1)
-    left = product_of_powers(ciphertexts, mixed, whole) * mask % whole
-    return bool(left == encrypt(n, degree, plaintext(parameters, sum(mixed), sums), root))
+@dataclass(frozen=True)
+class Equation:
+    """What has to hold of one update's ciphertexts: left = (1 + n)^message root^n mod n^(degree + 1)."""
+
+    n: mpz
+    degree: int
+    left: mpz
+    message: mpz
+    root: mpz
+
+    @classmethod
+    def of(
+        cls, parameters: Parameters, statement: Statement, mask: mpz, root: mpz, x: Elements, sums: Elements
+    ) -> Equation:
+        """Return the equation of the masked combination of the ciphertexts, as the sums and the root say it."""
+        n, degree, mixed = statement.modulus, statement.degree, exponents(parameters, x)
+        whole = n ** (degree + 1)
+        left = product_of_powers(statement.ciphertexts, mixed, whole) * mask % whole
+        return cls(n, degree, left, plaintext(parameters, sum(mixed), sums), root)
+
+    def holds(self) -> bool:
+        """Return whether both sides are the same."""
+        return bool(self.left == encrypt(self.n, self.degree, self.message, self.root))
+
+
+def all_hold(equations: Sequence[Equation], random_bits: Callable[[int], int] = secrets.randbits) -> bool:
+    """Return whether the product of all equations, each raised to a random power, holds; all of one modulus.
+
+    If it does, each message is right, but with a chance of 2^-96. For every unit is (1 + n)^a r^n with one a modulo
+    n^degree; let d be what an equation's a is more than its message. The powers' sum of all d is 0 modulo n^degree, so
+    modulo a prime factor of n as well; and where some d is not 0 modulo such a factor, one power at most makes it so,
+    whatever the others are. (As factors of n are longer than the powers, that is one of 2^96.) A root may be wrong by
+    a factor of small order, such as -1, and the product hold: that says nothing of the message, which is all that is
+    proven. Chosen after the equations and kept by whoever checks, the powers can be foreseen by nobody (Bellare, Garay
+    and Rabin, EUROCRYPT 1998, have this test for groups of prime order).
+    """
+    if len(equations) < 2:
+        return all(equation.holds() for equation in equations)
+    n, degree = equations[0].n, equations[0].degree
+    chosen = [random_bits(POWER_BITS) for _ in equations]
+    left = product_of_powers([equation.left for equation in equations], chosen, n ** (degree + 1))
+    message = sum((e * equation.message for e, equation in zip(chosen, equations, strict=True)), mpz(0))
+    root = product_of_powers([equation.root for equation in equations], chosen, n)
+    return Equation(n, degree, left, message, root).holds()

@@ -39,7 +39,7 @@ from core.bounds.field import (
     values_of,
 )
 from core.bounds.parameters import COMBINATIONS, COPIES, NORM_BITS, Parameters
-from core.bounds.relation import Challenge, Combination, Rows, bits_of, challenge, project
+from core.bounds.relation import Challenge, Combination, Rows, bits_of, challenge
 from core.bounds.transcript import (
     Parts,
     Statement,
@@ -216,7 +216,7 @@ class Attempt:
         u, a = self._changes, self._partners
         rest = self._parameters.bound - u**2 - a**2 - a
         each = zip(first.signs, self._parameters.blocks, strict=True)
-        return np.concatenate([project(signs, np.concatenate([u[at], a[at], rest[at]])) for signs, at in each])
+        return np.concatenate([signs.project(np.concatenate([u[at], a[at], rest[at]])) for signs, at in each])
 
     def _projection_bits(self, projections: IntArray) -> Elements:
         width = self._parameters.width

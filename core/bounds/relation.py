@@ -35,6 +35,7 @@ from core.bounds.field import (
     subtract,
 )
 from core.bounds.parameters import COPIES, Parameters
+from core.secagg.kernel import columns as compiled
 
 Ternary = npt.NDArray[np.int8]
 _COLUMNS = 8192
@@ -77,57 +78,70 @@ class Rows:
 # -------------------------------------------------------------------------------- the first challenge
 
 
+class Signs:
+    """Coefficients -1, 0 and 1, with the chances 1/4, 1/2 and 1/4: one bit less another.
+
+    Args:
+        seed: what they follow from.
+        projections, count: their shape.
+    """
+
+    def __init__(self, seed: bytes, projections: int, count: int) -> None:
+        size, self._count = -(-count // 8), count
+        raw = hashlib.shake_256(seed).digest(2 * projections * size)
+        self._plus, self._minus = np.frombuffer(raw, np.uint8).reshape(2, projections, size)
+
+    @cached_property
+    def matrix(self) -> Ternary:
+        """The coefficients, shape (projections, count)."""
+        plus, minus = (np.unpackbits(bits, axis=1, count=self._count) for bits in (self._plus, self._minus))
+        signs: Ternary = plus.astype(np.int8) - minus.astype(np.int8)
+        return signs
+
+    def project(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return matrix @ numbers for whole numbers so small that floating point adds them exactly."""
+        sums = np.zeros(len(self._plus))
+        for some in _slices(self._count):
+            sums += self.matrix[:, some].astype(np.float64) @ numbers[some].astype(np.float64)
+        return np.rint(sums).astype(np.int64)
+
+    def mix(self, weights: Elements) -> Elements:
+        """Return weights @ matrix modulo the prime, shape (copies, count): halves of 28 bits add up exactly."""
+        if compiled.available():
+            return compiled.mix(weights, self._plus, self._minus)[:, : self._count]
+        low, high = weights & ((1 << _HALF) - 1), weights >> _HALF
+        out = np.empty((len(weights), self._count), np.int64)
+        for some in _slices(self._count):
+            signed = self.matrix[:, some].astype(np.float64)
+            upper = reduce((high.astype(np.float64) @ signed).astype(np.int64))
+            lower = reduce((low.astype(np.float64) @ signed).astype(np.int64))
+            out[:, some] = add(multiply(upper, np.int64(1 << _HALF)), lower)
+        return out
+
+
 @dataclass(frozen=True)
 class Challenge:
     """What the first hash decides.
 
     Attributes:
-        signs: for each block of weights, coefficients -1, 0 and 1 (chances 1/4, 1/2, 1/4) of u, a and r: shape
-            (projections, 3 * weights of the block).
+        signs: for each block of weights, coefficients of u, a and r: shape (projections, 3 * weights of the block).
         x: shape (links, plaintexts), numbers of link_bits bits.
     """
 
-    signs: list[Ternary]
+    signs: list[Signs]
     x: Elements
 
 
 def challenge(parameters: Parameters, seed: bytes) -> Challenge:
     """Return the challenge that follows from the first hash."""
-    signs = [_signs(parameters, seed, number, block) for number, block in enumerate(parameters.blocks)]
+    signs = [
+        Signs(b"R" + number.to_bytes(2, "big") + seed, parameters.projections, 3 * (block.stop - block.start))
+        for number, block in enumerate(parameters.blocks)
+    ]
     count = parameters.links * parameters.plaintexts
     raw = np.frombuffer(hashlib.shake_256(b"x" + seed).digest(4 * count), "<u4").astype(np.int64)
     x = (raw & ((1 << parameters.link_bits) - 1)).reshape(parameters.links, parameters.plaintexts)
     return Challenge(signs, x)
-
-
-def _signs(parameters: Parameters, seed: bytes, number: int, block: slice) -> Ternary:
-    count = 3 * (block.stop - block.start)
-    row_bytes = -(-count // 8)
-    shake = hashlib.shake_256(b"R" + number.to_bytes(2, "big") + seed)
-    raw = np.frombuffer(shake.digest(2 * parameters.projections * row_bytes), np.uint8)
-    bits = np.unpackbits(raw.reshape(2, parameters.projections, row_bytes), axis=2, count=count)
-    signs: Ternary = bits[0].astype(np.int8) - bits[1].astype(np.int8)
-    return signs
-
-
-def project(signs: Ternary, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return signs @ numbers for whole numbers so small that floating point adds them exactly."""
-    sums = np.zeros(len(signs))
-    for some in _slices(signs.shape[1]):
-        sums += signs[:, some].astype(np.float64) @ numbers[some].astype(np.float64)
-    return np.rint(sums).astype(np.int64)
-
-
-def _mix(weights: Elements, signs: Ternary) -> Elements:
-    """Return weights @ signs modulo the prime, shape (copies, columns): halves of 28 bits add up exactly."""
-    low, high = weights & ((1 << _HALF) - 1), weights >> _HALF
-    out = np.empty((len(weights), signs.shape[1]), np.int64)
-    for some in _slices(signs.shape[1]):
-        signed = signs[:, some].astype(np.float64)
-        upper = reduce((high.astype(np.float64) @ signed).astype(np.int64))
-        lower = reduce((low.astype(np.float64) @ signed).astype(np.int64))
-        out[:, some] = add(multiply(upper, np.int64(1 << _HALF)), lower)
-    return out
 
 
 def _slices(count: int) -> list[slice]:
@@ -188,7 +202,7 @@ class Combination:
         """Add <R, (u, a, Q - u² - a² - a)> + 2^width - the sum of 2^i bit_i = 0, for each projection."""
         p, weights = self._parameters, self._projection
         each = [weights[:, p.projections * i : p.projections * (i + 1)] for i in range(len(first.signs))]
-        mixed = [np.split(_mix(weight, signs), 3, axis=1) for weight, signs in zip(each, first.signs, strict=True)]
+        mixed = [np.split(signs.mix(weight), 3, axis=1) for weight, signs in zip(each, first.signs, strict=True)]
         of_change, of_partner, of_rest = (np.concatenate([part[i] for part in mixed], axis=1) for i in range(3))
         (squares, _), (linear, bits) = self._squares, self._linear
         squares["changes"] = squares["partners"] = negative(of_rest)

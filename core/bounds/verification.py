@@ -31,6 +31,9 @@ from core.bounds.transcript import (
 from core.bounds.tree import SALT_BYTES, leaf, root_from
 from core.errors import Reason, Refused
 
+LINK = "link"
+Later = Callable[[link.Equation], None]
+
 
 class Claim:
     """A proof of the right length, and what follows from it. Raises Refused(WRONG_PROOF) for one of another length."""
@@ -55,6 +58,11 @@ class Claim:
     def first(self) -> Challenge:
         """The first challenge."""
         return challenge(self.parameters, self._first_seed)
+
+    @cached_property
+    def link(self) -> link.Equation:
+        """What ties the sums to the ciphertexts."""
+        return link.Equation.of(self.parameters, self.statement, self.mask, self.root, self.first.x, self.sums)
 
     @cached_property
     def combination(self) -> Combination:
@@ -135,8 +143,7 @@ def _equations_combined(claim: Claim) -> bool:
 
 
 def _linked(claim: Claim) -> bool:
-    about = claim.statement.modulus, claim.statement.degree, claim.statement.ciphertexts
-    return link.holds(claim.parameters, *about, claim.mask, claim.root, claim.first.x, claim.sums)
+    return claim.link.holds()
 
 
 CHECKS: dict[str, Callable[[Claim], bool]] = {
@@ -147,7 +154,7 @@ CHECKS: dict[str, Callable[[Claim], bool]] = {
     "rows": _rows_combined,
     "sum": _equations_hold,
     "equations": _equations_combined,
-    "link": _linked,
+    LINK: _linked,
 }
 """By name, the cheap ones first."""
 _WRONG = {
@@ -158,16 +165,26 @@ _WRONG = {
     "rows": "the columns are not those of polynomials",
     "sum": "a number lies outside its range",
     "equations": "the combined equations do not fit the columns",
-    "link": "the ciphertexts do not hold the numbers that are proven",
+    LINK: "the ciphertexts do not hold the numbers that are proven",
 }
 
 
-def verify(parameters: Parameters, statement: Statement, proof: bytes) -> None:
+def verify(parameters: Parameters, statement: Statement, proof: bytes, later: Later | None = None) -> None:
     """Raise Refused(WRONG_PROOF) unless the proof is right.
 
     `statement.ciphertexts` must be units below n², as many as an update has (Adder.check).
+
+    Args:
+        later: is given the equation of the ciphertexts, which is then not checked: link.all_hold checks many at once.
     """
     claim = Claim(parameters, statement, proof)
     for name, check in CHECKS.items():
-        if not check(claim):
-            raise Refused(Reason.WRONG_PROOF, f"the proof of ranges is false ({name}): {_WRONG[name]}")
+        if later is not None and name == LINK:
+            later(claim.link)
+        elif not check(claim):
+            raise false(name)
+
+
+def false(name: str) -> Refused:
+    """Return the refusal of a proof that does not pass a check."""
+    return Refused(Reason.WRONG_PROOF, f"the proof of ranges is false ({name}): {_WRONG[name]}")

@@ -82,33 +82,53 @@ def _kernel_powers(numbers: Sequence[mpz], exponent: int, bits: int, modulus: mp
 def product_of_powers(numbers: Sequence[mpz], exponents: Sequence[int], modulus: mpz) -> mpz:
     """Return the product of all number^exponent modulo an odd number, for short public exponents.
 
-    All numbers share their squarings: for each bit of the exponents, from the highest, the product so far is squared
-    and multiplied by those numbers whose exponent has the bit (Straus, Amer. Math. Monthly 71, 1964).
+    All numbers share their squarings: for each digit of the exponents, from the highest, the product so far is raised
+    to the digits' base and multiplied by the product of all number^digit (Straus, Amer. Math. Monthly 71, 1964).
     """
     length = max((exponent.bit_length() for exponent in exponents), default=0)
-    chosen = [[exponent >> bit & 1 for exponent in exponents] for bit in reversed(range(length))]
+    if not length:
+        return mpz(1)
     multiply = _kernel_products if kernel.available(modulus.bit_length()) else _gmp_products
     result = mpz(1)
-    for product in multiply(numbers, chosen, modulus):
-        result = result * result % modulus * product % modulus
+    window = _window(len(numbers), length)
+    places, largest = reversed(range(0, length, window)), (1 << window) - 1
+    digits = [[exponent >> place & largest for exponent in exponents] for place in places]
+    for product in multiply(numbers, digits, window, modulus):
+        result = gmpy2.powmod(result, 1 << window, modulus) * product % modulus
     return result
 
 
-def _gmp_products(numbers: Sequence[mpz], chosen: list[list[int]], modulus: mpz) -> list[mpz]:
-    """Return a product for each row of `chosen`: of those numbers at whose place there is a 1."""
+def _window(count: int, length: int) -> int:
+    """Return how many bits a digit has: the more, the fewer there are, and the more powers of each number."""
+    return min(range(1, 9), key=lambda window: -(-length // window) * (count + (2 << window)))
+
+
+def _gmp_products(numbers: Sequence[mpz], digits: list[list[int]], window: int, modulus: mpz) -> list[mpz]:
+    """Return, for each row of digits, the product of all number^digit.
+
+    Numbers with the same digit d are multiplied first; then P_d, those of all digits from d on, is a product of the
+    one before, and the product of all P_d has each number d times (Pippenger, FOCS 1976).
+    """
     products = []
-    for row in chosen:
-        product = mpz(1)
-        for number, wanted in zip(numbers, row, strict=True):
-            if wanted:
-                product = product * number % modulus
+    for row in digits:
+        with_digit = [mpz(1)] * (1 << window)
+        for number, digit in zip(numbers, row, strict=True):
+            with_digit[digit] = with_digit[digit] * number % modulus if digit else mpz(1)
+        product = from_here = mpz(1)
+        for number in reversed(with_digit[1:]):
+            from_here = from_here * number % modulus
+            product = product * from_here % modulus
         products.append(product)
     return products
 
 
-def _kernel_products(numbers: Sequence[mpz], chosen: list[list[int]], modulus: mpz) -> list[mpz]:
-    if not chosen:
-        return []
-    modulo = kernel.Montgomery(modulus)
-    places = np.where(np.array(chosen, bool), np.arange(len(numbers)), len(numbers))  # after the numbers stands a 1
-    return modulo.leave(modulo.multiply(modulo.enter([*numbers, mpz(1)]), places.T))
+def _kernel_products(numbers: Sequence[mpz], digits: list[list[int]], window: int, modulus: mpz) -> list[mpz]:
+    """Return, for each row of digits, the product of all number^digit: as many rows at once as there are lanes."""
+    modulo, count = kernel.Montgomery(modulus), len(numbers)
+    rows = modulo.enter([*[mpz(1)] * count, *numbers])
+    table = np.concatenate([rows, np.empty((count * ((1 << window) - 2), modulo.limbs), rows.dtype)])
+    own = np.arange(count)
+    for power in range(2, 1 << window):
+        factors = [own + count * (power - 1), own + count]
+        modulo.multiply(table, factors, out=table[count * power : count * (power + 1)])
+    return modulo.leave(modulo.multiply(table, (np.array(digits) * count + own).T))

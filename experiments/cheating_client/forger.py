@@ -58,7 +58,7 @@ class Liar(Attempt):
         if "rest" not in self._lies:
             return super()._projections(first)
         whole = np.concatenate([self._changes, self._partners, self._lies["rest"]]).astype(object)
-        return np.array([int(row @ whole) % 2**62 for row in first.signs[0].astype(object)])
+        return np.array([int(row @ whole) % 2**62 for row in first.signs[0].matrix.astype(object)])
 
     def _projection_bits(self, projections: Any) -> Elements:
         bits = super()._projection_bits(projections)

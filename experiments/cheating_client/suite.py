@@ -179,7 +179,7 @@ def without_checks(parties: Sequence[ModuleType]) -> Iterator[None]:
     """Let these parties take every update as it comes."""
 
     def nothing(
-        _adder: Adder, _description: RoundDescription, _commitment: Commitment, _update: ProtectedUpdate
+        _adder: Adder, _description: RoundDescription, _commitment: Commitment, _update: ProtectedUpdate, *_: object
     ) -> None:
         """Check nothing."""
 

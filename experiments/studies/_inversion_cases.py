@@ -30,7 +30,7 @@ class Case:
         batch: how many of them one step looks at.
         clients: of whose updates the attacker sees the sum.
         passes: of local training.
-        noise: on every weight, in multiples of the clip norm; 0 does not clip either.
+        noise: on every weight of the sum, in multiples of each client's clip norm; 0 does not clip either.
         bits: of the encoding's values; 0 sends floats.
     """
 
@@ -48,8 +48,6 @@ class Case:
             raise SettingsError(
                 f"the sum of {self.clients} clients behind kernels is that of a batch of as many; ask for that"
             )
-        if self.noise and self.clients > 1:
-            raise SettingsError(f"noise is {self.noise} with {self.clients} clients; it is shown for one client only")
 
     @property
     def seen(self) -> int:

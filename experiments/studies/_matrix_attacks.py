@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 
 from book.run import Run
+from core.data.mnist import Images
 from core.federated import (
     add_plaintexts,
     add_updates,
@@ -30,6 +31,9 @@ from experiments.attacks.property_inference import learn_to_tell
 from experiments.attacks.roc import auc
 from experiments.attacks.words import label_from_bias
 from experiments.studies import _backdoor_rounds as backdoor
+from experiments.studies import image_inversion as inversion
+from experiments.studies import membership
+from experiments.studies._inversion_cases import Case
 from experiments.studies._mailroom import STEP, Mailroom
 from experiments.studies._updates import PLAINTEXT_BITS, clipped
 from experiments.studies.property_inference import PROPERTIES, Population, sums_scored, updates_of
@@ -37,8 +41,8 @@ from experiments.studies.sum_leakage import by_use
 from simulation.virtual.groups import Grouping, Robust
 
 DEFENCES = ("plain", "sum", "sum with noise", "groups with median")
-COHORT, GROUPS, MAILS = 20, 4, 10
-"""Clients of a round and its groups where something is read; mails of each client."""
+COHORT, GROUPS, MAILS, OWN_DIGITS = 20, 4, 10, 10
+"""Clients of a round and its groups where something is read; mails, or digits, of each client."""
 CLIP_NORM, NOISE = 0.5, 1.0
 """Of clients' updates where there is noise, and its standard deviation on every weight of the sum, in multiples."""
 BACKDOOR_GROUPS = 5
@@ -104,6 +108,37 @@ def properties(run: Run, people: tuple[Population, Population], clients: int, tr
         score, rng = learn_to_tell(learned.sent, learned.has_property), run.rng(24, seed, seen.clients)
         groups = sums_scored(score, judged, seen.clients, trials, seen.noise * seen.norm, rng)
         found.append(float(auc(*groups)))
+    return found
+
+
+def members(run: Run, digits: Images, test: Images, seed: int) -> list[float]:
+    """Return the AUC of whether a digit was learned from (membership), with the model that follows from what is seen.
+
+    First, of an attacker that sees no model and goes by how easy the digit is. Each client has 10 digits.
+    """
+    found: list[float] = []
+    for seen in SEEN:
+        size = membership.Size(2 * OWN_DIGITS * seen.clients, run.pick(16, 10), (1,), 1)
+        setup = membership.Setup(seen.clients, seen.norm, seen.noise)
+        measured = membership.measure(setup, size, run, digits, test, seed)[1]
+        if not found:
+            found.append(auc(*measured.groups(membership.ATTACKS[0])))
+        found.append(auc(*measured.groups(membership.ATTACKS[-1])))
+    return found
+
+
+def pictures(run: Run, digits: Images, seed: int) -> list[float]:
+    """Return the share of clients' only digits that come back above 40 dB (image-inversion); first, without updates."""
+    own = inversion.held(run, digits, COHORT, seed)
+    found = [float(inversion.prior_only(run, digits, COHORT)[inversion.SHARE])]
+    for seen in SEEN:
+        groups = np.split(np.arange(COHORT), COHORT // seen.clients)
+        case = Case(clients=seen.clients, noise=seen.noise)
+        ratios = [
+            inversion.recovered(case, run, Images(*own.batch(rows)), 100 * seed + number)[1]
+            for number, rows in enumerate(groups)
+        ]
+        found.append(float((np.concatenate(ratios) > inversion.GOOD).mean()))
     return found
 
 

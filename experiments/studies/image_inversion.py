@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from book.chapters.leakage import clip_and_blur
 from book.run import Run
 from core.data.mnist import SIDE, Images
 from core.federated import add_updates, client_update, initial_model
@@ -23,11 +22,12 @@ from experiments.attacks.inversion import (
 )
 from experiments.studies import _inversion_pictures as pictures
 from experiments.studies._inversion_cases import CLIP_NORM, KERNEL_NETWORK, Case, cases, task_of
-from experiments.studies._updates import PLAINTEXT_BITS, digits_for, parts_of
+from experiments.studies._updates import PLAINTEXT_BITS, clipped, digits_for, parts_of
 from experiments.study import Row, Study
 from results.intervals import over_seeds
 
 GOOD = 40.0  # decibels, from which on no eye sees a difference
+SHARE = "share above 40 dB"
 
 
 def seen_update(case: Case, task: Task, model: FloatArray, digits: Images, run: Run, seed: int) -> FloatArray:
@@ -36,8 +36,11 @@ def seen_update(case: Case, task: Task, model: FloatArray, digits: Images, run: 
     updates = [client_update(task, model, Images(*digits.batch(rows)), run.rng(2, seed)) for rows in parts]
     if case.bits:
         return _through_encoding(case, updates)
-    delta: FloatArray = np.sum([update.delta for update in updates], axis=0)
-    return clip_and_blur(delta, CLIP_NORM, case.noise, run.rng(3, seed)) if case.noise else delta
+    deltas = np.stack([update.delta for update in updates])
+    if not case.noise:
+        return np.asarray(deltas.sum(axis=0))
+    noise = run.rng(3, seed).normal(0, case.noise * CLIP_NORM, deltas.shape[1])
+    return np.asarray(clipped(deltas, CLIP_NORM).sum(axis=0) + noise)
 
 
 def _through_encoding(case: Case, updates: Sequence[Update]) -> FloatArray:
@@ -95,7 +98,7 @@ def prior_only(run: Run, known: Images, count: int) -> Row:
     ratios = psnr(mean, held(run, known, count, 0).images.reshape(count, -1))
     return {
         "network": "no update seen: mean picture", "training": "", "clients": 0, "pictures": 1, "defence": "",
-        "share above 40 dB": float((ratios > GOOD).mean()), "± (95 %)": 0.0,
+        SHARE: float((ratios > GOOD).mean()), "± (95 %)": 0.0,
         "median PSNR (dB)": float(np.median(ratios)),
     }  # fmt: skip
 
@@ -118,7 +121,7 @@ def _row(case: Case, run: Run, known: Images, per_seed: int, seeds: int) -> Row:
         "clients": case.clients,
         "pictures": case.seen,
         "defence": case.defence,
-        "share above 40 dB": share.mean,
+        SHARE: share.mean,
         "± (95 %)": share.half,
         "median PSNR (dB)": float(np.median(np.concatenate(ratios))),
     }
@@ -149,7 +152,7 @@ def conclude(rows: Sequence[Row]) -> str:
     def share(network: str, pictures: int, clients: int = 1) -> float:
         wanted = (network, pictures, clients, "none")
         return next(
-            (float(row["share above 40 dB"]) for row in rows
+            (float(row[SHARE]) for row in rows
              if (row["network"], row["pictures"], row["clients"], row["defence"]) == wanted
              and str(row["training"]).startswith("SGD, 1 step")), float("nan"),
         )  # fmt: skip

@@ -20,10 +20,14 @@ from experiments.studies._matrix_attacks import (
     GROUPS,
     MAILS,
     NOISE,
+    OWN_DIGITS,
     backdoors,
+    members,
+    pictures,
     properties,
     words_and_labels,
 )
+from experiments.studies._updates import digits_for
 from experiments.studies.property_inference import populations
 from experiments.study import Linked, Row, Study
 from results.intervals import over_seeds
@@ -40,6 +44,8 @@ class Attack:
 WORDS = Attack("a client's words: AUC", "sum-leakage")
 LABEL = Attack("mostly spam or ham: right", "word-leakage")
 PROPERTY = Attack("a client's subject: AUC", "property-inference")
+MEMBER = Attack("a digit was learned from: AUC", "membership")
+PICTURE = Attack("clients' only digits read off", "image-inversion")
 TRIGGER = Attack("backdoor: spam let through", "backdoor")
 ATTACKED = Attack("accuracy with the backdoor", "backdoor")
 HONEST = Attack("accuracy without attack", "backdoor")
@@ -51,11 +57,14 @@ def study(run: Run) -> Iterator[Row]:
     seeds, rounds = run.pick((5, 20), (3, 5))
     found: dict[Attack, list[list[float]]] = {}
     room, people = open_mailroom(run, *run.pick((40, 110), (25, 50))), populations(run)
+    digits, test = digits_for(run, run.pick(4000, 1200)), digits_for(run, run.pick(1000, 300), "test")
     for seed in range(seeds):
         run.progress(f"repetition {seed + 1} of {seeds}: reading")
         for attack, numbers in zip((WORDS, LABEL), words_and_labels(run, room, seed), strict=True):
             found.setdefault(attack, []).append(numbers)
         found.setdefault(PROPERTY, []).append(properties(run, people, *run.pick((600, 1000), (120, 200)), seed))
+        found.setdefault(MEMBER, []).append(members(run, digits, test, seed))
+        found.setdefault(PICTURE, []).append(pictures(run, digits, seed))
         run.progress(f"repetition {seed + 1} of {seeds}: the backdoor")
         written = backdoors(run, backdoor.world_of(run, seed), seed, rounds)
         for attack, numbers in zip((TRIGGER, ATTACKED, HONEST), written, strict=True):
@@ -91,13 +100,16 @@ def draw(run: Run, found: Found) -> None:
 def conclude(rows: Sequence[Row]) -> str:
     lines = {str(row["attack"]): dict(zip(DEFENCES, (means([row], name)[0] for name in DEFENCES), strict=True))
              for row in rows}  # fmt: skip
-    words, trigger, honest = lines[WORDS.name], lines[TRIGGER.name], lines[HONEST.name]
-    subject = lines[PROPERTY.name]
+    trigger, honest = lines[TRIGGER.name], lines[HONEST.name]
+
+    def four(attack: Attack, form: str) -> str:
+        plain, whole, noisy, groups = (format(lines[attack.name][name], form) for name in DEFENCES)
+        return f"{plain}, {whole}, {groups} and {noisy}"
+
     return (
-        f"A client's words are read off its update in clear with an AUC of {words['plain']:.2f}, off a sum of {COHORT} "
-        f"with {words['sum']:.2f}, off one of {COHORT // GROUPS} with {words['groups with median']:.2f} and "
-        f"off a noisy sum with {words['sum with noise']:.2f}; a subject with {subject['plain']:.2f}, "
-        f"{subject['sum']:.2f}, {subject['groups with median']:.2f} and {subject['sum with noise']:.2f}. The backdoor "
+        f"Read off updates in clear, sums of {COHORT}, sums of {COHORT // GROUPS} and noisy sums: a client's words "
+        f"with an AUC of {four(WORDS, '.2f')}; a subject with {four(PROPERTY, '.2f')}; whether a digit was learned "
+        f"from with {four(MEMBER, '.2f')}; and of clients' only digits {four(PICTURE, '.0%')} are seen. The backdoor "
         f"lets {trigger['sum']:.0%} of triggered spam through a sum, {trigger['sum with noise']:.0%} through a noisy "
         f"one, and {trigger['groups with median']:.0%} through the median of groups. The accuracy without attack is "
         f"{honest['sum']:.1%}, with noise {honest['sum with noise']:.1%}, with groups "
@@ -112,11 +124,12 @@ STUDY = Study(
     adversary="As in the study that each line links to. Plain: it sees every update. Sum: only that of the cohort. Sum "
     "with noise: the same with every update shortened to a norm and noise on the sum. Groups with median: the sum of "
     "each group, and it knows who is in which.",
-    method=f"The studies' own functions on one kind of mail. Reading: {COHORT} clients of {MAILS} mails "
+    method=f"The studies' own functions, on one kind of mail and on digits. Reading: {COHORT} clients of {MAILS} mails "
     f"(property-inference: 20), alone, together, or in {GROUPS} groups; noise: updates shortened to a norm of "
     f"{CLIP_NORM:g}, and {NOISE:g} times that as standard deviation on every weight of the sum. Words are ranked by "
     "how far their weights moved (blind: by public frequency), the sign of the bias says what most of the mail is, and "
-    "a classifier scores a subject. "
+    f"a classifier scores a subject; of clients with {OWN_DIGITS} digits LiRA says which digits a first round learned "
+    "from, and of clients with one each the weights of the first layer show it. "
     f"Writing: one of {backdoor.CLIENTS} clients takes all the room of the sum that it is in, for 5 rounds (in full: "
     f"20); with groups, the median of {BACKDOOR_GROUPS} sums of two. Each cell is a mean over 3 repetitions (in full: "
     "5) and half of its 95 % interval, and links to the study that explains the attack.",

@@ -11,10 +11,11 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from core.bounds.link import Equation, all_hold
 from core.bounds.parameters import Parameters
 from core.bounds.proof import Witness, prove
 from core.bounds.transcript import Statement
-from core.bounds.verification import verify
+from core.bounds.verification import LINK, false, verify
 from core.federated import LocalTrainer, client_rng, slots_of_update
 from core.local_settings import LocalSettings
 from core.privacy.mechanism import Mechanism
@@ -119,13 +120,14 @@ class SlotSum:
 
 
 class EncryptedSum:
-    """Encrypts and proves each update as its client would, checks it as the aggregator would, and multiplies."""
+    """Encrypts and proves each update as its client would, checks it as a key holder would, and multiplies."""
 
     def __init__(self, job: RoundJob) -> None:
         assert job.key is not None
         count = job.encoding.plaintexts
         self._encoding, self._proven, self._round, self._key = job.encoding, job.proven, job.round, job.key
         self._adder: Adder = adder_for(job.key, count)
+        self._equations: list[Equation] = []
         # One source of noise for all clients of this worker: what it draws is fresh, its tables are made once.
         self._encryptor = PaillierEncryptor(job.key, noise_for(job.key, TABLES_FOR * count))
 
@@ -140,7 +142,7 @@ class EncryptedSum:
         encrypted = time.perf_counter()
         self._adder.check(payload)
         if self._proven is not None:
-            verify(self._proven, about, proof)
+            verify(self._proven, about, proof, later=self._equations.append)
         self._adder.add(payload)
         seconds.encrypt += encrypted - started
         seconds.add += time.perf_counter() - encrypted
@@ -150,7 +152,9 @@ class EncryptedSum:
         return statement_about(self._key, self._encoding, context, ciphertexts)
 
     def payload(self) -> bytes:
-        """Return the encrypted sum so far."""
+        """Return the encrypted sum of all. Raises Refused if what ties a proof to its ciphertexts does not hold."""
+        if not all_hold(self._equations):
+            raise false(LINK)
         return self._adder.payload()
 
 

@@ -1,6 +1,6 @@
-"""The columns of proofs of ranges and their hash trees, where a C compiler was found: several times as fast.
+"""The arithmetic, columns and hash trees of proofs of ranges, where a C compiler was found: several times as fast.
 
-core/bounds/code.py and core/bounds/tree.py ask `available()`, and find the same numbers and bytes without it.
+core/bounds asks `available()`, and finds the same numbers and bytes without it.
 """
 
 from __future__ import annotations
@@ -39,6 +39,46 @@ class Factors:
 def available() -> bool:
     """Tell whether it is compiled, runs here, and is not switched off (GROKFED_KERNEL=off)."""
     return os.environ.get("GROKFED_KERNEL") != "off" and _library() is not None
+
+
+def multiply(a: IntArray, b: IntArray | np.int64) -> IntArray:
+    """Return products of elements of [0, prime), of arrays that fit together."""
+    left, right = (np.ascontiguousarray(each, np.int64) for each in np.broadcast_arrays(a, b))
+    out = np.empty(left.shape, np.int64)
+    _library().multiply_numbers(out.ctypes.data, left.ctypes.data, right.ctypes.data, out.size)
+    return out
+
+
+def matrix_product(a: IntArray, b: IntArray) -> IntArray:
+    """Return a @ b, shapes (rows, inner) and (inner, columns), of elements of [0, prime); inner is at most 2^13."""
+    (rows, inner), columns = a.shape, b.shape[1]
+    if inner != b.shape[0] or inner > 1 << 13:
+        raise ValueError(f"matrices of shapes {a.shape} and {b.shape} cannot be multiplied here")
+    left, right = np.ascontiguousarray(a, np.int64), np.ascontiguousarray(b.T, np.int64)
+    out = np.empty((rows, columns), np.int64)
+    _library().multiply_rows(out.ctypes.data, left.ctypes.data, right.ctypes.data, rows, columns, inner)
+    return out
+
+
+def mix(weights: IntArray, plus: npt.NDArray[np.uint8], minus: npt.NDArray[np.uint8]) -> IntArray:
+    """Return the sums over rows of weight * (plus - minus), shape (copies, 8 * bytes). Raises MemoryError.
+
+    Args:
+        weights: in [0, prime), shape (copies, rows); at most 2,040 rows.
+        plus, minus: bits, eight to a byte, the highest first: shape (rows, bytes).
+    """
+    copies, rows = weights.shape
+    if plus.shape != minus.shape or len(plus) != rows:
+        raise ValueError(f"bits of shapes {plus.shape} and {minus.shape} do not fit {rows} weights")
+    kept = np.ascontiguousarray(weights, np.int64)
+    first, second = np.ascontiguousarray(plus), np.ascontiguousarray(minus)
+    size = first.shape[1]
+    out = np.empty((copies, 8 * size), np.int64)
+    for weight, mixed in zip(kept, out, strict=True):
+        addresses = (each.ctypes.data for each in (mixed, weight, first, second))
+        if not _library().mix_bits(*addresses, rows, size):
+            raise MemoryError(f"there is no memory for the sums of {rows} weights")
+    return out
 
 
 def transform(numbers: IntArray, factors: Factors, order: IntArray) -> IntArray:
@@ -120,6 +160,10 @@ def _library() -> Any:
     try:
         functions = ctypes.CDLL(str(LIBRARY))
         functions.encode_rows.argtypes = (*[_POINTER] * 7, _SIZE, _SIZE, _SIZE)
+        functions.multiply_numbers.argtypes = (*[_POINTER] * 3, _SIZE)
+        functions.multiply_rows.argtypes = (*[_POINTER] * 3, _SIZE, _SIZE, _SIZE)
+        functions.multiply_numbers.restype = functions.multiply_rows.restype = None
+        functions.mix_bits.argtypes = (*[_POINTER] * 4, _SIZE, _SIZE)
         functions.transform_rows.argtypes = (*[_POINTER] * 5, _SIZE, _SIZE)
         functions.hash_tree.argtypes = (
             _POINTER, _BYTE, _BYTE, ctypes.c_char_p, _POINTER, _SIZE, _SIZE, ctypes.c_int

@@ -1,7 +1,7 @@
-// Columns of a Reed-Solomon code over the prime 2^56 - 2^20 + 1, and the hash tree over them (core/bounds).
+// Products over the prime 2^56 - 2^20 + 1, columns of a Reed-Solomon code, and the hash tree over them (core/bounds).
 //
-// The same numbers and bytes as core/bounds/code.py and core/bounds/tree.py find without it. Everything here may depend
-// in its time on lengths only: no branch and no address follows from a number of the update.
+// The same numbers and bytes as core/bounds finds without it. Everything here may depend in its time on lengths, and on
+// the public questions of a proof: no branch and no address follows from a number of the update.
 //
 // A product by a fixed factor w is found with w' = floor(w 2^64 / p): a w - floor(a w' / 2^64) p lies in [0, 2 p) for
 // every a of 64 bits (Shoup; Harvey, Journal of Symbolic Computation 60, 2014). Numbers between are kept below 4 p.
@@ -85,6 +85,87 @@ int encode_rows(int64_t *out, const uint64_t *coefficients, const uint64_t *shif
         }
     }
     free(buffer);
+    return 1;
+}
+
+// ------------------------------------------------------------------------------------------------ products and sums
+
+typedef unsigned __int128 Wide;
+
+static inline uint64_t remainder_of(Wide a) { // below 2^126, because 2^56 is 2^20 - 1 modulo the prime
+    const uint64_t mask = (UINT64_C(1) << 56) - 1, rest = (UINT64_C(1) << 20) - 1;
+    a = (a >> 56) * rest + ((uint64_t)a & mask); // below 2^91
+    return less((uint64_t)(a >> 56) * rest + ((uint64_t)a & mask), PRIME); // was below 2^55 + 2^56
+}
+
+// out[i] = a[i] b[i]
+void multiply_numbers(uint64_t *out, const uint64_t *a, const uint64_t *b, uint64_t count) {
+    for (uint64_t i = 0; i < count; i++) out[i] = remainder_of((Wide)a[i] * b[i]);
+}
+
+// out[i][j] = the sum over k of a[i][k] b[j][k]; at most 2^13 products, so that sums stay below 2^125.
+void multiply_rows(uint64_t *out, const uint64_t *a, const uint64_t *b, uint64_t rows, uint64_t columns, uint64_t inner) {
+    for (uint64_t i = 0; i < rows; i++, a += inner) {
+        for (uint64_t j = 0; j < columns; j++) {
+            const uint64_t *other = b + j * inner;
+            Wide even = 0, odd = 0; // so that one addition need not wait for the other
+            uint64_t k = 0;
+            for (; k + 1 < inner; k += 2) {
+                even += (Wide)a[k] * other[k];
+                odd += (Wide)a[k + 1] * other[k + 1];
+            }
+            if (k < inner) even += (Wide)a[k] * other[k];
+            *out++ = remainder_of(even + odd);
+        }
+    }
+}
+
+// Turn a square of 8 by 8 bits: bit c of byte r becomes bit r of byte c (Warren, Hacker's Delight, section 7-3).
+static inline uint64_t turned(uint64_t x) {
+    uint64_t t = (x ^ x >> 7) & UINT64_C(0x00AA00AA00AA00AA);
+    x ^= t ^ t << 7;
+    t = (x ^ x >> 14) & UINT64_C(0x0000CCCC0000CCCC);
+    x ^= t ^ t << 14;
+    t = (x ^ x >> 28) & UINT64_C(0x00000000F0F0F0F0);
+    return x ^ t ^ t << 28;
+}
+
+static inline uint64_t eight(const uint8_t *bits, uint64_t row, uint64_t rows, uint64_t size) { // bytes of eight rows
+    uint64_t x = 0;
+    for (uint64_t i = 0; i < 8 && row + i < rows; i++) x |= (uint64_t)bits[(row + i) * size] << (8 * i);
+    return x;
+}
+
+// out[j] = the sum over rows i of weights[i] (plus[i][j] - minus[i][j]), where plus and minus are bits, eight to a byte,
+// the highest first: rows of `size` bytes. For each eight rows there is a table of the sums of their weights. out has
+// room for 8 size numbers. Returns 0 if there is no memory, or if there are too many rows to add up.
+int mix_bits(int64_t *out, const uint64_t *weights, const uint8_t *plus, const uint8_t *minus, uint64_t rows,
+             uint64_t size) {
+    uint64_t groups = (rows + 7) / 8;
+    uint64_t *table = malloc(groups * 256 * sizeof *table);
+    if (!table || groups > 255) {
+        free(table);
+        return 0;
+    }
+    for (uint64_t group = 0; group < groups; group++) {
+        uint64_t *sums = table + 256 * group;
+        sums[0] = 0;
+        for (uint64_t i = 0; i < 8; i++) {
+            uint64_t weight = 8 * group + i < rows ? weights[8 * group + i] : 0;
+            for (uint64_t j = 0; j < UINT64_C(1) << i; j++) sums[j | UINT64_C(1) << i] = less(sums[j] + weight, PRIME);
+        }
+    }
+    for (uint64_t at = 0; at < size; at++, out += 8) {
+        uint64_t more[8] = {0}, fewer[8] = {0};
+        for (uint64_t group = 0; group < groups; group++) {
+            const uint64_t *sums = table + 256 * group;
+            uint64_t x = turned(eight(plus + at, 8 * group, rows, size));
+            uint64_t y = turned(eight(minus + at, 8 * group, rows, size));
+            for (int j = 0; j < 8; j++, x >>= 8, y >>= 8) more[j] += sums[x & 255], fewer[j] += sums[y & 255];
+        }
+        for (int j = 0; j < 8; j++) out[7 - j] = (int64_t)less(more[j] % PRIME + PRIME - fewer[j] % PRIME, PRIME);
+    }
+    free(table);
     return 1;
 }
 
