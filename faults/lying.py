@@ -8,20 +8,22 @@ from dataclasses import replace
 from typing import Any
 
 from client.participant import Participant
+from core.bounds.proof import Witness, prove
 from core.errors import Reason
-from core.protected_update import ProtectedUpdate, UpdateMaker
+from core.protected_update import ProtectedUpdate, UpdateMaker, statement_of
 from core.protocol import RoundDescription, digest
 from core.secagg.encoding import IntArray
 from core.secagg.noise import NoiseKind
+from core.secagg.paillier import Encrypted, PaillierEncryptor
 from core.wire import federation_pb2 as pb
 from core.wire.calls import Upload
 
-MakeHonest = Callable[[IntArray], ProtectedUpdate]
-Lie = Callable[[MakeHonest, IntArray], ProtectedUpdate]
+Lie = Callable[["LyingMaker", IntArray], ProtectedUpdate]
+"""Returns a false update, given the slots of the honest one."""
 
 
-def _malformed(honest: MakeHonest, slots: IntArray) -> ProtectedUpdate:
-    made = honest(slots)
+def _malformed(maker: LyingMaker, slots: IntArray) -> ProtectedUpdate:
+    made = maker.honest(slots)
     return replace(made, ciphertexts=bytes(len(made.ciphertexts)))
 
 
@@ -32,18 +34,28 @@ def _changed(slots: IntArray) -> IntArray:
     return changed
 
 
-def _proof_of_another(honest: MakeHonest, slots: IntArray) -> ProtectedUpdate:
-    return replace(honest(_changed(slots)), proof=honest(slots).proof)
+def _proof_of_another(maker: LyingMaker, slots: IntArray) -> ProtectedUpdate:
+    return replace(maker.honest(_changed(slots)), proof=maker.honest(slots).proof)
 
 
-def _rubbish(honest: MakeHonest, slots: IntArray) -> ProtectedUpdate:
-    made = honest(_changed(slots))
+def _rubbish(maker: LyingMaker, slots: IntArray) -> ProtectedUpdate:
+    made = maker.honest(_changed(slots))
     return replace(made, proof=os.urandom(len(made.proof)))
+
+
+def _other_numbers(maker: LyingMaker, slots: IntArray) -> ProtectedUpdate:
+    """Prove the honest slots in all but the last step, which ties them to the ciphertexts: these hold others."""
+    return maker.proven(slots, maker.encrypted(_changed(slots)))
 
 
 NAMED = (Reason.WRONG_PROOF, Reason.BAD_CIPHERTEXT)
 """Why a client that lies is refused, and left out from then on."""
-LIES: dict[str, Lie] = {"malformed": _malformed, "another proof": _proof_of_another, "rubbish": _rubbish}
+LIES: dict[str, Lie] = {
+    "malformed": _malformed,
+    "another proof": _proof_of_another,
+    "rubbish": _rubbish,
+    "other numbers": _other_numbers,
+}
 
 
 def wrong_answer(call: Upload) -> Upload:
@@ -68,9 +80,25 @@ class LyingMaker(UpdateMaker):
 
     def make(self, slots: IntArray) -> ProtectedUpdate:
         """Lie about these slots."""
-        made = self._lie(super().make, slots)
+        made = self._lie(self, slots)
         self._told[digest(made.payload)] = made.payload
         return made
+
+    def honest(self, slots: IntArray) -> ProtectedUpdate:
+        """Return an honest client's update."""
+        return super().make(slots)
+
+    def encrypted(self, slots: IntArray) -> Encrypted:
+        """Return ciphertexts of these slots, with what a proof about them takes."""
+        assert isinstance(self._encryptor, PaillierEncryptor)
+        return self._encryptor.encrypt_known(self._description.encoding.pack(slots))
+
+    def proven(self, slots: IntArray, encrypted: Encrypted) -> ProtectedUpdate:
+        """Return an update whose proof speaks of these slots, whatever is in the ciphertexts."""
+        assert self._description.proven is not None
+        about = statement_of(self._description, *self._about, encrypted.payload)
+        proof = prove(self._description.proven, about, Witness(slots, encrypted.power_of_roots))
+        return ProtectedUpdate(encrypted.payload, proof)
 
 
 class FickleClient(Participant):

@@ -45,7 +45,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let key holders add up whatever can be added."""
 
-    def only_ciphertexts(adder: Any, _description: Any, _commitment: Any, update: ProtectedUpdate) -> None:
+    def only_ciphertexts(adder: Any, _description: Any, _commitment: Any, update: ProtectedUpdate, *_: Any) -> None:
         adder.check(update.ciphertexts)
 
     monkeypatch.setattr(keyholder.adding, "check_update", only_ciphertexts)
