@@ -14,7 +14,7 @@ from core.protected_update import ProtectedUpdate, UpdateMaker, statement_of
 from core.protocol import RoundDescription, digest
 from core.secagg.encoding import IntArray
 from core.secagg.noise import NoiseKind
-from core.secagg.paillier import Encrypted, PaillierEncryptor
+from core.secagg.paillier import Encrypted, PaillierEncryptor, ciphertext_bytes
 from core.wire import federation_pb2 as pb
 from core.wire.calls import Upload
 
@@ -23,8 +23,10 @@ Lie = Callable[["LyingMaker", IntArray], ProtectedUpdate]
 
 
 def _malformed(maker: LyingMaker, slots: IntArray) -> ProtectedUpdate:
+    """Send a first ciphertext that is too large; no two are equal, for copies are refused already when committed to."""
     made = maker.honest(slots)
-    return replace(made, ciphertexts=bytes(len(made.ciphertexts)))
+    too_large = os.urandom(16).rjust(maker.size_of_ciphertext, b"\xff")
+    return replace(made, ciphertexts=too_large + made.ciphertexts[len(too_large) :])
 
 
 def _changed(slots: IntArray) -> IntArray:
@@ -87,6 +89,11 @@ class LyingMaker(UpdateMaker):
     def honest(self, slots: IntArray) -> ProtectedUpdate:
         """Return an honest client's update."""
         return super().make(slots)
+
+    @property
+    def size_of_ciphertext(self) -> int:
+        """In bytes."""
+        return ciphertext_bytes(self._description.key)
 
     def encrypted(self, slots: IntArray) -> Encrypted:
         """Return ciphertexts of these slots, with what a proof about them takes."""
