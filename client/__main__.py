@@ -31,6 +31,7 @@ from client.settings import DEFAULT_IDENTITY, BudgetSettings, ClientSettings, bu
 from client.spending import as_json, as_text, spending
 from core.checks import Verifier
 from core.clock import SYSTEM_CLOCK
+from core.commands import command_of
 from core.console import configure_log, reporting_errors, stamp
 from core.enrolling import EnrolSettings, enroll
 from core.errors import SettingsError
@@ -62,7 +63,7 @@ def train(context: typer.Context, given: Given) -> None:
     with reporting_errors():
         settings, policy = given.make(ClientSettings), given.make(Policy)
         if settings.mail is None:
-            raise SettingsError("--mail PATH is needed: what to train on; see python -m client --help")
+            raise SettingsError(f"--mail PATH is needed: what to train on; see {command_of('client')} --help")
         task = load_task(settings.task)
         load = loader(task, settings.mail, one_class=settings.allow_one_class, spam_label=settings.spam_label)
         party = load_identity(settings.identity, settings.passphrase_file, Role.CLIENT)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
+from core.commands import command_of
 from core.errors import DataError, SettingsError
 from core.identity.answer import LARGEST_ANSWER
 from core.identity.enrolment import Pending, begin, install, pending_in
@@ -15,7 +16,6 @@ from core.identity.invitation import Invitation, read_invitation
 from core.identity.key_file import MOUNTED_SECRET, RandomPassphrase, passphrase_file_of, read_passphrase
 from core.identity.members import Role
 from core.identity.party import CARD, read_card
-from core.program import command_of
 from core.settings.setting import Bounds, Setting, Settings
 from core.wire.registration import send_request
 

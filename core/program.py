@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 import tomllib
 from importlib.metadata import PackageNotFoundError
@@ -13,14 +12,20 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from core.commands import NAME, as_typed, is_script, tell_children
 from core.console import help_of
 from core.settings.plain_errors import said_plainly
-
-NAME = "grokfed"
 
 
 class _Commands(TyperGroup):
     """A program's commands; the values of options are read while one of them is chosen and started."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        described: list[Any] = [self, *self.commands.values()]
+        described += [parameter for command in described for parameter in command.params]
+        for each in described:
+            each.help = each.help and as_typed(each.help)
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         with said_plainly():
@@ -38,10 +43,9 @@ class Program(typer.Typer):
     """
 
     def __init__(self, doc: str | None) -> None:
-        installed = Path(sys.argv[0]).name.startswith(f"{NAME}-")
         super().__init__(
             cls=_Commands,
-            add_completion=installed,
+            add_completion=is_script(),
             rich_markup_mode=None,
             pretty_exceptions_enable=False,
             help=help_of(doc),
@@ -52,17 +56,8 @@ class Program(typer.Typer):
         if sys.argv[1:] == ["--version"]:
             print(f"{NAME} {version()}")
             return None
+        tell_children()
         return super().__call__(*args, **kwargs)
-
-
-def command_of(program: str) -> str:
-    """Return what to type for another of the project's programs, by the way in which this one was started."""
-    if Path(sys.argv[0]).name.startswith(f"{NAME}-"):
-        return f"{NAME}-{'simulate' if program == 'simulation' else program}"
-    python = Path(sys.executable)
-    if python.is_relative_to(Path.cwd()):
-        python = python.relative_to(Path.cwd())
-    return shlex.join([str(python), "-m", program])
 
 
 def version() -> str:

@@ -15,11 +15,10 @@ from typing import Any
 
 import typer
 
-from core.program import NAME
+from core.commands import SCRIPTS
 
 PAGE = Path(__file__).parent / "cli.md"
-PROGRAMS = ("simulation", "server", "client", "keyholder", "registrar", "results", "dashboard")
-INSTALLED = {"simulation": f"{NAME}-simulate"}
+PROGRAMS = tuple(SCRIPTS)
 HIDDEN = ("install-completion", "show-completion", "help")
 INTRODUCTION = """\
 # Command line
@@ -34,7 +33,7 @@ Completion for your shell: `grokfed-simulate --install-completion`, and likewise
 
 def page() -> str:
     """Return the page as it should be."""
-    commands = [f"`{INSTALLED.get(name, f'{NAME}-{name}')}`" for name in PROGRAMS]
+    commands = [f"`{SCRIPTS[name]}`" for name in PROGRAMS]
     said = f"{', '.join(commands[:-1])} and {commands[-1]}"
     return INTRODUCTION.format(commands=said) + "".join(section for name in PROGRAMS for section in _program(name))
 
@@ -42,7 +41,7 @@ def page() -> str:
 def _program(name: str) -> Iterator[str]:
     app = importlib.import_module(f"{name}.__main__").app
     command: Any = typer.main.get_command(app)
-    yield f"\n## {INSTALLED.get(name, f'{NAME}-{name}')}\n\n{_first_sentence(command.help)}\n\n"
+    yield f"\n## {SCRIPTS[name]}\n\n{_first_sentence(command.help)}\n\n"
     yield _command(f"python -m {name}", command)
     for own, sub in sorted(getattr(command, "commands", {}).items()):
         yield f"\n### {own}\n\n{_first_sentence(sub.help)}\n\n" + _command(f"python -m {name} {own}", sub)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import sqlite3
 from collections import Counter
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+from core.wire.calls import Upload, Uploaded
 from keyholder.ledger import Ledger
 from server.store import Store
 
@@ -113,3 +115,12 @@ def _broken(commit: Commit, breaker: Breaker, owner: Any) -> Commit:
         breaker.reach(f"after {name}")
 
     return wrapped
+
+
+class HalfUpload(Upload):
+    """An upload whose connection breaks in the middle."""
+
+    def messages(self) -> Iterator[Uploaded]:
+        yield self.header
+        yield type(self.header)(data=self.payload[: len(self.payload) // 2])
+        raise asyncio.CancelledError

@@ -8,21 +8,25 @@ from dataclasses import replace
 from typing import Any
 
 from client.participant import Participant
+from core.bounds.proof import Witness, prove
 from core.errors import Reason
-from core.protected_update import ProtectedUpdate, UpdateMaker
+from core.protected_update import ProtectedUpdate, UpdateMaker, statement_of
 from core.protocol import RoundDescription, digest
 from core.secagg.encoding import IntArray
 from core.secagg.noise import NoiseKind
+from core.secagg.paillier import Encrypted, PaillierEncryptor, ciphertext_bytes
 from core.wire import federation_pb2 as pb
 from core.wire.calls import Upload
 
-MakeHonest = Callable[[IntArray], ProtectedUpdate]
-Lie = Callable[[MakeHonest, IntArray], ProtectedUpdate]
+Lie = Callable[["LyingMaker", IntArray], ProtectedUpdate]
+"""Returns a false update, given the slots of the honest one."""
 
 
-def _malformed(honest: MakeHonest, slots: IntArray) -> ProtectedUpdate:
-    made = honest(slots)
-    return replace(made, ciphertexts=bytes(len(made.ciphertexts)))
+def _malformed(maker: LyingMaker, slots: IntArray) -> ProtectedUpdate:
+    """Send a first ciphertext that is too large; no two are equal, for copies are refused already when committed to."""
+    made = maker.honest(slots)
+    too_large = os.urandom(16).rjust(maker.size_of_ciphertext, b"\xff")
+    return replace(made, ciphertexts=too_large + made.ciphertexts[len(too_large) :])
 
 
 def _changed(slots: IntArray) -> IntArray:
@@ -32,18 +36,28 @@ def _changed(slots: IntArray) -> IntArray:
     return changed
 
 
-def _proof_of_another(honest: MakeHonest, slots: IntArray) -> ProtectedUpdate:
-    return replace(honest(_changed(slots)), proof=honest(slots).proof)
+def _proof_of_another(maker: LyingMaker, slots: IntArray) -> ProtectedUpdate:
+    return replace(maker.honest(_changed(slots)), proof=maker.honest(slots).proof)
 
 
-def _rubbish(honest: MakeHonest, slots: IntArray) -> ProtectedUpdate:
-    made = honest(_changed(slots))
+def _rubbish(maker: LyingMaker, slots: IntArray) -> ProtectedUpdate:
+    made = maker.honest(_changed(slots))
     return replace(made, proof=os.urandom(len(made.proof)))
+
+
+def _other_numbers(maker: LyingMaker, slots: IntArray) -> ProtectedUpdate:
+    """Prove the honest slots in all but the last step, which ties them to the ciphertexts: these hold others."""
+    return maker.proven(slots, maker.encrypted(_changed(slots)))
 
 
 NAMED = (Reason.WRONG_PROOF, Reason.BAD_CIPHERTEXT)
 """Why a client that lies is refused, and left out from then on."""
-LIES: dict[str, Lie] = {"malformed": _malformed, "another proof": _proof_of_another, "rubbish": _rubbish}
+LIES: dict[str, Lie] = {
+    "malformed": _malformed,
+    "another proof": _proof_of_another,
+    "rubbish": _rubbish,
+    "other numbers": _other_numbers,
+}
 
 
 def wrong_answer(call: Upload) -> Upload:
@@ -56,15 +70,42 @@ def wrong_answer(call: Upload) -> Upload:
 
 
 class LyingMaker(UpdateMaker):
-    """Makes honest updates, and then spoils them."""
+    """Makes honest updates, and then spoils them.
 
-    def __init__(self, lie: Lie, *about: Any) -> None:
+    Args:
+        told: where each false payload is noted, by its SHA-256.
+    """
+
+    def __init__(self, lie: Lie, told: dict[bytes, bytes], *about: Any) -> None:
         super().__init__(*about)
-        self._lie = lie
+        self._lie, self._told = lie, told
 
     def make(self, slots: IntArray) -> ProtectedUpdate:
         """Lie about these slots."""
-        return self._lie(super().make, slots)
+        made = self._lie(self, slots)
+        self._told[digest(made.payload)] = made.payload
+        return made
+
+    def honest(self, slots: IntArray) -> ProtectedUpdate:
+        """Return an honest client's update."""
+        return super().make(slots)
+
+    @property
+    def size_of_ciphertext(self) -> int:
+        """In bytes."""
+        return ciphertext_bytes(self._description.key)
+
+    def encrypted(self, slots: IntArray) -> Encrypted:
+        """Return ciphertexts of these slots, with what a proof about them takes."""
+        assert isinstance(self._encryptor, PaillierEncryptor)
+        return self._encryptor.encrypt_known(self._description.encoding.pack(slots))
+
+    def proven(self, slots: IntArray, encrypted: Encrypted) -> ProtectedUpdate:
+        """Return an update whose proof speaks of these slots, whatever is in the ciphertexts."""
+        assert self._description.proven is not None
+        about = statement_of(self._description, *self._about, encrypted.payload)
+        proof = prove(self._description.proven, about, Witness(slots, encrypted.power_of_roots))
+        return ProtectedUpdate(encrypted.payload, proof)
 
 
 class FickleClient(Participant):
@@ -72,15 +113,16 @@ class FickleClient(Participant):
 
     Args:
         lies: the name of the lie, by the client's name.
+        told: where each false payload is noted, by its SHA-256.
     """
 
-    def __init__(self, lies: Mapping[str, str], *args: Any, **more: Any) -> None:
+    def __init__(self, lies: Mapping[str, str], told: dict[bytes, bytes], *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
-        self._lies = lies
+        self._lies, self._told = lies, told
 
     def update_maker(self, description: RoundDescription, description_digest: bytes) -> UpdateMaker:
         """Return what makes this round's update."""
         if self.name not in self._lies or description.proven is None:
             return super().update_maker(description, description_digest)
         lie = LIES[self._lies[self.name]]
-        return LyingMaker(lie, description, description_digest, self.name, NoiseKind.SHORT)
+        return LyingMaker(lie, self._told, description, description_digest, self.name, NoiseKind.SHORT)

@@ -53,6 +53,7 @@ class Evidence:
         opened: slots of each sum as it was opened, without counters and leading slots, where it was watched.
         leaves_out: whether clients are left out of a sum, so that it differs enough from earlier ones; their updates are
             forgotten before it is opened, and only their commitments must be there.
+        false: the SHA-256 of each update that is malformed or whose proof is false: none may be in a sum that is opened.
     """
 
     server: Path
@@ -63,6 +64,7 @@ class Evidence:
     receipts: Iterable[Noted] = ()
     opened: Mapping[Attempt, Sequence[float]] | None = None
     leaves_out: bool = False
+    false: frozenset[bytes] = frozenset()
 
 
 def violations(evidence: Evidence) -> list[str]:
@@ -81,6 +83,7 @@ def violations(evidence: Evidence) -> list[str]:
             *_wrong_releases(releases, evidence.threshold, uploads, completed),
             *_wrong_endorsements(db, run, evidence.ledgers),
             *_wrong_slots(evidence, uploads),
+            *_false_updates(db, run, evidence, releases, uploads),
         ]
         rounds = json.loads(settings)["rules"]["rounds"]
         if status == "completed" and sorted(completed) != list(range(1, rounds + 1)):
@@ -218,3 +221,29 @@ def _wrong_slots(evidence: Evidence, uploads: Mapping[Attempt, set[str]]) -> lis
         if strange or here != expected:
             found.append(f"round {attempt}: slots {sorted(here)} are 1, {strange} neither; expected {sorted(expected)}")
     return found
+
+
+def _false_updates(
+    db: sqlite3.Connection,
+    run: str,
+    evidence: Evidence,
+    releases: Sequence[_Release],
+    uploads: Mapping[Attempt, set[str]],
+) -> list[str]:
+    """Whoever passed a false update on: no holder may agree to open a sum with it, and none may be open."""
+    false: dict[Attempt, set[str]] = defaultdict(set)
+    for round_number, attempt, client, sha256 in db.execute(
+        "SELECT round, attempt, client, sha256 FROM submissions WHERE run = ?", (run,)
+    ):
+        if sha256 in evidence.false:
+            false[round_number, attempt].add(client)
+    found = [
+        f"{release.holder} released a sum of {release.attempt} with a false update of {name}"
+        for release in releases
+        for name in sorted(false[release.attempt] & set(release.contributors))
+    ]
+    return found + [
+        f"a sum of {attempt} was opened with a false update of {name}"
+        for attempt in (evidence.opened or {})
+        for name in sorted(false[attempt] & uploads[attempt])
+    ]

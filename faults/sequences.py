@@ -2,8 +2,9 @@
 
 One machine plays one run of two rounds. Besides the steps of honest parties it lets clients join, leave, vanish, start
 again, repeat what they sent, and send what is late or belongs to another round; lets key holders come, go, decline, and
-die around a write; kills the aggregator around a write; and moves time. In the end the faults stop, everyone who is
-left goes on, and the run must either complete or fail in a sentence; the judge looks at the files of both.
+die around a write; kills the aggregator around a write; lets it pass false updates on; and moves time. In the end the
+faults stop, everyone who is left goes on, and the run must either complete or fail in a sentence; the judge looks at the
+files of both.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ clients, holders = st.integers(0, CLIENTS - 1), st.integers(0, 2)
 
 
 class FaultMachine(RuleBasedStateMachine):
-    """One run in its own world. `parties`, `folder` and `task` are shared by all; `played` counts sequences."""
+    """One run in its own world. `parties`, `folder` and `task` are shared by all; the others count over all sequences."""
 
     parties: ClassVar[Parties]
     folder: ClassVar[Path]
@@ -65,6 +66,7 @@ class FaultMachine(RuleBasedStateMachine):
     played: ClassVar[int] = 0
     operations: ClassVar[int] = 0
     endings: ClassVar[dict[str, int]] = {}
+    named: ClassVar[list[tuple[str, str]]] = []
 
     @initialize(
         number=st.integers(0, 2**32), scheme=st.sampled_from(["plain", "plain", "plain", "paillier", PROVEN]),
@@ -274,6 +276,17 @@ class FaultMachine(RuleBasedStateMachine):
     def aggregators_disk_is_full(self, writes: int) -> None:
         self.world.breaker.fill(writes)
 
+    @rule(number=clients, lie=st.sampled_from(sorted(LIES)))
+    def aggregator_passes_a_false_update_on(self, number: int, lie: str) -> None:
+        """It takes all updates unchecked from now on, and asks the holders to open a sum with this client's in it."""
+        self.world.forwarding.on = True
+        self.client_begins_to_lie(number, lie)
+        self.move(self.world.parties, until=states.Releasing)
+
+    @rule()
+    def aggregator_checks_updates_again(self) -> None:
+        self.world.forwarding.on = False
+
     @rule(number=holders)
     def holders_disk_is_full(self, number: int) -> None:
         self.breaker_of(number).fill(1)
@@ -302,6 +315,7 @@ class FaultMachine(RuleBasedStateMachine):
         ending = type(self.world.phase).__name__
         self.endings[ending] = self.endings.get(ending, 0) + 1
         found: list[str] = halfway + await self.world.end()
+        self.named.extend(self.world.forwarding.named)
         return found
 
 
@@ -325,7 +339,8 @@ def play(sequences: int, operations: int, number: int, minutes: float) -> Outcom
             number += 1
         outcome.trials = kind.played
         ends = ", ".join(f"{count} {name.lower()}" for name, count in sorted(kind.endings.items()))
-        outcome.measured = f"{kind.operations} operations; {ends}"
+        refused = f"{len(kind.named)} times a holder refused a false update that was passed on"
+        outcome.measured = f"{kind.operations} operations; {ends}; {refused}"
     return outcome
 
 
@@ -346,5 +361,5 @@ def machine() -> Iterator[type[FaultMachine]]:
     """Make a machine with its own counts, and parties to share."""
     with scratch() as folder, known(slot_task(CLIENTS)) as task:
         shared = {"parties": Parties(folder, clients=CLIENTS), "folder": folder, "task": task}
-        counts: dict[str, Any] = {"played": 0, "operations": 0, "endings": {}}
+        counts: dict[str, Any] = {"played": 0, "operations": 0, "endings": {}, "named": []}
         yield type("FaultMachine", (FaultMachine,), {**shared, **counts})

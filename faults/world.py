@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -26,8 +26,9 @@ from core.secagg.opening import OpenedSum
 from core.secagg.scheme import PAILLIER
 from core.tasks.task import Task
 from core.wire import federation_pb2 as pb
-from core.wire.calls import Ask, Call, Upload, Uploaded
-from faults.breaking import Breaker, Crash, break_ledger, break_store
+from core.wire.calls import Ask, Call, Upload
+from faults.breaking import Breaker, Crash, HalfUpload, break_ledger, break_store
+from faults.forwarding import Forwarding
 from faults.lying import FickleClient, wrong_answer
 from faults.oracle import Evidence, Noted, violations
 from faults.parties import BITS, POLICY, Parties
@@ -65,6 +66,7 @@ class World(InProcessFederation):
         answers: every answer of a holder, by its name, the call and the attempt: one answer each, however often asked.
         opened_for: the last order that each holder has signed.
         lies: what each lying client does to its updates (faults/lying.py), if the scheme is PROVEN.
+        forwarding: whether the aggregator passes such updates on, and which there were.
         wrong_answers: key holders that lend a wrong share whenever they lend one.
         discarded: the disks of key holders that a copy was put in the place of.
         vanishes: whether a client vanishes at a moment: before its commitment ("commit"), before its update ("upload"),
@@ -97,6 +99,7 @@ class World(InProcessFederation):
         self.opened_for: dict[str, ReleaseOrder] = {}
         self.discarded: list[Path] = []
         self.lies: dict[str, str] = {}
+        self.forwarding = Forwarding()
         self.wrong_answers: set[str] = set()
         self.vanishes: Callable[[str, str], bool] = lambda _name, _moment: False
         bounded, scheme = scheme == PROVEN, PAILLIER if scheme == PROVEN else scheme
@@ -137,7 +140,9 @@ class World(InProcessFederation):
 
     def new_client(self, identity: PartyIdentity, made: Callable[..., Participant] = Participant) -> ClientSession:
         """Start a client that lies from the moment that `lies` says so."""
-        return super().new_client(identity, partial(FickleClient, self.lies) if made is Participant else made)
+        return super().new_client(
+            identity, partial(FickleClient, self.lies, self.forwarding.false) if made is Participant else made
+        )
 
     def new_holder(self, identity: PartyIdentity) -> HolderSession:
         """Start a key holder whose ledger and shares can be broken."""
@@ -265,6 +270,7 @@ class World(InProcessFederation):
 
     async def carry(self, party: Party[Any], call: Call) -> Any:
         """Make one call for a party, and nothing more."""
+        self.forwarding.apply(self.aggregator.run.attempt)
         return await self.call(call.method, lambda aggregator: aggregator.carry(party.identity, call))
 
     async def _deliver_for_client(self, client: Client, call: Call) -> Any:
@@ -291,7 +297,7 @@ class World(InProcessFederation):
         """Send half of an upload, and vanish."""
         assert isinstance(call, Upload)
         with suppress(asyncio.CancelledError):
-            await self.carry(client, _Half(call.method, call.header, call.payload))
+            await self.carry(client, HalfUpload(call.method, call.header, call.payload))
         await client.stop()
         raise UnavailableError("the client is gone")
 
@@ -318,7 +324,8 @@ class World(InProcessFederation):
             breaker.reach(f"before {call.method}")
         if isinstance(call, Ask) and isinstance(call.message, pb.Decline):
             reason = call.message.reason
-            if reason not in HONEST_DECLINES:
+            explained = self.forwarding.explains(call.message, holder.message, holder.identity)
+            if reason not in HONEST_DECLINES and not explained:
                 self.surprises.append(f"{holder.name} declined: {reason}: {call.message.sentence}")
         reply = await (self._lend(holder, call) if isinstance(call, Upload) else self.carry(holder, call))
         if call.method in ANSWERS:
@@ -380,18 +387,10 @@ class World(InProcessFederation):
             receipts=self.receipts,
             leaves_out=self.options.rule is DifferenceRule.ENFORCE,
             opened=self.opened,
+            false=frozenset(self.forwarding.false),
         )
         return violations(evidence)
 
     async def close(self) -> None:
         with suppress(Crash):
             await super().close()
-
-
-class _Half(Upload):
-    """An upload whose connection breaks in the middle."""
-
-    def messages(self) -> Iterator[Uploaded]:
-        yield self.header
-        yield type(self.header)(data=self.payload[: len(self.payload) // 2])
-        raise asyncio.CancelledError

@@ -18,6 +18,7 @@ import structlog
 from core.answers import statement_of
 from core.checks import Verifier, VerifierFactory
 from core.clock import Clock
+from core.commands import command_of
 from core.difference import WINDOW
 from core.errors import CONTINUE_INSTEAD, Reason, StorageError
 from core.federated import initial_model
@@ -98,7 +99,7 @@ class KeyHolder:
         self._total: tuple[bytes, bytes] | None = None
         """The order whose sum was added up last, and that sum."""
         if old := [key.certificate.serial for key in self.shares.dealt() if not key.certificate.provable]:
-            why = "they have no values to prove answers by; deal new keys with python -m registrar deal"
+            why = f"they have no values to prove answers by; deal new keys with {command_of('registrar')} deal"
             log.warning("keys not offered", serials=old, why=why)
         for serial in ledger.spent_keys():  # after a crash between the ledger's entry and the end of the share
             self._destroy(serial)

@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from core.clock import today
+from core.commands import command_of
 from core.console import configure_log, reporting_errors
 from core.errors import SettingsError
 from core.identity import certificates
@@ -283,7 +284,8 @@ def replace_holder(
         folders = f"{changed.party(new_name)} and {changed.passphrase_file(new_name)}"
         print(f"give {folders} to its operator, by two different ways")
         _say_hand_out(changed)
-        print(f"round keys up to {changed.roster.retired_keys} are retired; deal new ones with registrar deal {folder}")
+        deal = f"{command_of('registrar')} deal {folder}"
+        print(f"round keys up to {changed.roster.retired_keys} are retired; deal new ones with {deal}")
 
 
 @app.command()

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from core.commands import command_of
 from core.errors import SettingsError, StorageError
 from core.identity.files import PUBLIC, read_file, write_file
 from core.identity.invitation import ENDING
 from core.identity.party import check_address
-from core.program import command_of
 from core.who_reads import DEFAULT_HOLDERS, DEFAULT_MIN_COHORT, DEFAULT_THRESHOLD
 from registrar.federation import Names, Terms, make_invitations
 from registrar.folder import Founding, make_folder

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.commands import command_of
 from core.errors import SettingsError
 from core.identity import signing
 from core.identity.members import Roster
@@ -49,7 +50,7 @@ class Dealer:
         if left < needed:
             raise SettingsError(
                 f"{left} key holders are not revoked, and {needed} are needed; put others in the place of the revoked "
-                "ones with python -m registrar replace-holder"
+                f"ones with {command_of('registrar')} replace-holder"
             )
         for serial in range(first, first + count):
             self._deal_one(serial, scheme, bits)

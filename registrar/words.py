@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Collection, Sequence
 
+from core.commands import command_of
 from core.identity.members import Member, Roster
 from core.who_reads import WhoReads
 
@@ -73,6 +74,7 @@ def who_is_invited(federation: str, threshold: int, guests: Sequence[tuple[str, 
         *(f"  {f'invitations/{name}.invitation':<36} {who}" for name, who in guests),
     ]
     table = "\n".join(row.rstrip() for row in rows)
+    registrar = command_of("registrar")
     return f"""\
 Federation {federation} waits for its parties. Each makes its own keys, on its own machine. To open a sum,
 {threshold} key holders will have to agree.
@@ -82,8 +84,8 @@ place, once. If that happens, the right person is refused, and says so to you.
 
 {table}
 
-It is used with `enroll`: over the network while `python -m registrar serve` runs, or with files, which
-`python -m registrar admit FILE` answers. The first roster is signed when the server and all key holders have come.
+It is used with `enroll`: over the network while `{registrar} serve` runs, or with files, which
+`{registrar} admit FILE` answers. The first roster is signed when the server and all key holders have come.
 
 ASK each person who runs a key holder whether it was admitted, and compare the registrar's key that `enroll` shows.
 

@@ -24,6 +24,7 @@ import structlog
 import typer
 from rich.console import Console
 
+from core.commands import command_of
 from core.console import configure_log, leave_at_once, reporting_errors, stamp
 from core.enrolling import EnrolSettings, enroll
 from core.errors import RunFailedError, SettingsError
@@ -31,7 +32,7 @@ from core.federated import encoding_for, initial_model
 from core.identity.members import Role
 from core.identity.party import PartyIdentity, load_identity
 from core.privacy.mechanism import Privacy
-from core.program import Program, command_of
+from core.program import Program
 from core.secagg.scheme import PublicKey
 from core.settings.command_line import Given, options_of
 from core.settings.common import Identity, InsecurePlaintext, PassphraseFile, Server

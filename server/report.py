@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 
+from core.commands import command_of
 from core.errors import Reason
 from core.identity.members import Roster
 from core.protocol import RoundResult
@@ -58,7 +59,7 @@ def _protection(settings: RunSettings) -> str:
     if settings.key_bits < SAFE_KEY_BITS:
         return (
             f"Updates: {settings.protection}. Keys this short can be factored, and the ciphertexts then be read "
-            "by every party that has them (python -m experiments weak-key)."
+            f"by every party that has them ({command_of('experiments')} weak-key)."
         )
     return (
         f"Updates: {settings.protection}; sums of at least {rules.min_cohort} clients are opened. "

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Annotated
 
+from core.commands import command_of
 from core.errors import SettingsError
 from core.robust import MOST_GROUPS, Grouping
 from core.settings.setting import Bounds, Setting, Settings
@@ -87,7 +88,7 @@ class RoundRules(Settings):
             option="patience",
         ),
     ] = 600.0
-    deal: str = "python -m registrar deal"
+    deal: str = field(default_factory=lambda: f"{command_of('registrar')} deal")
     """The command to show when keys run out."""
     max_attempts: int = 3
     """Attempts at one round before the run fails."""
@@ -113,7 +114,7 @@ class RoundRules(Settings):
             raise SettingsError(
                 f"{counted(self.target, 'client is', 'clients are')} expected, and the minimum cohort is "
                 f"{self.min_cohort}; pass --min-cohort {self.target} here and to every client and key holder to open "
-                "smaller sums (python -m registrar init --min-cohort writes it into their folders)"
+                f"smaller sums ({command_of('registrar')} init --min-cohort writes it into their folders)"
             )
         if self.target is not None and not self.min_cohort <= self.target <= self.max_cohort:
             raise SettingsError(

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from core.commands import command_of
 from core.errors import DataError, SettingsError
 from core.new_paths import claim_again
-from core.program import command_of
 from core.settings.command_line import Given
 from results.machine import data_digests
 from results.recording import NOT_DATA, RunRecord, absolute, as_json

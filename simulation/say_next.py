@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from core.program import command_of
+from core.commands import command_of
 
 
 def next_command(task: str, folder: Path) -> str:

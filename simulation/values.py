@@ -12,6 +12,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin
 
+from core.commands import command_of
 from core.errors import SettingsError
 from core.settings.command_line import Given, offered_by
 from core.settings.setting import Entry
@@ -107,4 +108,4 @@ def _expected(kinds: tuple[Any, ...]) -> str:
 
 def _meant(key: str, known: Mapping[str, Entry]) -> str:
     near = get_close_matches(key, known, n=1)
-    return f"; did you mean {near[0]}?" if near else "; python -m simulation --help lists them"
+    return f"; did you mean {near[0]}?" if near else f"; {command_of('simulation')} --help lists them"

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from browser import Page, browser
 from federations import HonestAttempt, SmallFederation
 from in_process import SpamFederation, Start
 from invited import Invited
@@ -122,3 +123,18 @@ def waiting(tmp_path: Path) -> Invited:
 @pytest.fixture
 def made(waiting: Invited) -> Invited:
     return waiting.found()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """The page of a real browser."""
+    with browser(tmp_path_factory.mktemp("browser")) as page:
+        yield page
+
+
+@pytest.fixture
+def quiet(page: Page) -> Iterator[Page]:
+    """The same page, which must complain of nothing."""
+    page.errors()
+    yield page
+    assert page.errors() == []

@@ -57,8 +57,9 @@ def uploading(received: str = "", listed: str = "abc") -> s.RunState:
     return run(s.Uploading(1, 1, 30.0, names(listed), names(received)))
 
 
-def releasing(asked: str = "23", declined: str = "", here: str = "123") -> s.RunState:
-    return run(s.Releasing(1, 1, 0.0, 3, s.Quorum(holders(asked), declined=holders(declined))), holders=here)
+def releasing(asked: str = "23", declined: str = "", here: str = "123", signed: str = "") -> s.RunState:
+    quorum = s.Quorum(holders(asked), declined=holders(declined))
+    return run(s.Releasing(1, 1, 0.0, 3, quorum, signed=holders(signed)), holders=here)
 
 
 def endorsing(

@@ -6,56 +6,19 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import Page, browser, needs_browser
+from browser import Page, needs_browser
+from dashboards import Dashboard, faults_found_by_axe, needs_axe, pid_of_client, python
 from test_dashboard_records import HOSTILE, write_run
 
 from dashboard.live import SERVER
-from simulation.processes import import_path
 
 pytestmark = [pytest.mark.slow, needs_browser]
-AXE = os.environ.get("AXE_CORE", "")
 SHORT = ["--clients", "5", "--insecure-demo-keys", "--key-bits", "512", "--min-cohort", "3"]
-
-
-def python(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "PYTHONPATH": import_path()},
-    )  # fmt: skip
-
-
-class Dashboard:
-    """The command, at a port of its own."""
-
-    def __init__(self, runs: Path, *arguments: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self.runs, self._arguments = runs, arguments
-        self.start()
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        listen = f"127.0.0.1:{self.port}"
-        self.process = python("dashboard", "--runs", str(self.runs), "--listen", listen, *self._arguments)
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline() == f"the dashboard is at {self.address}\n"
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGINT)
-        code = self.process.wait(20)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        return code
 
 
 @pytest.fixture(scope="module")
@@ -72,20 +35,6 @@ def dashboard(runs: Path) -> Iterator[Dashboard]:
     dashboard = Dashboard(runs)
     yield dashboard
     dashboard.stop()
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    with browser(tmp_path_factory.mktemp("browser")) as page:
-        yield page
-
-
-@pytest.fixture
-def quiet(page: Page) -> Iterator[Page]:
-    """The page, which must complain of nothing."""
-    page.errors()
-    yield page
-    assert page.errors() == []
 
 
 def test_the_table_sorts_compares_and_shows_markup_as_text(quiet: Page, dashboard: Dashboard) -> None:
@@ -185,7 +134,7 @@ def test_a_killed_client_and_an_aggregator_that_comes_back_are_shown_to_an_obser
     try:
         quiet.open(f"{dashboard.address}/#/live/{SERVER}")
         quiet.wait_for("document.querySelectorAll('svg.chart path').length > 0", 40)
-        os.kill(_pid_of(run / "federation" / "client-2"), signal.SIGKILL)
+        os.kill(pid_of_client(run / "federation" / "client-2"), signal.SIGKILL)
         quiet.wait_for(
             "[...document.querySelectorAll('.lanes li')].some((li) => li.innerText.startsWith('client-2') && li.innerText.includes('gone'))",
             30,
@@ -269,20 +218,43 @@ def test_the_keyboard_reaches_everything(quiet: Page, dashboard: Dashboard) -> N
     assert {"Skip to the content", "Runs", "Live", "Start a run", "accuracy", "spam-1", "compare spam-1"} <= reached
 
 
-@pytest.mark.skipif(not AXE, reason="AXE_CORE does not name the axe.min.js of axe-core, which npm has")
+@needs_axe
 @pytest.mark.parametrize("dark", [False, True])
 def test_axe_finds_no_serious_fault(page: Page, dashboard: Dashboard, dark: bool) -> None:
     page.dark(dark)
-    script = Path(AXE).read_text()
     for view in ("runs", "live/spam-1", "saw/spam-1", "start", "compare/spam-1/spam-2"):
         page.open("about:blank")
         page.open(f"{dashboard.address}/#/{view}")
         page.wait_for("document.querySelector('h1')")
         time.sleep(0.3)
-        found = page.run(f"(async () => {{ {script}; return await window.axe.run(); }})()")
-        assert len(found["passes"]) > 10, "it has looked"
-        faults = [(each["id"], each["impact"], each["nodes"][0]["html"][:120]) for each in found["violations"]]
-        assert [fault for fault in faults if fault[1] in ("serious", "critical", "moderate")] == [], view
+        assert faults_found_by_axe(page) == [], view
+
+
+def test_the_browser_runs_no_script_but_the_pages_own(page: Page, dashboard: Dashboard) -> None:
+    page.open(f"{dashboard.address}/#/runs")
+    page.wait_for("document.querySelector('h1')")
+    page.errors()
+    page.run(
+        "(() => { const s = document.createElement('script'); s.textContent = 'window.ran = 1'; document.head.append(s); "
+        "const i = document.createElement('img'); i.src = 'http://192.0.2.1/x.png'; document.body.append(i); })()"
+    )
+    page.wait_for("window.ran === undefined")
+    said = " ".join(page.errors())
+    assert "script-src" in said
+    assert "img-src" in said
+
+
+def test_the_browser_starts_no_run_without_the_pages_token(page: Page, dashboard: Dashboard) -> None:
+    page.open(f"{dashboard.address}/#/runs")
+    page.wait_for("document.querySelector('h1')")
+    post = (
+        "fetch('/api/runs', {method: 'POST', headers: {'content-type': 'application/json', 'x-form-token': TOKEN}, "
+        "body: '{\"clients\": 0}'}).then((answer) => answer.status)"
+    )
+    assert page.run(post.replace("TOKEN", "'wrong'")) == 403
+    given = "fetch('/api/about').then((answer) => answer.json()).then((about) => "
+    assert page.run(f"{given}{post.replace('TOKEN', 'about.form_token')})") == 400, "it is read, and has no clients"
+    page.errors()  # two answers that are errors, which are meant
 
 
 def test_the_first_paint_takes_less_than_a_second(quiet: Page, dashboard: Dashboard) -> None:
@@ -290,14 +262,3 @@ def test_the_first_paint_takes_less_than_a_second(quiet: Page, dashboard: Dashbo
     quiet.open(f"{dashboard.address}/#/runs")
     quiet.wait_for("document.querySelectorAll('tbody tr').length >= 3")
     assert quiet.run("performance.getEntriesByName('first-contentful-paint')[0].startTime") < 1000
-
-
-def _pid_of(identity: Path) -> int:
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (folder / "cmdline").read_text().replace("\0", " ")
-        except OSError:
-            continue
-        if str(identity) in command and "client" in command:
-            return int(folder.name)
-    raise AssertionError(f"no process has {identity}")

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from core.commands import SCRIPTS
 from core.program import Program, version
-from docs.cli import INSTALLED, PAGE, PROGRAMS, page
+from docs.cli import PAGE, PROGRAMS, page
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -20,7 +21,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 def test_the_wheel_installs_a_command_for_each_program() -> None:
     assert {name: target.partition(".")[0] for name, target in PROJECT["scripts"].items()} == {
-        INSTALLED.get(name, f"grokfed-{name}"): name for name in PROGRAMS
+        script: name for name, script in SCRIPTS.items()
     }
     for target in PROJECT["scripts"].values():
         module, _, name = target.partition(":")

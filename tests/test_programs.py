@@ -9,7 +9,7 @@ import pytest
 from parties import run_here
 from typer.testing import CliRunner
 
-from core.program import command_of
+from core.commands import command_of
 from registrar.__main__ import app as registrar
 from server.__main__ import app as server
 from simulation.__main__ import app as simulation

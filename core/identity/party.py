@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from core.commands import command_of
 from core.errors import DataError, GrokfedError, SettingsError
 from core.identity import certificates, signing, strict_json
 from core.identity.certificates import PeerName
@@ -144,9 +145,8 @@ def read_card(folder: Path) -> Card:
     """Return what party.json in the folder says. Raises DataError if this is not a party's folder."""
     path = folder / CARD
     if not folder.is_dir():
-        raise DataError(
-            f"there is no folder {folder}; `python -m registrar init` or a party's `enroll` makes a party's folder"
-        )
+        init = f"{command_of('registrar')} init"
+        raise DataError(f"there is no folder {folder}; `{init}` or a party's `enroll` makes a party's folder")
     if (folder / ENROLMENT).is_file() and not path.is_file():
         raise DataError(f"the enrolment in {folder} is not complete; run enroll again, or with --answer FILE")
     if not path.is_file():

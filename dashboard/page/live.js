@@ -1,14 +1,8 @@
 // One run while it goes on, or replayed: the state at a moment follows from all that an observer was told before.
 import { ask, badge, el, link, number, percent, runPath, show, title } from "./dom.js";
 import { chart } from "./charts.js";
+import { Lanes } from "./lanes.js";
 
-const CLASSES = {
-  away: "away", here: "here", starting: "here", training: "training", committed: "committed", uploading: "uploading", uploaded: "uploaded",
-  "left out": "gone", gone: "gone", declined: "gone", "checking the list": "training", "signed the list": "committed",
-  opening: "opening", opened: "opened", "checking the model": "opening", endorsed: "opened",
-};
-const WORDS = { away: "not here yet", here: "joined, waiting", starting: "joined, being vouched for" };
-const LEGEND = [["training", "training, checking"], ["committed", "committed, signed"], ["uploading", "uploading"], ["uploaded", "uploaded"], ["opening", "opening"], ["opened", "opened, endorsed"], ["here", "waiting"], ["gone", "gone"], ["away", "not here"]];
 const FRAME = 120;
 
 class State {
@@ -42,7 +36,7 @@ class State {
 export async function live(id) {
   const { runs } = await ask("/api/runs");
   const chosen = id || runs.find((run) => run.state === "running")?.id || runs[0]?.id;
-  if (!chosen) { show(el("h1", {}, "Live"), el("p", {}, "There is no run yet. make simulate makes one.")); return () => {}; }
+  if (!chosen) { show(el("h1", {}, "Live"), el("p", {}, "There is no run yet. ", el("a", { href: link("start") }, "Start one"), ".")); return () => {}; }
   if (!runs.some((run) => run.id === chosen)) return waitFor(chosen);
   const view = new View(chosen, runs.find((run) => run.id === chosen), runs);
   await view.begin();
@@ -66,7 +60,7 @@ function waitFor(id) {
 class View {
   constructor(id, summary, runs) {
     this.id = id; this.summary = summary || { state: "", has_events: true }; this.events = []; this.state = new State();
-    this.following = true; this.playing = null; this.frame = null; this.runs = runs; this.rows = new Map(); this.arrived = 0;
+    this.following = true; this.playing = null; this.frame = null; this.runs = runs; this.lanes = new Lanes(); this.arrived = 0;
   }
 
   async begin() {
@@ -124,7 +118,7 @@ class View {
   build() {
     const parts = this.parts = {
       badge: el("span"), message: el("p", { cls: "muted", role: "status" }), figures: el("dl", { cls: "figures" }),
-      lanes: el("ul", { cls: "lanes" }), accuracy: el("div"), loss: el("div"), calls: el("dl", { cls: "bars" }), said: el("p", { cls: "small", role: "status" }),
+      accuracy: el("div"), loss: el("div"), calls: el("dl", { cls: "bars" }), said: el("p", { cls: "small", role: "status" }),
       range: el("input", { type: "range", min: 0, max: 0, step: 0.01, value: 0, "aria-label": "moment of the run, in seconds", oninput: () => this.seek(Number(this.parts.range.value)) }),
       time: el("output"), play: el("button", { type: "button", cls: "button plain", onclick: () => this.play() }, "Replay"),
       follow: el("button", { type: "button", cls: "button plain", onclick: () => this.follow() }, "Newest"),
@@ -135,8 +129,8 @@ class View {
       this.runs.map((run) => el("option", { value: run.id, selected: run.id === this.id }, title(run.id)))));
     show(el("div", { cls: "row" }, el("h1", {}, title(this.id)), parts.badge, el("a", { href: link("saw", this.id), cls: "small" }, "what the aggregator saw"), other),
       parts.message, parts.said, parts.player, parts.figures,
-      el("div", { cls: "grid live" }, el("div", { cls: "grid" }, el("section", { cls: "card" }, el("h2", {}, "Parties"), parts.lanes, el("ul", { cls: "legend" }, LEGEND.map(([kind, words]) => el("li", {}, el("span", { cls: `dot s-${kind}` }), words)))),
-          el("section", { cls: "card" }, el("h2", {}, "Messages to the aggregator, by name"), parts.calls)),
+      el("div", { cls: "grid live" }, el("div", { cls: "grid" }, this.lanes.element,
+          el("section", { cls: "card calls" }, el("h2", {}, "Messages to the aggregator, by name"), parts.calls)),
         el("div", { cls: "grid" }, el("section", { cls: "card" }, el("h2", {}, "Accuracy"), parts.accuracy), el("section", { cls: "card" }, el("h2", {}, "Loss"), parts.loss))));
   }
 
@@ -166,7 +160,7 @@ class View {
     parts.message.textContent = state.lost ? `The aggregator is away: ${state.lost}` : state.now.message || "";
     if (this.id === "@server") parts.badge.replaceChildren(badge(state.lost ? "away" : state.now.phase || "waiting"));
     this.drawFigures();
-    this.drawLanes();
+    this.lanes.draw(state.parties, state.seconds, this.following ? state.seconds : this.length);
     const rows = [...state.results.values()];
     parts.accuracy.replaceChildren(chart({ series: [{ name: "accuracy", points: rows.map((row) => [row.round, row.accuracy]) }], xLabel: "round", yLabel: "", format: (value) => `${(100 * value).toFixed(1)}%`, height: 170 }));
     parts.loss.replaceChildren(chart({ series: [{ name: "loss", points: rows.map((row) => [row.round, row.loss]) }], xLabel: "round", yLabel: "", format: (value) => value.toFixed(3), height: 150 }));
@@ -192,33 +186,6 @@ class View {
     this.parts.left.textContent = left === null ? "none" : `${number(left)} s`;
   }
 
-  drawLanes() {
-    const names = [...this.state.parties.keys()].sort((a, b) => order(this.state.parties.get(a)) - order(this.state.parties.get(b)) || a.localeCompare(b, "en", { numeric: true }));
-    if (!names.length) { this.parts.lanes.replaceChildren(el("li", {}, el("span", { cls: "muted" }, "No parties yet."))); this.rows.clear(); return; }
-    if (names.join("\n") !== this.named || !this.rows.size) {
-      this.named = names.join("\n");
-      this.rows = new Map(names.map((name) => [name, lane(name)]));
-      this.parts.lanes.classList.toggle("many", names.length > 40);
-      this.parts.lanes.replaceChildren(...[...this.rows.values()].map((row) => row.item));
-    }
-    const colours = getComputedStyle(document.documentElement);
-    for (const [name, row] of this.rows) this.drawLane(row, this.state.parties.get(name), colours);
-  }
-
-  drawLane(row, party, colours) {
-    const kind = CLASSES[party.doing] || "here";
-    row.dot.className = `dot s-${kind}`;
-    row.doing.textContent = WORDS[party.doing] || party.doing;
-    row.refused.textContent = party.refused ? ` refused: ${party.refused}` : "";
-    const width = row.canvas.width = row.canvas.clientWidth || 200, height = row.canvas.height = 16;
-    const context = row.canvas.getContext("2d"), end = Math.max(this.following ? this.state.seconds : this.length, 0.1);
-    party.history.forEach((part, place) => {
-      const from = (part.from / end) * width, to = ((party.history[place + 1]?.from ?? this.state.seconds) / end) * width;
-      context.fillStyle = colours.getPropertyValue(`--s-${CLASSES[part.doing] || "here"}`);
-      context.fillRect(from, 0, Math.max(to - from, 1), height);
-    });
-  }
-
   drawCalls() {
     const calls = [...this.state.calls].sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0])), most = Math.max(1, ...calls.map(([, count]) => count));
     this.parts.calls.replaceChildren(...calls.flatMap(([name, count]) => {
@@ -227,12 +194,4 @@ class View {
       return [el("dt", {}, name), el("dd", {}, bar), el("dd", {}, number(count))];
     }));
   }
-}
-
-const order = (party) => (party.role === "client" ? 1 : 0);
-
-function lane(name) {
-  const row = { dot: el("span", { cls: "dot", "aria-hidden": "true" }), doing: el("span"), refused: el("span", { cls: "refused" }), canvas: el("canvas", { "aria-hidden": "true" }) };
-  row.item = el("li", {}, el("span", { cls: "who", title: name }, name), row.canvas, el("span", { cls: "doing" }, row.dot, el("span", {}, row.doing, row.refused)));
-  return row;
 }

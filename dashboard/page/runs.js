@@ -21,7 +21,7 @@ export async function runs() {
   let rows = [], before = "";
   const draw = () => {
     before = JSON.stringify([rows, order]);
-    table.replaceChildren(rows.length ? drawn(rows, draw, choose) : el("p", { cls: "muted" }, "There is no run yet. make simulate makes one; it shows here while it runs."));
+    table.replaceChildren(rows.length ? drawn(rows, draw, choose) : el("p", { cls: "muted" }, "There is no run yet. ", el("a", { href: link("start") }, "Start one"), "; it shows here while it runs."));
     choose();
   };
   const choose = () => {

@@ -34,7 +34,7 @@ export async function start() {
     list.replaceChildren(...started.map((run) => item(run, (id) => attempt(async () => { await send(runPath(id, "/stop"), {}, token?.value); }))));
     if (focused) ([...list.querySelectorAll("[aria-label]")].find((each) => each.getAttribute("aria-label") === focused) || document.getElementById("main")).focus({ preventScroll: true });
   };
-  show(el("h1", {}, "Start a run"), el("p", { cls: "muted" }, "The same as make simulate on this machine, with made-up data: all parties are processes here."), trouble,
+  show(el("h1", {}, "Start a run"), el("p", { cls: "muted" }, "A whole federation on this machine, with made-up data: all parties are processes here."), trouble,
     el("div", { cls: "grid two" }, el("section", { cls: "card" }, form), costs), el("p"), list);
   await follow();
   const timer = setInterval(() => follow().catch(() => {}), 1000);

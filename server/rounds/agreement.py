@@ -87,13 +87,16 @@ def in_releasing(run: RunState, phase: Releasing, event: Event, now: float, rule
 
 
 def _lend(run: RunState, phase: Releasing, holder: str, rules: RoundRules) -> Step:
-    """Ask for shares once t have agreed: then all of these, and later each that agrees, or does so again."""
+    """Ask for shares once t have agreed: then all of these, and later each that agrees, or does so again.
+
+    Only those that serve: one that has started again since is asked to agree again first.
+    """
     before, phase = phase.signed, replace(phase, signed=phase.signed | {holder})
     run = replace(run, phase=phase)
     if len(phase.signed) < rules.threshold:
         return run, ()
-    lenders = frozenset({holder}) if len(before) >= rules.threshold else phase.signed
-    return run, (RequestShares(phase.round, phase.attempt, lenders),)
+    lenders = (frozenset({holder}) if len(before) >= rules.threshold else phase.signed) & run.holders
+    return run, (RequestShares(phase.round, phase.attempt, lenders),) if lenders else ()
 
 
 def in_endorsing(run: RunState, phase: Endorsing, event: Event, now: float, rules: RoundRules) -> Step:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from core.commands import command_of
 from core.errors import DataError
 from core.parameters import load_npz, save_npz
 from simulation.virtual.run import VirtualResult, VirtualRun
@@ -46,7 +47,7 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
     if not path.exists():
         return None
     arrays = load_npz(path)
-    damaged = f"{path} is damaged: the run cannot go on from it; python -m results repeat runs it again"
+    damaged = f"{path} is damaged: the run cannot go on from it; {command_of('results')} repeat runs it again"
     try:
         vector = np.asarray(arrays["vector"], dtype=np.float64)
         said = json.loads(bytes(arrays["rounds"].astype(np.uint8)))
