@@ -59,6 +59,17 @@ def faithful(said: str) -> str:
     return f"{Path(where).expanduser().resolve()}:{name}" if _is_file(where) else said
 
 
+def package_digest(said: str) -> str | None:
+    """Return SHA-256 of the files of the package that an own task is in; None if it is in a FILE, or the project's.
+
+    Raises SettingsError or TaskError if there is no such task.
+    """
+    if ":" not in said or _is_file(_parts(said)[0]):
+        return None
+    source = load_task(said).source
+    return None if source is None else source.digest.hex()
+
+
 # ------------------------------------------------------------------------------------------------ finding it
 
 
