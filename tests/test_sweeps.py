@@ -70,6 +70,7 @@ def test_names_that_no_folder_can_have_keep_apart(tmp_path: Path) -> None:
         ("rounds = 1", "clients = 1", "clients is in [run] and in [grid]; leave it out of one of them"),
         ("rounds = 1", "seed = 1", "[run] has seed = 1; list them as seeds"),
         ("rounds = 1", "cohort = 9", "clients 3, seed 0: --cohort is 9, and there are 3 clients"),
+        ("rounds = 1", "dry-run = true", "clients 3, seed 0: --dry-run is on, which only the command line can have"),
         ("rounds = 1", 'task = "chess"', "clients 3, seed 0: there is no task 'chess'"),
         ("rounds = 1", 'data = "nowhere/at-all"', "--data is 'nowhere/at-all', and there is nothing"),
         ("[0, 1]", "[0, -1]", "seed -1: --seed is -1"),
