@@ -279,11 +279,8 @@ class Verifier:
             f"{len(clients)} clients{in_groups(description)}; a sum of fewer than {min_cohort} is not opened",
         )
         largest = description.encoding.max_cohort
-        self.require(
-            len(found) <= largest,
-            Reason.WRONG_DESCRIPTION,
-            f"{len(found)} clients; the slots are wide enough for {largest}",
-        )
+        message = f"{len(found)} clients; the slots are wide enough for {largest}"
+        self.require(len(found) <= largest, Reason.WRONG_DESCRIPTION, message)
         return found
 
     def _verify_distinct(self, found: Sequence[Commitment], description: RoundDescription) -> None:
