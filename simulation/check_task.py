@@ -141,6 +141,7 @@ def _data(task: Task, path: Path | None) -> Dataset:
     if path is not None:
         examples = task.corpus.read(path)[0] if task.corpus is not None else task.read_labelled(str(path)).examples
         return _prepared(task, examples)
+    task.check_makes_up()
     data, again = (_prepared(task, task.generate(SEED, 1)) for _ in range(2))
     with own_code(task, "the length of the data"):
         _require(len(data) > 0, "it makes up no example for client 1; expected at least one")

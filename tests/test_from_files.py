@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -140,7 +141,9 @@ def test_data_that_a_task_cannot_deal_out_or_make_up_is_refused(tmp_path: Path) 
         (None, "iid", "--partition is 'iid', and the task plain does not say how"),
     ):
         with pytest.raises(SettingsError, match=sentence):
-            divide(task, data, 2, partition, 0)
+            divide(replace(task, generate=lambda _seed, _number: [0.0]), data, 2, partition, 0)
+    with pytest.raises(DataError, match="the task plain makes up no data"):
+        divide(task, None, 2, "iid", 0)
     with pytest.raises(DataError, match="makes up no data, because it has no `generate`"):
         task.load_test(GENERATED, 0, 2)
     with pytest.raises(DataError, match="the task reads no files, because it has no `read`"):

@@ -44,7 +44,7 @@ def load_task(said: str) -> Task:
     found = _found(module, name, where)
     if any(found is each for each in TASKS.values()):
         return get_task(found.name)
-    task = _as_task(found, name, where)
+    task = _complete(_as_task(found, name, where))
     if task.name in TASKS:
         raise TaskError(f"the task of {said} has the name {task.name!r}, which is one of the project's; choose another")
     source = Source(str(module.__file__), _digest(files))
@@ -156,6 +156,12 @@ def _as_task(found: Any, name: str, where: str) -> Task:
     return task
 
 
+def _complete(task: Task) -> Task:
+    """Return the task with the usual function in place of each None: `read=None` is to leave it out."""
+    usual = {each.name: each.default for each in fields(task) if callable(each.default)}
+    return replace(task, **{name: value for name, value in usual.items() if getattr(task, name) is None})
+
+
 def _digest(files: list[Path]) -> bytes:
     """Return SHA-256 of the source, in which the kind of line ends does not count."""
     total = hashlib.sha256()
@@ -218,7 +224,9 @@ class _Guarded:
 
 
 def _guarded(task: Task) -> Task:
-    given = {each.name: getattr(task, each.name) for each in fields(task)}
+    given = {
+        each.name: getattr(task, each.name) for each in fields(task) if getattr(task, each.name) is not each.default
+    }
     guarded: dict[str, Any] = {name: _Guarded(task, name, value) for name, value in given.items() if callable(value)}
     if corpus := task.corpus:
         parts = {name: getattr(corpus, name) for name in ("read", "write", "label")}

@@ -246,6 +246,11 @@ class Task:
             return self.held_out(self.corpus.read(Path(source))[1])
         return self.held_out(self._read_by(self.read_texts or self.read, source, spam_label).examples)
 
+    def check_makes_up(self) -> None:
+        """Raise DataError if there is nothing to train on without data, because the task makes up none."""
+        if self.generate is no_generating:
+            raise DataError(f"the task {self.name} makes up no data, because it has no `generate`; give --data")
+
     def made_up(self, seed: int, number: int) -> Dataset:
         """Make up the data of one client."""
         return self.prepare(self.generate(seed, number))
