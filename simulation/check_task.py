@@ -23,6 +23,7 @@ from core.tasks.own import load_task, own_code
 from core.tasks.task import GENERATED, Task
 from core.training import Dataset, Sums
 from core.update import Update
+from simulation.plan import divide
 
 FloatArray = npt.NDArray[np.float64]
 MOST_CUT = 0.01
@@ -139,8 +140,7 @@ def _require(holds: bool, sentence: str) -> None:
 def _data(task: Task, path: Path | None) -> Dataset:
     """Return one client's data, from a file or made up, and see that what is made up depends on its seed alone."""
     if path is not None:
-        examples = task.corpus.read(path)[0] if task.corpus is not None else task.read_labelled(str(path)).examples
-        return _prepared(task, examples)
+        return _prepared(task, _part(task, path))
     task.check_makes_up()
     data, again = (_prepared(task, task.generate(SEED, 1)) for _ in range(2))
     with own_code(task, "the length of the data"):
@@ -152,6 +152,15 @@ def _data(task: Task, path: Path | None) -> Dataset:
     )
     task.load_test(GENERATED, SEED, 3)
     return data
+
+
+def _part(task: Task, path: Path) -> Any:
+    """Return the examples that the first client of a run with the usual number of them would be dealt."""
+    if task.corpus is None and not task.mail:
+        return task.read_labelled(str(path)).examples  # no run deals it out: each client has a file of its own
+    division = divide(task, path, None, None, SEED)
+    assert division is not None
+    return division.parts[0]
 
 
 def _prepared(task: Task, examples: Any) -> Dataset:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from test_own_task import MEAN, written
+from test_sweeps import TABLE_TASK
 from typer.testing import CliRunner
 
 from simulation.__main__ import app
@@ -92,3 +93,18 @@ def test_the_command_ends_with_0_or_1_and_speaks_json(tmp_path: Path) -> None:
 def test_what_the_file_prints_does_not_come_between_the_json(tmp_path: Path) -> None:
     said = written(tmp_path, "print('hello')\n" + MEAN)
     assert json.loads(CliRunner().invoke(app, ["check-task", said, "--json"]).stdout)["holds"]
+
+
+def test_real_data_is_tried_as_the_first_of_five_clients_would_be_dealt_it(tmp_path: Path) -> None:
+    """Of 100 rows 20 are kept to judge models by, and 80 are dealt out among 5; one training on all would be too long."""
+    said = written(tmp_path, TABLE_TASK)
+    (tmp_path / "rows.csv").write_text("x,y,kind\n" + "1,2,a\n2,1,b\n" * 50)
+    checked = check_task(said, tmp_path / "rows.csv")
+    assert (checked.holds, checked.facts["examples"]) == (True, 16)
+
+
+def test_data_that_no_run_deals_out_is_tried_as_one_client_has_it(tmp_path: Path) -> None:
+    text = MEAN.replace("generate=generate", "read=lambda path: np.loadtxt(path)")
+    (tmp_path / "numbers.txt").write_text("1 2\n3 4\n5 6\n")
+    checked = check_task(written(tmp_path, text), tmp_path / "numbers.txt")
+    assert (checked.holds, checked.facts["examples"]) == (True, 3)
