@@ -169,10 +169,14 @@ def _prepared(task: Task, examples: Any) -> Dataset:
 
 
 def _same_judged(task: Task, data: Dataset, again: Dataset) -> bool:
-    """Return whether a model judges two data sets alike; true if it cannot, which another check says."""
+    """Return whether a model judges two data sets alike; true if it judges one of them in two ways, or cannot.
+
+    Another check finds that.
+    """
     try:
         model = initial_model(task, SEED) + 0.01
-        return evaluate_model(task, model, data) == evaluate_model(task, model, again)
+        once, twice = evaluate_model(task, model, data), evaluate_model(task, model, data)
+        return once != twice or once == evaluate_model(task, model, again)
     except GrokfedError:
         return True
 

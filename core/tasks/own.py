@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
+from signal import SIGTERM
 from types import ModuleType
 from typing import Any
 
@@ -26,7 +27,10 @@ from core.tasks.vector import VectorTask
 
 LOADED: list[ModuleType] = []
 """The modules that tasks were found in: a cluster has to be given them, because it has not the file."""
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+LONGEST_NAME = 64
+BY_SIGNAL = 128 + SIGTERM
+"""The code that a program is ended with from outside, which may come while own code runs."""
 FUNCTIONS = ("initial", "update", "evaluate")
 """What an object must have to be taken for a task of the second form."""
 
@@ -151,6 +155,11 @@ def _as_task(found: Any, name: str, where: str) -> Task:
                 "(docs/own-task.md)"
             )
         task = VectorTask(**{"name": name.lower().replace("_", "-")} | given)
+    if isinstance(task.name, str) and len(task.name) > LONGEST_NAME:
+        raise TaskError(
+            f"the task {name} of {where} has a name of {len(task.name)} characters, {task.name[:20]!r}...; at most "
+            f"{LONGEST_NAME} are possible"
+        )
     if not isinstance(task.name, str) or not NAME.fullmatch(task.name):
         raise TaskError(f"the task {name} of {where} has the name {task.name!r}; expected letters, digits, . _ and -")
     return task
@@ -203,13 +212,12 @@ def own_code(task: Task, doing: str) -> Iterator[None]:
         yield
     except GrokfedError:
         raise
-    except Exception as error:
-        if task.source is None:
+    except (Exception, SystemExit) as error:
+        if task.source is None or (isinstance(error, SystemExit) and error.code == BY_SIGNAL):
             raise
-        line = _line(error, task.source.file)
-        raise TaskError(
-            f"{doing} of the task {task.name} failed with {type(error).__name__}: {error} ({task.source.file}{line})"
-        ) from error
+        what = "ends the program" if isinstance(error, SystemExit) else f"failed with {type(error).__name__}: {error}"
+        where = f"{task.source.file}{_line(error, task.source.file)}"
+        raise TaskError(f"{doing} of the task {task.name} {what} ({where})") from error
 
 
 class _Guarded:
