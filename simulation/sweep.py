@@ -86,7 +86,7 @@ def _order(sweep: Sweep, point: Point, digest: Digest) -> dict[str, Any] | None:
         return fresh
     run = read_run(folder)
     _check_same(sweep, point, run)
-    if run.state != COMPLETED and sweep.way != VIRTUAL and (run.state == FAILED or sweep.way == "in-process"):
+    if run.state != COMPLETED and sweep.way != VIRTUAL and run.state == FAILED:
         shutil.rmtree(folder)  # it has the record of this very run, and nothing that could go on
         return fresh
     if change := changed_since(run.record, digest):
