@@ -18,7 +18,7 @@ import structlog
 from client.memory import Memory
 from core.checks import Verifier, VerifierFactory
 from core.clock import Clock
-from core.errors import Reason
+from core.errors import CONTINUE_INSTEAD, Reason
 from core.federated import LocalTrainer, client_rng, initial_model, slots_of_update, task_digest, task_identity
 from core.identity import signing
 from core.identity.party import PartyIdentity
@@ -26,7 +26,6 @@ from core.optim import DivergedError
 from core.policy import Policy
 from core.protected_update import ProtectedUpdate, UpdateMaker
 from core.protocol import (
-    CONTINUE_INSTEAD,
     ClosedList,
     Commitment,
     HolderSignature,
@@ -37,6 +36,7 @@ from core.protocol import (
     Timings,
     digest,
 )
+from core.round_sums import in_groups, least_in_all
 from core.scaffold import control_after, scaffold_update
 from core.secagg.encoding import Update
 from core.secagg.noise import NoiseKind
@@ -328,13 +328,15 @@ class Participant:
             Reason.NOT_IN_LIST,
             "this client's commitment is not on the closed list",
         )
-        needed = max(self._policy.least_contributors, submission.description.min_cohort)
+        description = submission.description
+        needed, divided = max(self._policy.least_contributors, description.min_cohort), in_groups(description)
         verifier.require(
-            len(listed) >= needed,
+            len(listed) >= least_in_all(description, needed),
             Reason.COHORT_TOO_SMALL,
-            f"{len(listed)} clients are on the closed list; this client wants at least {needed}",
+            f"{len(listed)} clients{divided} are on the closed list; this client wants at least {needed}"
+            + " in each" * bool(divided),
         )
-        self._verify_model_unused(submission.description)
+        self._verify_model_unused(description)
 
     def record_contribution(self, submission: Submission) -> None:
         """Write down, durably, that this client contributes to the starting model, before it uploads anything."""

@@ -27,6 +27,7 @@ from core.protocol import (
     Vouch,
     digest,
 )
+from core.round_sums import in_groups, least_in_all
 from core.secagg.factory import check_key
 from core.secagg.scheme import PLAIN
 from core.secagg.share_proof import check_values
@@ -263,7 +264,7 @@ class Verifier:
     def verify_commitments(
         self, signed: Sequence[Signed], description: RoundDescription, description_digest: bytes, min_cohort: int
     ) -> list[Commitment]:
-        """Return all commitments of a list, each verified; none twice, and at least `needed` of them.
+        """Return all commitments of a list, each verified; none twice, and enough for each sum.
 
         Raises Refused with what verify_commitment() gives, or DUPLICATE, COPIED, COHORT_TOO_SMALL or WRONG_DESCRIPTION.
         """
@@ -272,16 +273,13 @@ class Verifier:
         self.require(len(clients) == len(found), Reason.DUPLICATE, "a client is in the list twice")
         self._verify_distinct(found, description)
         self.require(
-            len(clients) >= min_cohort,
+            len(clients) >= least_in_all(description, min_cohort),
             Reason.COHORT_TOO_SMALL,
-            f"{len(clients)} clients; a sum of fewer than {min_cohort} is not opened",
+            f"{len(clients)} clients{in_groups(description)}; a sum of fewer than {min_cohort} is not opened",
         )
         largest = description.encoding.max_cohort
-        self.require(
-            len(found) <= largest,
-            Reason.WRONG_DESCRIPTION,
-            f"{len(found)} clients; the slots are wide enough for {largest}",
-        )
+        message = f"{len(found)} clients; the slots are wide enough for {largest}"
+        self.require(len(found) <= largest, Reason.WRONG_DESCRIPTION, message)
         return found
 
     def _verify_distinct(self, found: Sequence[Commitment], description: RoundDescription) -> None:

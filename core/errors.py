@@ -116,3 +116,10 @@ class Refused(GrokfedError):  # noqa: N818  "refused" is the word the protocol u
         super().__init__(message)
         self.reason = reason
         self.clients = clients
+
+
+CONTINUE_INSTEAD = (
+    "start the aggregator with the state of the earlier run and without --start fresh, to continue from its last "
+    "model, or with another --seed if the task's initial model depends on it"
+)
+"""What to do when a starting model has served another round."""

@@ -21,7 +21,7 @@ from core.secagg.encoding import Encoding, IntArray
 from core.secagg.factory import encryptor_for, payload_bytes
 from core.secagg.noise import NoiseKind
 from core.secagg.paillier import Encrypted, PaillierEncryptor, ciphertext_bytes, split_ciphertexts
-from core.secagg.scheme import Adder, Encryptor, PublicKey
+from core.secagg.scheme import Checker, Encryptor, PublicKey
 
 CONTEXT = b"grokfed bounds v1"
 
@@ -69,7 +69,7 @@ def split_update(description: RoundDescription, payload: bytes) -> ProtectedUpda
 
 
 def check_update(
-    adder: Adder,
+    checker: Checker,
     description: RoundDescription,
     commitment: Commitment,
     update: ProtectedUpdate,
@@ -82,7 +82,7 @@ def check_update(
 
     Raises Refused(WRONG_LENGTH, BAD_CIPHERTEXT, WRONG_DIGEST or WRONG_PROOF).
     """
-    adder.check(update.ciphertexts)
+    checker.check(update.ciphertexts)
     if digest(update.ciphertexts) != commitment.ciphertexts_digest:
         message = f"the ciphertexts of {commitment.client!r} are not those it committed to"
         raise Refused(Reason.WRONG_DIGEST, message)

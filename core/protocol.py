@@ -13,6 +13,7 @@ from core.local_settings import LocalSettings
 from core.privacy.composition import cost_of_sum
 from core.privacy.mechanism import Mechanism, Privacy, mechanism_for
 from core.proven_bounds import proven_of
+from core.robust import Grouping
 from core.secagg.encoding import Encoding
 from core.secagg.scheme import PLAIN, PublicKey
 from core.server_rules import FEDAVG, ServerRule
@@ -205,13 +206,6 @@ class ModelOrigin:
         return f"round {self.round} of run {self.run}"
 
 
-CONTINUE_INSTEAD = (
-    "start the aggregator with the state of the earlier run and without --start fresh, to continue from its last "
-    "model, or with another --seed if the task's initial model depends on it"
-)
-"""What to do when a starting model has served another round."""
-
-
 @dataclass(frozen=True)
 class RoundDescription:
     """Everything a client must know and check before it trains and encrypts.
@@ -225,6 +219,7 @@ class RoundDescription:
         local: what the run changes in its clients' training; None if they train as the task says.
         largest_norm: the L2 norm that each update is proven to keep to, the clip norm in rounds with privacy; None for
             a proof of ranges alone.
+        grouping: how contributors are divided, so that each group's sum is opened; None for one sum.
     """
 
     federation: str
@@ -246,6 +241,7 @@ class RoundDescription:
     bounded: bool = False
     clip_factor: float = 1.0
     largest_norm: float | None = None
+    grouping: Grouping | None = None
 
     @property
     def proven(self) -> Parameters | None:

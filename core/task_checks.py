@@ -68,6 +68,8 @@ def require_local_training(
         local = task.local_in(description.local, description.id.round)
         privacy, count_cap = description.privacy, description.encoding.count_cap
         check_rule(description.rule, task, description.local, privacy=privacy, count_cap=count_cap)
+        if description.grouping is not None:
+            description.grouping.require_rule(description.rule)
     except SettingsError as error:
         raise Refused(Reason.LOCAL_TRAINING, str(error)) from error
     most = policy.max_local_epochs

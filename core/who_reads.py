@@ -29,12 +29,14 @@ class WhoReads:
 
     Attributes:
         noise: the noise multiplier of a private run; 0 without.
+        groups: how many sums each round opens.
     """
 
     threshold: int
     holders: int
     contributors: int
     noise: float = 0.0
+    groups: int = 1
 
     @property
     def colluders(self) -> int:
@@ -64,7 +66,10 @@ class WhoReads:
         who = "Whoever controls the aggregator and all but one contributor of a sum reads that one's update"
         if self.contributors < 2:
             return "A sum of one contributor is that one's update: whoever sees the opened sum reads it."
-        return f"{who}; sums have at least {self.contributors} contributors, so that takes {self.colluders} of them."
+        sums, each = "sums have", ""
+        if self.groups > 1:
+            sums, each = f"each round opens the sums of {self.groups} groups, which have", " each"
+        return f"{who}; {sums} at least {self.contributors} contributors{each}, so that takes {self.colluders} of them."
 
     @property
     def _holders(self) -> str:

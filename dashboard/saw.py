@@ -22,6 +22,7 @@ from core.data.text import distinct_words
 from core.errors import GrokfedError
 from core.federated import client_rng, client_update, encode_update
 from core.protocol import RoundDescription
+from core.round_sums import ciphertexts_of, cohort_of, sums_of
 from core.secagg.encoding import CohortSum
 from core.secagg.factory import encryptor_for
 from core.secagg.opening import OpenedSum
@@ -192,10 +193,9 @@ def read_words(description: RoundDescription, payload: bytes) -> dict[str, Any]:
 def _words_of_sum(description: RoundDescription, record: RoundRecord, contributors: int) -> dict[str, Any] | None:
     if description.task != "spam":
         return None
-    key, encoding = description.certificate.key, description.encoding
     try:
-        opened = OpenedSum.from_bytes(key, encoding.plaintexts, record.opened)
-        return _named(encoding.decode(opened.plaintexts, contributors), description.seed)
+        opened = OpenedSum.from_bytes(description.certificate.key, ciphertexts_of(description), record.opened)
+        return _named(cohort_of(sums_of(description, opened.plaintexts, contributors)), description.seed)
     except (GrokfedError, ValueError) as error:
         return {"read": False, "why": str(error), "words": [], "count": 0}
 

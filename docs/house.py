@@ -76,7 +76,7 @@ HOUSE = (
 CORE_TOP, CORE_BOTTOM = 425, 822
 CORE = (
     _core("checks, policy", ("what several parties check,", "each demands, and enrols by"),
-          "checks answers protected_update task_checks difference policy who_reads enrolling share_files "
+          "checks answers protected_update round_sums task_checks difference policy who_reads enrolling share_files "
           "settings.common settings.command_line settings.policy_file",
           450, 500, 240),
     _core("federated", ("fed_avg: where learning", "and protecting meet"), "federated scaffold", 250, 595, 240),
@@ -85,7 +85,7 @@ CORE = (
           "tensor graph ops rows indices nn losses optim metrics parameters training data tasks readable sequences",
           165, 695, 250),
     _core("protecting", ("secagg: encoding, Paillier;", "bounds: proofs; privacy: noise"),
-          "secagg bounds privacy proven_bounds", 450, 695, 250),
+          "secagg bounds privacy proven_bounds robust", 450, 695, 250),
     _core("identity", ("certificates, roster,", "signatures, key files"), "identity", 735, 695, 250),
     _core("errors, limits, clock, settings, console, database", (),
           "errors limits hashing clock confusion randomness threads one_thread settings console commands program "

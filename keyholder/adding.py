@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from core.bounds.link import Equation, all_hold
@@ -11,23 +11,25 @@ from core.checks import Verifier
 from core.errors import Reason, Refused
 from core.protected_update import ProtectedUpdate, check_update, lengths, split_update
 from core.protocol import Commitment, RoundDescription, digest
-from core.secagg.factory import adder_for
-from core.secagg.scheme import Adder
+from core.round_sums import RoundAdder
 from core.wire.calls import Dialogue
 from keyholder.orders import fetch_update
 
 
 def added_up(
-    description: RoundDescription, contributors: Iterable[str], committed: Mapping[str, Commitment], verifier: Verifier
+    description: RoundDescription,
+    groups: Sequence[Sequence[str]],
+    committed: Mapping[str, Commitment],
+    verifier: Verifier,
 ) -> Dialogue[bytes]:
-    """Return the encrypted sum of these clients' updates, in memory one at a time.
+    """Return the encrypted sum of each group's updates, one after another; an update is in memory at a time.
 
     Raises Refused with the name of what is wrong: that an update is not the one that was committed to, or, naming the
     client, that it cannot stand in a sum or its proof is false.
     """
-    adder, (_, length) = adder_for(description.key, description.encoding.plaintexts), lengths(description)
+    adder, (_, length) = RoundAdder(description, groups), lengths(description)
     checked = _Checked(description, verifier)
-    for client in contributors:
+    for client in sorted(client for group in groups for client in group):
         commitment, payload = committed.get(client), (yield from fetch_update(description.id, client, length))
         verifier.require(
             commitment is not None and digest(payload) == commitment.digest,
@@ -37,7 +39,7 @@ def added_up(
         update = split_update(description, payload)
         if commitment is not None:
             checked.check(adder, commitment, update)
-        adder.add(update.ciphertexts)
+        adder.add(client, update.ciphertexts)
     checked.finish()
     return adder.payload()
 
@@ -52,7 +54,7 @@ class _Checked:
         self._description, self._verifier = description, verifier
         self._equations: dict[str, Equation] = {}
 
-    def check(self, adder: Adder, commitment: Commitment, update: ProtectedUpdate) -> None:
+    def check(self, adder: RoundAdder, commitment: Commitment, update: ProtectedUpdate) -> None:
         """Check one update, but for what is left to `finish`. Raises Refused."""
         later = partial(self._equations.__setitem__, commitment.client)
         try:

@@ -33,3 +33,15 @@ def exposed_by(
             other = f"round {round_number}" + (f" of the earlier run {other_run}" if other_run != run else "")
             return f"together with the sum of {other} it tells what {len(difference)} of the clients sent ({names})"
     return ""
+
+
+Contributors = list[str] | list[list[str]]
+"""Of the sum of a release, or of the sum of each of its groups."""
+
+
+def sums_told(contributors: Contributors) -> list[frozenset[str]]:
+    """Return the contributors of every sum that a release makes known: of each group, and of all groups together."""
+    groups = [each for each in contributors if isinstance(each, list)]
+    if not groups:
+        return [frozenset(map(str, contributors))]
+    return [*map(frozenset, groups), frozenset(name for group in groups for name in group)]

@@ -20,13 +20,12 @@ from core.checks import Verifier, VerifierFactory
 from core.clock import Clock
 from core.commands import command_of
 from core.difference import WINDOW
-from core.errors import Reason, StorageError
-from core.federated import initial_model, mean_update
+from core.errors import CONTINUE_INSTEAD, Reason, StorageError
+from core.federated import initial_model
 from core.identity import signing
 from core.identity.party import PartyIdentity
 from core.policy import Policy
 from core.protocol import (
-    CONTINUE_INSTEAD,
     LIFE_BYTES,
     MOST_OFFERED,
     AttemptId,
@@ -38,6 +37,7 @@ from core.protocol import (
     Signed,
     digest,
 )
+from core.round_sums import ciphertexts_of, in_groups, least_in_all, mean_of, sums_of
 from core.secagg.opening import OpenedSum, verify_opened
 from core.server_rules import ServerModel
 from core.task_checks import require_local_training, served_task
@@ -45,7 +45,7 @@ from core.tasks.task import Task
 from core.wire.calls import Dialogue, fetch_server_model
 from core.wire.holder_messages import list_statement, model_statement, request_statement, sign_statement
 from keyholder.adding import added_up
-from keyholder.difference import DifferenceRule, exposed_by
+from keyholder.difference import Contributors, DifferenceRule, exposed_by, sums_told
 from keyholder.ledger import Answer, Ledger
 from keyholder.orders import ListOrder, ReleaseOrder, VerifiedList, fetch_opened_sum
 from keyholder.shares import Shares
@@ -260,12 +260,14 @@ class KeyHolder:
         if answer is None:
             self.told.require_request(self.verifier, id, order.digest, description.model_digest)
             share = self.shares.open(certificate)
-            exposure = self._check_difference(order, id, self._needed(description))
+            groups = order.groups(description)
+            contributors: Contributors = groups[0] if description.grouping is None else groups
+            exposure = self._check_difference(contributors, id, self._needed(description))
             total = yield from self._recompute(order, verified)
             claim = statement_of(description, self.identity.number, order.digest, total)
             answer = Answer(share.answer(claim), exposure)
-            contributors, model = list(order.contributors), description.model_digest
             self.ledger.accounts.saw(self._policy, description, verified.commitments)
+            model = description.model_digest
             self.ledger.record_release(id, certificate.serial, order.digest, answer, contributors, model)
             self._destroy(certificate.serial)
         statement = request_statement(self.identity.federation, id, order.digest)
@@ -305,24 +307,25 @@ class KeyHolder:
                 Reason.NOT_IN_LIST,
                 f"{client[:64]!r} is not on the closed list of {description.id}",
             )
-        needed = self._needed(description)
+        needed, divided = self._needed(description), in_groups(description)
         verifier.require(
-            len(contributors) >= needed,
+            len(contributors) >= least_in_all(description, needed),
             Reason.COHORT_TOO_SMALL,
-            f"{len(contributors)} contributors; sums of fewer than {needed} are not opened",
+            f"{len(contributors)} contributors{divided}; sums of fewer than {needed} are not opened",
         )
         return verified
 
     def _needed(self, description: RoundDescription) -> int:
-        """Return the smallest cohort that this holder and this round agree to."""
+        """Return the smallest sum that this holder and this round agree to; with groups, the smallest group."""
         return max(self._policy.least_contributors, description.min_cohort)
 
-    def _check_difference(self, order: ReleaseOrder, id: AttemptId, needed: int) -> str:
-        """Return what the rule says to this sum. Raises Refused(TOO_SIMILAR) where it is enforced."""
+    def _check_difference(self, contributors: Contributors, id: AttemptId, needed: int) -> str:
+        """Return what the rule says to these sums. Raises Refused(TOO_SIMILAR) where it is enforced."""
         if self._rule is DifferenceRule.OFF:
             return ""
         earlier = self.ledger.latest_cohorts(WINDOW)
-        exposure = exposed_by(frozenset(order.contributors), earlier, needed, id.run)
+        told = (exposed_by(each, earlier, needed, id.run) for each in sums_told(contributors))
+        exposure = next(filter(None, told), "")
         if exposure and self._rule is DifferenceRule.ENFORCE:
             rule = f"a difference of fewer than {needed} clients is not opened where --difference-rule is enforce"
             self.verifier.require(False, Reason.TOO_SIMILAR, f"{exposure}, and {rule}")
@@ -332,7 +335,9 @@ class KeyHolder:
         if self._total is not None and self._total[0] == order.digest:
             return self._total[1]
         verifier = self.verifier
-        total = yield from added_up(verified.description, order.contributors, verified.committed, verifier)
+        total = yield from added_up(
+            verified.description, order.groups(verified.description), verified.committed, verifier
+        )
         verifier.require(
             digest(total) == order.sum_digest,
             Reason.WRONG_SUM,
@@ -374,18 +379,19 @@ class KeyHolder:
 
     def _next_model(self, order: ReleaseOrder, verified: VerifiedList) -> Dialogue[ServerModel]:
         description = verified.description
-        key, encoding, rule, roster = description.key, description.encoding, description.rule, self.verifier.roster
+        key, rule, roster = description.key, description.rule, self.verifier.roster
         total = yield from self._recompute(order, verified)
-        count = encoding.plaintexts
+        count = ciphertexts_of(description)
         raw = yield from fetch_opened_sum(description.id, count * 2 * key.plaintext_bytes)
         opened = OpenedSum.from_bytes(key, count, raw)
         verify_opened(key, roster.threshold, len(roster.holders), total, opened)
-        cohort = encoding.decode(opened.plaintexts, len(order.contributors))
-        model = yield from fetch_server_model(rule, rule.weights(encoding.values), description.id.round - 1)
+        sums = sums_of(description, opened.plaintexts, len(order.contributors))
+        weights = rule.weights(description.encoding.values)
+        model = yield from fetch_server_model(rule, weights, description.id.round - 1)
         self.verifier.require(
             (model.model_digest, model.state_digest, model.clip_factor)
             == (description.model_digest, description.state_digest, description.clip_factor),
             Reason.WRONG_DIGEST,
             "the model is not the one that the round's description names",
         )
-        return model.after(mean_update(cohort, description.mechanism), cohort.contributors)
+        return model.after(mean_of(sums, description.grouping, description.mechanism), len(order.contributors))

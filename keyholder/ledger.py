@@ -21,6 +21,7 @@ from core.database import Database
 from core.errors import Reason, Refused, StorageError
 from core.protocol import MOST_LIVES, MOST_REPORTED, AttemptId, Head, ModelOrigin, ReportedRequest, digest
 from keyholder.accounts import ACCOUNTS, Accounts
+from keyholder.difference import Contributors, sums_told
 from keyholder.peers import Peers
 
 FILE = "keyholder.sqlite"
@@ -224,13 +225,12 @@ class Ledger:
         key_serial: int,
         request_digest: bytes,
         answer: Answer,
-        contributors: list[str],
+        contributors: Contributors,
         model_digest: bytes,
     ) -> Head:
         """Write down, durably, a request that this holder agrees to, with its share of the opening.
 
-        `model_digest` is that of the model the round starts from.
-
+        `model_digest` is that of the model the round starts from; with groups, contributors are those of each.
         Raises Refused(ALREADY_RELEASED) if this round was released before, or with this key another one was;
         Refused(MODEL_USED) if another round from the same model was.
         """
@@ -253,10 +253,10 @@ class Ledger:
         return ModelOrigin(*row) if row else None
 
     def latest_cohorts(self, count: int) -> list[tuple[str, int, frozenset[str]]]:
-        """Run, round and contributors of the latest releases, of whatever run."""
+        """Run, round and contributors of all sums of the latest releases, of whatever run."""
         rows = self._database.all("SELECT run, round, contributors FROM releases ORDER BY rowid DESC LIMIT ?", count)
         try:
-            return [(run, round_number, frozenset(json.loads(names))) for run, round_number, names in rows]
+            return [(row[0], row[1], each) for row in rows for each in sums_told(json.loads(row[2]))]
         except (AttributeError, TypeError, ValueError) as error:  # a damaged file does not keep to its columns' types
             raise StorageError(f"the releases in {self._database.path} cannot be read: it is damaged") from error
 

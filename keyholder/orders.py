@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from core.protocol import AttemptId, Commitment, HolderSignature, RoundDescription, Signed, request_digest
+from core.protocol import AttemptId, Commitment, HolderSignature, RoundDescription, Signed, digest, request_digest
+from core.round_sums import groups_of
 from core.tasks.task import Task
 from core.wire import federation_pb2 as pb
 from core.wire.calls import Dialogue, Download
 from core.wire.holder_messages import holder_signatures_from_wire
 from core.wire.messages import round_from_wire, signed_commitment_from_wire
+
+Groups = list[list[str]]
+"""The contributors of each sum that is opened, by name."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,11 @@ class ReleaseOrder:
         """SHA-256 that is the same for the same request, whichever signatures it comes with."""
         commitments = (commitment.body for commitment in self.list.commitments)
         return request_digest(self.list.round.body, commitments, self.contributors, self.sum_digest)
+
+    def groups(self, description: RoundDescription) -> Groups:
+        """Return the contributors of each sum that is asked for; the aggregator has no say in it."""
+        commitments = [digest(commitment.body) for commitment in self.list.commitments]
+        return groups_of(description, digest(self.list.round.body), commitments, self.contributors)
 
 
 @dataclass(frozen=True)

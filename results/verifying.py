@@ -22,11 +22,12 @@ from google.protobuf.message import Message
 
 from core.checks import Verifier
 from core.errors import DataError, GrokfedError, Reason, Refused
-from core.federated import initial_model, mean_update
+from core.federated import initial_model
 from core.identity import signing
 from core.identity.members import Roster
 from core.identity.roster import as_file, read_roster
 from core.protocol import HolderSignature, RoundDescription, Signed, digest, request_digest
+from core.round_sums import ciphertexts_of, least_in_all, mean_of, sums_of
 from core.secagg.opening import OpenedSum, verify_opened
 from core.secagg.scheme import PublicKey
 from core.server_rules import ServerModel, endorsed_digest
@@ -189,16 +190,17 @@ class _Chain:
         self._check_lineage(verifier, description, task, order)
         contributors = _check_list(verifier, description, signed, order)
         _check_agreement(verifier, description, signed, order, record)
-        opened = OpenedSum.from_bytes(description.key, description.encoding.plaintexts, record.opened)
-        cohort = description.encoding.decode(opened.plaintexts, len(contributors))
-        self._model = start.after(mean_update(cohort, description.mechanism), cohort.contributors)
+        ciphertexts = ciphertexts_of(description)
+        opened = OpenedSum.from_bytes(description.key, ciphertexts, record.opened)
+        sums = sums_of(description, opened.plaintexts, len(contributors))
+        mean = mean_of(sums, description.grouping, description.mechanism)
+        self._model = start.after(mean, len(contributors))
         self._check_endorsement(verifier, description, record)
         self._round = description.id.round
         roster = verifier.roster
         opening = _Opening(
-            description.key, roster.threshold, len(roster.holders), record.total, record.opened,
-            description.encoding.plaintexts,
-        )  # fmt: skip
+            description.key, roster.threshold, len(roster.holders), record.total, record.opened, ciphertexts
+        )
         return VerifiedRound(self._round, len(contributors), self._model.model), opening
 
     # -------------------------------------------------------------------------------- its place in the run
@@ -219,13 +221,15 @@ class _Chain:
         id = description.id
         settings = (
             description.task, description.seed, description.encoding, description.task_identity, description.local,
-            description.rule,
+            description.rule, description.grouping,
         )  # fmt: skip
         if self.run is None:
             self.run, self._settings = id.run, settings
         _require(id.round == self._round + 1 == record.round, f"round {id.round} follows round {self._round}")
         _require(id.run == self.run, f"it is of the run {id.run}, and the record is of {self.run}")
-        _require(settings == self._settings, "task, seed, encoding, training or rule differ from the round before")
+        _require(
+            settings == self._settings, "task, seed, encoding, training, rule or groups differ from the round before"
+        )
         serial = description.certificate.serial
         _require(serial not in self._keys, f"its key {serial} was used before")
         self._keys.add(serial)
@@ -279,7 +283,8 @@ def _check_list(
     contributors, listed = tuple(order.contributors), {each.client for each in found}
     _require(len(set(contributors)) == len(contributors), "a client contributes twice")
     _require(set(contributors) <= listed, "a client contributes that is not on the list")
-    _require(len(contributors) >= description.min_cohort, "fewer clients contribute than its minimum cohort")
+    needed = least_in_all(description, description.min_cohort)
+    _require(len(contributors) >= needed, "fewer clients contribute than its minimum cohort")
     return contributors
 
 

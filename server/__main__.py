@@ -149,7 +149,10 @@ def _settings_of(given: Given, party: PartyIdentity) -> RunSettings:
     deal = f"{command_of('registrar')} deal FEDERATION --scheme {given['scheme']} --key-bits {given['key-bits']}"
     settings = given.make(RunSettings, threshold=roster.threshold, holders=len(roster.holders), deal=deal)
     clients, least = sum(not client.revoked for client in roster.clients), settings.rules.min_cohort
-    if max(clients, settings.rules.target or 0) < least:  # clients may be enrolled later than the server starts
+    here = max(clients, settings.rules.target or 0)  # clients may be enrolled later than the server starts
+    if settings.grouping is not None:
+        settings.grouping.require_room(here, least)
+    if here < least:
         raise SettingsError(
             f"the federation has {counted(clients, 'client')}, and the minimum cohort is {least}; pass --min-cohort "
             f"{clients} here and to every client and key holder to open smaller sums, or add clients with "

@@ -15,7 +15,6 @@ import structlog
 from core.answers import statement_of
 from core.checks import Verifier
 from core.errors import Reason, Refused
-from core.federated import mean_update
 from core.protected_update import ProtectedUpdate, check_update, lengths, split_update
 from core.protocol import (
     AttemptId,
@@ -28,10 +27,10 @@ from core.protocol import (
     digest,
     request_digest,
 )
+from core.round_sums import RoundAdder, ciphertexts_of, cohort_of, groups_of, mean_of, sums_of
 from core.secagg.encoding import CohortSum
-from core.secagg.factory import adder_for
 from core.secagg.opening import OpenedSum, answer_bytes, check_answer, combine
-from core.secagg.scheme import PLAIN, Adder
+from core.secagg.scheme import PLAIN
 from core.server_rules import ServerModel
 from core.wire import federation_pb2 as pb
 from core.wire.messages import (
@@ -88,6 +87,8 @@ class Attempt:
         self._store = store
         self._partials: dict[int, bytes] = {}
         self._adder = self._added_up()
+        self._stale = False
+        """Whether the sums lack an update: with groups they are added up when all contributors are known."""
 
     @property
     def id(self) -> AttemptId:
@@ -95,8 +96,8 @@ class Attempt:
 
     @property
     def count(self) -> int:
-        """Return the number of ciphertexts of one update."""
-        return self.description.encoding.plaintexts
+        """Return the number of ciphertexts of all sums that are opened."""
+        return ciphertexts_of(self.description)
 
     @property
     def longest_update(self) -> int:
@@ -158,8 +159,11 @@ class Attempt:
         self.add_seconds += time.perf_counter() - started
         if not self._store.add_payload(header, client, payload, bytes_up):
             return False
+        if self.description.grouping is not None:
+            self._stale = True
+            return True
         started = time.perf_counter()
-        self._adder.add(update.ciphertexts)
+        self._adder.add(client, update.ciphertexts)
         self.add_seconds += time.perf_counter() - started
         return True
 
@@ -173,19 +177,24 @@ class Attempt:
             raise FalseUpdate(refusal, self.signed, part.commitment, payload) from refusal
         return update
 
-    def _added_up(self) -> Adder:
-        """Return the sum of all updates that are stored."""
-        adder = adder_for(self.description.key, self.description.encoding.plaintexts)
+    def _added_up(self) -> RoundAdder:
+        """Return the sum of all updates that are stored, or of each group."""
         started = time.perf_counter()
+        adder = RoundAdder(self.description, self.groups())
         for client in self.contributors():
-            adder.add(split_update(self.description, self._store.payload(self.id, client)).ciphertexts)
+            adder.add(client, split_update(self.description, self._store.payload(self.id, client)).ciphertexts)
         self.add_seconds += time.perf_counter() - started
         return adder
 
     def leave_out(self, clients: frozenset[str]) -> None:
         """Forget the updates of these clients, and add up the others."""
         self._store.forget_updates(self.id, clients)
-        self._adder = self._added_up()
+        self._adder, self._stale = self._added_up(), False
+
+    def groups(self) -> list[list[str]]:
+        """Return the contributors of each sum, as the list and all contributors decide it."""
+        digests = [digest(part.commitment.body) for part in self.listed()]
+        return groups_of(self.description, self.digest, digests, self.contributors())
 
     def listed(self) -> list[StoredSubmission]:
         """Return every client's commitment, in the order of names."""
@@ -209,7 +218,9 @@ class Attempt:
         return request_digest(self.signed.body, commitments, self.contributors(), self.sum_digest())
 
     def total(self) -> bytes:
-        """Return the encrypted sum."""
+        """Return the encrypted sum, or those of all groups one after another."""
+        if self._stale:
+            self._adder, self._stale = self._added_up(), False
         return self._adder.payload()
 
     def sum_digest(self) -> bytes:
@@ -240,7 +251,7 @@ class Attempt:
         key = self.description.key
         opened = combine(key, threshold, holders, self.total(), self._partials)
         self.open_seconds += time.perf_counter() - started
-        _ = self.cohort(opened).divisor  # a sum without a mean is refused now, not when the model is made
+        _ = self._mean(opened)  # a sum without a mean is refused now, not when the model is made
         self._store.keep_opened(self.id, opened.to_bytes(key), self.request_signatures.all())
         self.opened = opened
         return True
@@ -250,8 +261,15 @@ class Attempt:
         return [part.client for part in self.listed() if part.uploaded]
 
     def cohort(self, opened: OpenedSum) -> CohortSum:
-        """Return the opened sum, decoded. Raise Refused(BAD_SUM)."""
-        return self.description.encoding.decode(opened.plaintexts, len(self.contributors()))
+        """Return the opened sum of all contributors, decoded. Raise Refused(BAD_SUM)."""
+        return cohort_of(self.sums(opened))
+
+    def sums(self, opened: OpenedSum) -> list[CohortSum]:
+        """Return each opened sum, decoded. Raise Refused(BAD_SUM)."""
+        return sums_of(self.description, opened.plaintexts, len(self.contributors()))
+
+    def _mean(self, opened: OpenedSum) -> FloatArray:
+        return mean_of(self.sums(opened), self.description.grouping, self.description.mechanism)
 
     def restore_opened(self, raw: bytes) -> None:
         """Restore a sum that was opened before a restart."""
@@ -262,8 +280,7 @@ class Attempt:
         if self._next_model is None:
             assert self.opened is not None
             _, model = self._store.server_model(self.id.run, self.id.round - 1)
-            cohort = self.cohort(self.opened)
-            self._next_model = model.after(mean_update(cohort, self.description.mechanism), cohort.contributors)
+            self._next_model = model.after(self._mean(self.opened), len(self.contributors()))
         return self._next_model
 
 

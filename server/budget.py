@@ -70,12 +70,12 @@ def with_epsilon(
         before: the rounds completed before.
         sampling: how many clients this round was opened for, and from how many they were chosen.
     """
-    privacy, mechanism = settings.privacy, settings.mechanism
+    privacy, mechanism, rules = settings.privacy, settings.mechanism, settings.rules
     if privacy is None or mechanism is None:
         return result
     result = replace(result, chosen=sampling[0], chosen_from=sampling[1])
     events = [
-        _event(row.round, row.contributors, privacy, mechanism, values, (row.chosen, row.chosen_from))
+        _event(row.round, rules.smallest(row.contributors), privacy, mechanism, values, (row.chosen, row.chosen_from))
         for row in (*before, result)
     ]
     cost = spent(events, privacy.delta)
@@ -86,7 +86,7 @@ def prepare_epsilon(settings: RunSettings, values: int, sampling: tuple[int, int
     """Compute ahead, in a thread, what takes long in with_epsilon() for a round without drop-outs."""
     privacy, mechanism = settings.privacy, settings.mechanism
     if privacy is not None and mechanism is not None:
-        contributors = settings.rules.cohort or sampling[0]
+        contributors = settings.rules.smallest(settings.rules.cohort or sampling[0])
         prepare(_event(1, contributors, privacy, mechanism, values, sampling))
 
 

@@ -77,6 +77,7 @@ class RunContext:
             task_identity=identity_in_rounds(self.task),
             local=settings.local_training,
             clip_factor=model.clip_factor,
+            grouping=settings.grouping,
         )
         body = description_to_bytes(description)
         return description, Signed(body, self.identity.signing.sign(signing.ROUND, body))

@@ -44,7 +44,7 @@ def waiting_for(run: RunState, rules: RoundRules, members: Collection[str] = ())
                 return f"waiting for a fresh key that enough key holders have a share of ({rules.deal} makes some)"
             if missing := _missing_members(run, rules, members):
                 return _here(len(run.present), missing)
-            wanted = rules.target or f"at least {rules.min_cohort}"
+            wanted = rules.target or f"at least {rules.least}"
             return f"waiting for clients: {len(run.present)} here, {wanted} wanted"
         case Committing(expected=expected, committed=committed) if _worth_naming(run, rules, expected, committed):
             return _here(len(committed), expected - committed, gone=expected - committed - run.present)

@@ -38,6 +38,7 @@ def report(
         *([f"Clients trained with {settings.local_training.sentence}."] if settings.local_training else []),
         _protection(settings),
         *([] if settings.server_rule.is_default else [f"The server's rule: {settings.server_rule.sentence}."]),
+        *_groups(settings),
         *_privacy(settings, results, spent_in_all),
         _operators(roster),
         *_answers(results),
@@ -64,6 +65,13 @@ def _protection(settings: RunSettings) -> str:
         f"Updates: {settings.protection}; sums of at least {rules.min_cohort} clients are opened. "
         f"{settings.weaker_key}{settings.who_reads}"
     )
+
+
+def _groups(settings: RunSettings) -> list[str]:
+    if settings.grouping is None:
+        return []
+    sentence = settings.grouping.sentence(settings.rules.min_cohort)
+    return [f"{sentence[0].upper()}{sentence[1:]}."]
 
 
 def _what_sums_say(settings: RunSettings) -> str:

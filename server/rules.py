@@ -8,6 +8,7 @@ from typing import Annotated
 
 from core.commands import command_of
 from core.errors import SettingsError
+from core.robust import MOST_GROUPS, Grouping
 from core.settings.setting import Bounds, Setting, Settings
 from core.who_reads import DEFAULT_HOLDERS, DEFAULT_MIN_COHORT, DEFAULT_THRESHOLD
 from core.wording import counted
@@ -21,6 +22,12 @@ CLIENTS = Bounds(at_least=1, at_most=LARGEST)
 SECONDS = Bounds(above=0, at_most=LONGEST_SECONDS)
 MIN_COHORT = Setting(
     "Open no sum of fewer contributors; each party has its own minimum besides.", "clients", CLIENTS, in_policy=True
+)
+GROUPS = Setting(
+    "Divide each round's contributors at random into this many groups, open each one's sum, and let --robust decide "
+    "between their means; --min-cohort is then the smallest group (docs/rules.md).",
+    "groups",
+    Bounds(at_least=1, at_most=MOST_GROUPS),
 )
 ROUND_SECONDS = Setting("Time from the opening of a round to the deadline for commitments.", "seconds", SECONDS)
 
@@ -56,6 +63,7 @@ class RoundRules(Settings):
             Bounds(at_least=1, at_most=10),
         ),
     ] = 1.3
+    groups: Annotated[int, GROUPS] = 1
     threshold: int = DEFAULT_THRESHOLD
     """Key holders needed to sign a list, to open a sum and to endorse a model: t of the roster."""
     holders: int = DEFAULT_HOLDERS
@@ -96,6 +104,8 @@ class RoundRules(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.groups > 1:
+            Grouping(self.groups).require_room(self.cohort or self.target or self.max_cohort, self.min_cohort)
         if self.min_cohort > self.max_cohort:
             raise SettingsError(
                 f"the minimum cohort is {self.min_cohort}; it must be at most the largest cohort, {self.max_cohort}"
@@ -120,6 +130,15 @@ class RoundRules(Settings):
             raise SettingsError(f"the number of attempts at one round is {self.max_attempts}; it must be at least 1")
         if not 1 <= self.threshold <= self.holders:
             raise SettingsError(f"{self.threshold} of {self.holders} key holders are to open a sum; expected 1 or more")
+
+    @property
+    def least(self) -> int:
+        """How many contributors a round needs: the minimum cohort, in each group if there are groups."""
+        return self.groups * self.min_cohort
+
+    def smallest(self, contributors: int) -> int:
+        """Return how many of so many contributors are in the smallest sum that is opened."""
+        return contributors // self.groups
 
     @property
     def before_budget(self) -> RoundRules:

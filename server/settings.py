@@ -13,6 +13,7 @@ from core.federated import VALUE_BITS
 from core.local_settings import LocalSettings
 from core.privacy.mechanism import LARGEST_CLIP, SMALLEST_CLIP, Mechanism, Privacy, mechanism_for
 from core.proven_bounds import proven_of
+from core.robust import Grouping, Robust
 from core.scaffold import check_rule
 from core.secagg.encoding import Encoding
 from core.secagg.scheme import DEFAULT_KEY_BITS, PAILLIER, PLAIN, SAFE_KEY_BITS, check_key_bits
@@ -112,6 +113,9 @@ class RunSettings(Settings):
     privacy: Privacy | None = None
     server_rule: ServerRule = FEDAVG
     local: LocalSettings | None = None
+    robust: Annotated[
+        Robust | None, Setting("With --groups: median (the default), trimmed-mean or geometric-median of their means.")
+    ] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -130,6 +134,10 @@ class RunSettings(Settings):
                 "would be exact"
             )
         self._check_norm()
+        if self.robust is not None and self.grouping is None:
+            raise SettingsError(f"--robust is {self.robust.value}, which decides between groups; add --groups")
+        if self.grouping is not None:
+            self.grouping.require_rule(self.server_rule)
 
     def _check_norm(self) -> None:
         norm = self.largest_norm
@@ -179,6 +187,11 @@ class RunSettings(Settings):
         return None if self.privacy is None else mechanism_for(self.privacy, self.rules.min_cohort, VALUE_BITS)
 
     @property
+    def grouping(self) -> Grouping | None:
+        """How contributors are divided; None if they are not."""
+        return None if self.rules.groups == 1 else Grouping(self.rules.groups, self.robust or Robust.median)
+
+    @property
     def local_training(self) -> LocalSettings | None:
         """What the run changes in its clients' training, with a schedule over its rounds; None for nothing."""
         return None if self.local is None else self.local.over(self.rules.rounds)
@@ -198,7 +211,7 @@ class RunSettings(Settings):
         if self.scheme == PLAIN or self.key_bits < SAFE_KEY_BITS:
             return ""
         rules, noise = self.rules, 0.0 if self.privacy is None else self.privacy.noise_multiplier
-        return WhoReads(rules.threshold, rules.holders, rules.min_cohort, noise).sentence
+        return WhoReads(rules.threshold, rules.holders, rules.min_cohort, noise, rules.groups).sentence
 
     @property
     def insecurities(self) -> list[str]:

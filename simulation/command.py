@@ -90,6 +90,8 @@ def _chosen(settings: RunSettings) -> Iterator[str]:
         yield f"clients train with {settings.local_training.sentence}"
     if settings.who_reads:
         yield settings.who_reads
+    if settings.grouping is not None:
+        yield settings.grouping.sentence(settings.rules.min_cohort)
     if not settings.server_rule.is_default:
         yield f"the server's rule: {settings.server_rule.sentence}"
     if settings.privacy is not None:

@@ -47,7 +47,7 @@ def foretell(given: Given, options: SimulationSettings) -> tuple[Forecast, RunSe
     numbers = settings.server_rule.numbers(values)
     encoding = encoding_for(task, numbers, bits, rules.max_cohort, settings.count_cap, settings.mechanism)
     cohort = min(population.size, rules.cohort or population.size)
-    work = Work(settings, encoding, population.size, cohort, options.groups)
+    work = Work(settings, encoding, population.size, cohort)
     seen = probe(settings, task, population, encoding)
     if options.virtual:
         workers = min(options.workers or default_workers(), work.cohort)
@@ -77,9 +77,11 @@ def _settings(given: Given, options: SimulationSettings, task: Task, population:
         from simulation.virtual.command import settings_of_virtual
 
         settings = settings_of_virtual(given, options, task, population.size)
-        VirtualRun(settings, task, population, grouping=options.grouping)  # refuses groups that are too small
+        VirtualRun(settings, task, population)  # refuses groups that are too small
         return settings
-    settings = given.make(RunSettings, task=task.name, **options.decide(population.size, given["cohort"]))
+    settings = given.make(
+        RunSettings, task=task.name, **options.decide(population.size, given["cohort"], given["groups"])
+    )
     settings.check_training(task)
     return within_budget(settings, len(initial_model(task, settings.seed)))
 
@@ -100,8 +102,8 @@ def warnings_of(settings: RunSettings, options: SimulationSettings) -> list[str]
         found.append("virtual clients: one program trains them all, so nothing is protected from anyone")
     elif settings.who_reads:
         found.append(settings.who_reads)
-    if options.grouping is not None:
-        found.append(options.grouping.sentence(rules.min_cohort))
+    if settings.grouping is not None:
+        found.append(settings.grouping.sentence(rules.min_cohort))
     if rules.asked is not None:
         found.append(f"the privacy budget allows {rules.rounds} of the {rules.asked} rounds asked for")
     if options.engine is Engine.ray:

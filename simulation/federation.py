@@ -182,7 +182,7 @@ class Federation:
         losses = [asyncio.create_task(self._report_loss(party, display)) for party in (*clients, *holders)]
         server_ended = asyncio.create_task(server.process.wait())
         holders_gone = asyncio.create_task(_too_few(holders, rules.threshold))
-        clients_gone = asyncio.create_task(_too_few(clients, rules.min_cohort))
+        clients_gone = asyncio.create_task(_too_few(clients, rules.least))
         unheard = asyncio.create_task(_error_of(watching))
         tasks = [watching, *losses, server_ended, holders_gone, clients_gone, unheard]
         try:
@@ -202,7 +202,7 @@ class Federation:
                 )
             else:
                 raise RunFailedError(
-                    f"{_left(clients)} of {counted(len(clients), 'client')} are left; a round needs {rules.min_cohort}"
+                    f"{_left(clients)} of {counted(len(clients), 'client')} are left; a round needs {rules.least}"
                 )
         finally:
             for task in tasks:

@@ -82,14 +82,12 @@ class Work:
 
     Attributes:
         clients: of the federation; `cohort` of them send an update in each round.
-        groups: sums that are opened in each round.
     """
 
     settings: RunSettings
     encoding: Encoding
     clients: int
     cohort: int
-    groups: int = 1
 
     @property
     def encrypted(self) -> bool:
@@ -122,12 +120,13 @@ def seconds_of_parties(work: Work, probe: Probe) -> tuple[float, float]:
     checking = clients * probe.check_proof
     checking_at_once = clients * probe.check_most + probe.check_proof - probe.check_most
     client = probe.update + probe.encrypt.of(count) + probe.prove + probe.check_proof
-    holder = adding + checking_at_once + probe.open.of(count) + probe.verify.of(count)
+    opened = count * work.settings.rules.groups
+    holder = adding + checking_at_once + probe.open.of(opened) + probe.verify.of(opened)
     messages = SERVER_ROUND + SERVER_CLIENT * clients + HOPS * HOP_SECONDS
     a_round = (
         rested.seconds(clients * client, clients)
         + rested.seconds(threshold * holder, threshold)
-        + rested.seconds(adding + checking + probe.combine.of(count) + probe.score, 1)
+        + rested.seconds(adding + checking + probe.combine.of(opened) + probe.score, 1)
         + idle.seconds(clients * PARTY_ROUND, clients)
         + idle.seconds(threshold * (PARTY_ROUND + HOLDER_CLIENT * clients), threshold)
         + messages
@@ -159,10 +158,10 @@ def seconds_of_virtual(work: Work, probe: Probe, workers: int) -> tuple[float, f
     load, count = Load.of(probe), work.encoding.plaintexts
     busy = min(workers, work.cohort)
     # A worker makes the tables of a key once, for all of its clients.
-    each, tables = probe.update + probe.worker.each, probe.worker.once * busy * work.groups
+    each, tables = probe.update + probe.worker.each, probe.worker.once * busy * work.settings.rules.groups
     alone = probe.score
     if work.encrypted:
-        alone += work.groups * (probe.deal + probe.open.of(count) + probe.combine.of(count))
+        alone += work.settings.rules.groups * (probe.deal + probe.open.of(count) + probe.combine.of(count))
     a_round = load.seconds(work.cohort * each + tables, busy) + load.seconds(alone, 1)
     return a_round, load.seconds(VIRTUAL_START, 1) + work.settings.rules.rounds * a_round
 
@@ -183,7 +182,7 @@ def epsilon_of_run(work: Work) -> float | None:
     if privacy is None:
         return None
     blank = RoundResult(
-        round=1, contributors=max(work.settings.rules.min_cohort, work.cohort // work.groups), accuracy=0, loss=0,
+        round=1, contributors=max(work.settings.rules.least, work.cohort), accuracy=0, loss=0,
         bytes_up_per_client=0, train_seconds=0, encrypt_seconds=0, add_seconds=0, decrypt_seconds=0, cohort_accuracy=0,
         cohort_loss=0, chosen=min(work.clients, ceil(work.cohort)), chosen_from=work.clients,
     )  # fmt: skip

@@ -36,6 +36,7 @@ from core.local_settings import LocalSettings
 from core.policy import Policy
 from core.privacy.mechanism import Privacy
 from core.protocol import RoundResult
+from core.robust import Robust
 from core.secagg.scheme import SAFE_KEY_BITS
 from core.server_rules import FEDAVG, ServerRule
 from core.tasks.held_out import HeldOut
@@ -332,7 +333,7 @@ class InProcessFederation:
 
 @dataclass(frozen=True)
 class Options:
-    """How the parties of an in-process federation are set; see InProcessFederation. The last three are for `play`."""
+    """How the parties of an in-process federation are set; see InProcessFederation. The last five are for `play`."""
 
     clients: Collection[str] | None = None
     rule: DifferenceRule = DifferenceRule.REPORT
@@ -347,6 +348,8 @@ class Options:
     server_rule: ServerRule = FEDAVG
     local: LocalSettings | None = None
     privacy: Privacy | None = None
+    robust: Robust | None = None
+    groups: int = 1
 
 
 def play(
@@ -370,17 +373,15 @@ def play(
         options: further settings; messages are recorded in any case.
         network: by default each message takes 10 to 50 ms of the federation's clock, and none is lost.
 
-    Raises:
-        RunFailedError: the run fails.
+    Raises RunFailedError if the run fails.
     """
-    least = min(clients, DEFAULT_MIN_COHORT)
-    rules = RoundRules(rounds=rounds, min_cohort=least, max_cohort=clients, target=clients)
+    least = min(clients // (options or Options()).groups, DEFAULT_MIN_COHORT)
     options, demo = replace(options or Options(), record=True), key_bits < SAFE_KEY_BITS
-    asked: dict[str, Any] = {name: getattr(options, name) for name in ("local", "server_rule", "privacy")}
+    rules = RoundRules(rounds=rounds, min_cohort=least, max_cohort=clients, target=clients, groups=options.groups)
+    asked: dict[str, Any] = {name: getattr(options, name) for name in ("local", "server_rule", "privacy", "robust")}
     run = RunSettings(task.name, scheme, key_bits, seed, rules, demo, **asked)
     if options.test_data is None:
         options = replace(options, test_data=task.load_test(GENERATED, seed, clients))
-
     return run_anywhere(_played(run, task, clients, options, network or Network(delay=between(0.01, 0.05))))
 
 

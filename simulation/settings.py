@@ -21,7 +21,6 @@ from keyholder.settings import DIFFERENCE_RULE
 from server.budget import within_budget
 from server.rules import MIN_COHORT, ROUND_SECONDS
 from server.settings import RunSettings
-from simulation.virtual.groups import Grouping, Robust
 
 NOT_ASKED = ("max-cohort", "gather-seconds", "upload-seconds", "answer-seconds", "patience")
 """Options of the server that a simulation decides, or leaves as they are."""
@@ -115,18 +114,6 @@ class SimulationSettings(Settings):
         Setting("Say what the run would send, take, hold and reveal, by a probe of this machine, and run nothing."),
     ] = False
     as_json: Annotated[bool, Setting("With --dry-run: print one JSON object.", option="json")] = False
-    groups: Annotated[
-        int,
-        Setting(
-            "With --virtual: divide each cohort at random into this many groups, open each one's sum, and let --robust "
-            "decide; each group has at least --min-cohort clients (docs/rules.md).",
-            "groups",
-            Bounds(at_least=1, at_most=10_000),
-        ),
-    ] = 1
-    robust: Annotated[
-        Robust | None, Setting("With --groups: median (the default), trimmed-mean or geometric-median of their means.")
-    ] = None
     key_bits: KeyBits = 2048
     holders: Annotated[int, HOLDERS.saying("How many key holders; 1 is the book's single one.")] = DEFAULT_HOLDERS
     threshold: Annotated[
@@ -134,7 +121,10 @@ class SimulationSettings(Settings):
     ] = None
     difference_rule: Annotated[DifferenceRule, replace(DIFFERENCE_RULE, in_policy=False)] = DifferenceRule.REPORT
     min_cohort: Annotated[
-        int | None, MIN_COHORT.saying("Open no sum of fewer; default half the clients, but 5 at least, or all.")
+        int | None,
+        MIN_COHORT.saying(
+            "Open no sum of fewer; default half the clients (with --groups, of a group), but 5 at least, or all."
+        ),
     ] = None
     round_seconds: Annotated[
         float | None,
@@ -160,7 +150,6 @@ class SimulationSettings(Settings):
         for option, value in virtual.items():
             if value is not None and not self.virtual:
                 raise SettingsError(f"--{option} is {value!r}, which only --virtual clients have; add --virtual")
-        self._check_groups()
         if self.as_json and not self.dry_run:
             raise SettingsError("--json is what --dry-run prints; add --dry-run, or find a run's rows in history.jsonl")
         if self.ray_address is not None and self.engine is not Engine.ray:
@@ -176,30 +165,16 @@ class SimulationSettings(Settings):
                 f"--port is {self.port}, and virtual clients have no aggregator that listens; leave it out"
             )
 
-    def _check_groups(self) -> None:
-        if self.robust is not None and self.groups == 1:
-            raise SettingsError(f"--robust is {self.robust.value}, which decides between groups; add --groups")
-        if self.groups > 1 and not self.virtual:
-            raise SettingsError(
-                f"--groups is {self.groups}, and the parties' protocol opens one sum a round; add --virtual "
-                "(docs/rules.md says what several sums would need)"
-            )
-
-    @property
-    def grouping(self) -> Grouping | None:
-        """How cohorts are divided; None if they are not. Raises SettingsError."""
-        return None if self.groups == 1 else Grouping(self.groups, self.robust or Robust.median)
-
     @property
     def encryption(self) -> Scheme:
         """The scheme, asked for or not."""
         return self.scheme or (Scheme.plain if self.virtual else Scheme.paillier)
 
-    def decide(self, clients: int, cohort: int | None) -> dict[str, Any]:
-        """Return the fields of a RunSettings that follow from the number of clients and the wanted updates a round."""
+    def decide(self, clients: int, cohort: int | None, groups: int = 1) -> dict[str, Any]:
+        """Return the fields of a RunSettings that follow from the number of clients, updates a round, and groups."""
         wanted = clients if cohort is None else cohort
         deadline = 60 + 4 * clients * (self.key_bits / 2048) ** 3 if self.round_seconds is None else self.round_seconds
-        together = max(1, wanted // self.groups)
+        together = max(1, wanted // groups)
         usual = min(together, max(DEFAULT_MIN_COHORT, (together + 1) // 2))
         return {
             "scheme": self.encryption.value,
@@ -220,7 +195,7 @@ def settings_of_parties(given: Given, options: SimulationSettings, task: Task, c
         raise SettingsError(
             f"there is {clients} client; the sum of one is its update in clear, so at least 2 are needed"
         )
-    settings = given.make(RunSettings, task=task.name, **options.decide(clients, given["cohort"]))
+    settings = given.make(RunSettings, task=task.name, **options.decide(clients, given["cohort"], given["groups"]))
     settings.check_training(task)
     return within_budget(settings, len(initial_model(task, settings.seed)))
 

@@ -12,6 +12,7 @@ from federations import HEAD, HonestAttempt, SmallFederation, life_of
 from core.identity import signing
 from core.identity.party import load_identity
 from core.protocol import AttemptId, HolderSignature, LedgerState, digest
+from core.round_sums import ciphertexts_of
 from core.secagg.opening import partial_of
 from core.share_files import share_name
 from core.wire import federation_pb2 as pb
@@ -62,7 +63,7 @@ def open_sum(holder: KeyHolder, order: ReleaseOrder, fetch: Fetch = no_fetch) ->
             state = LedgerState(HEAD, life_of(member.name), peers)
             signatures.append(sign_statement(other.signing, member.name, signing.REQUEST, statement, state))
     answer = holder.lend(id, signatures)
-    return Release(answer, partial_of(description.key, description.encoding.plaintexts, answer), agreed.exposure)
+    return Release(answer, partial_of(description.key, ciphertexts_of(description), answer), agreed.exposure)
 
 
 def endorse_model(

@@ -4,8 +4,6 @@
     attempt = HonestAttempt(federation, federation.deal()[0])     # client i changes weight i by 1
     holder = federation.key_holder(1, tmp_path / "ledger")
     holder.sign_list(attempt.list_order())
-    holder.open_sum(attempt.release_order(), attempt.fetch)
-    federation.close()
 
 Nothing here is checked; what is made is honest unless it is changed with `dataclasses.replace`.
 """
@@ -31,7 +29,7 @@ from core.answers import statement_of
 from core.checks import Verifier
 from core.clock import Clock, today
 from core.errors import Reason, Refused
-from core.federated import encoding_for, initial_model, next_model
+from core.federated import encoding_for, initial_model
 from core.identity import signing
 from core.identity.party import PartyIdentity, load_identity
 from core.identity.roster import Role, Roster
@@ -48,8 +46,9 @@ from core.protocol import (
     Vouch,
     digest,
 )
+from core.round_sums import RoundAdder, groups_of, mean_of, sums_of
 from core.secagg.encoding import Update
-from core.secagg.factory import adder_for, encryptor_for
+from core.secagg.factory import encryptor_for
 from core.secagg.opening import OpenedSum, combine
 from core.wire import federation_pb2 as pb
 from core.wire.holder_messages import (
@@ -76,8 +75,7 @@ FloatArray = npt.NDArray[np.float64]
 RUN = "0123456789abcdef"
 ID = AttemptId(RUN, 1, 1)
 BITS = 256  # small, for speed: nothing is secret here
-HEAD = Head(1, digest(b"an entry"))
-"""An entry of another holder's ledger."""
+HEAD = Head(1, digest(b"an entry"))  # of another holder's ledger
 POLICY = Policy(min_cohort=2, max_colluders=0, insecure_demo_keys=True, insecure_unbounded=True, allow_plain=True)
 
 
@@ -374,10 +372,11 @@ class HonestAttempt:
     # -------------------------------------------------------------------------------- the sum
 
     def total(self, contributors: Iterable[str] | None = None) -> bytes:
-        """The sum's ciphertexts."""
-        adder = adder_for(self.description.key, self.description.encoding.plaintexts)
-        for name in self.payloads if contributors is None else contributors:
-            adder.add(self.payloads[name])
+        """The sum's ciphertexts, or those of the groups' sums."""
+        names = list(self.payloads if contributors is None else contributors)
+        adder = RoundAdder(self.description, groups_of(self.description, self.digest, self.commitment_digests(), names))
+        for name in names:
+            adder.add(name, self.payloads[name])
         return adder.payload()
 
     def partial(self, number: int, contributors: Iterable[str] | None = None) -> bytes:
@@ -397,4 +396,5 @@ class HonestAttempt:
         return combine(self.description.key, roster.threshold, len(roster.holders), total, partials)
 
     def next_model(self, opened: OpenedSum, contributors: int) -> FloatArray:
-        return next_model(self.model, self.description.encoding.decode(opened.plaintexts, contributors))
+        sums = sums_of(self.description, opened.plaintexts, contributors)
+        return self.model + mean_of(sums, self.description.grouping, self.description.mechanism)

@@ -25,12 +25,15 @@ from core.errors import Reason, Refused
 from core.identity import signing
 from core.identity.party import PartyIdentity, load_identity
 from core.identity.roster import Roster
-from core.protocol import AttemptId, Head, HolderStart, Signed, digest
+from core.protocol import AttemptId, Head, HolderStart, RoundDescription, Signed, digest
+from core.robust import Robust
+from core.round_sums import groups_of
 from core.server_rules import FEDAVG, ServerRule
 from core.training import Dataset
 from core.wire import federation_pb2 as pb
 from core.wire.calls import Ask, Call, Upload
 from core.wire.holder_messages import start_to_bytes, start_to_wire
+from core.wire.messages import description_from_bytes
 from core.wire.streams import model_from_bytes
 from registrar.federation import revoke
 from registrar.folder import load_registrar
@@ -75,6 +78,7 @@ class SpamFederation(InProcessFederation):
         network: Network | None = None,
         bounded: bool = False,
         rule: ServerRule = FEDAVG,
+        robust: Robust | None = None,
     ) -> None:
         shape = Shape(clients, rules.holders, rules.threshold, scheme, BITS, KEYS)
         self.members = folder / "federation"
@@ -85,6 +89,7 @@ class SpamFederation(InProcessFederation):
         settings = RunSettings(
             SPAM.name, scheme, BITS, 0, rules,
             insecure_demo_keys=True, insecure_unbounded=not bounded, server_rule=rule, local=options.local,
+            robust=robust,
         )  # fmt: skip
         super().__init__(folder, identities, settings, SPAM, options, network)
         self.altered: dict[str, Callable[[Call], Call]] = {}
@@ -133,6 +138,16 @@ class SpamFederation(InProcessFederation):
         assert last is not None
         return last.description
 
+    def signed_list(self, attempt: int = 1, round_number: int = 1) -> tuple[RoundDescription, bytes, list[bytes]]:
+        """An attempt's description, its digest, and the digests of the commitments on its list."""
+        id, query = (
+            self.id(attempt, round_number),
+            "SELECT description FROM attempts WHERE run=? AND round=? AND attempt=?",
+        )
+        ((raw,),) = self.store._database.all(query, *id.key)
+        digests = [digest(each.commitment.body) for each in self.store.submissions(id)]
+        return description_from_bytes(raw), digest(raw), digests
+
     def submission(self, name: str) -> Submission:
         """What a client has prepared in this round."""
         last = self.clients[name].session.participant.last
@@ -175,8 +190,10 @@ class SpamFederation(InProcessFederation):
         ((attempt,),) = self.store._database.all(query, run, number)
         sent = [each.client for each in self.store.submissions(self.id(attempt, number)) if each.uploaded]
         before, after = (self.store.model(run, each)[1] for each in (number - 1, number))
-        numbers = [self.identities[name].number for name in sent]
-        assert np.array_equal(after, next_spam_model(before, number, numbers, load=mailbox))
+        groups = groups_of(*self.signed_list(attempt, number), sent)
+        numbers = [[self.identities[name].number for name in group] for group in groups]
+        expected = next_spam_model(before, number, numbers, load=mailbox, grouping=self.settings.grouping)
+        assert np.array_equal(after, expected)
         assert self.run.results[number - 1].contributors == len(sent)
 
 

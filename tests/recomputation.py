@@ -11,8 +11,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from core.federated import add_updates, client_rng, encoding_for, fed_avg, federated_round, initial_model
+from core.federated import (
+    add_updates,
+    client_rng,
+    client_update,
+    encoding_for,
+    fed_avg,
+    federated_round,
+    initial_model,
+)
 from core.protocol import digest
+from core.robust import Grouping
 from core.tasks import get_task
 from core.training import Dataset
 from core.wire.streams import model_bytes
@@ -29,12 +38,22 @@ def spam_of(seed: int, number: int) -> Dataset:
 
 
 def next_spam_model(
-    model: FloatArray, round_number: int, cohort: Sequence[int], *, load: Callable[[int, int], Dataset] = spam_of
+    model: FloatArray,
+    round_number: int,
+    groups: Sequence[Sequence[int]],
+    *,
+    load: Callable[[int, int], Dataset] = spam_of,
+    grouping: Grouping | None = None,
 ) -> FloatArray:
-    """The model after one round without any protocol, given the numbers of its contributors."""
+    """The model after one round without any protocol, given the numbers of the contributors of each sum."""
     encoding = encoding_for(SPAM, VALUES, plaintext_bits=224, max_cohort=64)
-    data = {client: load(0, client) for client in cohort}
-    return federated_round(SPAM, model, data, partial(client_rng, 0, round_number), partial(add_updates, encoding))
+    add_up, rng_of = partial(add_updates, encoding), partial(client_rng, 0, round_number)
+    if grouping is None:
+        (cohort,) = groups
+        return federated_round(SPAM, model, {client: load(0, client) for client in cohort}, rng_of, add_up)
+    train = partial(client_update, SPAM, model)
+    sums = [add_up([train(load(0, client), rng_of(client)) for client in group]) for group in groups]
+    return model + grouping.mean([each.delta_sum / each.contributors for each in sums])
 
 
 def plain_models(cohorts: Sequence[Sequence[int]], seed: int = 0, count_cap: int = 0) -> list[FloatArray]:

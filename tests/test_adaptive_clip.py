@@ -217,7 +217,10 @@ def test_what_cannot_be_is_refused_with_its_option(tmp_path: Path) -> None:
     for more, sentence in (
         (["--clip-quantile", "0.5"], "a clip that adapts takes --clip-quantile, --clip-norm"),
         ([*private, "--clip-count-noise", "1"], "a clip that adapts takes --clip-quantile, --clip-norm"),
-        ([*private, "--clip-quantile", "0.5", "--groups", "2", "--min-cohort", "3"], "counts in one sum"),
+        (
+            [*private, "--clip-quantile", "0.5", "--clients", "9", "--groups", "3", "--min-cohort", "3"],
+            "counts in one sum",
+        ),
         ([*private, "--clip-quantile", "0.5", "--rule", "scaffold"], "the run has privacy"),
     ):
         code, said = invoke(*usual, *more)

@@ -318,7 +318,7 @@ def test_a_sum_without_a_mean_is_refused_when_it_is_opened_and_not_when_the_mode
     complete: Attempt, honest: HonestAttempt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_examples = CohortSum(3, np.zeros(5), examples=0, mean_loss=0.0, correct=0, count=0.0)
-    monkeypatch.setattr(Attempt, "cohort", lambda *_: without_examples)
+    monkeypatch.setattr(Attempt, "sums", lambda *_: [without_examples])
     take(complete, 1, honest.partial(1))
     with pytest.raises(Refused, match="none of its 3 clients has an example to count by") as caught:
         take(complete, 2, honest.partial(2))

@@ -141,7 +141,7 @@ def running() -> None:
 
 
 QUICK = {
-    "ROUNDS": "5", "KEY_BITS": "512", "INSECURE_DEMO_KEYS": "true", "ROUND_SECONDS": "12", "UPLOAD_SECONDS": "6",
+    "ROUNDS": "5", "KEY_BITS": "512", "INSECURE_DEMO_KEYS": "true", "ROUND_SECONDS": "60", "UPLOAD_SECONDS": "60",
     "MIN_COHORT": "3",
 }  # fmt: skip
 

@@ -19,7 +19,15 @@ from core.tasks import get_task
 from server.rules import RoundRules
 from server.settings import RunSettings
 from simulation.__main__ import main
-from simulation.forecast import VIRTUAL_START, Forecast, Load, Work, epsilon_of_run, seconds_of_virtual
+from simulation.forecast import (
+    VIRTUAL_START,
+    Forecast,
+    Load,
+    Work,
+    epsilon_of_run,
+    seconds_of_parties,
+    seconds_of_virtual,
+)
 from simulation.in_process import play
 from simulation.probe import Line, Probe
 from simulation.settings import SimulationSettings
@@ -108,6 +116,24 @@ def test_encrypted_virtual_rounds_make_tables_once_a_worker_and_open_once(monkey
     a_round, _ = seconds_of_virtual(work, probe, workers=2)
     clients = 5 * (0.1 + 0.05) + 2 * 0.2
     assert a_round == pytest.approx(clients / 2 + 0.5 + 1.0 + 0.01 * count)
+
+
+def test_each_groups_sum_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the holders' and the aggregator's work, opening, combining and checking are done once for each of 3 groups."""
+    monkeypatch.setattr("simulation.forecast.cores", lambda: 1)
+    one = work_of("paillier", clients=6)
+    rules = replace(one.settings.rules, groups=3, threshold=1, holders=1)
+    grouped = replace(one, settings=replace(one.settings, rules=rules))
+    one = replace(one, settings=replace(one.settings, rules=replace(rules, groups=1)))
+    probe = replace(IDLE, open=Line(0.0, 0.01), combine=Line(0.0, 0.02), verify=Line(0.0, 0.03))
+    more = seconds_of_parties(grouped, probe)[0] - seconds_of_parties(one, probe)[0]
+    assert more == pytest.approx(2 * (0.01 + 0.02 + 0.03) * one.encoding.plaintexts)
+    assert grouped.bytes_up == one.bytes_up
+
+
+def test_a_dry_run_with_groups_says_what_they_reveal() -> None:
+    words = said("--clients", "6", "--groups", "3", "--min-cohort", "2", "--scheme", "plain")
+    assert "every round opens 3 sums of at least 2 clients each instead of one" in words
 
 
 def test_a_run_without_privacy_has_no_epsilon() -> None:

@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from core.federated import initial_model, next_model
 from core.protocol import SubmissionHeader
+from core.round_sums import RoundAdder
 from core.secagg.encoding import CohortSum
-from core.secagg.factory import adder_for
-from core.secagg.scheme import Adder, PublicKey
 from faults.breaking import LEDGER_WRITES, WRITES, Breaker, Crash, break_store
 from faults.crash_points import CLIENTS, RULES, points_of
 from faults.oracle import Evidence, Noted, mean_of, violations
@@ -225,13 +225,13 @@ def test_an_aggregator_that_acknowledges_and_does_not_store_is_caught(tmp_path: 
 
 def test_an_aggregator_that_adds_an_update_twice_is_caught(tmp_path: Path) -> None:
     def sabotage(world: World) -> None:
-        def twice(key: PublicKey, plaintexts: int) -> Adder:
-            adder = adder_for(key, plaintexts)
+        def twice(*about: Any) -> RoundAdder:
+            adder = RoundAdder(*about)
             add = adder.add
-            vars(adder)["add"] = lambda payload: (add(payload), add(payload))
+            vars(adder)["add"] = lambda *update: (add(*update), add(*update))
             return adder
 
-        patch.setattr("server.attempt.adder_for", twice)
+        patch.setattr("server.attempt.RoundAdder", twice)
 
     with pytest.MonkeyPatch.context() as patch:
         found = broken_run(tmp_path, sabotage)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,11 +11,15 @@ from recomputation import SPAM, spam_of
 
 from core.errors import SettingsError
 from core.federated import add_updates, client_rng, client_update, encoding_for, initial_model, mean_update
+from core.privacy.mechanism import Privacy
+from core.protocol import RoundResult
+from core.robust import Grouping, Robust, geometric_median, median, seed_of, trimmed_mean
+from core.server_rules import RuleName, ServerRule
+from server.budget import with_epsilon
 from server.rules import RoundRules
 from server.settings import RunSettings
 from simulation.settings import SimulationSettings
 from simulation.virtual.block import BlockRunner
-from simulation.virtual.groups import Grouping, Robust, geometric_median, median, trimmed_mean
 from simulation.virtual.population import Generated
 from simulation.virtual.run import VirtualRun
 from simulation.virtual.workers import WorkerPool
@@ -41,7 +46,7 @@ def test_the_geometric_median_of_points_on_a_line_is_the_one_in_the_middle() -> 
 
 def test_one_step_of_the_geometric_median_weighs_by_the_inverse_distance(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pillutla et al. 2022, Algorithm 2: from the mean 2 of 0, 0 and 6 the weights are 1/2, 1/2 and 1/4: 1.5/1.25."""
-    monkeypatch.setattr("simulation.virtual.groups.STEPS", 1)
+    monkeypatch.setattr("core.robust.STEPS", 1)
     assert geometric_median(np.array([[0.0], [0.0], [6.0]])) == pytest.approx([1.2])
 
 
@@ -49,13 +54,13 @@ def test_one_step_of_the_geometric_median_weighs_by_the_inverse_distance(monkeyp
 
 
 def test_every_client_is_in_one_group_and_sizes_differ_by_one_at_most() -> None:
-    groups = Grouping(4).divide(range(1, 23), seed=0, round_number=1)
+    groups = Grouping(4).divide(range(1, 23), seed_of(0, 1))
     assert sorted(client for group in groups for client in group) == list(range(1, 23))
     assert sorted(map(len, groups)) == [5, 5, 6, 6]
 
 
 def test_groups_are_others_in_each_round_and_the_same_for_everyone() -> None:
-    rounds = [Grouping(4).divide(range(1, 23), 0, number) for number in (1, 2, 1)]
+    rounds = [Grouping(4).divide(range(1, 23), seed_of(0, number)) for number in (1, 2, 1)]
     assert rounds[0] == rounds[2] != rounds[1]
 
 
@@ -68,20 +73,59 @@ def test_groups_below_the_minimum_cohort_are_refused() -> None:
 
 
 def test_two_groups_are_refused() -> None:
-    with pytest.raises(SettingsError, match="--groups is 2; at least 3 are needed"):
-        SimulationSettings(virtual=True, groups=2).grouping  # noqa: B018
+    with pytest.raises(SettingsError, match="--groups is 2; 3 to 10000 are possible"):
+        RoundRules(groups=2)
 
 
-def test_processes_refuse_groups_and_a_rule_without_groups_is_refused() -> None:
-    with pytest.raises(SettingsError, match="opens one sum a round; add --virtual"):
-        SimulationSettings(groups=4)
+def test_a_rule_without_groups_is_refused() -> None:
+    assert RunSettings(rules=RoundRules(groups=4), robust=Robust.trimmed_mean).grouping == Grouping(
+        4, Robust.trimmed_mean
+    )
     with pytest.raises(SettingsError, match="--robust is median, which decides between groups; add --groups"):
-        SimulationSettings(virtual=True, robust=Robust.median)
+        RunSettings(robust=Robust.median)
+
+
+def test_a_run_whose_groups_would_be_too_small_is_refused_before_it_begins() -> None:
+    assert RoundRules(groups=4, target=20).least == 20
+    with pytest.raises(
+        SettingsError, match="19 clients in 4 groups are 4 in the smallest, and the minimum cohort is 5"
+    ):
+        RoundRules(groups=4, target=19)
+    with pytest.raises(
+        SettingsError, match="12 clients in 4 groups are 3 in the smallest, and the minimum cohort is 5"
+    ):
+        RoundRules(groups=4, target=40, cohort=12)
+
+
+@pytest.mark.parametrize(
+    ("rule", "why"),
+    [
+        (ServerRule(RuleName.scaffold, population=20), "--rule scaffold needs the mean of one sum"),
+        (ServerRule(clip_quantile=0.5), "--clip-quantile counts in one sum"),
+    ],
+)
+def test_rules_that_need_one_sum_are_refused_with_groups(rule: ServerRule, why: str) -> None:
+    Grouping(4).require_rule(ServerRule(RuleName.fedadam))
+    with pytest.raises(SettingsError, match=why):
+        RunSettings(rules=RoundRules(groups=4), server_rule=rule)
 
 
 def test_the_usual_minimum_cohort_is_that_of_a_group() -> None:
-    assert SimulationSettings(virtual=True, groups=4).decide(24, None)["min_cohort"] == 5
-    assert SimulationSettings(virtual=True, groups=4).decide(100, None)["min_cohort"] == 13
+    assert SimulationSettings(virtual=True).decide(24, None, groups=4)["min_cohort"] == 5
+    assert SimulationSettings(virtual=True).decide(100, None, groups=4)["min_cohort"] == 13
+
+
+def test_epsilon_counts_the_noise_of_a_group_alone() -> None:
+    """A sum of 20 of 80 clients in four groups costs what one of 20 clients does, and more than one of 80."""
+    result = RoundResult(1, 80, *[0.0] * 9)
+
+    def epsilon(groups: int, contributors: int) -> float:
+        rules = RoundRules(groups=groups, min_cohort=10, max_cohort=80)
+        settings = RunSettings(rules=rules, privacy=Privacy(1.0, 1.0, 1e-5))
+        found = with_epsilon(replace(result, contributors=contributors), settings, 10, (), (contributors, contributors))
+        return found.epsilon
+
+    assert epsilon(4, 80) == epsilon(1, 20) > epsilon(1, 80)
 
 
 # ------------------------------------------------------------------------------------------------ whole runs
@@ -89,10 +133,10 @@ def test_the_usual_minimum_cohort_is_that_of_a_group() -> None:
 
 def model_of(scheme: str, robust: Robust) -> np.ndarray:
     """The model after one round of nine virtual clients in three groups."""
-    rules = RoundRules(rounds=1, min_cohort=3, max_cohort=9, threshold=1, holders=1)
-    settings = RunSettings("spam", scheme, 256, 0, rules, insecure_demo_keys=True)
+    rules = RoundRules(rounds=1, min_cohort=3, max_cohort=9, groups=3, threshold=1, holders=1)
+    settings = RunSettings("spam", scheme, 256, 0, rules, insecure_demo_keys=True, robust=robust)
     population = Generated(SPAM, 0, 9)
-    run = VirtualRun(settings, SPAM, population, grouping=Grouping(3, robust))
+    run = VirtualRun(settings, SPAM, population)
     with WorkerPool(BlockRunner(SPAM, population, 0), 1, len(run.model), run.slots, 9) as pool:
         (result,) = run.rounds(pool, lambda _clients: None)
     assert result.contributors == 9
@@ -106,7 +150,7 @@ def test_the_model_follows_from_the_sums_of_the_groups_alone(robust: Robust) -> 
     train = partial(client_update, SPAM, start)
     means = [
         mean_update(add_updates(encoding, [train(spam_of(0, each), client_rng(0, 1, each)) for each in group]))
-        for group in Grouping(3).divide(range(1, 10), 0, 1)
+        for group in Grouping(3).divide(range(1, 10), seed_of(0, 1))
     ]
     rules = {"median": median, "trimmed-mean": trimmed_mean, "geometric-median": geometric_median}
     assert np.array_equal(model_of("plain", robust), start + rules[robust.value](np.stack(means)))

@@ -382,7 +382,10 @@ def test_the_command_runs_it_and_names_what_does_not_go_with_it(tmp_path: Path) 
     assert not (tmp_path / "run" / "controls.bin").exists()
     for more, sentence in (
         ([], "add --optimiser sgd"),
-        ([*descent, "--groups", "2", "--min-cohort", "2"], "--rule scaffold needs the mean of one sum"),
+        (
+            [*descent, "--cohort", "6", "--groups", "3", "--min-cohort", "2"],
+            "--rule scaffold needs the mean of one sum",
+        ),
         ([*descent, "--engine", "ray", "--dry-run"], "leave --engine out"),
     ):
         code, said = invoke(*usual, *more, "--out", tmp_path / "refused")

@@ -15,6 +15,7 @@ from core.errors import SettingsError
 from core.local_settings import LocalSettings, OptimiserName
 from core.policy import Policy
 from core.privacy.mechanism import Privacy
+from core.robust import Robust
 from core.server_rules import RuleName, ServerRule
 from core.settings.command_line import Given, offered_by, options_of
 from core.settings.setting import Bounds, Setting, Settings, arguments_of, entries_of, make
@@ -195,10 +196,21 @@ def test_a_process_gets_the_very_settings_that_its_arguments_were_made_of() -> N
     got = Given(values_of(arguments_of(places, RUN), Places, RunSettings))
     assert (got.make(Places), got.make(RunSettings)) == (places, RUN)
     same = {entry.option for entry in entries_of(RunSettings) if got[entry.option] == entry.default}
-    needless = {"count-cap", "bound", "largest-norm", "local-steps", "population", "server-momentum"}
-    assert same == needless, "not with privacy, --insecure-unbounded, --local-epochs, and fedadam"
+    needless = {
+        "count-cap",
+        "bound",
+        "largest-norm",
+        "local-steps",
+        "population",
+        "server-momentum",
+        "groups",
+        "robust",
+    }
+    assert same == needless, "not with privacy, --insecure-unbounded, --local-epochs, fedadam and --clip-quantile"
     counted = RunSettings(count_cap=7, bound=Bound.NORM, largest_norm=0.5, local=LocalSettings(local_steps=9))
-    assert Given(values_of(arguments_of(counted), RunSettings)).make(RunSettings) == counted
+    grouped = RunSettings(rules=RoundRules(groups=3), robust=Robust.trimmed_mean)
+    for settings in (counted, grouped):
+        assert Given(values_of(arguments_of(settings), RunSettings)).make(RunSettings) == settings
 
 
 def test_a_key_holder_gets_its_settings_and_the_policy_that_fits_the_run() -> None:

@@ -64,6 +64,7 @@ def test_a_client_started_wrongly_says_what_is_wrong(
         (("--max-cohort", "1", "--min-cohort", "2"), "the minimum cohort is 2"),
         (("--min-cohort", "1"), "at least 2 are needed"),
         (("--scheme", "rot13"), "'rot13'"),
+        (("--groups", "3"), "3 clients in 3 groups are 1 in the smallest, and the minimum cohort is 5"),
         ((), "has 3 clients, and the minimum cohort is 5; pass --min-cohort 3 here and to every client"),
         ((*SMALL_COHORTS, "--test", "no/such/mail"), "no/such/mail"),
         ((*SMALL_COHORTS, "--listen", "nowhere"), "nowhere"),

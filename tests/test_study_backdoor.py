@@ -140,6 +140,7 @@ def test_floats_fall_at_once_the_clip_slows_and_the_room_of_the_sum_undoes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = [Attack(HONEST, 0), Attack(NO_CODING), Attack(OBEYS), Attack(PROVEN), Attack(BEYOND)]
+    few += [Attack(HONEST, 0, groups=5), Attack(BEYOND, groups=5)]
     monkeypatch.setattr(backdoor, "attacks", lambda _run: few)
     monkeypatch.setattr(backdoor, "size_of", lambda _run: ((1, 3), 2))
     monkeypatch.setattr(
@@ -155,9 +156,11 @@ def test_floats_fall_at_once_the_clip_slows_and_the_room_of_the_sum_undoes_it(
         write_files(backdoor.STUDY, rows, run)
         written.append((run.out / "table.csv").read_bytes())
     assert written[0] == written[1]
-    success = {(row["attack"], row["rounds"]): float(row["spam let through"]) for row in rows}
+    success = {(row["attack"], row["rounds"]): float(row["spam let through"]) for row in rows if row["groups"] == 1}
+    grouped = {(row["attack"], row["rounds"]): float(row["spam let through"]) for row in rows if row["groups"] == 5}
+    assert grouped[BEYOND, 3] == pytest.approx(grouped[HONEST, 3], abs=0.02)  # the median follows no single group
     assert success[NO_CODING, 1] > 0.99
     assert success[HONEST, 3] < success[OBEYS, 3] < success[BEYOND, 3] - 0.1
     assert success[OBEYS, 3] <= success[PROVEN, 3] < success[OBEYS, 3] + 0.03
-    accuracy = {float(row["test accuracy"]) for row in rows if row["rounds"] == 3}
+    accuracy = {float(row["test accuracy"]) for row in rows if row["rounds"] == 3 and row["groups"] == 1}
     assert max(accuracy) - min(accuracy) < 0.01  # other mail is judged as before

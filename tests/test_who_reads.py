@@ -65,6 +65,11 @@ def test_what_key_holders_can_do_depends_on_how_keys_are_shared(threshold: int, 
     )
 
 
+def test_with_groups_it_is_said_that_each_groups_sum_is_opened() -> None:
+    words = WhoReads(3, 4, 5, groups=4).sentence
+    assert "each round opens the sums of 4 groups, which have at least 5 contributors each, so that takes 4" in words
+
+
 def test_noise_is_said_to_stay_on_what_is_read() -> None:
     assert "carries noise" not in WhoReads(3, 4, 5).sentence
     assert WhoReads(3, 4, 5, noise=1.5).sentence.endswith(

@@ -71,11 +71,15 @@ class Encryptor(Protocol):
         """Stop what is being prepared in the background."""
 
 
-class Adder(Protocol):
-    """The aggregator's role: check payloads and keep their sum, without being able to read either."""
+class Checker(Protocol):
+    """What can say whether a payload can stand in a sum."""
 
     def check(self, payload: bytes) -> None:
         """Raise Refused(WRONG_LENGTH or BAD_CIPHERTEXT) unless every ciphertext can stand in a sum."""
+
+
+class Adder(Checker, Protocol):
+    """The aggregator's role: check payloads and keep their sum, without being able to read either."""
 
     def add(self, payload: bytes) -> None:
         """Add one checked payload to the sum."""

@@ -457,6 +457,7 @@ class RoundDescription(_message.Message):
     RULE_FIELD_NUMBER: _builtins.int
     STATE_DIGEST_FIELD_NUMBER: _builtins.int
     CLIP_FACTOR_FIELD_NUMBER: _builtins.int
+    GROUPING_FIELD_NUMBER: _builtins.int
     federation: _builtins.str
     """16 hexadecimal digits"""
     run: _builtins.str
@@ -470,7 +471,7 @@ class RoundDescription(_message.Message):
     model_digest: _builtins.bytes
     """SHA-256 of the model to start from"""
     min_cohort: _builtins.int
-    """fewer contributors than this are never opened"""
+    """no sum of fewer contributors than this is ever opened; with groups, each has as many"""
     deadline_seconds: _builtins.float
     """from the opening to the last commitment; the aggregator's clock decides"""
     bounds: _builtins.str
@@ -505,6 +506,10 @@ class RoundDescription(_message.Message):
     def rule(self) -> Global___ServerRule:
         """how the opened sum makes the next model; absent for the plain mean"""
 
+    @_builtins.property
+    def grouping(self) -> Global___Grouping:
+        """the contributors are divided into groups, and each one's sum is opened; absent: one sum"""
+
     def __init__(
         self,
         *,
@@ -528,16 +533,45 @@ class RoundDescription(_message.Message):
         rule: Global___ServerRule | None = ...,
         state_digest: _builtins.bytes = ...,
         clip_factor: _builtins.float | None = ...,
+        grouping: Global___Grouping | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_clip_factor", b"_clip_factor", "clip_factor", b"clip_factor", "encoding", b"encoding", "key", b"key", "local", b"local", "privacy", b"privacy", "rule", b"rule", "start", b"start", "task_identity", b"task_identity"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_clip_factor", b"_clip_factor", "clip_factor", b"clip_factor", "encoding", b"encoding", "grouping", b"grouping", "key", b"key", "local", b"local", "privacy", b"privacy", "rule", b"rule", "start", b"start", "task_identity", b"task_identity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_clip_factor", b"_clip_factor", "attempt", b"attempt", "bounds", b"bounds", "clip_factor", b"clip_factor", "deadline_seconds", b"deadline_seconds", "encoding", b"encoding", "federation", b"federation", "key", b"key", "largest_norm", b"largest_norm", "local", b"local", "min_cohort", b"min_cohort", "model_digest", b"model_digest", "privacy", b"privacy", "round", b"round", "rule", b"rule", "run", b"run", "seed", b"seed", "start", b"start", "state_digest", b"state_digest", "task", b"task", "task_identity", b"task_identity"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_clip_factor", b"_clip_factor", "attempt", b"attempt", "bounds", b"bounds", "clip_factor", b"clip_factor", "deadline_seconds", b"deadline_seconds", "encoding", b"encoding", "federation", b"federation", "grouping", b"grouping", "key", b"key", "largest_norm", b"largest_norm", "local", b"local", "min_cohort", b"min_cohort", "model_digest", b"model_digest", "privacy", b"privacy", "round", b"round", "rule", b"rule", "run", b"run", "seed", b"seed", "start", b"start", "state_digest", b"state_digest", "task", b"task", "task_identity", b"task_identity"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__clip_factor: _TypeAlias = _typing.Literal["clip_factor"]  # noqa: Y015
     _WhichOneofArgType__clip_factor: _TypeAlias = _typing.Literal["_clip_factor", b"_clip_factor"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__clip_factor) -> _WhichOneofReturnType__clip_factor | None: ...
 
 Global___RoundDescription: _TypeAlias = RoundDescription  # noqa: Y015
+
+@_typing.final
+class Grouping(_message.Message):
+    """Who is in which group follows from the closed list (core/round_sums.py). The sums of all groups stand one after another
+    wherever there is otherwise one: in the encrypted sum, the holders' shares of the opening, and the opened sum.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUPS_FIELD_NUMBER: _builtins.int
+    ROBUST_FIELD_NUMBER: _builtins.int
+    groups: _builtins.int
+    """each has at least min_cohort contributors"""
+    robust: _builtins.str
+    """what the means of the groups make: "median", "trimmed-mean" or "geometric-median" """
+    def __init__(
+        self,
+        *,
+        groups: _builtins.int = ...,
+        robust: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "robust", b"robust"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Grouping: _TypeAlias = Grouping  # noqa: Y015
 
 @_typing.final
 class LocalSettings(_message.Message):

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError, Message
 from core.errors import Reason, Refused, SettingsError
 from core.identity.signing import SIGNATURE_BYTES
 from core.limits import MOST_HOLDERS, check_client_name
-from core.privacy.mechanism import LARGEST_CLIP, SMALLEST_CLIP, Privacy
+from core.privacy.mechanism import Privacy
 from core.protocol import (
     AttemptId,
     Commitment,
@@ -28,14 +28,22 @@ from core.secagg.scheme import PublicKey
 from core.secagg.share_proof import values_from_bytes, values_to_bytes
 from core.server_rules import FEDAVG, ServerRule
 from core.wire import federation_pb2 as pb
-from core.wire.task_messages import clip_from_wire, identity_from_wire, identity_to_wire, local_from_wire, local_to_wire
+from core.wire.task_messages import (
+    bounds_name,
+    clip_from_wire,
+    grouping_from_wire,
+    grouping_to_wire,
+    identity_from_wire,
+    identity_to_wire,
+    local_from_wire,
+    local_to_wire,
+    norm_from_wire,
+)
 
 DIGEST_BYTES = 32
 LARGEST_KEY_BITS = 8192
 LONGEST_SECONDS = 1e7
 SUBMISSION_BYTES = 16
-RANGE, NORM = "range", "norm"
-"""The names of the bounds that each update is proven to keep."""
 LARGEST_NUMBER = (1 << 63) - 1
 
 M = TypeVar("M", bound=Message)
@@ -203,13 +211,14 @@ def description_to_bytes(description: RoundDescription) -> bytes:
         deadline_seconds=description.deadline_seconds,
         privacy=None if description.privacy is None else privacy_to_wire(description.privacy),
         start=None if description.start is None else origin_to_wire(description.start),
-        bounds=_bounds_name(description),
+        bounds=bounds_name(description.bounded, description.largest_norm),
         largest_norm=description.largest_norm or 0.0,
         rule=None if description.rule.is_default else rule_to_wire(description.rule),
         state_digest=description.state_digest,
         task_identity=None if description.task_identity is None else identity_to_wire(description.task_identity),
         local=None if description.local is None else local_to_wire(description.local),
         clip_factor=description.clip_factor if description.rule.adapts_clip else None,
+        grouping=None if description.grouping is None else grouping_to_wire(description.grouping),
     ).SerializeToString(deterministic=True)
 
 
@@ -233,32 +242,16 @@ def description_from_bytes(raw: bytes) -> RoundDescription:
         privacy=privacy_from_wire(message.privacy) if message.HasField("privacy") else None,
         start=_start_from_wire(message) if message.HasField("start") else None,
         bounded=bool(message.bounds),
-        largest_norm=_largest_norm(message),
+        largest_norm=norm_from_wire(message),
         rule=rule_from_wire(message.rule) if message.HasField("rule") else FEDAVG,
         state_digest=state_digest_from_wire(message.state_digest),
         task_identity=identity_from_wire(message.task_identity) if message.HasField("task_identity") else None,
         local=local_from_wire(message.local) if message.HasField("local") else None,
         clip_factor=clip_from_wire(message.clip_factor) if message.HasField("clip_factor") else 1.0,
+        grouping=grouping_from_wire(message.grouping) if message.HasField("grouping") else None,
     )
     require_canonical(raw, description_to_bytes(made), "the round description")
     return made
-
-
-def _bounds_name(description: RoundDescription) -> str:
-    if not description.bounded:
-        return ""
-    return RANGE if description.largest_norm is None else NORM
-
-
-def _largest_norm(message: pb.RoundDescription) -> float | None:
-    if message.bounds in ("", RANGE):
-        return None
-    norm = message.largest_norm
-    if message.bounds != NORM:
-        raise malformed(f"the bounds are {message.bounds[:40]!r}; expected {RANGE!r}, {NORM!r} or nothing")
-    if not SMALLEST_CLIP <= norm <= LARGEST_CLIP or (message.HasField("privacy") and norm != message.privacy.clip_norm):
-        raise malformed(f"the largest norm is {norm}; expected the clip norm, or {SMALLEST_CLIP} to {LARGEST_CLIP}")
-    return norm
 
 
 def origin_to_wire(origin: ModelOrigin) -> pb.ModelOrigin:

@@ -1,4 +1,4 @@
-"""Convert what is said of tasks, training and clips between wire messages and plain data. Refused(MALFORMED)."""
+"""Convert what a round says of task, training, bounds and groups between wire and plain data. Refused(MALFORMED)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from math import isfinite
 
 from core.errors import Reason, Refused, SettingsError
 from core.local_settings import LocalSettings, OptimiserName
+from core.privacy.mechanism import LARGEST_CLIP, SMALLEST_CLIP
+from core.robust import Grouping, Robust
 from core.server_rules import MOST_CLIP_FACTOR
 from core.task_identity import TaskIdentity
 from core.wire import federation_pb2 as pb
 
 DIGEST_BYTES = 32
 LONGEST_SCHEDULE = 64
+RANGE, NORM = "range", "norm"
+"""The names of the bounds that each update is proven to keep."""
 
 
 def identity_to_wire(identity: TaskIdentity) -> pb.TaskIdentity:
@@ -68,3 +72,39 @@ def clip_from_wire(factor: float) -> float:
     if not 1 / MOST_CLIP_FACTOR <= factor <= MOST_CLIP_FACTOR:
         raise Refused(Reason.MALFORMED, f"the clip norm is multiplied by {factor:g}; expected 2^-20 to 2^20")
     return factor
+
+
+def bounds_name(bounded: bool, largest_norm: float | None) -> str:
+    """Return the name of what is proven of each update; empty for nothing."""
+    if not bounded:
+        return ""
+    return RANGE if largest_norm is None else NORM
+
+
+def norm_from_wire(message: pb.RoundDescription) -> float | None:
+    """Return the L2 norm that each update is proven to keep to; None for ranges alone. Raises Refused(MALFORMED)."""
+    if message.bounds in ("", RANGE):
+        return None
+    norm = message.largest_norm
+    if message.bounds != NORM:
+        expected = f"expected {RANGE!r}, {NORM!r} or nothing"
+        raise Refused(Reason.MALFORMED, f"the bounds are {message.bounds[:40]!r}; {expected}")
+    if not SMALLEST_CLIP <= norm <= LARGEST_CLIP or (message.HasField("privacy") and norm != message.privacy.clip_norm):
+        expected = f"expected the clip norm, or {SMALLEST_CLIP} to {LARGEST_CLIP}"
+        raise Refused(Reason.MALFORMED, f"the largest norm is {norm}; {expected}")
+    return norm
+
+
+def grouping_to_wire(grouping: Grouping) -> pb.Grouping:
+    """Return the message for how contributors are divided."""
+    return pb.Grouping(groups=grouping.groups, robust=grouping.robust.value)
+
+
+def grouping_from_wire(message: pb.Grouping) -> Grouping:
+    """Return how contributors are divided, and the rule over their means. Raises Refused(MALFORMED)."""
+    if message.robust not in list(Robust):
+        raise Refused(Reason.MALFORMED, f"there is no rule {message.robust[:80]!r} over the means of groups")
+    try:
+        return Grouping(message.groups, Robust(message.robust))
+    except SettingsError as error:
+        raise Refused(Reason.MALFORMED, f"the groups cannot work: {error}") from error

@@ -17,6 +17,7 @@ from core.clock import SYSTEM_CLOCK
 from core.errors import GrokfedError, Reason, Refused
 from core.identity.party import SHARES
 from core.policy import Policy
+from core.who_reads import DEFAULT_COLLUDERS
 from core.wire.dialing import AggregatorConnection
 from experiments.cheating_server.lenient import ledger_without, verifier_without
 from experiments.cheating_server.stage import MIN_COHORT, TASK, Stage
@@ -34,7 +35,7 @@ class Setting:
 
     Attributes:
         passes: checks that are switched off, at all of them.
-        min_cohort: what they want at least.
+        min_cohort, max_colluders: what they want at least.
         insecure_demo_keys: whether they agree to the small keys of this experiment.
         holder: makes a key holder.
         max_epsilon, holders_max_epsilon: what clients, and key holders, allow to be spent.
@@ -42,6 +43,7 @@ class Setting:
 
     passes: frozenset[Reason] = frozenset()
     min_cohort: int = MIN_COHORT
+    max_colluders: int = DEFAULT_COLLUDERS
     insecure_demo_keys: bool = True
     holder: Callable[..., KeyHolder] = KeyHolder
     max_epsilon: float | None = None
@@ -52,6 +54,7 @@ class Setting:
         """What clients agree to."""
         return Policy(
             self.min_cohort,
+            self.max_colluders,
             insecure_demo_keys=self.insecure_demo_keys,
             insecure_unbounded=True,
             max_epsilon=self.max_epsilon,

@@ -13,6 +13,7 @@ from core.checks import Verifier, VerifierFactory
 from core.errors import Reason, Refused
 from core.identity.members import Member, Role, Roster
 from core.protocol import AttemptId, Head
+from keyholder.difference import Contributors
 from keyholder.ledger import Answer, Ledger
 
 log = structlog.get_logger()
@@ -102,7 +103,7 @@ class LenientLedger(Ledger):
         key_serial: int,
         request_digest: bytes,
         answer: Answer,
-        contributors: list[str],
+        contributors: Contributors,
         model_digest: bytes,
     ) -> Head:
         self._prepared[id] = (request_digest, answer)

@@ -17,7 +17,8 @@ from core.identity.party import PartyIdentity
 from core.identity.signing import SigningKey
 from core.privacy.mechanism import Privacy, mechanism_for
 from core.protocol import AttemptId, Commitment, Head, HolderSignature, RoundDescription, Signed, digest
-from core.secagg.factory import adder_for
+from core.robust import Grouping
+from core.round_sums import RoundAdder, ciphertexts_of
 from core.secagg.opening import combine, partial_of
 from core.secagg.scheme import PAILLIER
 from core.tasks.spam import SPAM
@@ -149,6 +150,7 @@ class Attacker:
         min_cohort: int | None = None,
         federation: str | None = None,
         count_cap: int = 0,
+        grouping: Grouping | None = None,
     ) -> Round:
         """Sign a description; where nothing else is said, what an honest aggregator would sign."""
         certificate = certificate_from_bytes(key.body)
@@ -168,6 +170,7 @@ class Attacker:
             min_cohort=least,
             deadline_seconds=60.0,
             privacy=self.privacy,
+            grouping=grouping,
         )
         body = description_to_bytes(description)
         return Round(Signed(body, self.identity.signing.sign(signing.ROUND, body)), description)
@@ -270,7 +273,7 @@ class Attacker:
             lend = pb.Lend(run=id.run, round=id.round, attempt=id.attempt, signatures=signatures)
             self.rogue.push(holder, pb.HolderTask(lend=lend))
         heard = self.rogue.hear("share", holders)
-        key, count = closed.round.key, closed.round.encoding.plaintexts
+        key, count = closed.round.key, ciphertexts_of(closed.round.description)
         return {self.stage.identities[holder].number: partial_of(key, count, each) for holder, each in heard.items()}
 
     def order(self, closed: ClosedList, contributors: Sequence[str], total: bytes | None = None) -> pb.OpenSum:
@@ -300,11 +303,13 @@ class Attacker:
 
     # -------------------------------------------------------------------------------- arithmetic
 
-    def total(self, crafted: Round, contributors: Sequence[str]) -> bytes:
-        """Add up what contributors sent."""
-        adder = adder_for(crafted.key, crafted.encoding.plaintexts)
+    def total(
+        self, crafted: Round, contributors: Sequence[str], groups: Sequence[Sequence[str]] | None = None
+    ) -> bytes:  # fmt: skip
+        """Add up what contributors sent, those of each group by themselves."""
+        adder = RoundAdder(crafted.description, groups or [contributors])
         for client in contributors:
-            adder.add(self.updates[client])
+            adder.add(client, self.updates[client])
         return adder.payload()
 
     def opened(self, crafted: Round, total: bytes, partials: Mapping[int, bytes]) -> list[int]:
@@ -321,11 +326,15 @@ class Attacker:
         return Loot.of(unmixed(deltas(crafted.encoding, plaintexts, contributors), times), self.stage.truth(VICTIM))
 
     def read_sum(
-        self, closed: ClosedList, contributors: Sequence[str], holders: Sequence[str] | None = None
+        self,
+        closed: ClosedList,
+        contributors: Sequence[str],
+        holders: Sequence[str] | None = None,
+        groups: Sequence[Sequence[str]] | None = None,
     ) -> list[int]:
-        """Have a sum opened, and combine it: the plaintexts."""
-        total = self.total(closed.round, contributors)
-        partials = self.open_sum(closed, contributors, holders) | self.conspirators.partials(
+        """Have a sum opened, or those of groups, and combine it: the plaintexts."""
+        total = self.total(closed.round, contributors, groups)
+        partials = self.open_sum(closed, contributors, holders, total) | self.conspirators.partials(
             closed.round.description.certificate, total
         )
         return self.opened(closed.round, total, partials)

@@ -19,12 +19,15 @@ from core.federated import (
     Cohort,
     add_plaintexts,
     add_updates,
+    client_update,
     encoding_for,
     evaluate_model,
     fed_avg,
-    federated_round,
     initial_model,
+    mean_update,
+    next_model,
 )
+from core.robust import Grouping, Robust, seed_of
 from core.secagg.encoding import CohortSum, Update
 from core.tasks.spam import SPAM, VOCABULARY, SpamModel, prepare
 from core.tasks.task import Task
@@ -54,12 +57,14 @@ class Attack:
         attackers: of all clients.
         clip: the largest change of a weight that the encoding takes.
         words: of the trigger.
+        groups: whose sums are opened, with the median of their means; 1 for the sum of all.
     """
 
     way: str
     attackers: int = 1
     clip: float = SPAM.clip
     words: int = 1
+    groups: int = 1
 
     def __post_init__(self) -> None:
         if not 0 <= self.attackers < CLIENTS:
@@ -148,26 +153,43 @@ def wanted_change(attack: Attack, model: FloatArray, mails: Sequence[Mail]) -> F
     return change
 
 
-def sum_under(attack: Attack, world: World, model: FloatArray, updates: Sequence[Update]) -> CohortSum:
-    """Add up what clients send in a round in which the first of them attack, given their honest updates."""
-    encoding = encoding_for(attack.task, len(model), PLAINTEXT_BITS, CLIENTS)
-    if attack.way in (HONEST, POISON):  # a poisoner only trained on other mail
+def model_under(
+    attack: Attack, world: World, model: FloatArray, updates: Sequence[Update], rng: np.random.Generator
+) -> FloatArray:
+    """Return the next model of a round in which the first clients attack, given everyone's honest updates."""
+    if attack.groups == 1:
+        return next_model(model, sum_under(attack, world, model, updates, attack.attackers))
+    grouping = Grouping(attack.groups, Robust.median)
+    groups = grouping.divide(range(len(updates)), seed_of(int(rng.integers(1 << 31)), 1))
+    sums = [
+        sum_under(attack, world, model, [updates[client] for client in group], sum(np.less(group, attack.attackers)))
+        for group in groups
+    ]
+    return model + grouping.mean([mean_update(each) for each in sums])
+
+
+def sum_under(
+    attack: Attack, world: World, model: FloatArray, updates: Sequence[Update], attacking: int
+) -> CohortSum:  # fmt: skip
+    """Add up what these clients send, of whom the first `attacking` attack their sum, given their honest updates."""
+    encoding, clients = encoding_for(attack.task, len(model), PLAINTEXT_BITS, CLIENTS), len(updates)
+    if not attacking or attack.way in (HONEST, POISON):  # a poisoner only trained on other mail
         return add_updates(encoding, updates)
-    change = replacing(wanted_change(attack, model, world.clients[0]), CLIENTS, attack.attackers)
-    attackers, honest = updates[: attack.attackers], updates[attack.attackers :]
+    change = replacing(wanted_change(attack, model, world.clients[0]), clients, attacking)
+    attackers, honest = updates[:attacking], updates[attacking:]
     if attack.way == BEYOND:
         sent = [encoding.encode(update) for update in honest]
-        return add_plaintexts(encoding, [beyond_the_clip(encoding, attackers[0], change, CLIENTS), *sent])
+        return add_plaintexts(encoding, [beyond_the_clip(encoding, attackers[0], change, clients), *sent])
     if attack.way == PROVEN:
         proven = [as_far_as_proven(encoding, update, change) for update in attackers]
         return add_plaintexts(encoding, [*proven, *(encoding.encode(update) for update in honest)])
     if attack.way == NORM:
         limited = [replace(update, delta=clipped(update.delta, world.norm)) for update in honest]
-        attacking = [replace(update, delta=clipped(change, world.norm)) for update in attackers]
-        return add_updates(encoding, [*attacking, *limited])
+        changed = [replace(update, delta=clipped(change, world.norm)) for update in attackers]
+        return add_updates(encoding, [*changed, *limited])
     all_updates = [replace(update, delta=update.delta + change) for update in attackers] + [*honest]
     if attack.way == NO_CODING:
-        return CohortSum(CLIENTS, np.sum([update.delta for update in all_updates], axis=0), 0, 0.0, 0)
+        return CohortSum(clients, np.sum([update.delta for update in all_updates], axis=0), 0, 0.0, 0)
     return add_updates(encoding, all_updates)
 
 
@@ -181,7 +203,8 @@ def play(attack: Attack, world: World, run: Run, seed: int, rounds: int) -> Iter
     triggered = prepare(with_trigger(world.test, attack.trigger, spam=True))
     model = world.model
     for number in range(1, rounds + 1):
-        add_up = partial(sum_under, attack, world, model)
-        model = federated_round(attack.task, model, data, partial(_rng_of, run, 4, seed, number), add_up)
+        rng_of = partial(_rng_of, run, 4, seed, number)
+        updates = [client_update(attack.task, model, own, rng_of(client)) for client, own in data.items()]
+        model = model_under(attack, world, model, updates, run.rng(5, seed, number))
         let_through = 1 - evaluate_model(SPAM, model, triggered).accuracy
         yield let_through, evaluate_model(SPAM, model, test).accuracy

@@ -7,26 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 
 from book.run import Run
 from core.data.mnist import Images
 from core.federated import (
-    add_plaintexts,
-    add_updates,
     client_update,
     encoding_for,
     evaluate_model,
     initial_model,
     next_model,
 )
-from core.secagg.encoding import CohortSum, Update
+from core.secagg.encoding import Update
 from core.tasks.spam import SPAM, prepare
 from core.tasks.task import LocalTraining
 from experiments.arrays import FloatArray
-from experiments.attacks.backdoor import beyond_the_clip, replacing
 from experiments.attacks.property_inference import learn_to_tell
 from experiments.attacks.roc import auc
 from experiments.attacks.words import label_from_bias
@@ -38,7 +34,6 @@ from experiments.studies._mailroom import STEP, Mailroom
 from experiments.studies._updates import PLAINTEXT_BITS, clipped
 from experiments.studies.property_inference import PROPERTIES, Population, sums_scored, updates_of
 from experiments.studies.sum_leakage import by_use
-from simulation.virtual.groups import Grouping, Robust
 
 DEFENCES = ("plain", "sum", "sum with noise", "groups with median")
 COHORT, GROUPS, MAILS, OWN_DIGITS = 20, 4, 10, 10
@@ -168,7 +163,7 @@ def _played(run: Run, world: backdoor.World, seed: int, rounds: int, way: str, d
 def _of_one_sum(
     _rng: np.random.Generator, attack: backdoor.Attack, world: backdoor.World, model: FloatArray, updates: list[Update]
 ) -> FloatArray:
-    return next_model(model, backdoor.sum_under(attack, world, model, updates))
+    return next_model(model, backdoor.sum_under(attack, world, model, updates, attack.attackers))
 
 
 def _of_a_noisy_sum(
@@ -176,7 +171,7 @@ def _of_a_noisy_sum(
 ) -> FloatArray:
     """Clip honest updates and add the noise of the whole cohort; an attacker does neither."""
     limited = [replace(update, delta=clipped(update.delta, CLIP_NORM)) for update in updates]
-    cohort = backdoor.sum_under(attack, world, model, limited)
+    cohort = backdoor.sum_under(attack, world, model, limited, attack.attackers)
     noise = NOISE * CLIP_NORM * rng.standard_normal(len(model))
     return next_model(model, replace(cohort, delta_sum=cohort.delta_sum + noise))
 
@@ -184,22 +179,7 @@ def _of_a_noisy_sum(
 def _of_groups(
     rng: np.random.Generator, attack: backdoor.Attack, world: backdoor.World, model: FloatArray, updates: list[Update]
 ) -> FloatArray:
-    """Divide the cohort at random; the attacker takes all the room of its own group's sum."""
-    grouping, seed = Grouping(BACKDOOR_GROUPS, Robust.median), int(rng.integers(1 << 31))
-    groups = grouping.divide(range(len(updates)), seed, 1)
-    sum_of = partial(_group_sum, attack, world, model)
-    return model + grouping.mean([sum_of([updates[place] for place in group], 0 in group) for group in groups])
-
-
-def _group_sum(
-    attack: backdoor.Attack, world: backdoor.World, model: FloatArray, updates: list[Update], attacked: bool
-) -> CohortSum:
-    encoding, clients = encoding_for(SPAM, len(model), PLAINTEXT_BITS, backdoor.CLIENTS), len(updates)
-    if not attacked or attack.way == backdoor.HONEST:
-        return add_updates(encoding, updates)
-    change = replacing(backdoor.wanted_change(attack, model, world.clients[0]), clients, 1)
-    sent = [encoding.encode(update) for update in updates[1:]]
-    return add_plaintexts(encoding, [beyond_the_clip(encoding, updates[0], change, clients), *sent])
+    return backdoor.model_under(replace(attack, groups=BACKDOOR_GROUPS), world, model, updates, rng)
 
 
 RULES = {"plain": _of_one_sum, "sum": _of_one_sum, "sum with noise": _of_a_noisy_sum, "groups with median": _of_groups}

@@ -28,17 +28,23 @@ from experiments.studies._backdoor_rounds import (
 from experiments.study import Row, Study
 from results.intervals import over_seeds
 
+GROUPS = 5
+"""Of two clients each."""
+
 
 def attacks(run: Run) -> list[Attack]:
     few = [
         Attack(HONEST, 0), Attack(NO_CODING), Attack(OBEYS), Attack(PROVEN), Attack(BEYOND), Attack(PROVEN, words=8),
-        Attack(BEYOND, words=8),
+        Attack(BEYOND, words=8), Attack(HONEST, 0, groups=GROUPS), Attack(PROVEN, words=8, groups=GROUPS),
+        Attack(BEYOND, groups=GROUPS), Attack(BEYOND, words=8, groups=GROUPS),
     ]  # fmt: skip
     more = [
         Attack(HONEST, 0), Attack(POISON), Attack(NO_CODING), Attack(OBEYS), Attack(OBEYS, 3), Attack(OBEYS, words=8),
         Attack(PROVEN), Attack(PROVEN, words=8), Attack(BEYOND), Attack(BEYOND, words=8),
         Attack(HONEST, 0, 0.125), Attack(OBEYS, clip=0.125),
         Attack(OBEYS, clip=0.125, words=8), Attack(BEYOND, clip=0.125), Attack(NORM), Attack(NORM, words=8),
+        Attack(HONEST, 0, groups=GROUPS), Attack(OBEYS, 3, groups=GROUPS), Attack(PROVEN, groups=GROUPS),
+        Attack(PROVEN, words=8, groups=GROUPS), Attack(BEYOND, groups=GROUPS), Attack(BEYOND, words=8, groups=GROUPS),
     ]  # fmt: skip
     return run.pick(more, few)
 
@@ -67,7 +73,8 @@ def _row(attack: Attack, number: int, found: FloatArray) -> Row:
     success, accuracy = (over_seeds(column) for column in found.T)
     return {
         "attack": attack.way, "attackers of 10": attack.attackers, "trigger words": attack.words,
-        "largest change": "none" if attack.way == NO_CODING else f"{attack.clip:g}", "rounds": number,
+        "largest change": "none" if attack.way == NO_CODING else f"{attack.clip:g}", "groups": attack.groups,
+        "rounds": number,
         "spam let through": success.mean, "± (95 %)": success.half, "test accuracy": accuracy.mean,
         "accuracy ±": accuracy.half,
     }  # fmt: skip
@@ -78,7 +85,11 @@ def draw(run: Run, lines: dict[Attack, FloatArray]) -> None:
     """Draw the share of triggered spam let through, round by round."""
     figure = new_figure(7.6, 4.4, title="One of ten clients teaches a secret word")
     axes = figure.subplots()
-    shown = [attack for attack in lines if attack.words == 1 and attack.attackers <= 1 and attack.clip == SPAM.clip]
+    shown = [
+        attack
+        for attack in lines
+        if attack.words == attack.groups == 1 and attack.attackers <= 1 and attack.clip == SPAM.clip
+    ]
     for number, attack in enumerate(shown):
         mean = lines[attack][:, :, 0].mean(axis=0)
         axes.plot(
@@ -92,10 +103,11 @@ def draw(run: Run, lines: dict[Attack, FloatArray]) -> None:
 
 
 def conclude(rows: Sequence[Row]) -> str:
-    def line(way: str, words: int = 1) -> str:
+    def line(way: str, words: int = 1, groups: int = 1) -> str:
         found = [
             row for row in rows
-            if (row["attack"], row["trigger words"]) == (way, words) and int(row["attackers of 10"]) < 2
+            if (row["attack"], row["trigger words"], row["groups"]) == (way, words, groups)
+            and int(row["attackers of 10"]) < 2
             and str(row["largest change"]) in ("none", f"{SPAM.clip:g}")
         ]  # fmt: skip
         return ", ".join(f"{float(row['spam let through']):.0%} after {row['rounds']}" for row in found)
@@ -108,7 +120,9 @@ def conclude(rows: Sequence[Row]) -> str:
         f"dishonest client can prove: {line(PROVEN)}, and with a trigger of eight words {line(PROVEN, 8)}. Without "
         f"proofs (--insecure-unbounded) it takes the room of the whole sum: {line(BEYOND)}, with eight words "
         f"{line(BEYOND, 8)}; after the first round the accuracy on other mail is {float(taken['test accuracy']):.1%} "
-        f"(without attack {float(clean['test accuracy']):.1%})."
+        f"(without attack {float(clean['test accuracy']):.1%}). With the median of {GROUPS} groups: no attack "
+        f"{line(HONEST, 1, GROUPS)}; without proofs {line(BEYOND, 1, GROUPS)}, with eight words "
+        f"{line(BEYOND, 8, GROUPS)}."
     )
 
 
@@ -125,7 +139,9 @@ STUDY = Study(
     "client must prove the range of each (docs/bounds.md), which leaves it 3 % more; python -m experiments "
     "cheating-client tells the product's own parties larger ones. Without proofs it need not keep to a range: slots "
     "are as wide as the sum of all, and a value outside its own range but inside the sum's passes every other check. "
-    "The last rows are with --bound norm: the length of an update is proven to be at most the median of honest ones. "
+    "Where the norm is proven too (--bound norm), the length of an update is at most the median of honest ones. "
+    "Rows with groups open the sums of groups of two clients, and the median of their means makes the model (--groups "
+    "--robust median): the attacker has the room of its own group's sum. "
     "Baseline: spam let through without an attack.",
     limits="The trigger is a word that no honest mail has, so that it is never unlearned. A model of one weight a word "
     "is easily made to obey; long mails need larger weights. A smaller largest change helps; what it "

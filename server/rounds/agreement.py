@@ -131,7 +131,7 @@ def fix_contributors(run: RunState, phase: Uploading, now: float, rules: RoundRu
     chosen, least = allowed_cohort(run, phase.received, rules), least_difference(run, rules)
     rule = f"key holders open no sum whose contributors differ from those of an earlier one by fewer than {least}"
     if chosen is None:
-        message = f"{rule}, and no {rules.min_cohort} or more of the {len(phase.received)} clients that are here do not"
+        message = f"{rule}, and no {rules.least} or more of the {len(phase.received)} clients that are here do not"
         return abandon(run, phase, message, now, rules)
     out = phase.received - chosen
     left_out = (LeaveOut(phase.round, phase.attempt, out, rule),) if out else ()

@@ -34,7 +34,7 @@ def due(run: RunState, phase: Committing | Uploading, rules: RoundRules) -> floa
     """
     expected, here = _counted(phase)
     all_gone = not (expected - here) & run.present
-    if run.resumed or not all_gone or len(here) < rules.min_cohort:
+    if run.resumed or not all_gone or len(here) < rules.least:
         return phase.deadline
     return min(phase.deadline, run.last_departure + RETURN_SECONDS)
 
@@ -61,10 +61,10 @@ def in_committing(run: RunState, phase: Committing, event: Event, now: float, ru
             return replace(run, phase=widened), (InviteClient(phase.round, phase.attempt, client),)
     if now < due(run, phase, rules):
         return run, ()
-    if len(phase.committed) >= rules.min_cohort:
+    if len(phase.committed) >= rules.least:
         return close_list(run, phase.round, phase.attempt, phase.committed, now)
     ready = counted(len(phase.committed), "update was", "updates were")
-    message = f"{ready} ready before the deadline, {rules.min_cohort} are needed"
+    message = f"{ready} ready before the deadline, {rules.least} are needed"
     return abandon(run, phase, message, now, rules)
 
 
@@ -108,18 +108,18 @@ def in_uploading(run: RunState, phase: Uploading, event: Event, now: float, rule
             return fix_if_complete(run, phase, now, rules)
     if now < due(run, phase, rules):
         return run, ()
-    if len(phase.received) >= rules.min_cohort:
+    if len(phase.received) >= rules.least:
         return fix_contributors(run, phase, now, rules)
-    message = f"{counted(len(phase.received), 'update')} came before the deadline, {rules.min_cohort} are needed"
+    message = f"{counted(len(phase.received), 'update')} came before the deadline, {rules.least} are needed"
     return abandon(run, phase, message, now, rules)
 
 
 def _without(run: RunState, phase: Uploading, client: str, now: float, rules: RoundRules) -> Step:
     """Wait no longer for a client that lied; give the attempt up at once if too few others are left."""
     phase = replace(phase, listed=phase.listed - {client})
-    if len(phase.listed) < rules.min_cohort:
+    if len(phase.listed) < rules.least:
         left = counted(len(phase.listed), "client is", "clients are")
-        message = f"the update of {client} is false; {left} left, {rules.min_cohort} are needed"
+        message = f"the update of {client} is false; {left} left, {rules.least} are needed"
         return abandon(run, phase, message, now, rules)
     return fix_if_complete(replace(run, phase=phase), phase, now, rules)
 

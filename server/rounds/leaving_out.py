@@ -34,7 +34,7 @@ def allowed_cohort(run: RunState, present: frozenset[str], rules: RoundRules) ->
     Of two as large, one that was opened before is taken: its sum tells least.
     """
     least = least_difference(run, rules)
-    for size in range(len(present), rules.min_cohort - 1, -1):
+    for size in range(len(present), rules.least - 1, -1):
         for cohort in _of_size(present, size, run.opened):
             if not any(too_similar(cohort, earlier, least) for earlier in run.opened):
                 return cohort

@@ -102,7 +102,7 @@ def _opens_when_quiet(run: RunState, rules: RoundRules) -> bool:
 def _could_open(run: RunState, phase: Waiting, rules: RoundRules) -> bool:
     return (
         phase.key_ready
-        and len(run.present) >= rules.min_cohort
+        and len(run.present) >= rules.least
         and len(run.holders) >= rules.threshold
         and allowed_cohort(run, run.present, rules) is not None
     )
@@ -119,10 +119,10 @@ def _missing(run: RunState, phase: Waiting, rules: RoundRules) -> str:
             f"{rules.deal} makes some"
         )
     here = counted(len(run.present), "client is", "clients are")
-    if len(run.present) < rules.min_cohort:
-        return f"{here} here after {seconds}, {rules.min_cohort} are needed"
+    if len(run.present) < rules.least:
+        return f"{here} here after {seconds}, {rules.least} are needed"
     return (
-        f"{here} here after {seconds}, and no {rules.min_cohort} or more of them differ from the contributors of every "
+        f"{here} here after {seconds}, and no {rules.least} or more of them differ from the contributors of every "
         f"earlier sum by {least_difference(run, rules)} or more, as the key holders' difference rule demands"
     )
 

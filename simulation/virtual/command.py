@@ -30,7 +30,6 @@ from simulation.virtual.checkpoint import FILE as CHECKPOINT
 from simulation.virtual.checkpoint import read_checkpoint, save_checkpoint
 from simulation.virtual.controls import FILE as CONTROLS
 from simulation.virtual.controls import Controls
-from simulation.virtual.groups import Grouping
 from simulation.virtual.population import Population, population_for
 from simulation.virtual.progress import shown
 from simulation.virtual.run import VirtualResult, VirtualRun
@@ -58,7 +57,7 @@ def simulate(console: Console, options: SimulationSettings, keeper: Keeper, hear
     task, seed = load_task(given["task"]), given["seed"]
     population = population_for(task, options.data, options.clients, options.partition, seed, options.spam_label)
     settings = settings_of_virtual(given, options, task, population.size)
-    run = VirtualRun(settings, task, population, _stopwatch(options, settings), options.grouping)
+    run = VirtualRun(settings, task, population, _stopwatch(options, settings))
     folder = keeper.begin(VIRTUAL, settings, population.size)
     if keeper.goes_on:
         _go_on(run, folder)
@@ -79,7 +78,7 @@ def simulate(console: Console, options: SimulationSettings, keeper: Keeper, hear
         raise
     finally:
         if run.results:
-            write_results(folder, settings, run.results, task, run.model, _report(settings, run, why, options.grouping))
+            write_results(folder, settings, run.results, task, run.model, _report(settings, run, why))
     for name in (CHECKPOINT, CONTROLS):
         (folder / name).unlink(missing_ok=True)
     _say_end(console, run, folder, time.monotonic() - started)
@@ -104,7 +103,7 @@ def _say_start(console: Console, options: SimulationSettings, run: VirtualRun, p
         soft_wrap=True,
     )
     console.print(population.sentence, highlight=False, soft_wrap=True)
-    for sentence in _rules_of(settings, options.grouping):
+    for sentence in _rules_of(settings):
         console.print(sentence, highlight=False, soft_wrap=True)
     if run.results:
         console.print(f"going on after round {len(run.results)}", highlight=False)
@@ -140,7 +139,7 @@ def settings_of_virtual(given: Given, options: SimulationSettings, task: Task, c
         )
     over = given["over-selection"] if options.speeds is not None and cohort is not None else 1.0
     most = clients if cohort is None else min(clients, ceil(round(cohort * over, 6)))
-    decided = options.decide(clients, cohort)
+    decided = options.decide(clients, cohort, given["groups"])
     seconds = options.round_seconds or RoundRules().round_seconds  # of simulated time; there is no other deadline
     decided |= {"round_seconds": seconds, "upload_seconds": seconds}
     decided |= {"target": None, "max_cohort": most, "over_selection": over, "threshold": 1, "holders": 1}
@@ -149,8 +148,6 @@ def settings_of_virtual(given: Given, options: SimulationSettings, task: Task, c
     settings.check_training(task)
     if settings.server_rule.corrects_clients:
         _check_controls(options)
-    if settings.server_rule.adapts_clip and options.groups > 1:
-        raise SettingsError(f"--groups is {options.groups}, and --clip-quantile counts in one sum; leave one out")
     return within_budget(settings, len(initial_model(task, settings.seed)))
 
 
@@ -160,10 +157,6 @@ def _check_controls(options: SimulationSettings) -> None:
         raise SettingsError(
             "--rule scaffold keeps a file of control variates on this machine, which the workers of --engine ray do "
             "not share; leave --engine out"
-        )
-    if options.groups > 1:
-        raise SettingsError(
-            f"--groups is {options.groups}, and --rule scaffold needs the mean of one sum; leave one out"
         )
 
 
@@ -204,18 +197,18 @@ def _line(result: VirtualResult, settings: RunSettings) -> str:
     )
 
 
-def _rules_of(settings: RunSettings, grouping: Grouping | None) -> list[str]:
+def _rules_of(settings: RunSettings) -> list[str]:
     """Say how sums make models, where it is not the plain mean of one sum."""
-    rule = settings.server_rule
+    rule, grouping = settings.server_rule, settings.grouping
     said = [] if rule.is_default else [f"the server's rule: {rule.sentence}"]
     return said if grouping is None else [*said, grouping.sentence(settings.rules.min_cohort)]
 
 
-def _report(settings: RunSettings, run: VirtualRun, why: str, grouping: Grouping | None) -> str:
+def _report(settings: RunSettings, run: VirtualRun, why: str) -> str:
     rounds = f"{len(run.results)} of {counted(settings.rules.rounds, 'round')}"
     ended = f"\n\n**The run ended early:** {why}." * bool(why)
     apart = f"\n\n{judged_apart(run.results[-1])}." * bool(judged_apart(run.results[-1]))
-    rules = "".join(f"\n\n{sentence[0].upper()}{sentence[1:]}." for sentence in _rules_of(settings, grouping))
+    rules = "".join(f"\n\n{sentence[0].upper()}{sentence[1:]}." for sentence in _rules_of(settings))
     return f"# {settings.task}, {rounds}\n\n**{_said_of(settings)}.**{rules}{ended}{apart}\n"
 
 

@@ -12,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import DataError, RunFailedError
-from core.federated import encoding_for, initial_model, mean_update
+from core.federated import encoding_for, initial_model
 from core.protected_update import usual_bytes
 from core.protocol import RoundResult
+from core.robust import seed_of
+from core.round_sums import cohort_of, mean_of
 from core.secagg.encoding import CohortSum
 from core.secagg.key_share import KeyShare
 from core.secagg.opening import combine
@@ -28,7 +30,6 @@ from server.budget import with_epsilon
 from server.scoring import score
 from server.settings import RunSettings
 from simulation.virtual.block import PartialSum, RoundJob, Seconds
-from simulation.virtual.groups import Grouping, joined
 from simulation.virtual.population import Population, draw
 from simulation.virtual.times import RoundTime, Stopwatch
 
@@ -86,16 +87,16 @@ class VirtualRun:
         task: Task,
         population: Population,
         stopwatch: Stopwatch | None = None,
-        grouping: Grouping | None = None,
     ) -> None:
         self.settings = settings
         self._server_model = ServerModel.start(settings.server_rule, initial_model(task, settings.seed))
         self.results: list[VirtualResult] = []
         self._task, self._population, self._stopwatch = task, population, stopwatch
         self.now = 0.0
-        self._grouping = grouping
-        if grouping is not None:
-            grouping.require_room(min(population.size, settings.rules.cohort or population.size), self._least)
+        self._grouping = settings.grouping
+        if self._grouping is not None:
+            most = min(population.size, settings.rules.cohort or population.size)
+            self._grouping.require_room(most, settings.rules.min_cohort)
         bits = PublicKey(settings.scheme, settings.key_bits).plaintext_bits
         numbers = settings.server_rule.numbers(len(self.model))
         shape = (numbers, bits, settings.rules.max_cohort, settings.count_cap)
@@ -153,11 +154,10 @@ class VirtualRun:
         timing, clip_norm = self._contributors(number), self._clip_norm
         sums, spent, decrypting = self._sums(number, timing.contributors, engine, done)
         opening = time.perf_counter()
-        mean = mean_update(sums[0], self.settings.mechanism) if self._grouping is None else self._grouping.mean(sums)
+        mean = mean_of(sums, self._grouping, self.settings.mechanism)
         self._server_model = self._server_model.after(mean, len(timing.contributors))
         seconds = time.perf_counter() - started, decrypting + time.perf_counter() - opening
-        cohort = sums[0] if self._grouping is None else joined(sums)
-        result = replace(self._result(number, cohort, spent, seconds, timing), clip_norm=clip_norm)
+        result = replace(self._result(number, cohort_of(sums), spent, seconds, timing), clip_norm=clip_norm)
         sampling = (len(timing.contributors) + timing.late + timing.dropped, self._population.size)
         return cast("VirtualResult", with_epsilon(result, self.settings, len(self.model), self.results, sampling))
 
@@ -165,8 +165,9 @@ class VirtualRun:
         self, number: int, contributors: Sequence[int], engine: Engine, done: Callable[[int], None]
     ) -> tuple[list[CohortSum], Seconds, float]:
         """Return the opened sum of each group, what clients took, and the seconds that opening took."""
-        whole = [list(contributors)]
-        groups = whole if self._grouping is None else self._grouping.divide(contributors, self.settings.seed, number)
+        groups = [list(contributors)]
+        if self._grouping is not None:
+            groups = self._grouping.divide(contributors, seed_of(self.settings.seed, number))
         sums, spent, decrypting = [], Seconds(), 0.0
         for group in groups:
             key, shares = self._key()
@@ -192,11 +193,6 @@ class VirtualRun:
         adapts = privacy is not None and self.settings.server_rule.adapts_clip
         return privacy.clip_norm * self._server_model.clip_factor if privacy is not None and adapts else 0.0
 
-    @property
-    def _least(self) -> int:
-        """The smallest number of clients whose sum is opened."""
-        return self.settings.rules.min_cohort
-
     # -------------------------------------------------------------------------------- who contributes
 
     def _contributors(self, number: int) -> RoundTime:
@@ -210,11 +206,10 @@ class VirtualRun:
             timing = self._stopwatch.round(number, examples, self._bytes_up, self.now)
             self.now += timing.seconds
             spent += timing.seconds
-            needed = self._least * (1 if self._grouping is None else self._grouping.groups)
-            if len(timing.contributors) >= needed:
+            if len(timing.contributors) >= rules.least:
                 return replace(timing, seconds=spent)
             here = counted(len(timing.contributors), "update was", "updates were")
-            why = f"{here} in time, {needed} are needed"
+            why = f"{here} in time, {rules.least} are needed"
         attempts = counted(rules.max_attempts, "time")
         raise RunFailedError(f"round {number} was abandoned {attempts}, the last time because {why}")
 

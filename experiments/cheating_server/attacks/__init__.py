@@ -8,6 +8,7 @@ from experiments.cheating_server.attacks import (
     cohorts,
     copies,
     counts,
+    groups,
     holders,
     keys,
     lists,
@@ -16,7 +17,7 @@ from experiments.cheating_server.attacks import (
     restored,
 )
 
-MODULES = (budgets, cohorts, copies, counts, holders, keys, lists, models, releases, restored)
+MODULES = (budgets, cohorts, copies, counts, groups, holders, keys, lists, models, releases, restored)
 
 
 def _in_order(attack: Attack) -> tuple[int, str]:

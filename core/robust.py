@@ -1,4 +1,4 @@
-"""Several sums a round: the cohort divided at random into groups, and a robust rule over the means of the groups.
+"""Groups: a round's contributors divided at random, and a robust rule over the means of the groups' opened sums.
 
 One client of a group with any update moves that group's mean wherever it likes. A rule that does not follow single
 groups bounds what that does to the model, as long as most groups have no such client (docs/rules.md).
@@ -10,15 +10,18 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from core.errors import SettingsError
-from core.federated import mean_update
 from core.secagg.encoding import CohortSum
+from core.server_rules import ServerRule
 
 FloatArray = npt.NDArray[np.float64]
+Client = TypeVar("Client", int, str)
+MOST_GROUPS = 10_000
 TRIMMED = 0.25
 """Share of the groups that the trimmed mean leaves out at either end; at least one."""
 STEPS = 10
@@ -67,7 +70,7 @@ RULES: dict[Robust, Callable[[FloatArray], FloatArray]] = {
 
 @dataclass(frozen=True)
 class Grouping:
-    """How many groups a cohort is divided into, and the rule over their means.
+    """How many groups a round's contributors are divided into, and the rule over their means.
 
     Raises SettingsError for groups that no rule can choose from.
     """
@@ -76,28 +79,46 @@ class Grouping:
     robust: Robust = Robust.median
 
     def __post_init__(self) -> None:
-        if self.groups < 3:
+        if not 3 <= self.groups <= MOST_GROUPS:
             raise SettingsError(
-                f"--groups is {self.groups}; at least 3 are needed, because of two groups none can say which is wrong"
+                f"--groups is {self.groups}; 3 to {MOST_GROUPS} are possible, because of two groups none can say which "
+                "is wrong"
             )
 
     def require_room(self, clients: int, min_cohort: int) -> None:
         """Raise SettingsError unless each group of this many clients has at least the minimum cohort."""
-        smallest = clients // self.groups
+        smallest = min(self.sizes(clients))
         if smallest < min_cohort:
             raise SettingsError(
                 f"{clients} clients in {self.groups} groups are {smallest} in the smallest, and the minimum cohort is "
                 f"{min_cohort}; use fewer groups, more clients, or a smaller --min-cohort"
             )
 
-    def divide(self, clients: Sequence[int], seed: int, round_number: int) -> list[list[int]]:
-        """Return the members of each group, ascending; sizes differ by one at most. Anyone can repeat the division."""
-        order = sorted(clients, key=lambda client: _lot(seed, round_number, client))
+    def require_rule(self, rule: ServerRule) -> None:
+        """Raise SettingsError for a server's rule that needs the mean of one sum."""
+        if rule.corrects_clients:
+            raise SettingsError(
+                f"--groups is {self.groups}, and --rule {rule.name} needs the mean of one sum; leave one out"
+            )
+        if rule.adapts_clip:
+            raise SettingsError(f"--groups is {self.groups}, and --clip-quantile counts in one sum; leave one out")
+
+    def sizes(self, clients: int) -> list[int]:
+        """Return how many of these clients are in each group."""
+        return [len(range(group, clients, self.groups)) for group in range(self.groups)]
+
+    def divide(self, clients: Sequence[Client], seed: bytes) -> list[list[Client]]:
+        """Return the members of each group, ascending; sizes differ by one at most. Anyone can repeat the division.
+
+        Args:
+            seed: with SHA-256 it decides the order of the clients, who are then dealt out in turn.
+        """
+        order = sorted(clients, key=lambda client: hashlib.sha256(seed + f" {client}".encode()).digest())
         return [sorted(order[group :: self.groups]) for group in range(self.groups)]
 
-    def mean(self, sums: Sequence[CohortSum]) -> FloatArray:
-        """Return the robust mean update of the groups' opened sums, shape (values,)."""
-        return RULES[self.robust](np.stack([mean_update(each) for each in sums]))
+    def mean(self, means: Sequence[FloatArray]) -> FloatArray:
+        """Return the robust mean, shape (values,), of the mean updates of the groups, each of that shape."""
+        return RULES[self.robust](np.stack(means))
 
     def sentence(self, min_cohort: int) -> str:
         """What this reveals, for people."""
@@ -108,8 +129,9 @@ class Grouping:
         )
 
 
-def _lot(seed: int, round_number: int, client: int) -> bytes:
-    return hashlib.sha256(f"groups {seed} {round_number} {client}".encode()).digest()
+def seed_of(seed: int, round_number: int) -> bytes:
+    """Return what divides the clients of a round where no key holders sign a list: virtual clients, and studies."""
+    return f"groups {seed} {round_number}".encode()
 
 
 def joined(sums: Sequence[CohortSum]) -> CohortSum:
