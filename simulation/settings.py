@@ -150,6 +150,10 @@ class SimulationSettings(Settings):
         for option, value in virtual.items():
             if value is not None and not self.virtual:
                 raise SettingsError(f"--{option} is {value!r}, which only --virtual clients have; add --virtual")
+        if self.dry_run and self.resume is not None:
+            raise SettingsError(
+                f"--resume is {str(self.resume)!r}, and --dry-run is about a new run; leave out one of them"
+            )
         if self.as_json and not self.dry_run:
             raise SettingsError("--json is what --dry-run prints; add --dry-run, or find a run's rows in history.jsonl")
         if self.ray_address is not None and self.engine is not Engine.ray:
