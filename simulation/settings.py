@@ -154,6 +154,8 @@ class SimulationSettings(Settings):
             raise SettingsError("--json is what --dry-run prints; add --dry-run, or find a run's rows in history.jsonl")
         if self.ray_address is not None and self.engine is not Engine.ray:
             raise SettingsError(f"--ray-address is {self.ray_address!r}, which only --engine ray has; add --engine ray")
+        if self.ray_address is not None and not self.ray_address.strip():
+            raise SettingsError(f"--ray-address is {self.ray_address!r}; expected auto or HOST:PORT, or leave it out")
         if self.workers is not None and self.engine is Engine.ray:
             raise SettingsError(f"--workers is {self.workers}; a Ray cluster has its own processors, so leave it out")
         if self.availability is not None and self.speeds is None:

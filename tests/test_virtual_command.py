@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 from core.errors import DataError
 from simulation.__main__ import main
 from simulation.virtual.checkpoint import read_checkpoint, save_checkpoint
+from simulation.virtual.on_ray import require_answer
 from simulation.virtual.run import VirtualResult, VirtualRun
 
 
@@ -48,7 +50,11 @@ def test_a_run_leaves_the_files_of_every_run(tmp_path: Path) -> None:
         (["--engine", "ray"], "which only --virtual clients have; add --virtual"),
         (["--virtual", "--ray-address", "auto"], "which only --engine ray has; add --engine ray"),
         (["--virtual", "--engine", "ray", "--workers", "2"], "so leave it out"),
-        (["--virtual", "--engine", "ray"], "--engine ray needs Ray, which is not installed; pip install ray"),
+        (["--virtual", "--engine", "ray", "--ray-address", ""], "--ray-address is ''; expected auto or HOST:PORT"),
+        (
+            ["--virtual", "--engine", "ray"],
+            "--engine ray needs Ray, which is not installed; pip install 'grokfed[ray]'",
+        ),
         (["--virtual", "--availability", "0.5"], "it needs --speeds, which simulates time"),
         (["--virtual", "--clients", "5", "--cohort", "6"], "--cohort is 6, and there are 5 clients"),
         (["--virtual", "--speeds", "fast"], "fast cannot be read"),
@@ -122,3 +128,19 @@ def test_a_checkpoint_keeps_a_loss_that_is_not_finite_and_refuses_a_time_that_is
     save_checkpoint(tmp_path, cast("VirtualRun", run))
     with pytest.raises(DataError, match="is damaged"):
         read_checkpoint(tmp_path)
+
+
+def test_a_ray_cluster_that_does_not_answer_is_one_sentence_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simulation.virtual.on_ray.imported_ray", lambda: None)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        free = listening.getsockname()[1]
+        for address in (f"127.0.0.1:{free}", f"ray://127.0.0.1:{free}", "auto", None):
+            require_answer(address)
+    for address in (f"127.0.0.1:{free}", f"ray://127.0.0.1:{free}", f"[::1]:{free}", "127.0.0.1:99999"):
+        arguments = ["--virtual", "--engine", "ray", "--ray-address", address]
+        code, said = invoke(*arguments, "--out", tmp_path / "run")
+        assert (code, said.startswith(f"error: no Ray cluster answers at '{address}' (")) == (1, True), said
+        assert "`ray start --head` starts one" in said
+    assert not (tmp_path / "run").exists()

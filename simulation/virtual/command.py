@@ -50,9 +50,9 @@ def simulate(console: Console, options: SimulationSettings, keeper: Keeper, hear
         heard: is told of each completed round.
     """
     if options.engine is Engine.ray:
-        from simulation.virtual.on_ray import imported_ray
+        from simulation.virtual.on_ray import require_ray
 
-        imported_ray()
+        require_ray(options.ray_address)
     given = keeper.given
     task, seed = load_task(given["task"]), given["seed"]
     population = population_for(task, options.data, options.clients, options.partition, seed, options.spam_label)
