@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from core.errors import SettingsError
-from core.federated import initial_model
 from core.policy import Policy
 from core.secagg.scheme import PLAIN
 from core.settings.command_line import Given
@@ -18,9 +17,9 @@ from core.tasks import Task
 from core.who_reads import DEFAULT_COLLUDERS, DEFAULT_HOLDERS, DEFAULT_MIN_COHORT
 from keyholder.difference import DifferenceRule
 from keyholder.settings import DIFFERENCE_RULE
-from server.budget import within_budget
 from server.rules import MIN_COHORT, ROUND_SECONDS
 from server.settings import RunSettings
+from server.workable import workable
 
 NOT_ASKED = ("max-cohort", "gather-seconds", "upload-seconds", "answer-seconds", "patience")
 """Options of the server that a simulation decides, or leaves as they are."""
@@ -198,8 +197,7 @@ def settings_of_parties(given: Given, options: SimulationSettings, task: Task, c
             f"there is {clients} client; the sum of one is its update in clear, so at least 2 are needed"
         )
     settings = given.make(RunSettings, task=task.name, **options.decide(clients, given["cohort"], given["groups"]))
-    settings.check_training(task)
-    return within_budget(settings, len(initial_model(task, settings.seed)))
+    return workable(settings, task)
 
 
 def policy_for(settings: RunSettings) -> Policy:
