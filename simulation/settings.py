@@ -17,7 +17,7 @@ from core.tasks import Task
 from core.who_reads import DEFAULT_COLLUDERS, DEFAULT_HOLDERS, DEFAULT_MIN_COHORT
 from keyholder.difference import DifferenceRule
 from keyholder.settings import DIFFERENCE_RULE
-from server.rules import MIN_COHORT, ROUND_SECONDS
+from server.rules import DEFAULT_OVER_SELECTION, MIN_COHORT, OVER_SELECTION, ROUND_SECONDS
 from server.settings import RunSettings
 from server.workable import workable
 
@@ -114,7 +114,9 @@ class SimulationSettings(Settings):
     ] = False
     as_json: Annotated[bool, Setting("With --dry-run: print one JSON object.", option="json")] = False
     key_bits: KeyBits = 2048
-    holders: Annotated[int, HOLDERS.saying("How many key holders; 1 is the book's single one.")] = DEFAULT_HOLDERS
+    holders: Annotated[
+        int, HOLDERS.saying("How many key holders; 1 is the book's single one. None with --virtual.")
+    ] = DEFAULT_HOLDERS
     threshold: Annotated[
         int | None, THRESHOLD.saying("How many of them open a sum together; default more than half.")
     ] = None
@@ -128,9 +130,13 @@ class SimulationSettings(Settings):
     round_seconds: Annotated[
         float | None,
         ROUND_SECONDS.saying(
-            "Deadline of a round's commitments, then of its updates; default by the number of clients and the key."
+            "Deadline of a round's commitments, then of its updates; default by the number of clients and the key. "
+            "With --virtual it needs --speeds, and is in simulated time; default 120."
         ),
     ] = None
+    over_selection: Annotated[
+        float, OVER_SELECTION.saying(f"{OVER_SELECTION.meaning} With --virtual it needs --speeds too.")
+    ] = DEFAULT_OVER_SELECTION
 
     insecure_demo_keys: Annotated[bool, Setting("allow keys below 2048 bits, and cohorts of one.", insecure=True)] = (
         False
@@ -159,11 +165,36 @@ class SimulationSettings(Settings):
             raise SettingsError(f"--workers is {self.workers}; a Ray cluster has its own processors, so leave it out")
         if self.availability is not None and self.speeds is None:
             raise SettingsError(f"--availability is {self.availability!r}; it needs --speeds, which simulates time")
-        if self.virtual and self.central:
+        if self.virtual:
+            self._check_virtual()
+
+    def _check_virtual(self) -> None:
+        """Raise SettingsError for an option that a run with virtual clients would ignore."""
+        if self.central:
             raise SettingsError("--central trains on the data of real parties' runs only; leave it or --virtual out")
-        if self.virtual and self.port:
+        no_holders = "a run with virtual clients has no key holders"
+        ignored: dict[str, tuple[object, object, str]] = {
+            "port": (self.port, 0, "virtual clients have no aggregator that listens"),
+            "holders": (self.holders, DEFAULT_HOLDERS, no_holders),
+            "threshold": (self.threshold, None, no_holders),
+            "difference-rule": (self.difference_rule.value, DifferenceRule.REPORT.value, no_holders),
+        }
+        if self.speeds is None:
+            why = "only --speeds simulates the time that clients take"
+            ignored["round-seconds"] = (self.round_seconds, None, why)
+            ignored["over-selection"] = (self.over_selection, DEFAULT_OVER_SELECTION, why)
+        for option, (value, usual, why) in ignored.items():
+            if value != usual:
+                typed = f"{value:g}" if isinstance(value, float) else value
+                raise SettingsError(f"--{option} is {typed}, and {why}; leave it out")
+        if self.insecure_plaintext:
             raise SettingsError(
-                f"--port is {self.port}, and virtual clients have no aggregator that listens; leave it out"
+                "--insecure-plaintext switches off TLS, and virtual clients connect to nothing; leave it out"
+            )
+        if self.insecure_unbounded and self.encryption is Scheme.plain:
+            raise SettingsError(
+                "--insecure-unbounded leaves out the proofs of encrypted updates, and --virtual encrypts nothing; "
+                "leave it out, or add --scheme paillier"
             )
 
     @property

@@ -18,7 +18,7 @@ from core.tasks.task import Task
 from core.wording import counted
 from server.recorder import Recorder
 from server.results import FILES, judged_apart, row, table, write_results
-from server.rules import LARGEST, RoundRules
+from server.rules import DEFAULT_OVER_SELECTION, LARGEST, RoundRules
 from server.settings import RunSettings
 from server.workable import workable
 from simulation.keeper import VIRTUAL, Heard, Keeper, ignored
@@ -136,7 +136,11 @@ def settings_of_virtual(given: Given, options: SimulationSettings, task: Task, c
         raise SettingsError(
             f"{clients} clients are too many for one round, which has at most {LARGEST}; choose some with --cohort"
         )
-    over = given["over-selection"] if options.speeds is not None and cohort is not None else 1.0
+    over = options.over_selection if options.speeds is not None and cohort is not None else 1.0
+    if cohort is None and options.over_selection != DEFAULT_OVER_SELECTION:
+        raise SettingsError(
+            f"--over-selection is {options.over_selection:g}, which is times --cohort; add --cohort, or leave it out"
+        )
     most = clients if cohort is None else min(clients, ceil(round(cohort * over, 6)))
     decided = options.decide(clients, cohort, given["groups"])
     seconds = options.round_seconds or RoundRules().round_seconds  # of simulated time; there is no other deadline
