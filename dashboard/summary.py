@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from dashboard.records import Row, RunRecord, Stored
@@ -70,8 +71,9 @@ def _state(record: RunRecord, stored: Stored, said: str) -> str:
 
 def _privacy(settings: Row) -> str:
     noise = settings.get("noise_multiplier")
-    return "" if noise is None else f"noise {noise:g}"
+    return f"noise {noise:g}" if isinstance(noise, int | float) else ""
 
 
 def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
+    """Return a number that can be added up; 0 for what is none, or not finite."""
+    return float(value) if isinstance(value, int | float) and abs(value) <= sys.float_info.max else 0.0
