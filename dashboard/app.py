@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -32,6 +33,7 @@ FILES = {path.name: path for path in PAGE.iterdir() if path.suffix[1:] in KINDS}
 """What is served besides JSON: these files and no other."""
 LOOK_SECONDS, SILENCE_SECONDS, MOST_STREAMS = 0.2, 10.0, 64
 MOST_EVENTS_AT_ONCE = 5000
+LONGEST_SAID = 80
 T = TypeVar("T")
 View = Callable[[Request], Awaitable[Response]]
 
@@ -78,10 +80,22 @@ def make_app(shown: Shown, *background: Callable[[], Awaitable[None]]) -> Starle
         await asyncio.gather(*tasks, return_exceptions=True)
         await shown.starter.close()
 
-    app = Starlette(routes=_routes(), lifespan=lifespan)
+    app = Starlette(routes=_routes(), lifespan=lifespan, exception_handlers={HTTPException: _no_call, 500: _broken})
     app.state.shown = shown
     app.add_middleware(Guard, tokens=shown.tokens)
     return app
+
+
+async def _no_call(request: Request, error: Exception) -> Response:
+    """Answer what is no call with JSON, as everything else."""
+    assert isinstance(error, HTTPException)
+    called = f"{request.method} {request.url.path}"[:LONGEST_SAID]
+    message = f"there is no call {called!r}; /api/openapi.json describes those there are"
+    return JSONResponse({"error": message}, error.status_code, error.headers)
+
+
+async def _broken(_: Request, _error: Exception) -> Response:
+    return JSONResponse({"error": "the dashboard cannot answer this; the terminal that it runs in says why"}, 500)
 
 
 def _routes() -> list[Route]:
@@ -159,13 +173,21 @@ async def what_it_saw(shown: Shown, request: Request) -> dict[str, Any]:
 
 async def start(shown: Shown, request: Request) -> Response:
     """Start a simulation."""
-    run = await shown.starter.start(wanted_from(await request.json()))
+    run = await shown.starter.start(wanted_from(await _form(request)))
     return JSONResponse(run.said(), 201)
+
+
+async def _form(request: Request) -> Any:
+    """Return what was sent. Raises SettingsError if it is no JSON."""
+    try:
+        return await request.json()
+    except (ValueError, RecursionError):
+        raise SettingsError('the form is not JSON; expected an object such as {"clients": 5, "rounds": 5}') from None
 
 
 async def dry(_: Shown, request: Request) -> dict[str, Any]:
     """Return what such a run would cost."""
-    return await dry_run(wanted_from(await request.json()))
+    return await dry_run(wanted_from(await _form(request)))
 
 
 async def started(shown: Shown, _: Request) -> dict[str, Any]:
