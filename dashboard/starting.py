@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from core.errors import SettingsError
+from core.finite_json import dumps
 from core.settings.setting import Bounds, Setting, Settings
 from core.tasks import TASKS
 
@@ -67,7 +68,8 @@ def wanted_from(content: object) -> Wanted:
             raise SettingsError(f"the form has a field {str(name)[:40]!r}; known are {', '.join(kinds)}")
         good = isinstance(value, int | float) if kinds[name] is float else isinstance(value, kinds[name])
         if not good or isinstance(value, bool):
-            raise SettingsError(f"the form's {name} is {json.dumps(value)[:40]}; expected {IN_WORDS[kinds[name]]}")
+            shown = str(value) if isinstance(value, float) else dumps(value)
+            raise SettingsError(f"the form's {name} is {shown[:40]}; expected {IN_WORDS[kinds[name]]}")
     return Wanted(**content)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from core.wording import counted
@@ -85,11 +86,12 @@ def _message(state: str, stored: Stored, about: Row, event: Row, done: str) -> s
 
 def _privacy(settings: Row) -> str:
     noise = settings.get("noise_multiplier")
-    return "" if noise is None else f"noise {_number(noise):g}"
+    return f"noise {noise:g}" if isinstance(noise, int | float) else ""
 
 
 def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
+    """Return a number that can be added up; 0 for what is none, or not finite."""
+    return float(value) if isinstance(value, int | float) and abs(value) <= sys.float_info.max else 0.0
 
 
 def _entries(value: Any) -> Row:

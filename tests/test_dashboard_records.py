@@ -285,3 +285,52 @@ def test_a_file_is_no_folder_of_runs_and_one_that_is_not_there_yet_has_no_run(tm
     ):
         RunsFolder(tmp_path / "file")
     assert RunsFolder(tmp_path / "later").all() == []
+
+
+def test_a_run_with_infinite_numbers_does_not_break_the_page(runs: Path) -> None:
+    folder = write_run(runs, "odd", rounds=1)
+    (folder / "history.jsonl").write_text('{"round": 1, "accuracy": NaN, "loss": Infinity, "round_s": Infinity}\n')
+    (folder / "run.json").write_text(
+        '{"state": "completed", "clients": Infinity, "run_settings": {"privacy": {"noise_multiplier": "x"}}}\n'
+    )
+    (folder / "events.jsonl").write_text('{"seconds": Infinity, "round": 1}\n')
+    app = app_of(runs)
+    rows = {row["id"]: row for row in get(app, "/api/runs").json["runs"]}
+    assert (rows["odd"]["accuracy"], rows["odd"]["loss"], rows["odd"]["seconds"]) == (None, None, 0)
+    assert rows["spam-1"]["accuracy"] == 0.2
+    detail = get(app, "/api/runs/odd")
+    assert (detail.status, detail.json["history"]) == (
+        200,
+        [{"round": 1, "accuracy": None, "loss": None, "round_s": None}],
+    )
+    assert get(app, "/api/runs/odd/events").json["events"] == [{"seconds": None, "round": 1}]
+    live = get(app, "/api/runs/odd/events", accept="text/event-stream")
+    assert b'{"seconds": null, "round": 1}' in live.body
+
+
+@pytest.mark.parametrize("target", ["/nowhere", "/api/nowhere"])
+def test_what_is_not_there_is_answered_in_json(runs: Path, target: str) -> None:
+    answer = get(app_of(runs), target)
+    said = f"there is no call 'GET {target}'; /api/openapi.json describes those there are"
+    assert (answer.status, answer.json) == (404, {"error": said})
+
+
+def test_an_unexpected_failure_is_answered_in_json_and_raised_for_the_log(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> dict[str, Any]:
+        raise KeyError("a secret")
+
+    monkeypatch.setattr("dashboard.app.summary_of", broken)
+    app, heard = app_of(runs), []
+
+    async def without_raising(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await app(scope, receive, send)
+        except KeyError as error:
+            heard.append(error)
+
+    answer = get(without_raising, "/api/runs")
+    assert (answer.status, len(heard)) == (500, 1)
+    assert "an unexpected KeyError" in answer.json["error"]
+    assert "a secret" not in answer.json["error"]

@@ -29,11 +29,11 @@ def timed(wanted: int | None, deadline: float, presence: object = ALWAYS, now: f
 
 
 def test_without_a_number_wanted_the_slowest_decides() -> None:
-    assert timed(None, float("inf")) == RoundTime((1, 2, 3), 12.0, late=0, dropped=0)
+    assert timed(None, 1000.0) == RoundTime((1, 2, 3), 12.0, late=0, dropped=0)
 
 
 def test_the_round_is_over_when_as_many_as_wanted_have_sent() -> None:
-    assert timed(2, float("inf")) == RoundTime((2, 3), 7.0, late=1, dropped=0)
+    assert timed(2, 1000.0) == RoundTime((2, 3), 7.0, late=1, dropped=0)
 
 
 def test_at_the_deadline_the_round_goes_on_without_the_rest() -> None:
@@ -98,3 +98,9 @@ def test_a_file_of_speeds_that_cannot_be_used_is_named(tmp_path: Path, content: 
 def test_chances_outside_0_to_1_are_refused() -> None:
     with pytest.raises(SettingsError, match="above 0 and at most 1"):
         presence_from("1.5", 0)
+
+
+@pytest.mark.parametrize("deadline", [0.0, float("inf"), float("nan")])
+def test_there_is_no_stopwatch_without_a_finite_deadline(deadline: float) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        timed(None, deadline)

@@ -138,7 +138,7 @@ def write_card(folder: Path, card: Card) -> None:
         "federation": card.federation, "role": card.role, "name": card.name, "number": card.number,
         "registrar": card.registrar.hex(), "address": card.address,
     }  # fmt: skip
-    write_file(folder / CARD, json.dumps(content, indent=2).encode() + b"\n", PUBLIC)
+    write_file(folder / CARD, json.dumps(content, indent=2, allow_nan=False).encode() + b"\n", PUBLIC)
 
 
 def read_card(folder: Path) -> Card:

@@ -174,8 +174,7 @@ def _stopwatch(options: SimulationSettings, settings: RunSettings) -> Stopwatch 
         return None
     seed = settings.seed
     presence = RandomPresence(1.0, seed) if options.availability is None else presence_from(options.availability, seed)
-    deadline = float("inf") if options.round_seconds is None else options.round_seconds
-    return Stopwatch(speeds_from(options.speeds, seed), presence, settings.rules.cohort, deadline)
+    return Stopwatch(speeds_from(options.speeds, seed), presence, settings.rules.cohort, settings.rules.round_seconds)
 
 
 def _said_of(settings: RunSettings) -> str:

@@ -116,13 +116,17 @@ class Stopwatch:
 
     Attributes:
         wanted: updates that are enough to end the round; None waits for all that stay.
-        deadline: seconds after which a round ends in any case.
+        deadline: seconds after which a round ends in any case; finite, because a round may last as long.
     """
 
     speeds: Speeds
     presence: Presence
     wanted: int | None
     deadline: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.deadline < math.inf:
+            raise ValueError(f"the deadline is {self.deadline}; expected seconds, more than 0 and finite")
 
     def round(self, number: int, examples: Mapping[int, int], bytes_up: int, now: float) -> RoundTime:
         """Return who of the chosen clients contributes to a round that opens at `now`.
