@@ -33,6 +33,7 @@ FILES = {path.name: path for path in PAGE.iterdir() if path.suffix[1:] in KINDS}
 """What is served besides JSON: these files and no other."""
 LOOK_SECONDS, SILENCE_SECONDS, MOST_STREAMS = 0.2, 10.0, 64
 MOST_EVENTS_AT_ONCE = 5000
+LONGEST_SAID = 80
 T = TypeVar("T")
 View = Callable[[Request], Awaitable[Response]]
 
@@ -74,10 +75,12 @@ class FiniteJSONResponse(JSONResponse):
         return dumps(content).encode()
 
 
-async def failed(_: Request, error: Exception) -> Response:
+async def failed(request: Request, error: Exception) -> Response:
     """Answer what has no other answer in JSON; Starlette raises an unexpected error again, for the log."""
     if isinstance(error, HTTPException):
-        return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+        called = f"{request.method} {request.url.path}"[:LONGEST_SAID]
+        message = f"there is no call {called!r}; /api/openapi.json describes those there are"
+        return JSONResponse({"error": message}, error.status_code, error.headers)
     kind = type(error).__name__
     return JSONResponse({"error": f"an unexpected {kind}, which is a fault of ours; the dashboard's log has it"}, 500)
 
@@ -177,13 +180,21 @@ async def what_it_saw(shown: Shown, request: Request) -> dict[str, Any]:
 
 async def start(shown: Shown, request: Request) -> Response:
     """Start a simulation."""
-    run = await shown.starter.start(wanted_from(await request.json()))
+    run = await shown.starter.start(wanted_from(await _form(request)))
     return JSONResponse(run.said(), 201)
+
+
+async def _form(request: Request) -> Any:
+    """Return what was sent. Raises SettingsError if it is no JSON."""
+    try:
+        return await request.json()
+    except (ValueError, RecursionError):
+        raise SettingsError('the form is not JSON; expected an object such as {"clients": 5, "rounds": 5}') from None
 
 
 async def dry(_: Shown, request: Request) -> dict[str, Any]:
     """Return what such a run would cost."""
-    return await dry_run(wanted_from(await request.json()))
+    return await dry_run(wanted_from(await _form(request)))
 
 
 async def started(shown: Shown, _: Request) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -45,6 +46,7 @@ from results.record import write_record
 from server import metrics
 from server.budget import spent_in_all
 from server.keeping import Keeper
+from server.liars import false_updates
 from server.recorder import Recorder
 from server.recovery import begin
 from server.report import report
@@ -193,7 +195,7 @@ async def _serve(
         await active.keep_time()
         ended = await active.ended
         await _farewell(active)
-        _print_table(settings, active, test_data is not None)
+        _print_table(settings, active, test_data is not None, await _lies(places, active))
         await _write_results(settings, places, active, "" if ended.completed else ended.message)
         await active.conclude()
         if not ended.completed:
@@ -249,9 +251,15 @@ async def _write_results(settings: RunSettings, places: Places, active: ActiveRu
         model = model_from_bytes(raw, len(raw) // 8)
         context, refusals = active.context, await active.all_refusals()
         in_all = "" if settings.privacy is None else await active.with_store(partial(_spent_in_all, settings.privacy))
-        words = report(context.id, settings, context.verifier.roster, active.results, refusals, failure, in_all)
+        lies = await _lies(places, active)
+        words = report(context.id, settings, context.verifier.roster, active.results, refusals, failure, in_all, lies)
         write_results(out, settings, active.results, context.task, model, words)
         await active.with_store(lambda store: write_record(out, store.record(context.id)))
+
+
+async def _lies(places: Places, active: ActiveRun) -> list[str]:
+    evidence = await active.with_store(lambda store: store.evidence(active.context.id))
+    return list(false_updates(evidence, places.state))
 
 
 def _spent_in_all(privacy: Privacy, store: Store) -> str:
@@ -286,7 +294,7 @@ async def _farewell(active: ActiveRun) -> None:
         log.warning("streams still open at shutdown")
 
 
-def _print_table(settings: RunSettings, active: ActiveRun, tested: bool) -> None:
+def _print_table(settings: RunSettings, active: ActiveRun, tested: bool, lies: Sequence[str]) -> None:
     rules = settings.rules
     console = Console(width=None if sys.stdout.isatty() else 80)
     title = f"{settings.task}: {len(active.results)} of {counted(rules.rounds, 'round')}, {settings.protection}"
@@ -300,6 +308,8 @@ def _print_table(settings: RunSettings, active: ActiveRun, tested: bool) -> None
         console.print(f"{kind}: {last:.2%}")
         if apart := judged_apart(active.results[-1]):
             console.print(apart, highlight=False, soft_wrap=True)
+    for lie in lies:
+        console.print(lie, highlight=False, markup=False, soft_wrap=True)
 
 
 def _end_on_signals(task: asyncio.Task[bool] | None) -> None:
