@@ -20,14 +20,16 @@ from rich.status import Status
 
 from book.command import Data, Out, Quick, Seed, check_data, console, printer
 from book.run import Run
+from core.commands import as_typed
 from core.console import reporting_errors
 from core.errors import DataError
 from core.new_paths import new_folder
+from core.program import Program
 from experiments import studies
 from experiments.study import Study, tables_of, write_files
 from experiments.web_page import Answered, write_page
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Ask a question, get a table and pictures.")
+app = Program(__doc__)
 
 
 @app.callback(invoke_without_command=True)
@@ -93,9 +95,10 @@ def _end(answered: Sequence[Answered]) -> None:
 
 
 def _listing() -> str:
-    lines = ["python -m experiments NAME [--quick]   what leaks, to whom, and what each defence buys:"]
+    typed = as_typed("python -m experiments")
+    lines = [f"{typed} NAME [--quick]   what leaks, to whom, and what each defence buys:"]
     lines += [f"  {name:22}  {studies.get_study(name).title}" for name in studies.NAMES]
-    lines += ["python -m experiments all [--quick]    all of these, on one page"]
+    lines += [f"{typed} all [--quick]    all of these, on one page"]
     return "\n".join(lines)
 
 

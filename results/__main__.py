@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import core.one_thread  # isort: skip  # noqa: F401
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +20,7 @@ import typer
 
 from core.console import reporting_errors
 from core.errors import SettingsError
+from core.finite_json import dumps
 from core.program import Program
 from core.settings.command_line import options_of
 from core.settings.setting import Setting
@@ -220,7 +220,7 @@ def verify_command(
         holds = check(folder, registrar, task)
         if as_json:
             said = {"rounds": len(holds.rounds), "holds": True, "model": holds.model}
-            print(json.dumps({**said, "registrar": holds.trust.key.hex()}))
+            print(dumps({**said, "registrar": holds.trust.key.hex()}))
             return
         for sentence in holds.sentences:
             print(sentence)
@@ -248,7 +248,7 @@ def _chosen(names: list[str] | None, runs: Path) -> list[Run]:
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1, ensure_ascii=False))
+    print(dumps(value, indent=1, ensure_ascii=False))
 
 
 def _say_problems(runs: list[Run]) -> None:

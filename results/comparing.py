@@ -111,7 +111,7 @@ def group_by(runs: Sequence[Run], options: Sequence[str]) -> list[Group]:
     groups: dict[str, Group] = {}
     for run in runs:
         values = {option: run.way if option == "way" else run.settings.get(option) for option in options}
-        key = json.dumps(values, sort_keys=True, default=str)
+        key = json.dumps(values, sort_keys=True, default=str, allow_nan=False)
         before = groups.get(key)
         groups[key] = Group(values, [*(before.runs if before else ()), run])
     return list(groups.values())

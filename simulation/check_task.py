@@ -5,7 +5,6 @@ It does what a run would do with the task, for one client and one round, twice, 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ import numpy.typing as npt
 
 from core.errors import GrokfedError
 from core.federated import client_rng, client_update, encode_update, encoding_for, evaluate_model, initial_model
+from core.finite_json import dumps
 from core.optim import DivergedError
 from core.secagg.encoding import LARGEST_UPDATE
 from core.tasks.own import load_task, own_code
@@ -74,7 +74,7 @@ class Checked:
     def as_json(self) -> str:
         """Return it as one JSON object."""
         problems = [{"check": name, "message": sentence} for name, sentence in self.problems.items()]
-        return json.dumps(
+        return dumps(
             {"task": self.task, "holds": self.holds, "problems": problems, "passed": self.passed, **self.facts}
         )
 
