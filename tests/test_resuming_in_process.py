@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -27,12 +26,20 @@ from simulation.together import PARTIES
 IN_PROCESS: dict[str, Any] = {
     "clients": 3, "rounds": 3, "way": "in-process", "key_bits": 256, "insecure_demo_keys": True, "seed": 5,
 }  # fmt: skip
-DYING = MEAN.replace(
-    "    before = evaluate(vector, data)",
-    "    import os\n    TRAINED.extend([1] if vector[0] else [])\n    if 'DIES' in os.environ and len(TRAINED) == 3:\n"
-    "        os.kill(os.getpid(), 9)\n    before = evaluate(vector, data)",
-).replace("def initial", "TRAINED = []\n\ndef initial")
-"""The third training in round 2, when the model is not zero any more, kills the process."""
+DYING = """
+import os
+from server.store import Store
+from simulation import simulate
+
+add = Store.add_payload
+
+def add_or_die(store, header, *more):
+    return os.kill(os.getpid(), 9) if header.id.round == 2 else add(store, header, *more)
+
+Store.add_payload = add_or_die
+simulate(**SETTINGS)
+"""
+"""A run that is killed at the first upload of its round 2: all updates that clients committed to are lost."""
 
 
 def interrupted(folder: Path, after: int, **more: object) -> Path:
@@ -63,12 +70,11 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(tmp_path: Path, more: dict
     assert not (whole.folder / PARTIES).exists()
 
 
-def test_a_run_that_was_killed_while_clients_trained_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+def test_a_run_that_was_killed_while_clients_uploaded_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     """The same clients are drawn for the round again: with others of the five, the mean would be another."""
-    settings = {**IN_PROCESS, "clients": 5, "cohort": 3, "over_selection": 1.0, "task": written(tmp_path, DYING)}
-    code = f"from simulation import simulate; simulate(**{settings!r}, out={str(tmp_path / 'run')!r})"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "DIES": "1"}, check=False)
-    assert done.returncode == -9
+    settings = {**IN_PROCESS, "clients": 5, "cohort": 3, "over_selection": 1.0, "task": written(tmp_path, MEAN)}
+    code = DYING.replace("SETTINGS", repr({**settings, "out": str(tmp_path / "run")}))
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == -9
     assert (read_run(tmp_path / "run").state, read_run(tmp_path / "run").rounds_done) == ("interrupted", 1)
     simulate(resume=tmp_path / "run")
     simulate(**settings, out=tmp_path / "whole")
