@@ -13,7 +13,7 @@ from results.runs import Row, Run
 
 PLACES = ("out", "resume", "port", "workers", "engine", "ray-address")
 """Options that say where and how a run is computed, and not what."""
-MADE = ("versions", "processor", "git_commit", "data")
+MADE = ("versions", "processor", "git_commit", "data", "task_package_sha256")
 """Entries of run.json that the bytes of a model may depend on, besides the settings."""
 OUTCOMES = ("accuracy", "loss", "megabytes", "wall_seconds")
 Pair = list[Any]

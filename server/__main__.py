@@ -29,12 +29,10 @@ from core.commands import command_of
 from core.console import configure_log, leave_at_once, reporting_errors, stamp
 from core.enrolling import EnrolSettings, enroll
 from core.errors import RunFailedError, SettingsError
-from core.federated import encoding_for, initial_model
 from core.identity.members import Role
 from core.identity.party import PartyIdentity, load_identity
 from core.privacy.mechanism import Privacy
 from core.program import Program
-from core.secagg.scheme import PublicKey
 from core.settings.command_line import Given, options_of
 from core.settings.common import Identity, InsecurePlaintext, PassphraseFile, Server
 from core.settings.setting import Setting
@@ -46,7 +44,7 @@ from core.wire.streams import model_from_bytes
 from core.wording import counted
 from results.record import write_record
 from server import metrics
-from server.budget import spent_in_all, within_budget
+from server.budget import spent_in_all
 from server.keeping import Keeper
 from server.liars import false_updates
 from server.recorder import Recorder
@@ -58,6 +56,7 @@ from server.service import listen
 from server.settings import Places, RunSettings
 from server.status import show_status, write_evidence
 from server.store import Store
+from server.workable import workable
 
 FAREWELL_SECONDS = 5.0
 log = structlog.get_logger()
@@ -80,7 +79,7 @@ def serve(context: typer.Context, given: Given) -> None:
         if places.out is not None:
             make_results_folder(places.out)  # or say now why not
         task = load_task(settings.task)
-        settings = _workable(replace(settings, task=task.name), task)
+        settings = workable(replace(settings, task=task.name), task)
         test_data = _test_data(places, settings, task)
         stamp(
             insecure_demo_keys=settings.insecure_demo_keys,
@@ -171,22 +170,6 @@ def _test_data(places: Places, settings: RunSettings, task: Task) -> HeldOut | N
     if test_data.sentence:
         print(f"the models are judged by {test_data.sentence}", flush=True)
     return test_data
-
-
-def _workable(settings: RunSettings, task: Task) -> RunSettings:
-    """Return the settings with the rounds that a privacy budget allows.
-
-    Raises SettingsError if updates do not fit, or the task cannot be trained as asked.
-    """
-    rules = settings.rules
-    values = len(initial_model(task, settings.seed))
-    plaintext_bits = PublicKey(settings.scheme, settings.key_bits).plaintext_bits
-    numbers = settings.server_rule.numbers(values)
-    settings.proven(
-        encoding_for(task, numbers, plaintext_bits, rules.max_cohort, settings.count_cap, settings.mechanism)
-    )
-    settings.check_training(task)
-    return within_budget(settings, values)
 
 
 async def _serve(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -253,3 +254,20 @@ def test_fedprox_with_a_model_of_several_layers_only_adds_the_pull_of_each_weigh
             parameter.mark_changed()
     for trained_one, expected in zip(model.parameters(), again.parameters(), strict=True):
         assert np.allclose(trained_one.data, expected.data, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"learning_rate": "0.1"}, "learning_rate is '0.1'; it must be a positive number"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan; it must be a positive number"),
+        ({"prox_mu": None}, "prox_mu is None; it must be 0 or a positive number"),
+        ({"epochs": "2"}, "epochs is '2'; it must be a whole number of at least 1"),
+        ({"batch_size": 1.5}, "batch_size is 1.5; it must be a whole number of at least 1"),
+        ({"steps": 0}, "steps is 0; it must be a whole number of at least 1"),
+    ],
+)
+def test_settings_of_a_wrong_kind_or_size_are_named(wrong: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        LocalTraining(**{"learning_rate": np.float32(0.1), "epochs": np.int64(2), **wrong})
+    assert str(raised.value) == sentence

@@ -34,6 +34,7 @@ from simulation.virtual.block import BlockRunner, EncryptedSum, PartialSum, Roun
 from simulation.virtual.population import Generated, Population, draw, nth_in_text_order
 from simulation.virtual.progress import Lines
 from simulation.virtual.run import VirtualRun
+from simulation.virtual.times import MeasuredSpeeds, RandomPresence, Stopwatch
 from simulation.virtual.workers import Progress, WorkerPool
 
 FloatArray = npt.NDArray[np.float64]
@@ -264,7 +265,9 @@ def test_an_own_task_is_refused_where_workers_cannot_be_forked() -> None:
 
 
 def test_where_there_is_no_terminal_progress_is_a_line_every_ten_seconds() -> None:
-    run = VirtualRun(settings_for(SPAM, clients=200), SPAM, Generated(SPAM, 0, 200))
+    run = VirtualRun(settings_for(SPAM, clients=260), SPAM, Generated(SPAM, 0, 260))
+    assert run.training == 260
+    run.training = 200  # of those chosen, as simulated time decides
     now, said = [0.0], list[str]()
     lines = Lines(said.append, run, lambda: now[0])
     for seconds, clients in ((4, 20), (10, 30), (15, 30), (20, 20), (21, 100)):
@@ -274,3 +277,16 @@ def test_where_there_is_no_terminal_progress_is_a_line_every_ten_seconds() -> No
         "round 1: 50 of 200 clients, 5 updates a second, 30 s left",
         "round 1: 100 of 200 clients, 5 updates a second, 20 s left",
     ]
+
+
+def test_with_more_clients_chosen_than_wanted_progress_ends_full() -> None:
+    rules = RoundRules(rounds=2, min_cohort=2, max_cohort=4, cohort=2, over_selection=2.0, threshold=1, holders=1)
+    settings, population = replace(settings_for(SPAM), rules=rules), Generated(SPAM, 0, CLIENTS)
+    stopwatch = Stopwatch(MeasuredSpeeds(((10.0, 1e6), (20.0, 1e6))), RandomPresence(1.0, 0), 2, 100.0)
+    run = VirtualRun(settings, SPAM, population, stopwatch)
+    told: list[int] = []
+    with pool_for(run, SPAM, population, 1) as pool:
+        for result in run.rounds(pool, told.append):
+            assert (result.contributors, result.late, run.training, run.largest_round) == (2, 2, 2, 4)
+            assert sum(told) == run.training
+            told.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -15,7 +16,10 @@ from typer.testing import CliRunner
 
 from core.errors import DataError
 from simulation.__main__ import main
+from simulation.settings import SimulationSettings
+from simulation.values import given_from
 from simulation.virtual.checkpoint import read_checkpoint, save_checkpoint
+from simulation.virtual.on_ray import require_answer
 from simulation.virtual.run import VirtualResult, VirtualRun
 
 
@@ -48,7 +52,11 @@ def test_a_run_leaves_the_files_of_every_run(tmp_path: Path) -> None:
         (["--engine", "ray"], "which only --virtual clients have; add --virtual"),
         (["--virtual", "--ray-address", "auto"], "which only --engine ray has; add --engine ray"),
         (["--virtual", "--engine", "ray", "--workers", "2"], "so leave it out"),
-        (["--virtual", "--engine", "ray"], "--engine ray needs Ray, which is not installed; pip install ray"),
+        (["--virtual", "--engine", "ray", "--ray-address", ""], "--ray-address is ''; expected auto or HOST:PORT"),
+        (
+            ["--virtual", "--engine", "ray"],
+            "--engine ray needs Ray, which is not installed; pip install 'grokfed[ray]'",
+        ),
         (["--virtual", "--availability", "0.5"], "it needs --speeds, which simulates time"),
         (["--virtual", "--clients", "5", "--cohort", "6"], "--cohort is 6, and there are 5 clients"),
         (["--virtual", "--speeds", "fast"], "fast cannot be read"),
@@ -61,6 +69,25 @@ def test_a_run_leaves_the_files_of_every_run(tmp_path: Path) -> None:
             "1000001 clients are too many for one round, which has at most 1000000",
         ),
         (["--virtual", "--central"], "leave it or --virtual out"),
+        (["--virtual", "--holders", "3"], "--holders is 3, and a run with virtual clients has no key holders"),
+        (["--virtual", "--threshold", "9"], "--threshold is 9, and a run with virtual clients has no key holders"),
+        (["--virtual", "--holders", "2", "--threshold", "5"], "--holders is 2, and a run with virtual clients has no"),
+        (["--virtual", "--difference-rule", "enforce"], "--difference-rule is enforce, and a run with virtual clients"),
+        (["--virtual", "--insecure-plaintext"], "--insecure-plaintext switches off TLS, and virtual clients connect"),
+        (
+            ["--virtual", "--insecure-unbounded"],
+            "--insecure-unbounded leaves out the proofs of encrypted updates, and --virtual encrypts nothing",
+        ),
+        (["--virtual", "--round-seconds", "9"], "--round-seconds is 9, and only --speeds simulates the time"),
+        (
+            ["--virtual", "--cohort", "2", "--over-selection", "2"],
+            "--over-selection is 2, and only --speeds simulates",
+        ),
+        (["--virtual", "--over-selection", "50"], "--over-selection is 50.0; expected 1 to 10 times the cohort"),
+        (
+            ["--virtual", "--speeds", "lognormal:9,1,9,1", "--over-selection", "2"],
+            "--over-selection is 2, which is times --cohort; add --cohort",
+        ),
         (["--virtual", "--port", "8080"], "--port is 8080, and virtual clients have no aggregator"),
         (["--virtual", "--clients", "3", "--min-cohort", "4"], "the minimum cohort is 4"),
     ],
@@ -122,3 +149,28 @@ def test_a_checkpoint_keeps_a_loss_that_is_not_finite_and_refuses_a_time_that_is
     save_checkpoint(tmp_path, cast("VirtualRun", run))
     with pytest.raises(DataError, match="is damaged"):
         read_checkpoint(tmp_path)
+
+
+def test_a_ray_cluster_that_does_not_answer_is_one_sentence_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simulation.virtual.on_ray.imported_ray", lambda: None)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        free = listening.getsockname()[1]
+        for address in (f"127.0.0.1:{free}", f"ray://127.0.0.1:{free}", "auto", None):
+            require_answer(address)
+    for address in (f"127.0.0.1:{free}", f"ray://127.0.0.1:{free}", f"[::1]:{free}", "127.0.0.1:99999"):
+        arguments = ["--virtual", "--engine", "ray", "--ray-address", address]
+        code, said = invoke(*arguments, "--out", tmp_path / "run")
+        assert (code, said.startswith(f"error: no Ray cluster answers at '{address}' (")) == (1, True), said
+        assert "`ray start --head` starts one" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_options_that_virtual_clients_do_have_are_taken() -> None:
+    usual = {"virtual": True, "speeds": "lognormal:9,1,9,1"}
+    options = given_from({**usual, "round-seconds": 9.0, "over-selection": 2.0}).make(SimulationSettings)
+    assert (options.round_seconds, options.over_selection) == (9.0, 2.0)
+    given_from({"virtual": True, "scheme": "paillier", "insecure-unbounded": True}).make(SimulationSettings)
+    parties = {"holders": 3, "threshold": 2, "insecure-plaintext": True, "round-seconds": 9.0, "over-selection": 2.0}
+    assert given_from(parties).make(SimulationSettings).holders == 3
