@@ -14,13 +14,15 @@ import core.one_thread  # isort: skip  # noqa: F401
 
 import json
 import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from core.console import reporting_errors
-from core.errors import SettingsError
+from core.errors import GrokfedError, SettingsError
 from core.program import Program
 from core.settings.command_line import options_of
 from core.settings.setting import Setting
@@ -32,6 +34,7 @@ app = Program(__doc__)
 
 Runs = Annotated[Path, typer.Option("--runs", help="The folder that holds the runs' folders.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+OneObject = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Name = Annotated[
     str,
     typer.Argument(metavar="RUN", help="A run's folder, or its name in --runs or the beginning of it."),
@@ -211,19 +214,15 @@ def verify_command(
     task: Annotated[
         str | None, Setting("The own task that the run trained: FILE:NAME or package.module:NAME.", "name")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: OneObject = False,
 ) -> None:
     """Recompute every signature, sum and model of a run from its public record; exit 1 at what does not hold."""
     with reporting_errors():
         from results.checking import check
 
-        holds = check(folder, registrar, task)
-        if as_json:
-            said = {"rounds": len(holds.rounds), "holds": True, "model": holds.model}
-            print(json.dumps({**said, "registrar": holds.trust.key.hex()}))
-            return
-        for sentence in holds.sentences:
-            print(sentence)
+        with _failing_in_json(as_json):
+            holds = check(folder, registrar, task)
+        _say_what_holds(holds.as_json(), holds.sentences, as_json)
 
 
 @app.command("evidence")
@@ -234,13 +233,15 @@ def evidence_command(
         str,
         Setting("The registrar's public key: 64 hexadecimal digits, or a party's folder that has it.", "key or folder"),
     ],
+    as_json: OneObject = False,
 ) -> None:
     """Judge again whether a client has signed a false update; exit 1 if the evidence does not show it."""
     with reporting_errors():
         from results.evidence import judge_file
 
-        for sentence in judge_file(file, registrar):
-            print(sentence)
+        with _failing_in_json(as_json):
+            judged = judge_file(file, registrar)
+        _say_what_holds(judged.as_json(), judged.sentences, as_json)
 
 
 def _chosen(names: list[str] | None, runs: Path) -> list[Run]:
@@ -249,6 +250,22 @@ def _chosen(names: list[str] | None, runs: Path) -> list[Run]:
 
 def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+@contextmanager
+def _failing_in_json(as_json: bool) -> Iterator[None]:
+    """With --json, say on the output too what does not hold, or (holds: null) why that could not be checked."""
+    try:
+        yield
+    except GrokfedError as error:
+        if as_json:
+            checked = not isinstance(error, SettingsError) and not isinstance(error.__cause__, OSError)
+            print(json.dumps({"holds": False if checked else None, "message": str(error)}))
+        raise
+
+
+def _say_what_holds(found: Mapping[str, Any], sentences: Sequence[str], as_json: bool) -> None:
+    print(json.dumps(found) if as_json else "\n".join(sentences))
 
 
 def _say_problems(runs: list[Run]) -> None:
