@@ -35,7 +35,7 @@ def export_csv(path: Path, runs: Sequence[Run]) -> int:
 
 
 def _line(run: Run, row: Row) -> dict[str, Any]:
-    settings = {f"setting:{option}": _plain(value) for option, value in run.settings.items()}
+    settings = {f"setting:{option}": _plain(value) for option, value in run.settings_in_force.items()}
     return {"run": run.name, "state": run.state, "way": run.way, **row, **settings}
 
 
@@ -58,7 +58,9 @@ def export_sqlite(path: Path, runs: Sequence[Run]) -> int:
             database.execute("CREATE TABLE settings (run TEXT, option TEXT, value, PRIMARY KEY (run, option))")
             database.execute(f"CREATE TABLE rounds ({quoted})")
             database.executemany("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", map(_of_run, runs))
-            settings = [(run.name, option, _plain(value)) for run in runs for option, value in run.settings.items()]
+            settings = [
+                (run.name, option, _plain(value)) for run in runs for option, value in run.settings_in_force.items()
+            ]
             database.executemany("INSERT INTO settings VALUES (?, ?, ?)", settings)
             marks = ", ".join("?" * (1 + len(columns)))
             values = [(name, *(_plain(row.get(column)) for column in columns)) for name, row in rows]

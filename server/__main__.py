@@ -230,7 +230,7 @@ async def _serve(
 
 def _kept(keeper: Keeper, places: Places, active: ActiveRun, recorder: Recorder) -> Places:
     """Begin the record in the folder of this run's results, and return the places with that folder."""
-    keeper.begin(recorder.folder, active.context.settings)
+    keeper.begin(recorder.folder, active.context.settings, active.context.task)
     active.when_completed(recorder.add)
     print(f"results go to {recorder.folder}", flush=True)
     return replace(places, out=recorder.folder)

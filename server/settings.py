@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from core.bounds.parameters import Parameters
 from core.errors import SettingsError
 from core.federated import VALUE_BITS
-from core.local_settings import LocalSettings
+from core.local_settings import CONSTANT, LocalSettings, OptimiserName
 from core.privacy.mechanism import LARGEST_CLIP, SMALLEST_CLIP, Mechanism, Privacy, mechanism_for
 from core.proven_bounds import proven_of
 from core.robust import Grouping, Robust
@@ -29,6 +29,7 @@ from core.settings.common import (
     TaskName,
 )
 from core.settings.setting import Bounds, Setting, Settings
+from core.tasks.local import OPTIMISERS
 from core.tasks.task import Task
 from core.who_reads import WhoReads
 from server.rules import RoundRules
@@ -239,6 +240,23 @@ class RunSettings(Settings):
         """Raise SettingsError if clients cannot train the task as this run asks."""
         task.local_in(self.local_training, 1)
         check_rule(self.server_rule, task, self.local_training, privacy=self.privacy, count_cap=self.count_cap)
+
+    def training_options(self, task: Task) -> dict[str, Any]:
+        """Return how clients train, by the options that say it: as asked, and as the task says where nothing was asked.
+
+        The learning rate is the one that a schedule starts from; an optimiser of the task's own has no name.
+        """
+        asked, own = self.local or LocalSettings(), task.local
+        optimiser = next((name for name in OptimiserName if OPTIMISERS[name] is own.optimiser), None)
+        in_passes = asked.local_steps is None and (asked.local_epochs is not None or own.steps is None)
+        return {
+            "learning-rate": asked.learning_rate or own.learning_rate,
+            "lr-schedule": asked.lr_schedule or CONSTANT,
+            "local-epochs": (asked.local_epochs or own.epochs) if in_passes else None,
+            "local-steps": None if in_passes else asked.local_steps or own.steps,
+            "batch-size": asked.batch_size or own.batch_size,
+            "optimiser": asked.optimiser or optimiser,
+        }
 
     def to_json(self) -> dict[str, Any]:
         """As stored with the run."""

@@ -36,7 +36,7 @@ def simulate(console: Console, options: SimulationSettings, keeper: Keeper, hear
         task, seed = load_task(given["task"]), given["seed"]
         plan = make_plan(task, options.data, options.clients, options.partition, seed, scratch, options.spam_label)
         settings = settings_of_parties(given, options, task, plan.clients)
-        folder, said = keeper.begin(PROCESSES, settings, plan.clients), faithful(given["task"])
+        folder, said = keeper.begin(PROCESSES, settings, plan.clients, task), faithful(given["task"])
         federation = Federation(settings, plan, folder, said, options.port, options.difference_rule)
         _simulate(console, go_on(federation) if keeper.goes_on else federation, heard)
         if options.central:

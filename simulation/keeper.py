@@ -12,6 +12,7 @@ from typing import Any
 from core.errors import StorageError
 from core.new_paths import new_folder, release
 from core.settings.command_line import Given
+from core.tasks.task import Task
 from results.recording import RunRecord, as_json, ending_of
 from server.settings import RunSettings
 from simulation.values import IN_PROCESS, PROCESSES, VIRTUAL, known_options
@@ -50,7 +51,7 @@ class Keeper:
         """Whether an interrupted run goes on."""
         return self._before is not None
 
-    def begin(self, way: str, settings: RunSettings, clients: int) -> Path:
+    def begin(self, way: str, settings: RunSettings, clients: int, task: Task) -> Path:
         """Make the folder of a run whose settings are known to work, or take up the old one; return it.
 
         Raises StorageError.
@@ -65,6 +66,7 @@ class Keeper:
             "clients": clients,
             "rounds": settings.rules.rounds,
             "run_settings": as_json(settings),
+            "training": settings.training_options(task),
             "working_folder": str(Path.cwd()),
         }
         self._record = RunRecord(self.folder, way, options, more)

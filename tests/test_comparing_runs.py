@@ -57,6 +57,21 @@ def test_what_two_runs_differ_in(runs: Path) -> None:
     assert compare(read_run(runs / "a"), read_run(runs / "c")).same_model is True
 
 
+def test_an_option_left_out_counts_with_the_value_that_the_run_used(tmp_path: Path) -> None:
+    used = {"scheme": "plain", "rules": {"min_cohort": 5, "threshold": 3}, "server_rule": {"learning_rate": 1.0}}
+    training = {"learning-rate": 0.1, "local-epochs": 2}
+    said = {"clients": 5, "scheme": "plain", "min-cohort": 5, "threshold": 3, "server-learning-rate": 1.0, "groups": 2}
+    left_out = {**dict.fromkeys(said), "groups": 2, "robust": None, "learning-rate": None, "local-epochs": None}
+    keep(tmp_path / "a", settings=left_out, run_settings=used, training=training, clients=5)
+    keep(tmp_path / "b", settings={**said, **training, "robust": "median"}, run_settings=used, clients=5)
+    keep(tmp_path / "c", settings={**left_out, "clients": 10}, run_settings=used, training=training, clients=10)
+    a, b, c = list_runs(tmp_path)
+    assert compare(a, b).settings == {}
+    assert compare(a, c).settings == {"clients": [5, 10]}
+    names = [*said, *training, "robust"]
+    assert [(group.values["clients"], len(group.runs)) for group in group_by([a, b, c], names)] == [(5, 2), (10, 1)]
+
+
 def test_another_version_processor_or_digest_is_named(tmp_path: Path) -> None:
     one = keep(tmp_path / "one", data={"data": {"path": "/x", "sha256": "aa"}})
     other = keep(

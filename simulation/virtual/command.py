@@ -58,7 +58,7 @@ def simulate(console: Console, options: SimulationSettings, keeper: Keeper, hear
     population = population_for(task, options.data, options.clients, options.partition, seed, options.spam_label)
     settings = settings_of_virtual(given, options, task, population.size)
     run = VirtualRun(settings, task, population, _stopwatch(options, settings))
-    folder = keeper.begin(VIRTUAL, settings, population.size)
+    folder = keeper.begin(VIRTUAL, settings, population.size, task)
     if keeper.goes_on:
         _go_on(run, folder)
     runner = BlockRunner(task, population, seed, _controls(run, population, folder))
