@@ -244,8 +244,11 @@ class RunSettings(Settings):
     def training_options(self, task: Task) -> dict[str, Any]:
         """Return how clients train, by the options that say it: as asked, and as the task says where nothing was asked.
 
-        The learning rate is the one that a schedule starts from; an optimiser of the task's own has no name.
+        The learning rate is the one that a schedule starts from; an optimiser of the task's own has no name. Of a task
+        that trains by its own code alone there is nothing to say.
         """
+        if not task.takes_settings:
+            return {}
         asked, own = self.local or LocalSettings(), task.local
         optimiser = next((name for name in OptimiserName if OPTIMISERS[name] is own.optimiser), None)
         in_passes = asked.local_steps is None and (asked.local_epochs is not None or own.steps is None)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sqlite3
 import struct
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kept_runs import keep
@@ -16,6 +19,7 @@ from parties import run_here
 from core.errors import DataError, SettingsError
 from results.comparing import compare, group_by, series
 from results.events import FILE, crc32c, masked
+from results.repeating import repeat
 from results.runs import list_runs, read_run
 from results.tables import table_of
 
@@ -157,6 +161,48 @@ def _records(raw: bytes) -> list[bytes]:
         found.append(content)
         raw = raw[16 + length :]
     return found
+
+
+class Repeated:
+    """Stands for the process that runs simulations: the second run is there already."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, _working_folder: Path) -> Repeated:
+        return self
+
+    def __enter__(self) -> Repeated:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def run(self, _way: str, _settings: Mapping[str, Any]) -> Path:
+        return self.folder
+
+
+@pytest.mark.parametrize(
+    ("task", "reason"),
+    [
+        ("my task.py:NAME", r"^the task my task.py:NAME is your own code, which may not be deterministic: "
+         r".* check-task 'my task.py:NAME' looks for that$"),
+        ("spam", "^nothing that is recorded differs, which is a fault of ours$"),
+    ],
+)  # fmt: skip
+def test_what_is_said_when_a_run_repeated_here_ends_with_another_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, reason: str
+) -> None:
+    run = read_run(keep(tmp_path / "a", settings={"task": task}))
+    for digest, reasons in (("01", 1), ("00", 0)):
+        again = keep(tmp_path / digest, settings={"task": task}, model_sha256=digest)
+        monkeypatch.setattr("results.repeating.Orders", Repeated(again))
+        found = repeat(run)
+        assert found.same == (not reasons)
+        assert len(found.as_json()["reasons"]) == reasons
+        if reasons:
+            assert re.search(reason, found.reasons[0])
+            assert found.sentence == f"other bytes than the model of {tmp_path / 'a'}: {found.reasons[0]}"
 
 
 @pytest.mark.parametrize(
