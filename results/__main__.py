@@ -23,6 +23,7 @@ import typer
 
 from core.console import reporting_errors
 from core.errors import GrokfedError, SettingsError
+from core.new_paths import free_file
 from core.program import Program
 from core.settings.command_line import options_of
 from core.settings.setting import Setting
@@ -103,27 +104,31 @@ def plot(
     group_by: Annotated[
         str | None, typer.Option(metavar="OPTION,...", help="One curve for all runs with the same values of these.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Where the picture goes: PNG, SVG or PDF.")] = Path("runs/plot.png"),
+    out: Annotated[
+        Path, typer.Option(help="Where the picture goes: .png, .svg or .pdf; a new number if that is taken.")
+    ] = Path("runs/plot.png"),
     runs: Runs = DEFAULT,
     as_json: AsJson = False,
 ) -> None:
     """Draw curves of runs, with 95 % intervals where several runs are one curve."""
     with reporting_errors():
         from results.comparing import Group, group_by_options
-        from results.pictures import AXES, draw_curves, points_of
+        from results.pictures import AXES, check_format, draw_curves, points_of
 
         if x not in AXES:
             raise SettingsError(f"--x is {x!r}; expected {', '.join(AXES)}")
+        check_format("--out", out)
         found = [each for each in _chosen(run, runs) if each.rounds_done]
         if not found:
             raise SettingsError(f"there is no run with a completed round to draw; --runs is {runs}")
         one_each = [Group({"run": each.name}, [each]) for each in found]
         groups = one_each if group_by is None else group_by_options(found, group_by)
-        draw_curves(out, groups, x, y)
+        picture = free_file(out)
+        draw_curves(picture, groups, x, y)
         if as_json:
-            _print_json({"picture": str(out), "x": x, "y": y, "curves": [points_of(each, x, y) for each in groups]})
+            _print_json({"picture": str(picture), "x": x, "y": y, "curves": [points_of(each, x, y) for each in groups]})
             return
-        print(f"{len(groups)} curve{'s' * (len(groups) > 1)} in {out}")
+        print(f"{len(groups)} curve{'s' * (len(groups) > 1)} in {picture}")
 
 
 @app.command()
@@ -141,13 +146,13 @@ def table(
     """Compare completed runs in groups: means of their last rounds, with 95 % intervals over the runs of a group."""
     with reporting_errors():
         from results.comparing import group_by_options
-        from results.tables import as_text, table_of
+        from results.tables import as_text, columns_of, table_of
 
         chosen = _chosen(run, runs)
         found = [each for each in chosen if each.state == COMPLETED]
         if not found:
             raise SettingsError(f"there is no completed run to compare; --runs is {runs}")
-        rows = table_of(group_by_options(found, group_by), columns.split(","))
+        rows = table_of(group_by_options(found, group_by), columns_of(found, columns))
         if as_json:
             _print_json(rows)
             return
@@ -187,13 +192,14 @@ def export(
     runs: Runs = DEFAULT,
     as_json: AsJson = False,
 ) -> None:
-    """Write runs for other programs: CSV, SQLite, TensorBoard."""
+    """Write runs for other programs: CSV, SQLite, TensorBoard. Where a file is there already, the new one is NAME-2."""
     with reporting_errors():
         from results.exporting import export_csv, export_sqlite, export_tensorboard
 
         chosen = _chosen(run, runs)
         wanted = ((csv, export_csv), (sqlite, export_sqlite), (tensorboard, export_tensorboard))
-        written = [{"path": str(path), "rounds": write(path, chosen)} for path, write in wanted if path is not None]
+        places = [(free_file(path), write) for path, write in wanted if path is not None]
+        written = [{"path": str(path), "rounds": write(path, chosen)} for path, write in places]
         if not written:
             raise SettingsError("nothing says where to write to; pass --csv, --sqlite or --tensorboard")
         if as_json:

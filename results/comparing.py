@@ -15,6 +15,8 @@ PLACES = ("out", "resume", "port", "workers", "engine", "ray-address")
 """Options that say where and how a run is computed, and not what."""
 MADE = ("versions", "processor", "git_commit", "data")
 """Entries of run.json that the bytes of a model may depend on, besides the settings."""
+SUMMED = ("megabytes", "wall_seconds", "cpu_seconds")
+"""Outcomes of a whole run, which are no columns of its history."""
 OUTCOMES = ("accuracy", "loss", "megabytes", "wall_seconds")
 Pair = list[Any]
 

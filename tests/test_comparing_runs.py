@@ -21,7 +21,7 @@ from results.comparing import compare, group_by, series
 from results.events import FILE, crc32c, masked
 from results.repeating import repeat
 from results.runs import list_runs, read_run
-from results.tables import table_of
+from results.tables import columns_of, table_of
 
 
 @pytest.fixture
@@ -138,6 +138,25 @@ def test_runs_are_exported_as_csv_and_sqlite(runs: Path, tmp_path: Path, capsys:
         assert db.execute("SELECT count(*) FROM runs").fetchone() == (3,)
 
 
+def test_no_file_is_written_over(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("mine.csv", "mine.db", "mine.svg")
+    for name in names:
+        (tmp_path / name).write_text("mine")
+    places = ("--csv", tmp_path / "mine.csv", "--sqlite", tmp_path / "mine.db", "--tensorboard", tmp_path / "events")
+    for number in (2, 3):
+        code, said = run_here(capsys, "results", "export", "--runs", runs, *places)
+        assert (code, f"mine-{number}.csv" in said, f"mine-{number}.db" in said) == (0, True, True)
+        code, said = run_here(capsys, "results", "plot", "--runs", runs, "--out", tmp_path / "mine.svg")
+        assert (code, said.strip()) == (0, f"3 curves in {tmp_path / f'mine-{number}.svg'}")
+    assert [(tmp_path / name).read_text() for name in names] == ["mine"] * 3
+    assert sorted(each.name for each in (tmp_path / "events").iterdir()) == ["a", "a-2", "b", "b-2", "c", "c-2"]
+    assert run_here(capsys, "results", "export", "--runs", runs, "--csv", "/dev/null")[0] == 0
+
+
+def test_columns_of_a_table_may_have_spaces_between_them(runs: Path) -> None:
+    assert columns_of(list_runs(runs), "loss, megabytes,,cpu_seconds") == ["loss", "megabytes", "cpu_seconds"]
+
+
 def test_event_files_are_records_with_the_checksums_of_tensorboard(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -213,6 +232,9 @@ def test_what_is_said_when_a_run_repeated_here_ends_with_another_model(
         (("plot", "--x", "colour"), "--x is 'colour'; expected round, seconds, bytes, epsilon"),
         (("plot", "--x", "epsilon"), "only runs with privacy"),
         (("table", "--group-by", "colour"), "--group-by is 'colour'"),
+        (("table", "--columns", "loss,nope"), "--columns is 'nope', which no run has; known are megabytes, "),
+        (("plot", "--out", "p.gif"), "--out is 'p.gif'; expected a name that ends in .png, .svg, .pdf"),
+        (("plot", "--out", "plot"), "--out is 'plot'; expected a name that ends in"),
         (("export",), "pass --csv, --sqlite or --tensorboard"),
         (("export", "--csv", "/dev/null/x"), "/dev/null/x cannot be written"),
         (("repeat", "old"), "it has no run.json"),
