@@ -32,6 +32,7 @@ from core.settings.setting import Bounds, Setting, Settings
 from core.tasks.local import OPTIMISERS
 from core.tasks.task import Task
 from core.who_reads import WhoReads
+from server.differences import differences
 from server.rules import RoundRules
 
 
@@ -270,22 +271,11 @@ class RunSettings(Settings):
 
         Before it has begun, how many clients it waits for may change.
         """
-        differences = _differences(stored, self.to_json())
-        found = [f"{name} = {old}, not {new}" for name, old, new in differences if begun or name != _OPTIONS["target"]]
+        differing = differences(RunSettings, stored, self.to_json())
+        found = [words for option, words in differing.items() if begun or option != "clients"]
         if found:
             raise SettingsError(
                 f"{where} holds an unfinished run with {'; '.join(found)}. Start with the same settings to go on "
                 "with it, or give another --state for a new run (in containers, docker compose down --volumes removes "
                 "the old one)"
             )
-
-
-_OPTIONS = {"target": "clients", "patience_seconds": "patience"}
-"""Options whose settings have other names."""
-_DERIVED = ("deal", "selection_secret")
-
-
-def _differences(stored: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    flat = [(name, stored.get(name), value) for name, value in now.items() if name != "rules"]
-    flat += [(name, stored.get("rules", {}).get(name), value) for name, value in now["rules"].items()]
-    return [(_OPTIONS.get(name, name), old, new) for name, old, new in flat if old != new and name not in _DERIVED]

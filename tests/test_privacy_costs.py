@@ -105,7 +105,7 @@ def test_runs_that_could_not_be_private_cannot_be_set_up(changes: dict[str, obje
 def test_a_run_is_not_gone_on_with_under_another_promise() -> None:
     stored = SETTINGS.to_json()
     SETTINGS.check_same(stored, "here")
-    with pytest.raises(SettingsError, match="privacy"):
+    with pytest.raises(SettingsError, match=f"run with --noise-multiplier {PRIVACY.noise_multiplier:g}, not 0.5."):
         replace(SETTINGS, privacy=replace(PRIVACY, noise_multiplier=0.5)).check_same(stored, "here")
 
 
