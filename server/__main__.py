@@ -45,7 +45,7 @@ from core.wire.streams import model_from_bytes
 from core.wording import counted
 from results.record import write_record
 from server import metrics
-from server.budget import spent_in_all, within_budget
+from server.budget import ending_of, spent_in_all, within_budget
 from server.keeping import Keeper
 from server.recorder import Recorder
 from server.recovery import begin
@@ -308,8 +308,8 @@ def _print_table(settings: RunSettings, active: ActiveRun, tested: bool) -> None
     console = Console(width=None if sys.stdout.isatty() else 80)
     title = f"{settings.task}: {len(active.results)} of {counted(rules.rounds, 'round')}, {settings.protection}"
     console.print(table(active.results, title, settings.privacy))
-    if rules.asked is not None:
-        console.print(rules.ending)
+    if ending := ending_of(settings, active.results):
+        console.print(ending, highlight=False, soft_wrap=True)
     if active.results:
         last = active.results[-1].accuracy
         own = "accuracy of the model the last round began with, on the clients' own data (there is no test data)"

@@ -8,7 +8,7 @@ from typing import Any
 from core.server_rules import CLIP_RATE, PARAMETERS, RuleName
 from core.settings.setting import options_in
 
-DERIVED = ("deal", "selection-secret", "asked")
+DERIVED = ("deal", "selection-secret", "asked", "budget-costs")
 """What no one types: it follows from other settings, or is drawn."""
 
 

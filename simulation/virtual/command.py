@@ -17,7 +17,7 @@ from core.settings.command_line import Given
 from core.tasks.own import load_task
 from core.tasks.task import Task
 from core.wording import counted
-from server.budget import within_budget
+from server.budget import ending_of, within_budget
 from server.recorder import Recorder
 from server.results import FILES, judged_apart, row, table, write_results
 from server.rules import LARGEST, RoundRules
@@ -218,8 +218,8 @@ def _say_end(console: Console, run: VirtualRun, folder: Path, seconds: float) ->
         f"{settings.task}: virtual clients, {'nothing is encrypted' if settings.scheme == 'plain' else settings.scheme}"
     )
     console.print(table(run.results, title, settings.privacy))
-    if settings.rules.asked is not None:
-        console.print(settings.rules.ending, highlight=False, soft_wrap=True)
+    if ending := ending_of(settings, run.results):
+        console.print(ending, highlight=False, soft_wrap=True)
     last = run.results[-1]
     simulated = f" ({last.simulated_total:.0f} simulated)" * last.timed
     console.print(
