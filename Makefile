@@ -78,8 +78,8 @@ house: setup-dev   ## draw docs/house.svg, which folder may import which, from t
 docs: setup      ## rewrite docs/cli.md and the tables of settings in docs/operation.md from the code
 	@$(PY) -m simulation.settings_tables && $(PY) -m docs.cli
 
-setup: .venv/ready kernel   ## install the locked packages of the programs, and build the kernels if there is a compiler
-setup-dev: .venv/ready-dev kernel ## the same, and the tools for tests and checks
+setup: .venv/ready .venv/importable kernel   ## install the locked packages of the programs, and build the kernels if there is a compiler
+setup-dev: .venv/ready-dev .venv/importable kernel ## the same, and the tools for tests and checks
 
 KERNELS := $(addprefix core/secagg/kernel/,ifma.so avx2.so proofs.so)
 kernel: $(KERNELS)
@@ -144,6 +144,12 @@ $(NOTEBOOKS)/ready: pyproject.toml requirements.lock .venv/bin/python
 .venv/ready-dev: requirements-dev.lock .venv/ready
 	@echo "adding the tools for tests and checks (once) ..."
 	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# With .venv's Python, a script in any folder can import the packages: this folder is looked in last, so what lies beside
+# the script comes first. The path is relative, and stays right when the clone is moved.
+.venv/importable: .venv/bin/python
+	@$(PY) -c 'import os, sys, sysconfig as s; lib = s.get_path("purelib"); print(os.path.relpath(os.path.dirname(sys.prefix), lib), file=open(os.path.join(lib, "grokfed.pth"), "w"))'
 	@touch $@
 
 lock:            ## update both lock files from pyproject.toml (needs uv)

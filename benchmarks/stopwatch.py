@@ -95,4 +95,6 @@ def begin(folder: Path, party: str) -> None:
             *owner, name = path.split(".")
             holder = functools.reduce(getattr, owner, import_module(module))
             setattr(holder, name, watch.timed(label, getattr(holder, name)))
-    atexit.register(lambda: (folder / f"{party}-{os.getpid()}.json").write_text(json.dumps(watch.times)))
+    atexit.register(
+        lambda: (folder / f"{party}-{os.getpid()}.json").write_text(json.dumps(watch.times, allow_nan=False))
+    )

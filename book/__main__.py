@@ -22,6 +22,7 @@ from book.chapters import get_chapter, numbers
 from book.command import Data, Out, Quick, Seed, check_data, console, printer
 from book.report import Timed, summary, table, timed, write_csv
 from book.run import Chapter, Run
+from core.commands import as_typed
 from core.console import help_of, reporting_errors
 from core.errors import DataError
 from core.new_paths import new_folder
@@ -52,9 +53,10 @@ def main(
 
 
 def _listing() -> str:
-    lines = ["python -m book NUMBER ... [--quick]   a chapter's programs, their figures and the book's:"]
+    typed = as_typed("python -m book")
+    lines = [f"{typed} NUMBER ... [--quick]   a chapter's programs, their figures and the book's:"]
     lines += [f"  {number:2}  {get_chapter(number).title}" for number in numbers()]
-    lines += ["python -m book --all [--quick]        all of these"]
+    lines += [f"{typed} --all [--quick]        all of these"]
     return "\n".join(lines)
 
 

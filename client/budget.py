@@ -148,5 +148,5 @@ def _key(description: RoundDescription) -> tuple[str, str, int, bytes]:
 def _hash(number: int, about: tuple[Any, ...], previous: bytes) -> bytes:
     dataset, federation, run, round_number, model, cost = about
     wide = "unlimited" if math.isinf(cost) else float(cost).hex()
-    content = json.dumps([number, dataset, federation, run, round_number, model.hex(), wide])
+    content = json.dumps([number, dataset, federation, run, round_number, model.hex(), wide], allow_nan=False)
     return digest(content.encode() + b"\0" + previous)

@@ -101,7 +101,7 @@ class Findings:
         }
         if self.texts:
             found["texts"] = [{"spam": mail.spam, "text": mail.text} for mail in self.texts]
-        return json.dumps(found, indent=2)
+        return json.dumps(found, indent=2, allow_nan=False)
 
     def as_text(self) -> str:
         """Return everything in sentences."""

@@ -65,7 +65,7 @@ class SeenLedgers:
         """Write down what was seen, durably. Raises StorageError."""
         if self._path is not None:
             kept = {holder: dict([*lives.items()][-LIVES_KEPT:]) for holder, lives in self._lives.items()}
-            write_file(self._path, json.dumps(kept).encode() + b"\n", SECRET)
+            write_file(self._path, json.dumps(kept, allow_nan=False).encode() + b"\n", SECRET)
 
 
 def _read(path: Path) -> dict[str, dict[str, int]]:

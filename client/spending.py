@@ -66,4 +66,4 @@ def as_text(lines: Sequence[Spending]) -> str:
 def as_json(lines: Sequence[Spending]) -> str:
     """Return one JSON object; an epsilon that has no bound is null."""
     datasets = [asdict(each) | {"epsilon": None if each.epsilon == inf else each.epsilon} for each in lines]
-    return json.dumps({"datasets": datasets}, indent=2)
+    return json.dumps({"datasets": datasets}, indent=2, allow_nan=False)

@@ -11,7 +11,6 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from core.commands import command_of
 from core.errors import Reason, Refused, SettingsError
 from core.federated import encoding_for, initial_model
 from core.identity import signing
@@ -112,7 +111,7 @@ class Verifier:
         name, retired = f"the key with serial number {certificate.serial}", self.roster.retired_keys
         expired = f"{name} was retired when a key holder was replaced"
         self.require(certificate.serial > retired, Reason.KEY_EXPIRED, expired)
-        old = f"{name} has no values to prove answers by; deal new keys with {command_of('registrar')} deal"
+        old = f"{name} has no values to prove answers by; ask the registrar to deal new keys"
         self.require(certificate.provable, Reason.BAD_KEY, old)
 
     def verify_key_policy(self, policy: Policy, scheme: str, bits: int) -> None:
@@ -279,11 +278,8 @@ class Verifier:
             f"{len(clients)} clients{in_groups(description)}; a sum of fewer than {min_cohort} is not opened",
         )
         largest = description.encoding.max_cohort
-        self.require(
-            len(found) <= largest,
-            Reason.WRONG_DESCRIPTION,
-            f"{len(found)} clients; the slots are wide enough for {largest}",
-        )
+        message = f"{len(found)} clients; the slots are wide enough for {largest}"
+        self.require(len(found) <= largest, Reason.WRONG_DESCRIPTION, message)
         return found
 
     def _verify_distinct(self, found: Sequence[Commitment], description: RoundDescription) -> None:

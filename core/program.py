@@ -4,17 +4,37 @@ from __future__ import annotations
 
 import sys
 import tomllib
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from core.commands import NAME, as_typed, is_script, tell_children
 from core.console import help_of
 from core.settings.plain_errors import said_plainly
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _name_what_is_typed(*described: Any) -> None:
+    for each in described:
+        each.help = each.help and as_typed(each.help)
+
+
+class _Command(TyperCommand):
+    """One command; the values of its options are read while it is started."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _name_what_is_typed(self, *self.params)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        with said_plainly():
+            return super().make_context(*args, **kwargs)
 
 
 class _Commands(TyperGroup):
@@ -22,18 +42,11 @@ class _Commands(TyperGroup):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        described: list[Any] = [self, *self.commands.values()]
-        described += [parameter for command in described for parameter in command.params]
-        for each in described:
-            each.help = each.help and as_typed(each.help)
+        _name_what_is_typed(self, *self.params)
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         with said_plainly():
             return super().make_context(*args, **kwargs)
-
-    def invoke(self, *args: Any, **kwargs: Any) -> Any:
-        with said_plainly():
-            return super().invoke(*args, **kwargs)
 
 
 class Program(typer.Typer):
@@ -50,6 +63,10 @@ class Program(typer.Typer):
             pretty_exceptions_enable=False,
             help=help_of(doc),
         )
+
+    def command(self, *args: Any, **kwargs: Any) -> Callable[[F], F]:
+        """Add a command, as typer.Typer does."""
+        return super().command(*args, **{"cls": _Command, **kwargs})
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line of this process."""

@@ -20,7 +20,7 @@ from math import floor, isqrt
 
 import numpy as np
 
-from core.bounds.parameters import Parameters, parameters_for
+from core.bounds.parameters import NORM_BITS, Parameters, parameters_for
 from core.errors import SettingsError
 from core.privacy.mechanism import Mechanism, clip, to_integers
 from core.secagg.encoding import Encoding
@@ -37,6 +37,9 @@ def proven_of(encoding: Encoding, mechanism: Mechanism | None, largest_norm: flo
         largest_norm: the L2 norm of a change; None for the ranges alone.
     """
     square = 0 if largest_norm is None else largest_square(largest_norm, encoding, mechanism)
+    if largest_norm is not None and mechanism is None and square >= 1 << NORM_BITS:
+        below = 2.0 ** (NORM_BITS // 2 - encoding.fraction_bits)
+        raise SettingsError(f"--largest-norm is {largest_norm:g}; for this task it must be less than {below:g}")
     return parameters_for(encoding, metrics=mechanism is None, norm=square)
 
 

@@ -7,6 +7,7 @@ groups bounds what that does to the model, as long as most groups have no such c
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -51,11 +52,12 @@ def trimmed_mean(means: FloatArray) -> FloatArray:
 def geometric_median(means: FloatArray) -> FloatArray:
     """Return the point with the least sum of distances, by the smoothed Weiszfeld algorithm.
 
-    Pillutla, Kakade and Harchaoui, "Robust aggregation for federated learning" (IEEE TSP 2022), Algorithm 2.
+    Pillutla, Kakade and Harchaoui, "Robust aggregation for federated learning" (IEEE TSP 2022), Algorithm 2. Squares
+    are added up exactly: NumPy's order, and so the last bit, depends on the processor, and key holders would refuse.
     """
     point = means.mean(axis=0)
     for _ in range(STEPS):
-        distances = np.sqrt(np.square(means - point).sum(axis=1))
+        distances = np.array([math.sqrt(math.fsum(row)) for row in np.square(means - point).tolist()])
         weights = 1 / np.maximum(SMOOTHING, distances)
         point = (weights[:, None] * means).sum(axis=0) / weights.sum()
     return np.asarray(point, dtype=np.float64)

@@ -52,7 +52,10 @@ def show(context: typer.Context, given: Given) -> None:
             host, port = listening.getsockname()[:2]
             shown_host = f"[{host}]" if ":" in host else host
             everywhere = host in ("0.0.0.0", "::")  # noqa: S104  how it is shown, not where it listens
-            print(f"the dashboard is at http://{'127.0.0.1' if everywhere else shown_host}:{port}", flush=True)
+            lines = [f"the dashboard is at http://{'127.0.0.1' if everywhere else shown_host}:{port}"]
+            if not settings.runs.exists():
+                lines.append(f"there is no folder {settings.runs} yet; its runs are shown as soon as it is there")
+            print("\n".join(lines), flush=True)
             asyncio.run(_serve(settings, runs, identity, listening))
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from core.errors import GrokfedError, SettingsError
+from core.finite_json import dumps
 from core.tasks import TASKS
 from dashboard.guard import Guard, Tokens
 from dashboard.live import SERVER, Watched, keep_looking
@@ -32,6 +33,7 @@ FILES = {path.name: path for path in PAGE.iterdir() if path.suffix[1:] in KINDS}
 """What is served besides JSON: these files and no other."""
 LOOK_SECONDS, SILENCE_SECONDS, MOST_STREAMS = 0.2, 10.0, 64
 MOST_EVENTS_AT_ONCE = 5000
+LONGEST_SAID = 80
 T = TypeVar("T")
 View = Callable[[Request], Awaitable[Response]]
 
@@ -60,9 +62,27 @@ def answers(view: Callable[[Shown, Request], Awaitable[Any]]) -> View:
             return JSONResponse({"error": str(error)}, 400)
         except ClientDisconnect:
             return Response(status_code=400)
-        return answer if isinstance(answer, Response) else JSONResponse(answer)
+        return answer if isinstance(answer, Response) else FiniteJSONResponse(answer)
 
     return wrapped
+
+
+class FiniteJSONResponse(JSONResponse):
+    """JSON of what files say: a number that is not finite, which JSON does not have, is null."""
+
+    def render(self, content: Any) -> bytes:
+        """Return the body."""
+        return dumps(content).encode()
+
+
+async def failed(request: Request, error: Exception) -> Response:
+    """Answer what has no other answer in JSON; Starlette raises an unexpected error again, for the log."""
+    if isinstance(error, HTTPException):
+        called = f"{request.method} {request.url.path}"[:LONGEST_SAID]
+        message = f"there is no call {called!r}; /api/openapi.json describes those there are"
+        return JSONResponse({"error": message}, error.status_code, error.headers)
+    kind = type(error).__name__
+    return JSONResponse({"error": f"an unexpected {kind}, which is a fault of ours; the dashboard's log has it"}, 500)
 
 
 def make_app(shown: Shown, *background: Callable[[], Awaitable[None]]) -> Starlette:
@@ -78,7 +98,8 @@ def make_app(shown: Shown, *background: Callable[[], Awaitable[None]]) -> Starle
         await asyncio.gather(*tasks, return_exceptions=True)
         await shown.starter.close()
 
-    app = Starlette(routes=_routes(), lifespan=lifespan)
+    handlers = {HTTPException: failed, Exception: failed}
+    app = Starlette(routes=_routes(), lifespan=lifespan, exception_handlers=handlers)
     app.state.shown = shown
     app.add_middleware(Guard, tokens=shown.tokens)
     return app
@@ -159,13 +180,21 @@ async def what_it_saw(shown: Shown, request: Request) -> dict[str, Any]:
 
 async def start(shown: Shown, request: Request) -> Response:
     """Start a simulation."""
-    run = await shown.starter.start(wanted_from(await request.json()))
+    run = await shown.starter.start(wanted_from(await _form(request)))
     return JSONResponse(run.said(), 201)
+
+
+async def _form(request: Request) -> Any:
+    """Return what was sent. Raises SettingsError if it is no JSON."""
+    try:
+        return await request.json()
+    except (ValueError, RecursionError):
+        raise SettingsError('the form is not JSON; expected an object such as {"clients": 5, "rounds": 5}') from None
 
 
 async def dry(_: Shown, request: Request) -> dict[str, Any]:
     """Return what such a run would cost."""
-    return await dry_run(wanted_from(await request.json()))
+    return await dry_run(wanted_from(await _form(request)))
 
 
 async def started(shown: Shown, _: Request) -> dict[str, Any]:
@@ -193,7 +222,7 @@ async def events(shown: Shown, request: Request) -> Response:
     )
     if "text/event-stream" not in request.headers.get("accept", ""):
         found = await asyncio.to_thread(read, place)
-        return JSONResponse({"events": [event for event, _ in found], "next": found[-1][1] if found else place})
+        return FiniteJSONResponse({"events": [event for event, _ in found], "next": found[-1][1] if found else place})
     if shown.streams >= MOST_STREAMS:
         return JSONResponse({"error": f"{MOST_STREAMS} pages follow runs already; close some"}, 503)
     stream = _stream(shown, read, lambda: record is None or record.going_on, place)
@@ -218,7 +247,7 @@ async def _stream(shown: Shown, read: Read, going_on: Callable[[], bool], place:
             alive = await asyncio.to_thread(going_on)
             found = await asyncio.to_thread(read, place)
             for event, after in found:
-                yield f"id: {after}\ndata: {json.dumps(event)}\n\n"
+                yield f"id: {after}\ndata: {dumps(event)}\n\n"
                 place, silent = after, 0.0
             if found:
                 continue

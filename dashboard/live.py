@@ -12,6 +12,7 @@ from typing import Any
 from core.identity.party import PartyIdentity
 from core.wire import federation_pb2 as pb
 from core.wire.watching import watch
+from core.wording import counted
 from dashboard.records import RunsFolder
 from dashboard.saw import Keeper
 from results.observed import Event, event_of
@@ -74,12 +75,13 @@ class Watched:
         }
         last = results[max(results)] if results else {}
         now: Event = told[-1] if told else {}
+        state, message = self._state(now, len(results))
         return {
             "id": SERVER,
             "began": self.began,
-            "state": "away" if self.lost else str(now.get("phase", "waiting")),
-            "message": self.lost or str(now.get("message", "")),
-            "task": "", "scheme": "", "privacy": "",
+            "state": state,
+            "message": message,
+            "task": "", "way": "", "scheme": "", "privacy": "",
             "clients": now.get("present"),
             "rounds": now.get("rounds", 0),
             "rounds_done": len(results),
@@ -90,6 +92,14 @@ class Watched:
             "kib": round(sum(map(_bytes_of, results.values())) / 1024, 1),
             "has_events": True,
         }  # fmt: skip
+
+    def _state(self, now: Event, done: int) -> tuple[str, str]:
+        """Return the state and a sentence about it. An aggregator whose run is over may be away without any loss."""
+        if not self.lost or self.over:
+            return str(now.get("phase", "waiting")), str(now.get("message", ""))
+        if 0 < now.get("rounds", 0) <= done:
+            return "finished", f"all {counted(done, 'round')} are done"
+        return "away", self.lost
 
     def detail(self) -> dict[str, Any]:
         """Return the same as of a run's folder, as far as an observer is told it."""

@@ -12,8 +12,8 @@ from dashboard.starting import Wanted
 _NUMBER = {"type": ["number", "null"]}
 _TEXT = {"type": "string"}
 _SUMMARY: dict[str, Any] = {
-    "id": _TEXT, "began": _NUMBER, "state": _TEXT, "message": _TEXT, "task": _TEXT, "clients": _NUMBER, "scheme": _TEXT,
-    "privacy": _TEXT, "rounds": _NUMBER, "rounds_done": _NUMBER, "accuracy": _NUMBER, "loss": _NUMBER,
+    "id": _TEXT, "began": _NUMBER, "state": _TEXT, "message": _TEXT, "task": _TEXT, "way": _TEXT, "clients": _NUMBER,
+    "scheme": _TEXT, "privacy": _TEXT, "rounds": _NUMBER, "rounds_done": _NUMBER, "accuracy": _NUMBER, "loss": _NUMBER,
     "epsilon": _NUMBER, "seconds": _NUMBER, "kib": _NUMBER, "has_events": {"type": "boolean"},
 }  # fmt: skip
 _EVENT: dict[str, Any] = {

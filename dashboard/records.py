@@ -20,6 +20,7 @@ from typing import Any
 from core.errors import SettingsError
 from results.observed import FILE as EVENTS
 from results.observed import Event, read_events
+from results.runs import STATES
 
 HISTORY, RECORD, DATABASE, LOCK = "history.jsonl", "record.jsonl", "server/aggregator.sqlite", "server/lock"
 ABOUT = "run.json"
@@ -111,15 +112,15 @@ class RunRecord:
             return Stored(str(run), said, str(status), str(message))
         return Stored()
 
-    def about(self) -> Row:
-        """Return what run.json says; nothing where there is none."""
+    def about(self) -> Row | None:
+        """Return what run.json says; nothing where there is none, and None if it is damaged."""
         path = self.file(ABOUT)
-        if path is None or path.stat().st_size > LARGEST_ABOUT:
+        if path is None:
             return {}
-        with suppress(OSError, ValueError):
-            said = json.loads(path.read_text(encoding="utf-8"))
-            return said if isinstance(said, dict) else {}
-        return {}
+        with suppress(OSError, ValueError, RecursionError):
+            said = json.loads(path.read_bytes()) if path.stat().st_size <= LARGEST_ABOUT else None
+            return said if isinstance(said, dict) and said.get("state") in STATES else None
+        return None
 
     def query(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """Return the rows of a query to the aggregator's database, read only; none if it cannot be read."""

@@ -13,6 +13,7 @@ from core.settings.setting import Bounds, Setting, Settings
 from results.page import DEFAULT_LISTEN
 
 SHORTEST_TOKEN = 16
+OBSERVER = Path("runs/federation/observer")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,7 @@ class DashboardSettings(Settings):
     identity: Annotated[
         Path,
         Setting("With --server: the folder of an observer, made by `python -m registrar add-observer`.", "folder"),
-    ] = Path("runs/federation/observer")
+    ] = OBSERVER
     passphrase_file: PassphraseFile = None
     until_over: Annotated[
         float | None,
@@ -50,12 +51,25 @@ class DashboardSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         host_and_port(self.listen)
-        if self.until_over is not None and self.server is None:
+        if self.server is None:
+            self._refuse_what_watching_needs()
+        if self.token is not None and len(self.token) < SHORTEST_TOKEN:
+            raise SettingsError(f"--token has {len(self.token)} characters; expected at least {SHORTEST_TOKEN}")
+
+    def _refuse_what_watching_needs(self) -> None:
+        if self.until_over is not None:
             raise SettingsError(
                 f"--until-over is {self.until_over:g}, which only a watched aggregator has; add --server"
             )
-        if self.token is not None and len(self.token) < SHORTEST_TOKEN:
-            raise SettingsError(f"--token has {len(self.token)} characters; expected at least {SHORTEST_TOKEN}")
+        if self.identity != OBSERVER:
+            raise SettingsError(
+                f"--identity is {self.identity}, which is for watching an aggregator; add --server HOST:PORT"
+            )
+        if self.passphrase_file is not None:
+            raise SettingsError(
+                f"--passphrase-file is {self.passphrase_file}, which is for watching an aggregator; add --server "
+                "HOST:PORT"
+            )
 
     @property
     def loopback(self) -> bool:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from core.errors import SettingsError
+from core.finite_json import dumps
 from core.settings.setting import Bounds, Setting, Settings
 from core.tasks import TASKS
 
@@ -25,6 +26,8 @@ MOST_LINES, LONGEST_LINE = 200, 2000
 DRY_SECONDS = 60.0
 SCHEMES = ("paillier", "damgard-jurik", "plain")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+IN_WORDS = {int: "a whole number", float: "a number", str: "a text"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,14 +61,15 @@ class Wanted(Settings):
 def wanted_from(content: object) -> Wanted:
     """Read a form. Raises SettingsError for a field that is unknown or of another type."""
     if not isinstance(content, dict):
-        raise SettingsError("the form is not an object")
+        raise SettingsError('the form is not an object; expected one such as {"clients": 5, "rounds": 5}')
     kinds = {each.name: type(each.default) for each in fields(Wanted)}
     for name, value in content.items():
         if name not in kinds:
             raise SettingsError(f"the form has a field {str(name)[:40]!r}; known are {', '.join(kinds)}")
         good = isinstance(value, int | float) if kinds[name] is float else isinstance(value, kinds[name])
         if not good or isinstance(value, bool):
-            raise SettingsError(f"the form's {name} is {str(value)[:40]!r}; expected {kinds[name].__name__}")
+            shown = str(value) if isinstance(value, float) else dumps(value)
+            raise SettingsError(f"the form's {name} is {shown[:40]}; expected {IN_WORDS[kinds[name]]}")
     return Wanted(**content)
 
 

@@ -44,6 +44,8 @@ def _program(name: str) -> Iterator[str]:
     yield f"\n## {SCRIPTS[name]}\n\n{_first_sentence(command.help)}\n\n"
     yield _command(f"python -m {name}", command)
     for own, sub in sorted(getattr(command, "commands", {}).items()):
+        if sub.hidden:  # a study: its program lists them by their titles
+            continue
         yield f"\n### {own}\n\n{_first_sentence(sub.help)}\n\n" + _command(f"python -m {name} {own}", sub)
 
 

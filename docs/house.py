@@ -89,7 +89,7 @@ CORE = (
     _core("identity", ("certificates, roster,", "signatures, key files"), "identity", 735, 695, 250),
     _core("errors, limits, clock, settings, console, database", (),
           "errors limits hashing clock confusion randomness threads one_thread settings console commands program "
-          "database new_paths wording plain_characters local_settings server_rules task_identity update",
+          "database finite_json new_paths wording plain_characters local_settings server_rules task_identity update",
           450, 786, 820),
 )  # fmt: skip
 

@@ -25,14 +25,16 @@ from rich.status import Status
 
 from book.command import Data, Out, Quick, Seed, check_data, console, printer
 from book.run import Run
+from core.commands import as_typed
 from core.console import reporting_errors
 from core.errors import DataError
 from core.new_paths import new_folder
+from core.program import Program
 from experiments import studies
 from experiments.study import Study, Value, command, tables_of, write_files
 from experiments.web_page import Answered, write_page
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Ask a question, get a table and pictures.")
+app = Program(__doc__)
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object; what people read goes to the errors.")]
 
 
@@ -62,7 +64,13 @@ def run_all(data: Data = None, quick: Quick = False, seed: Seed = 1, out: Out = 
         write_page(folder / "index.html", answered, left_out)
         terminal.print(f"one page with all of them: {folder / 'index.html'}", highlight=False, soft_wrap=True)
         if as_json:
-            print(json.dumps({"studies": list(map(_as_json, answered)), "left_out": dict(left_out)}, default=float))
+            print(
+                json.dumps(
+                    {"studies": list(map(_as_json, answered)), "left_out": dict(left_out)},
+                    default=float,
+                    allow_nan=False,
+                )
+            )
         _end(answered)
 
 
@@ -77,7 +85,7 @@ def _add_study(name: str) -> None:
             write_page(folder / "index.html", [answered], [])
             terminal.print(f"its page: {folder / 'index.html'}", highlight=False, soft_wrap=True)
             if as_json:
-                print(json.dumps(_as_json(answered), default=float))
+                print(json.dumps(_as_json(answered), default=float, allow_nan=False))
             _end([answered])
 
 
@@ -127,9 +135,10 @@ def _end(answered: Sequence[Answered]) -> None:
 
 
 def _listing() -> str:
-    lines = ["python -m experiments NAME [--quick]   what leaks, to whom, and what each defence buys:"]
+    typed = as_typed("python -m experiments")
+    lines = [f"{typed} NAME [--quick]   what leaks, to whom, and what each defence buys:"]
     lines += [f"  {name:22}  {studies.get_study(name).title}" for name in studies.NAMES]
-    lines += ["python -m experiments all [--quick]    all of these, on one page"]
+    lines += [f"{typed} all [--quick]    all of these, on one page"]
     return "\n".join(lines)
 
 

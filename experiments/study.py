@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from book.run import Run
+from core.commands import as_typed
 from core.errors import StorageError
 
 Value = str | int | float
@@ -146,7 +147,7 @@ def page(study: Study, rows: Sequence[Row], run: Run) -> str:
         ]),
         f"**Limits.** {study.limits}",
     ]  # fmt: skip
-    return "\n\n".join(lines) + "\n"
+    return as_typed("\n\n".join(lines) + "\n")
 
 
 def _linked(value: Value, folder: Path) -> str:

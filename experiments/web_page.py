@@ -10,6 +10,7 @@ from html import escape
 from pathlib import Path
 
 from book.run import Run
+from core.commands import as_typed
 from core.errors import StorageError
 from experiments.study import Linked, Row, Study, columns_of, command, pictures, written
 
@@ -85,7 +86,7 @@ def _section(answered: Answered, here: Collection[str]) -> str:
         _table(rows, here),
         f"<p><b>Limits.</b> {_prose(study.limits)}</p></section>",
     ]
-    return "\n".join(parts)
+    return as_typed("\n".join(parts))
 
 
 def _image(path: Path) -> str:

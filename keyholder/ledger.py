@@ -238,7 +238,7 @@ class Ledger:
             **_named(id.key), "key": key_serial, "request": request_digest.hex(), "contributors": contributors,
             "model": model_digest.hex(),
         }  # fmt: skip
-        names = json.dumps(contributors)
+        names = json.dumps(contributors, allow_nan=False)
         row = (*id.key, key_serial, request_digest, answer.partial, names, answer.exposure, model_digest)
         try:
             return self._append("release", content, "INSERT INTO releases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
@@ -316,7 +316,7 @@ class Ledger:
     ) -> Head:
         """Write one entry, and with it the row of its table, whose last column is the entry's number."""
         number = self._last.number + 1
-        text = json.dumps(content, sort_keys=True)
+        text = json.dumps(content, sort_keys=True, allow_nan=False)
         chained = _hash(number, kind, text, self._last.hash)
         refused: sqlite3.IntegrityError | None = None
         with self._database.commit() as db:
@@ -393,7 +393,7 @@ def _named(row: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def _comparable(parts: Sequence[Any]) -> str:
-    return json.dumps(parts, sort_keys=True)
+    return json.dumps(parts, sort_keys=True, allow_nan=False)
 
 
 def _hash(number: int, kind: str, content: str, previous: bytes) -> bytes:

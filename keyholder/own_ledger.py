@@ -95,7 +95,7 @@ def _kept(ledger: Ledger, card: Path, state: Path) -> Ledger:
     content = {"ledger": ledger.id.id.hex(), "base": ledger.id.base, "folder": str(state.resolve())}
     try:
         if not card.exists() or _read(card) != content:
-            write_file(card, json.dumps(content, indent=2).encode() + b"\n", SECRET)
+            write_file(card, json.dumps(content, indent=2, allow_nan=False).encode() + b"\n", SECRET)
     except BaseException:
         ledger.close()
         raise

@@ -43,7 +43,7 @@ from registrar import federation as registry
 from registrar.class_room import SHEET, ClassRoom, make_class
 from registrar.dealer import Dealer, dealt_to_all
 from registrar.enrolment import Guest
-from registrar.federation import THIS_MACHINE, WHO_GETS_WHAT, Federation, Names, Terms
+from registrar.federation import DEFAULT_ADDRESS, THIS_MACHINE, WHO_GETS_WHAT, Federation, Names, Terms
 from registrar.folder import (
     Founding,
     Registrar,
@@ -54,6 +54,7 @@ from registrar.folder import (
 )
 from registrar.handing_over import make_if_missing
 from registrar.invitations import expiry
+from registrar.own_address import own_host
 from registrar.publishing import ANSWERS, INVITED, folder_for_shares, make_place
 from registrar.settings import (
     DEFAULT_FOLDER,
@@ -215,9 +216,15 @@ def class_room(
     """Make a federation for a class: one zip for each student, and a sheet with what to type."""
     with reporting_errors():
         settings, now = given.make(ClassSettings), datetime.now(UTC)
-        registration = settings.registration or f"{settings.address.rpartition(':')[0]}:50552"
-        room = ClassRoom(students, settings.address, registration, settings.rounds, settings.page)
+        address = settings.address or f"{own_host()}:{DEFAULT_ADDRESS.rpartition(':')[2]}"
+        registration = settings.registration or f"{address.rpartition(':')[0]}:50552"
+        room = ClassRoom(students, address, registration, settings.rounds, settings.page)
         zips = make_class(settings.folder.absolute(), room, expiry(settings.days, now), now)
+        if settings.address is None:
+            print(
+                f"students will reach this machine at {address}, its address in the local network; if that is not the "
+                f"one they can reach, remove {settings.folder} and make the class again with --address HOST:PORT"
+            )
         print(f"{len(zips)} zips are in {zips[0].parent}; {settings.folder / SHEET} says what to do with them")
 
 

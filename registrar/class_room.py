@@ -47,8 +47,8 @@ _START_WINDOWS = """\
 @echo off
 rem Starts {name} of the class's federation. The first start makes your own keys, in the folder "me" next to this file.
 cd /d "%~dp0"
-set MAIL=%~1
-if "%MAIL%"=="" set MAIL=generated
+set "MAIL=%~1"
+if "%MAIL%"=="" set "MAIL=generated"
 set KEYS=--identity me --passphrase-file passphrase --patience 600
 grokfed-client enroll --if-missing %KEYS% --invitation {name}.invitation
 if errorlevel 1 goto end
@@ -129,12 +129,32 @@ class ClassRoom:
     page: str = DEFAULT_LISTEN
 
     def __post_init__(self) -> None:
-        check_address(self.page, "the page's address")
+        places = {"--address": self.address, "--registration": self.registration, "--page": self.page}
+        for address, what in (
+            (self.address, "the server's address"),
+            (self.registration, "the registrar's address"),
+            (self.page, "the page's address"),
+        ):
+            check_address(address, what)
+        options = {int(address.rpartition(":")[2]): option for option, address in places.items()}
+        for option, address in places.items():
+            if (other := options[int(address.rpartition(":")[2])]) != option:
+                raise SettingsError(
+                    f"{option} is {address} and {other} is {places[other]}; all are on this machine, so give each a "
+                    "port of its own"
+                )
         if not DEFAULT_MIN_COHORT <= self.students <= MOST_STUDENTS:
+            why = f"no party opens a sum of fewer than {DEFAULT_MIN_COHORT}"
+            if self.students > MOST_STUDENTS:
+                why = "it has a zip, a lane on the page and an update a round for each; make two classes"
             raise SettingsError(
-                f"the class has {self.students} students; expected {DEFAULT_MIN_COHORT} to {MOST_STUDENTS}: no party "
-                f"opens a sum of fewer than {DEFAULT_MIN_COHORT}"
+                f"the class has {self.students} students; expected {DEFAULT_MIN_COHORT} to {MOST_STUDENTS}: {why}"
             )
+
+    @property
+    def fewer(self) -> int:
+        """The students to begin with when some do not come: three quarters of them, or as many as open a sum."""
+        return max(DEFAULT_MIN_COHORT, 3 * self.students // 4)
 
 
 def make_class(folder: Path, room: ClassRoom, expires: int, now: datetime) -> tuple[Path, ...]:
@@ -183,10 +203,20 @@ def _teacher(room: ClassRoom) -> str:
     holders = " ".join(f"keyholder-{number}" for number in range(1, DEFAULT_HOLDERS + 1))
     return _TEACHER.format(
         serve=f"0.0.0.0:{room.registration.rpartition(':')[2]}", listen=f"0.0.0.0:{room.address.rpartition(':')[2]}",
-        address=room.address, page=room.page, parties=f"server {holders} {OBSERVER}", observer=OBSERVER,
+        address=shlex.quote(room.address), page=shlex.quote(room.page), parties=f"server {holders} {OBSERVER}",
+        observer=OBSERVER,
         students=room.students, min_cohort=DEFAULT_MIN_COHORT, rounds=room.rounds, keys=KEYS_A_ROUND * room.rounds,
         few=KEYS_AT_FIRST, holders=holders, holder=holders.split()[0],
     )  # fmt: skip
+
+
+def _with_fewer(room: ClassRoom, there: str) -> str:
+    """Say how to begin although some students are missing."""
+    fewer = room.fewer
+    if fewer == room.students:
+        return f"With fewer it cannot begin: no party opens a sum of fewer than {DEFAULT_MIN_COHORT}."
+    command = f"{there}/{TEACHER} --clients {fewer}"
+    return f"With fewer, end it and start it with what there is, such as:\n                {command}"
 
 
 def _sheet(folder: Path, room: ClassRoom, zips: Sequence[Path]) -> str:
@@ -203,12 +233,11 @@ IN THE LESSON
   You type      {there}/{TEACHER}
   and show      http://{room.page}
   A student unpacks the zip and starts start.sh, start.command or start.bat.
-  The first round begins when all {room.students} are here. With fewer, end it and start it with what there is:
-                {there}/{TEACHER} --clients 15
+  The first round begins when all {room.students} are here. {_with_fewer(room, there)}
 
 WHO COMES LATE starts the same script and takes part from the next round.
 WHO IS NEW gets an invitation of their own, in private:
-                {registrar} invite zoe --federation {there} --registration {room.registration}
+                {registrar} invite zoe --federation {there} --registration {shlex.quote(room.registration)}
   and types     grokfed-client enroll {keys} --invitation zoe.invitation
                 grokfed-client {keys} --mail generated
 WHO LEAVES in the middle is shown as gone. The run goes on as long as {DEFAULT_MIN_COHORT} are left.

@@ -122,12 +122,12 @@ def write_registrar(registrar: Registrar, passphrase: bytes) -> None:
     """Fill the registrar's empty folder."""
     folder, public = registrar.folder, registrar.signing.public
     card = {"federation": registrar.federation, "registrar": public.hex(), "address": registrar.address}
-    write_file(folder / CARD, json.dumps(card, indent=2).encode() + b"\n", PUBLIC)
+    write_file(folder / CARD, json.dumps(card, indent=2, allow_nan=False).encode() + b"\n", PUBLIC)
     write_file(folder / AUTHORITY, certificates.to_pem(registrar.authority.certificate), PUBLIC)
     if registrar.newest is not None:
         write_file(folder / ROSTER, sign_roster(registrar.newest, registrar.signing), PUBLIC)
     if registrar.founding is not None:
-        write_file(folder / FOUNDING, json.dumps(asdict(registrar.founding)).encode() + b"\n", PUBLIC)
+        write_file(folder / FOUNDING, json.dumps(asdict(registrar.founding), allow_nan=False).encode() + b"\n", PUBLIC)
     keys = {"authority": certificates.key_to_pem(registrar.authority.key), "signing": registrar.signing.private_bytes()}
     write_keys(folder / KEYS, keys, passphrase)
 

@@ -120,7 +120,7 @@ class Invitations:
             asdict(each) | {name: getattr(each, name).hex() for name in ("request", "signing_key", "sealing_key")}
             for each in record.admissions
         ]
-        write_file(self._path(record.id), json.dumps(content, indent=1).encode() + b"\n", SECRET)
+        write_file(self._path(record.id), json.dumps(content, indent=1, allow_nan=False).encode() + b"\n", SECRET)
 
     def find(self, id: bytes) -> InvitationRecord | None:
         """Return the record of an invitation, if it was made here. Raises DataError for a damaged one."""

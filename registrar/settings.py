@@ -103,7 +103,14 @@ class ClassSettings(Settings):
     """A class in a room."""
 
     folder: Annotated[Path, Setting("Where to make it; a new or empty folder.", "folder")] = Path("runs/class")
-    address: Annotated[str, Setting("Where the teacher's server will be, as students reach it.", "HOST:PORT")]
+    address: Annotated[
+        str | None,
+        Setting(
+            "Where the teacher's server will be, as students reach it; default port 50551 of this machine's address in "
+            "the local network.",
+            "HOST:PORT",
+        ),
+    ] = None
     registration: Annotated[
         str | None, Setting("Where the registrar's service will be; default port 50552 of the same host.", "HOST:PORT")
     ] = None

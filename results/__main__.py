@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import core.one_thread  # isort: skip  # noqa: F401
 
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ import typer
 
 from core.console import reporting_errors
 from core.errors import GrokfedError, SettingsError
+from core.finite_json import dumps
 from core.new_paths import free_file
 from core.program import Program
 from core.settings.command_line import options_of
@@ -255,7 +255,7 @@ def _chosen(names: list[str] | None, runs: Path) -> list[Run]:
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1, ensure_ascii=False))
+    print(dumps(value, indent=1, ensure_ascii=False))
 
 
 @contextmanager
@@ -266,12 +266,12 @@ def _failing_in_json(as_json: bool) -> Iterator[None]:
     except GrokfedError as error:
         if as_json:
             checked = not isinstance(error, SettingsError) and not isinstance(error.__cause__, OSError)
-            print(json.dumps({"holds": False if checked else None, "message": str(error)}))
+            print(dumps({"holds": False if checked else None, "message": str(error)}))
         raise
 
 
 def _say_what_holds(found: Mapping[str, Any], sentences: Sequence[str], as_json: bool) -> None:
-    print(json.dumps(found) if as_json else "\n".join(sentences))
+    print(dumps(found) if as_json else "\n".join(sentences))
 
 
 def _say_problems(runs: list[Run]) -> None:

@@ -13,7 +13,7 @@ from results.runs import Row, Run
 
 PLACES = ("out", "resume", "port", "workers", "engine", "ray-address")
 """Options that say where and how a run is computed, and not what."""
-MADE = ("versions", "processor", "git_commit", "data")
+MADE = ("versions", "processor", "git_commit", "data", "task_package_sha256")
 """Entries of run.json that the bytes of a model may depend on, besides the settings."""
 SUMMED = ("megabytes", "wall_seconds", "cpu_seconds")
 """Outcomes of a whole run, which are no columns of its history."""
@@ -115,7 +115,7 @@ def group_by(runs: Sequence[Run], options: Sequence[str]) -> list[Group]:
     for run in runs:
         used = {"way": run.way, **run.settings_in_force}
         values = {option: used.get(option) for option in options}
-        key = json.dumps(values, sort_keys=True, default=str)
+        key = json.dumps(values, sort_keys=True, default=str, allow_nan=False)
         before = groups.get(key)
         groups[key] = Group(values, [*(before.runs if before else ()), run])
     return list(groups.values())

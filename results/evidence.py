@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from google.protobuf.message import DecodeError
+
 from core.checks import Verifier
+from core.commands import command_of
 from core.errors import DataError, Reason, Refused
 from core.identity.roster import read_roster
 from core.protected_update import check_update, split_update
 from core.protocol import AttemptId, digest
 from core.secagg.factory import adder_for
 from core.wire import federation_pb2 as pb
-from core.wire.messages import parsed, round_from_wire, signed_commitment_from_wire
+from core.wire.messages import round_from_wire, signed_commitment_from_wire
+from core.wording import counted
 from results.checking import Trust, trusted
 
 
@@ -61,10 +66,10 @@ class Judged:
 def judge(raw: bytes, registrar: bytes) -> Verdict:
     """Return what the evidence shows, by the registrar's public key alone.
 
-    Raises DataError if it shows nothing: a signature does not hold, or the update is a right one.
+    Raises DataError if it shows nothing: it is no evidence, a signature does not hold, or the update is a right one.
     """
+    message = _read(raw)
     try:
-        message = parsed(pb.Evidence(), raw, "the evidence")
         verifier = Verifier(read_roster(message.roster, registrar), registrar)
         signed = round_from_wire(message.round)
         description = verifier.verify_round(signed)
@@ -80,6 +85,19 @@ def judge(raw: bytes, registrar: bytes) -> Verdict:
     except Refused as refusal:
         return Verdict(commitment.client, description.id, refusal.reason, str(refusal))
     raise DataError(f"the evidence shows nothing: the update of {commitment.client!r} is right")
+
+
+def _read(raw: bytes) -> pb.Evidence:
+    """Return the message. Raises DataError for other bytes, some of which can be read as a message without parts."""
+    message = pb.Evidence()
+    with suppress(DecodeError):
+        message.ParseFromString(raw)
+        if all((message.HasField("round"), message.HasField("commitment"), message.update, message.roster)):
+            return message
+    raise DataError(
+        f"this file of {counted(len(raw), 'byte')} is no evidence of a false update; expected one that "
+        f"{command_of('server')} evidence has written"
+    )
 
 
 def judge_file(path: Path, registrar: str) -> Judged:

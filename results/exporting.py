@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import StorageError
+from core.finite_json import dumps
 from core.new_paths import numbered
 from results.comparing import series
 from results.events import FILE, write_events
@@ -71,7 +71,7 @@ def export_sqlite(path: Path, runs: Sequence[Run]) -> int:
 
 def _of_run(run: Run) -> tuple[Any, ...]:
     numbers = (run.record.get("wall_seconds"), run.record.get("cpu_seconds"), run.record.get("model_sha256"))
-    return (run.name, run.state, run.way, run.task, run.record.get("started"), *numbers, json.dumps(run.record))
+    return (run.name, run.state, run.way, run.task, run.record.get("started"), *numbers, dumps(run.record))
 
 
 def export_tensorboard(folder: Path, runs: Sequence[Run]) -> int:
@@ -116,4 +116,4 @@ def _started(run: Run) -> float:
 
 
 def _plain(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, dict | list | bool) else value
+    return dumps(value) if isinstance(value, dict | list | bool) else value

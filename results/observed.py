@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
+from core.finite_json import dumps
 from core.wire import federation_pb2 as pb
 
 FILE = "events.jsonl"
@@ -82,7 +83,7 @@ class EventLog:
             return
         self._left -= 1
         try:
-            self._file.write(json.dumps(event_of(progress, time.monotonic() - self._began)) + "\n")
+            self._file.write(dumps(event_of(progress, time.monotonic() - self._began)) + "\n")
             self._file.flush()
         except OSError:
             self._close()

@@ -42,7 +42,9 @@ class Orders:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            process.stdin.write(json.dumps({"way": way, "settings": settings, "quiet": self._quiet}) + "\n")
+            process.stdin.write(
+                json.dumps({"way": way, "settings": settings, "quiet": self._quiet}, allow_nan=False) + "\n"
+            )
             process.stdin.flush()
             line = process.stdout.readline()
         except (BrokenPipeError, ValueError):

@@ -104,7 +104,7 @@ def _said(value: int | bytes) -> Any:
 
 
 def _canonical(content: dict[str, Any]) -> str:
-    return json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _bytes(text: Any, name: str, where: str) -> bytes:

@@ -7,7 +7,6 @@ folder any more, and call the run interrupted (results/runs.py).
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import resource
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import GrokfedError, StorageError
+from core.finite_json import dumps
 from results.machine import data_digests, git_commit, path_in, processor, versions
 from results.runs import COMPLETED, FAILED, FILE, INTERRUPTED, MODEL, RUNNING
 
@@ -91,8 +91,7 @@ class RunRecord:
         partial = path.with_name(f".{FILE}.partial")
         try:
             with partial.open("w", encoding="utf-8") as file:
-                json.dump(self._content, file, indent=1, ensure_ascii=False)
-                file.write("\n")
+                file.write(dumps(self._content, indent=1, ensure_ascii=False) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(path)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Sequence
 from math import isnan
 from pathlib import Path
 from typing import Any
 
 from core.errors import SettingsError, StorageError
+from core.finite_json import dumps
 from results.columns import aligned
 from results.comparing import OUTCOMES, SUMMED, Group, outcome
 from results.intervals import over_seeds
@@ -66,7 +66,7 @@ def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, dict | list) else value
+    return dumps(value) if isinstance(value, dict | list) else value
 
 
 def _cell(row: dict[str, Any], name: str) -> str:

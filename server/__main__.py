@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,12 +29,10 @@ from core.commands import command_of
 from core.console import configure_log, leave_at_once, reporting_errors, stamp
 from core.enrolling import EnrolSettings, enroll
 from core.errors import RunFailedError, SettingsError
-from core.federated import encoding_for, initial_model
 from core.identity.members import Role
 from core.identity.party import PartyIdentity, load_identity
 from core.privacy.mechanism import Privacy
 from core.program import Program
-from core.secagg.scheme import PublicKey
 from core.settings.command_line import Given, options_of
 from core.settings.common import Identity, InsecurePlaintext, PassphraseFile, Server
 from core.settings.setting import Setting
@@ -45,8 +44,9 @@ from core.wire.streams import model_from_bytes
 from core.wording import counted
 from results.record import write_record
 from server import metrics
-from server.budget import ending_of, spent_in_all, within_budget
+from server.budget import ending_of, spent_in_all
 from server.keeping import Keeper
+from server.liars import false_updates
 from server.recorder import Recorder
 from server.recovery import begin
 from server.report import report
@@ -56,6 +56,7 @@ from server.service import listen
 from server.settings import Places, RunSettings
 from server.status import show_status, write_evidence
 from server.store import Store
+from server.workable import workable
 
 FAREWELL_SECONDS = 5.0
 log = structlog.get_logger()
@@ -78,7 +79,7 @@ def serve(context: typer.Context, given: Given) -> None:
         if places.out is not None:
             make_results_folder(places.out)  # or say now why not
         task = load_task(settings.task)
-        settings = _workable(replace(settings, task=task.name), task)
+        settings = workable(replace(settings, task=task.name), task)
         test_data = _test_data(places, settings, task)
         stamp(
             insecure_demo_keys=settings.insecure_demo_keys,
@@ -171,22 +172,6 @@ def _test_data(places: Places, settings: RunSettings, task: Task) -> HeldOut | N
     return test_data
 
 
-def _workable(settings: RunSettings, task: Task) -> RunSettings:
-    """Return the settings with the rounds that a privacy budget allows.
-
-    Raises SettingsError if updates do not fit, or the task cannot be trained as asked.
-    """
-    rules = settings.rules
-    values = len(initial_model(task, settings.seed))
-    plaintext_bits = PublicKey(settings.scheme, settings.key_bits).plaintext_bits
-    numbers = settings.server_rule.numbers(values)
-    settings.proven(
-        encoding_for(task, numbers, plaintext_bits, rules.max_cohort, settings.count_cap, settings.mechanism)
-    )
-    settings.check_training(task)
-    return within_budget(settings, values)
-
-
 async def _serve(
     settings: RunSettings,
     places: Places,
@@ -210,7 +195,7 @@ async def _serve(
         await active.keep_time()
         ended = await active.ended
         await _farewell(active)
-        _print_table(settings, active, test_data is not None)
+        _print_table(settings, active, test_data is not None, await _lies(places, active))
         await _write_results(settings, places, active, "" if ended.completed else ended.message)
         await active.conclude()
         if not ended.completed:
@@ -266,9 +251,15 @@ async def _write_results(settings: RunSettings, places: Places, active: ActiveRu
         model = model_from_bytes(raw, len(raw) // 8)
         context, refusals = active.context, await active.all_refusals()
         in_all = "" if settings.privacy is None else await active.with_store(partial(_spent_in_all, settings.privacy))
-        words = report(context.id, settings, context.verifier.roster, active.results, refusals, failure, in_all)
+        lies = await _lies(places, active)
+        words = report(context.id, settings, context.verifier.roster, active.results, refusals, failure, in_all, lies)
         write_results(out, settings, active.results, context.task, model, words)
         await active.with_store(lambda store: write_record(out, store.record(context.id)))
+
+
+async def _lies(places: Places, active: ActiveRun) -> list[str]:
+    evidence = await active.with_store(lambda store: store.evidence(active.context.id))
+    return list(false_updates(evidence, places.state))
 
 
 def _spent_in_all(privacy: Privacy, store: Store) -> str:
@@ -303,7 +294,7 @@ async def _farewell(active: ActiveRun) -> None:
         log.warning("streams still open at shutdown")
 
 
-def _print_table(settings: RunSettings, active: ActiveRun, tested: bool) -> None:
+def _print_table(settings: RunSettings, active: ActiveRun, tested: bool, lies: Sequence[str]) -> None:
     rules = settings.rules
     console = Console(width=None if sys.stdout.isatty() else 80)
     title = f"{settings.task}: {len(active.results)} of {counted(rules.rounds, 'round')}, {settings.protection}"
@@ -317,6 +308,8 @@ def _print_table(settings: RunSettings, active: ActiveRun, tested: bool) -> None
         console.print(f"{kind}: {last:.2%}")
         if apart := judged_apart(active.results[-1]):
             console.print(apart, highlight=False, soft_wrap=True)
+    for lie in lies:
+        console.print(lie, highlight=False, markup=False, soft_wrap=True)
 
 
 def _end_on_signals(task: asyncio.Task[bool] | None) -> None:

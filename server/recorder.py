@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import structlog
 
 from core.errors import StorageError
+from core.finite_json import dumps
 from core.new_paths import numbered
 from core.protocol import RoundResult
 from server.results import FILES, make_results_folder, row
@@ -53,7 +53,7 @@ class Recorder:
             log.warning("history not written", file=str(self.folder / HISTORY), why=error.strerror)
 
     def _line(self, result: RoundResult) -> str:
-        return json.dumps(row(result, self._settings)) + "\n"
+        return dumps(row(result, self._settings)) + "\n"
 
 
 def _is_free(folder: Path, lines: Sequence[str]) -> bool:

@@ -360,7 +360,9 @@ class Records:
 
 
 def signatures_to_json(signatures: Sequence[HolderSignature]) -> str:
-    return json.dumps([each.SerializeToString().hex() for each in holder_signatures_to_wire(signatures)])
+    return json.dumps(
+        [each.SerializeToString().hex() for each in holder_signatures_to_wire(signatures)], allow_nan=False
+    )
 
 
 def signatures_from_json(text: str) -> tuple[HolderSignature, ...]:

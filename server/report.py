@@ -25,10 +25,12 @@ def report(
     refusals: Counter[str],
     failure: str = "",
     spent_in_all: str = "",
+    lies: Sequence[str] = (),
 ) -> str:
     """Return the report as Markdown.
 
-    `failure` says why the run failed, if it did, and `spent_in_all` what clients have spent in all runs.
+    `failure` says why the run failed, if it did, `spent_in_all` what clients have spent in all runs, and `lies` who
+    signed false updates (server/liars.py).
     """
     stamps = [f"**INSECURE: {sentence}.**" for sentence in settings.insecurities]
     parts = [
@@ -44,6 +46,7 @@ def report(
         *_answers(results),
         _exposures(results),
         _refusals(refusals),
+        *(["\n".join(f"- {lie}" for lie in lies)] if lies else []),
         _what_sums_say(settings),
     ]
     return "\n\n".join(parts) + "\n"

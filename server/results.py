@@ -4,7 +4,6 @@ and report.md, which says what each party could have seen."""
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -18,6 +17,7 @@ from rich.table import Table
 from core.confusion import Confusion
 from core.errors import StorageError
 from core.federated import save_model
+from core.finite_json import dumps
 from core.privacy.mechanism import Privacy
 from core.protocol import RoundResult
 from core.tasks.held_out import NOTABLE, counted
@@ -179,7 +179,7 @@ def write_results(
         rows = [row(result, settings) for result in results]
         columns = COLUMNS if settings.privacy is None else PRIVATE_COLUMNS
         _write_csv(folder / "history.csv", rows, list(rows[0]) if rows else columns)
-        _write_lines(folder / "history.jsonl", "".join(json.dumps(each) + "\n" for each in rows))
+        _write_lines(folder / "history.jsonl", "".join(dumps(each) + "\n" for each in rows))
         (folder / "report.md").write_text(report, encoding="utf-8")
         save_model(folder / "model.npz", task, model)
         if results:

@@ -29,6 +29,12 @@ GROUPS = Setting(
     "groups",
     Bounds(at_least=1, at_most=MOST_GROUPS),
 )
+DEFAULT_OVER_SELECTION = 1.3
+OVER_SELECTION = Setting(
+    "With --cohort: clients chosen for each update wanted, because some drop out.",
+    "times the cohort",
+    Bounds(at_least=1, at_most=10),
+)
 ROUND_SECONDS = Setting("Time from the opening of a round to the deadline for commitments.", "seconds", SECONDS)
 
 
@@ -55,14 +61,7 @@ class RoundRules(Settings):
             "Updates wanted in each round, of clients chosen at random; without it, everyone's.", "updates", CLIENTS
         ),
     ] = None
-    over_selection: Annotated[
-        float,
-        Setting(
-            "With --cohort: clients chosen for each update wanted, because some drop out.",
-            "times the cohort",
-            Bounds(at_least=1, at_most=10),
-        ),
-    ] = 1.3
+    over_selection: Annotated[float, OVER_SELECTION] = DEFAULT_OVER_SELECTION
     groups: Annotated[int, GROUPS] = 1
     threshold: int = DEFAULT_THRESHOLD
     """Key holders needed to sign a list, to open a sum and to endorse a model: t of the roster."""

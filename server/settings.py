@@ -103,7 +103,8 @@ class RunSettings(Settings):
     largest_norm: Annotated[
         float | None,
         Setting(
-            "With --bound norm: the largest L2 norm of an update; longer ones are shortened.",
+            "With --bound norm: the largest L2 norm of an update; longer ones are shortened. How large it may be, the "
+            "task decides: less than about 128 times its clip.",
             bounds=Bounds(at_least=SMALLEST_CLIP, at_most=LARGEST_CLIP),
         ),
     ] = None
@@ -179,9 +180,18 @@ class RunSettings(Settings):
         if not self.bounded:
             return None
         try:
+            ranges = proven_of(encoding, self.mechanism, None)
+        except SettingsError as error:
+            without = " without --bound norm" * (self.bound is Bound.NORM)
+            raise SettingsError(f"{error}; --insecure-unbounded{without} leaves the proof out") from None
+        if self.proven_norm is None:
+            return ranges
+        try:
             return proven_of(encoding, self.mechanism, self.proven_norm)
         except SettingsError as error:
-            raise SettingsError(f"{error}; --insecure-unbounded leaves the proof out") from None
+            raise SettingsError(
+                f"{error}; or leave --bound norm out, to prove the range of each weight alone"
+            ) from None
 
     @property
     def mechanism(self) -> Mechanism | None:

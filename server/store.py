@@ -56,7 +56,7 @@ class Store(Records):
         self, run: str, settings: dict[str, Any], model: FloatArray, start: ModelOrigin | None = None
     ) -> None:
         """Store a new run with its starting model as round 0; `start` is the earlier round that made it, if one did."""
-        row = (run, json.dumps(settings, sort_keys=True), secrets.token_hex(16))
+        row = (run, json.dumps(settings, sort_keys=True, allow_nan=False), secrets.token_hex(16))
         origin = (None, None) if start is None else (start.run, start.round)
         endorsements = () if start is None else self.endorsements(start.run, start.round)
         with self._commit() as db:
@@ -67,7 +67,10 @@ class Store(Records):
     def change_settings(self, run: str, settings: dict[str, Any]) -> None:
         """Store other settings of a run."""
         with self._commit() as db:
-            db.execute("UPDATE runs SET settings = ? WHERE run = ?", (json.dumps(settings, sort_keys=True), run))
+            db.execute(
+                "UPDATE runs SET settings = ? WHERE run = ?",
+                (json.dumps(settings, sort_keys=True, allow_nan=False), run),
+            )
 
     def end_run(self, run: str, *, completed: bool, message: str) -> None:
         with self._commit() as db:
@@ -111,7 +114,7 @@ class Store(Records):
                     key_serial,
                     description.body,
                     description.signature,
-                    json.dumps(sorted(expected)),
+                    json.dumps(sorted(expected), allow_nan=False),
                     len(expected) if chosen_from is None else chosen_from,
                 ),
             )
@@ -121,7 +124,7 @@ class Store(Records):
         with self._commit() as db:
             db.execute(
                 "UPDATE attempts SET expected = ? WHERE run = ? AND round = ? AND attempt = ?",
-                (json.dumps(sorted(expected)), *id.key),
+                (json.dumps(sorted(expected), allow_nan=False), *id.key),
             )
 
     def add_commitment(self, commitment: Commitment, signed: Signed, timings: Timings) -> bool:

@@ -36,8 +36,9 @@ def simulate(
 ) -> Result:
     """Run a federation from a script or a notebook cell, and return its history, model and record.
 
-    Everything that `python -m simulation --help` lists is a keyword here, with underscores, and means the same:
-    scheme, data, partition, out, ...; what is None has the command's default. `resume` goes on with an interrupted run.
+    Everything that `python -m simulation --help` lists, but dry_run and json, is a keyword here, with underscores, and
+    means the same: scheme, data, partition, out, ...; what is None has the command's default. `resume` goes on with an
+    interrupted run.
 
     Args:
         task: what to learn: a task's name, or FILE.py:NAME for one of your own (docs/own-task.md); by default spam.

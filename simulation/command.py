@@ -14,7 +14,7 @@ from server.budget import ending_of
 from server.results import judged_apart, table
 from server.settings import RunSettings
 from simulation.anywhere import run_anywhere
-from simulation.central import train_in_one_place
+from simulation.central import check_central, train_in_one_place
 from simulation.display import Display
 from simulation.federation import Federation
 from simulation.going_on import go_on
@@ -37,6 +37,8 @@ def simulate(console: Console, options: SimulationSettings, keeper: Keeper, hear
         task, seed = load_task(given["task"]), given["seed"]
         plan = make_plan(task, options.data, options.clients, options.partition, seed, scratch, options.spam_label)
         settings = settings_of_parties(given, options, task, plan.clients)
+        if options.central:
+            check_central(task, plan, seed, settings.local_training)
         folder, said = keeper.begin(PROCESSES, settings, plan.clients, task), faithful(given["task"])
         federation = Federation(settings, plan, folder, said, options.port, options.difference_rule)
         _simulate(console, go_on(federation) if keeper.goes_on else federation, heard)

@@ -16,12 +16,11 @@ from core.settings.command_line import Given
 from core.tasks.own import load_task
 from core.tasks.task import Task
 from core.wording import counted
-from server.budget import within_budget
 from server.settings import RunSettings
 from simulation import forecast
 from simulation.forecast import Forecast, Work
 from simulation.probe import probe, probe_worker, pss_bytes
-from simulation.settings import Engine, SimulationSettings
+from simulation.settings import Engine, SimulationSettings, settings_of_parties
 from simulation.virtual.population import Population, population_for
 from simulation.virtual.run import VirtualRun
 from simulation.virtual.workers import default_workers
@@ -74,16 +73,12 @@ def foretell(given: Given, options: SimulationSettings) -> tuple[Forecast, RunSe
 def _settings(given: Given, options: SimulationSettings, task: Task, population: Population) -> RunSettings:
     """Return the settings of the run, checked as the run checks them."""
     if options.virtual:
-        from simulation.virtual.command import settings_of_virtual
+        from simulation.virtual.command import settings_of_virtual, stopwatch_for
 
         settings = settings_of_virtual(given, options, task, population.size)
-        VirtualRun(settings, task, population)  # refuses groups that are too small
+        VirtualRun(settings, task, population, stopwatch_for(options, settings))  # refuses groups that are too small
         return settings
-    settings = given.make(
-        RunSettings, task=task.name, **options.decide(population.size, given["cohort"], given["groups"])
-    )
-    settings.check_training(task)
-    return within_budget(settings, len(initial_model(task, settings.seed)))
+    return settings_of_parties(given, options, task, population.size)
 
 
 def _bytes_of(data: Any) -> int:

@@ -73,7 +73,7 @@ def _report_ended(names: dict[int, str]) -> None:
 def _say(event: dict[str, object]) -> None:
     """Tell the simulation; if that has gone already, standard input closes too, and this ends in order."""
     with suppress(BrokenPipeError):
-        os.write(1, json.dumps(event).encode() + b"\n")
+        os.write(1, json.dumps(event, allow_nan=False).encode() + b"\n")
 
 
 def _become(arguments: list[str], log: str, life: int) -> NoReturn:

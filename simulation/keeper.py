@@ -12,6 +12,7 @@ from typing import Any
 from core.errors import StorageError
 from core.new_paths import new_folder, release
 from core.settings.command_line import Given
+from core.tasks.own import package_digest
 from core.tasks.task import Task
 from results.recording import RunRecord, as_json, ending_of
 from server.settings import RunSettings
@@ -67,6 +68,7 @@ class Keeper:
             "rounds": settings.rules.rounds,
             "run_settings": as_json(settings),
             "training": settings.training_options(task),
+            "task_package_sha256": package_digest(self.given["task"]),
             "working_folder": str(Path.cwd()),
         }
         self._record = RunRecord(self.folder, way, options, more)

@@ -30,7 +30,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     for line in sys.stdin:
         order = json.loads(line)
-        print(json.dumps(_answer(order)), file=answers, flush=True)
+        print(json.dumps(_answer(order), allow_nan=False), file=answers, flush=True)
 
 
 def _answer(order: Mapping[str, Any]) -> dict[str, str]:

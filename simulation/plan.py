@@ -100,6 +100,7 @@ def divide(
     if partition is not None:
         check_partition(partition)
     if data is None:
+        task.check_makes_up()
         return None if partition is None else _made_up_dealt_out(task, clients or DEFAULT_CLIENTS, partition, seed)
     data = data.expanduser()
     if task.corpus is not None:

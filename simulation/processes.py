@@ -163,7 +163,7 @@ class ForkServer:
         command = {"name": name, "arguments": list(arguments), "log": str(log)}
         self._starting[name] = asyncio.get_running_loop().create_future()
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(command).encode() + b"\n")
+        self._process.stdin.write(json.dumps(command, allow_nan=False).encode() + b"\n")
         return await self._starting[name]
 
     async def _listen(self) -> None:

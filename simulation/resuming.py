@@ -10,10 +10,10 @@ from core.commands import command_of
 from core.errors import DataError, SettingsError
 from core.new_paths import claim_again
 from core.settings.command_line import Given
-from results.machine import data_digests
-from results.recording import NOT_DATA, RunRecord, absolute, as_json
+from results.recording import RunRecord, absolute, as_json
 from results.runs import COMPLETED, FAILED, FILE, RUNNING, read_run
 from simulation.keeper import IN_PROCESS, PROCESSES, Keeper
+from simulation.unchanged import changed_since
 from simulation.values import given_from, known_options
 
 FREE = ("resume", "workers", "engine", "ray_address", "port")
@@ -32,7 +32,8 @@ def keeper_for(given: Given) -> Keeper:
     record = _unfinished(folder)
     resumed = given_from({**record["settings"], "resume": str(folder)}, f"{folder / FILE}: ")
     given = _merged(given, resumed, folder)
-    _check_data(record, folder)
+    if change := changed_since(record):
+        raise DataError(f"the run in {folder} cannot go on: {change}")
     if not claim_again(folder):
         raise DataError(f"the run in {folder} is still going on; end it first")
     return Keeper(given, record, folder)
@@ -83,15 +84,3 @@ def _merged(given: Given, resumed: Given, folder: Path) -> Given:
                 f"--{option} is {new}, and the run in {folder} was started with {old}; leave it out to go on with it"
             )
     return Given(values, given.typed)
-
-
-def _check_data(record: Mapping[str, Any], folder: Path) -> None:
-    """Raise DataError if data that the run was started with is gone or has changed."""
-    now = data_digests(given_from(record["settings"]).values, NOT_DATA)
-    for option, before in record.get("data", {}).items():
-        path = before.get("path")
-        found = now.get(option)
-        if found is None:
-            raise DataError(f"the run in {folder} cannot go on: {path}, given as --{option}, is not there any more")
-        if found["sha256"] != before.get("sha256"):
-            raise DataError(f"the run in {folder} cannot go on: {path}, given as --{option}, has changed since")

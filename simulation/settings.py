@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from core.errors import SettingsError
-from core.federated import initial_model
 from core.policy import Policy
 from core.secagg.scheme import PLAIN
 from core.settings.command_line import Given
@@ -18,9 +17,9 @@ from core.tasks import Task
 from core.who_reads import DEFAULT_COLLUDERS, DEFAULT_HOLDERS, DEFAULT_MIN_COHORT
 from keyholder.difference import DifferenceRule
 from keyholder.settings import DIFFERENCE_RULE
-from server.budget import within_budget
-from server.rules import MIN_COHORT, ROUND_SECONDS
+from server.rules import DEFAULT_OVER_SELECTION, MIN_COHORT, OVER_SELECTION, ROUND_SECONDS
 from server.settings import RunSettings
+from server.workable import workable
 
 NOT_ASKED = ("max-cohort", "gather-seconds", "upload-seconds", "answer-seconds", "patience")
 """Options of the server that a simulation decides, or leaves as they are."""
@@ -115,7 +114,9 @@ class SimulationSettings(Settings):
     ] = False
     as_json: Annotated[bool, Setting("With --dry-run: print one JSON object.", option="json")] = False
     key_bits: KeyBits = 2048
-    holders: Annotated[int, HOLDERS.saying("How many key holders; 1 is the book's single one.")] = DEFAULT_HOLDERS
+    holders: Annotated[
+        int, HOLDERS.saying("How many key holders; 1 is the book's single one. None with --virtual.")
+    ] = DEFAULT_HOLDERS
     threshold: Annotated[
         int | None, THRESHOLD.saying("How many of them open a sum together; default more than half.")
     ] = None
@@ -129,9 +130,13 @@ class SimulationSettings(Settings):
     round_seconds: Annotated[
         float | None,
         ROUND_SECONDS.saying(
-            "Deadline of a round's commitments, then of its updates; default by the number of clients and the key."
+            "Deadline of a round's commitments, then of its updates; default by the number of clients and the key. "
+            "With --virtual it needs --speeds, and is in simulated time; default 120."
         ),
     ] = None
+    over_selection: Annotated[
+        float, OVER_SELECTION.saying(f"{OVER_SELECTION.meaning} With --virtual it needs --speeds too.")
+    ] = DEFAULT_OVER_SELECTION
 
     insecure_demo_keys: Annotated[bool, Setting("allow keys below 2048 bits, and cohorts of one.", insecure=True)] = (
         False
@@ -150,19 +155,50 @@ class SimulationSettings(Settings):
         for option, value in virtual.items():
             if value is not None and not self.virtual:
                 raise SettingsError(f"--{option} is {value!r}, which only --virtual clients have; add --virtual")
+        if self.dry_run and self.resume is not None:
+            raise SettingsError(
+                f"--resume is {str(self.resume)!r}, and --dry-run is about a new run; leave out one of them"
+            )
         if self.as_json and not self.dry_run:
             raise SettingsError("--json is what --dry-run prints; add --dry-run, or find a run's rows in history.jsonl")
         if self.ray_address is not None and self.engine is not Engine.ray:
             raise SettingsError(f"--ray-address is {self.ray_address!r}, which only --engine ray has; add --engine ray")
+        if self.ray_address is not None and not self.ray_address.strip():
+            raise SettingsError(f"--ray-address is {self.ray_address!r}; expected auto or HOST:PORT, or leave it out")
         if self.workers is not None and self.engine is Engine.ray:
             raise SettingsError(f"--workers is {self.workers}; a Ray cluster has its own processors, so leave it out")
         if self.availability is not None and self.speeds is None:
             raise SettingsError(f"--availability is {self.availability!r}; it needs --speeds, which simulates time")
-        if self.virtual and self.central:
+        if self.virtual:
+            self._check_virtual()
+
+    def _check_virtual(self) -> None:
+        """Raise SettingsError for an option that a run with virtual clients would ignore."""
+        if self.central:
             raise SettingsError("--central trains on the data of real parties' runs only; leave it or --virtual out")
-        if self.virtual and self.port:
+        no_holders = "a run with virtual clients has no key holders"
+        ignored: dict[str, tuple[object, object, str]] = {
+            "port": (self.port, 0, "virtual clients have no aggregator that listens"),
+            "holders": (self.holders, DEFAULT_HOLDERS, no_holders),
+            "threshold": (self.threshold, None, no_holders),
+            "difference-rule": (self.difference_rule.value, DifferenceRule.REPORT.value, no_holders),
+        }
+        if self.speeds is None:
+            why = "only --speeds simulates the time that clients take"
+            ignored["round-seconds"] = (self.round_seconds, None, why)
+            ignored["over-selection"] = (self.over_selection, DEFAULT_OVER_SELECTION, why)
+        for option, (value, usual, why) in ignored.items():
+            if value != usual:
+                typed = f"{value:g}" if isinstance(value, float) else value
+                raise SettingsError(f"--{option} is {typed}, and {why}; leave it out")
+        if self.insecure_plaintext:
             raise SettingsError(
-                f"--port is {self.port}, and virtual clients have no aggregator that listens; leave it out"
+                "--insecure-plaintext switches off TLS, and virtual clients connect to nothing; leave it out"
+            )
+        if self.insecure_unbounded and self.encryption is Scheme.plain:
+            raise SettingsError(
+                "--insecure-unbounded leaves out the proofs of encrypted updates, and --virtual encrypts nothing; "
+                "leave it out, or add --scheme paillier"
             )
 
     @property
@@ -196,8 +232,7 @@ def settings_of_parties(given: Given, options: SimulationSettings, task: Task, c
             f"there is {clients} client; the sum of one is its update in clear, so at least 2 are needed"
         )
     settings = given.make(RunSettings, task=task.name, **options.decide(clients, given["cohort"], given["groups"]))
-    settings.check_training(task)
-    return within_budget(settings, len(initial_model(task, settings.seed)))
+    return workable(settings, task)
 
 
 def policy_for(settings: RunSettings) -> Policy:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from results.recording import absolute, as_json
 from results.runs import COMPLETED, FAILED, Run, is_run, read_run
 from results.tables import table_of, write_table
 from simulation.sweep_file import DECIDED, Point, Sweep
+from simulation.unchanged import Digest, changed_since, sha256_of, unlike
 from simulation.values import VIRTUAL, given_for, known_options
 
 TABLE, PICTURE = "table.csv", "picture.png"
@@ -53,16 +55,16 @@ def run_sweep(sweep: Sweep, workers: int, say: Say) -> Outcome:
         workers: runs at the same time.
         say: shows one line.
 
-    Raises SettingsError if the folder has runs with other settings; StorageError.
+    Raises SettingsError if the folder has runs with other settings, data or task; StorageError.
     """
     try:
         sweep.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"the sweep cannot be written to {sweep.out}: {error.strerror}") from error
-    outcome = Outcome(sweep.out)
+    outcome, digest = Outcome(sweep.out), cache(sha256_of)
     waiting: list[tuple[Point, dict[str, Any]]] = []
     for point in sweep.points:
-        order = _order(sweep, point)
+        order = _order(sweep, point, digest)
         if order is None:
             outcome.skipped += 1
         else:
@@ -74,7 +76,7 @@ def run_sweep(sweep: Sweep, workers: int, say: Say) -> Outcome:
     return outcome
 
 
-def _order(sweep: Sweep, point: Point) -> dict[str, Any] | None:
+def _order(sweep: Sweep, point: Point, digest: Digest) -> dict[str, Any] | None:
     """Return the settings to run a point with, or to go on with; None if it is finished."""
     folder = sweep.out / point.name
     fresh = {**point.settings, "out": str(folder.absolute())}
@@ -84,11 +86,13 @@ def _order(sweep: Sweep, point: Point) -> dict[str, Any] | None:
         return fresh
     run = read_run(folder)
     _check_same(sweep, point, run)
-    if run.state == COMPLETED:
-        return None
-    if sweep.way != VIRTUAL and (run.state == FAILED or sweep.way == "in-process"):
+    if run.state != COMPLETED and sweep.way != VIRTUAL and (run.state == FAILED or sweep.way == "in-process"):
         shutil.rmtree(folder)  # it has the record of this very run, and nothing that could go on
         return fresh
+    if change := changed_since(run.record, digest):
+        raise SettingsError(f"{folder} is of a run with other data: {change}; give another --out, or remove it")
+    if run.state == COMPLETED:
+        return None
     return {"resume": str(folder.absolute())}
 
 
@@ -174,6 +178,8 @@ def _compare(sweep: Sweep, outcome: Outcome) -> None:
         raise RunFailedError(
             f"no run of the sweep is completed; the first failed: {next(iter(outcome.failed.values()))}"
         )
+    if change := unlike(run.record for run in outcome.runs):
+        raise SettingsError(f"the runs in {sweep.out} are not of the same data: {change}; give another --out")
     groups = group_by(outcome.runs, sweep.grid)
     outcome.rows = table_of(groups)
     write_table(sweep.out / TABLE, outcome.rows)

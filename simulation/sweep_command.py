@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+from core.finite_json import dumps
 from core.wording import counted
 from results.tables import as_text
 from simulation.sweep import PICTURE, TABLE, Outcome, run_sweep
@@ -31,7 +31,7 @@ def sweep(file: Path, out: Path | None, workers: int | None, *, as_json: bool) -
         say("stopped; the same command goes on with it")
         raise
     if as_json:
-        print(json.dumps(_as_json(outcome), indent=1, ensure_ascii=False))
+        print(dumps(_as_json(outcome), indent=1, ensure_ascii=False))
     else:
         print(as_text(outcome.rows))
         print(f"the table is {asked.out / TABLE}, the picture {asked.out / PICTURE}")

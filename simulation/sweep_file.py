@@ -45,7 +45,7 @@ class Point:
         name = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in text)
         if len(name) <= LONGEST_NAME and name == text:
             return name
-        mark = hashlib.sha256(json.dumps(dict(self.values), sort_keys=True).encode()).hexdigest()[:8]
+        mark = hashlib.sha256(json.dumps(dict(self.values), sort_keys=True, allow_nan=False).encode()).hexdigest()[:8]
         return f"{name[:LONGEST_NAME]}-{mark}"
 
     def __str__(self) -> str:

@@ -39,15 +39,20 @@ def given_from(values: Mapping[str, Any], where: str = "") -> Given:
         values: by option, with dashes or underscores.
         where: what the values are from, for sentences.
 
-    Raises SettingsError, naming option and value, for one that is not known or not of its type.
+    Raises SettingsError, naming option and value, for one that is not known or not of its type, and for those of a dry
+    run: whoever has plain values asks for a run.
     """
     known = known_options()
-    typed = {}
+    typed: dict[str, Any] = {}
     for name, value in values.items():
         key = name.replace("-", "_")
         if key not in known:
             raise SettingsError(f"{where}there is no setting {name!r}{_meant(key, known)}")
         typed[key] = typed_value(known[key], value, where)
+    for key in ("dry_run", "json"):
+        if typed.get(key):
+            how = f"leave it out, or let {command_of('simulation')} --dry-run say what a run would cost"
+            raise SettingsError(f"{where}--{known[key].option} is on, which only the command line can have; {how}")
     return Given({key: typed.get(key, entry.default) for key, entry in known.items()}, frozenset(typed))
 
 

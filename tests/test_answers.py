@@ -145,7 +145,7 @@ def test_a_key_without_values_is_not_offered_counted_or_begun_with(federation: S
     folders = [federation[name].folder for name in federation.holders]
     assert old.serial not in dealt_to_all(folders, "paillier", 256, today=0)
     assert certificate_from_bytes(signed.body) == old, "it can still be read, as records of earlier runs are"
-    with refused_with(Reason.BAD_KEY, "has no values to prove answers by; deal new keys with python -m registrar deal"):
+    with refused_with(Reason.BAD_KEY, "has no values to prove answers by; ask the registrar to deal new keys"):
         federation.verifier().verify_key_in_use(old)
     federation.verifier().verify_key_in_use(replace(old, values=(2, 3, 5)))
 

@@ -90,6 +90,14 @@ def test_a_row_that_is_not_as_said_ends_the_command_with_1(tmp_path: Path, monke
     assert "NOT AS NAMED: 1a a lie." in (tmp_path / "out" / "page.md").read_text()
 
 
+def test_the_published_result_is_what_the_study_says_of_its_published_table() -> None:
+    page = Path("docs/experiments/cheating-client/page.md").read_text("utf-8")
+    columns, _, *lines = [line[2:-2].split(" | ") for line in page.splitlines() if line.startswith("|")]
+    said = STUDY.conclude([dict(zip(columns, cells, strict=True)) for cells in lines])
+    assert f"**Result.** {said}\n" in page
+    assert "32 liars were named by what they had signed, and the others were left out; 35 rounds" in said
+
+
 @pytest.mark.slow
 def test_every_lie_is_as_the_threat_model_says(suite: Suite) -> None:
     assert [trial.row.number for trial in suite.trials(ROWS) if not trial.as_expected] == []

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from test_own_task import MEAN, written
+from test_sweeps import TABLE_TASK
 from typer.testing import CliRunner
 
 from simulation.__main__ import app
@@ -32,6 +33,18 @@ def test_a_task_without_mistakes_passes_every_check(tmp_path: Path) -> None:
         ("data", "np.full((4,", "np.full((0,", "it makes up no example for client 1"),
         ("evaluate", ", 0)\n\ndef update", ", 5)\n\ndef update", "evaluate says that 5 of 4 examples are right"),
         ("evaluate", "return Sums", "return tuple", "evaluate of the task mean failed with TypeError"),
+        ("evaluate", "(len(data), float(", "(len(data), np.random.rand() + float(", "and the second time Sums("),
+        ("evaluate", "return Sums", "exit(3)\n    return Sums", "evaluate of the task mean ends the program ("),
+        (
+            "initial",
+            "return np.zeros",
+            "raise SystemExit\n    return np.zeros",
+            "initial of the task mean ends the program",
+        ),
+        ("load", '"mean"', '"m" * 300', "has a name of 300 characters, 'mmmmmmmmmmmmmmmmmmmm'...; at most 64"),
+        ("load", '"mean"', '"mean/"', "has the name 'mean/'; expected letters, digits"),
+        ("load", "clip=CLIP", 'clip="1"', "clip of task mean is '1'; it must be a power of two, such as 1.0"),
+        ("load", "clip=CLIP", "clip=2 ** 2000", "it must be a power of two, such as 1.0"),
         (
             "evaluate",
             "Sums(len(data)",
@@ -92,3 +105,24 @@ def test_the_command_ends_with_0_or_1_and_speaks_json(tmp_path: Path) -> None:
 def test_what_the_file_prints_does_not_come_between_the_json(tmp_path: Path) -> None:
     said = written(tmp_path, "print('hello')\n" + MEAN)
     assert json.loads(CliRunner().invoke(app, ["check-task", said, "--json"]).stdout)["holds"]
+
+
+def test_real_data_is_tried_as_the_first_of_five_clients_would_be_dealt_it(tmp_path: Path) -> None:
+    """Of 100 rows 20 are kept to judge models by, and 80 are dealt out among 5; one training on all would be too long."""
+    said = written(tmp_path, TABLE_TASK)
+    (tmp_path / "rows.csv").write_text("x,y,kind\n" + "1,2,a\n2,1,b\n" * 50)
+    checked = check_task(said, tmp_path / "rows.csv")
+    assert (checked.holds, checked.facts["examples"]) == (True, 16)
+
+
+def test_data_that_no_run_deals_out_is_tried_as_one_client_has_it(tmp_path: Path) -> None:
+    text = MEAN.replace("generate=generate", "read=lambda path: np.loadtxt(path)")
+    (tmp_path / "numbers.txt").write_text("1 2\n3 4\n5 6\n")
+    checked = check_task(written(tmp_path, text), tmp_path / "numbers.txt")
+    assert (checked.holds, checked.facts["examples"]) == (True, 3)
+
+
+def test_a_signal_that_ends_the_program_is_no_mistake_of_the_task(tmp_path: Path) -> None:
+    """It may come while code of the task runs, and the program then ends with 128 + SIGTERM."""
+    with pytest.raises(SystemExit):
+        check_task(written(tmp_path, MEAN.replace("return np.zeros", "raise SystemExit(143)\n    return np.zeros")))

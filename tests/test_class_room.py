@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import subprocess
 import zipfile
@@ -16,6 +17,7 @@ from core.identity.invitation import read_invitation
 from core.identity.members import Role
 from registrar.__main__ import app
 from registrar.class_room import ClassRoom
+from registrar.own_address import own_host
 
 DEAL = """\
 if [ "$1" = deal ]; then
@@ -137,14 +139,78 @@ def test_the_teachers_script_deals_what_is_missing_and_the_first_keys_first(
     assert len(list(shares.iterdir())) == max(there, 6)
 
 
-@pytest.mark.parametrize("page", ["8080", "nowhere", "a b:1"])
-def test_a_page_that_is_no_address_is_refused(page: str) -> None:
-    with pytest.raises(SettingsError, match="the page's address is"):
-        ClassRoom(5, "a:1", "a:2", 1, page)
+@pytest.mark.parametrize(
+    "wrong",
+    ["8080", "nowhere", "a b:1", "$(id):50551", "`id`:1", "a;id:1", "a&id:1", "%PATH%:1", "a:0", "a:65536", "a:1$(id)",
+     "-a:1", "a..b:1", "[::1:1", "[::1%eth0]:1", "'a':1", "a\n:1", "a:١"],
+)  # fmt: skip
+def test_what_is_no_address_is_refused_wherever_it_would_go_into_a_script(wrong: str) -> None:
+    for places, what in (
+        ((wrong, "a:2", "a:3"), "the server's address"),
+        (("a:1", wrong, "a:3"), "the registrar's address"),
+        (("a:1", "a:2", wrong), "the page's address"),
+    ):
+        with pytest.raises(SettingsError, match=f"{what} is .*expected HOST:PORT"):
+            ClassRoom(5, *places[:2], 1, places[2])
 
 
-@pytest.mark.parametrize("students", [0, 4, 201])
-def test_a_class_whose_sums_would_not_be_opened_is_refused(students: int) -> None:
+@pytest.mark.parametrize("host", ["192.0.2.10", "teacher.example.org", "teacher_1", "[2001:db8::1]", "localhost"])
+def test_a_host_that_students_can_reach_is_taken(host: str) -> None:
+    assert ClassRoom(5, f"{host}:50551", f"{host}:50552", 1).address == f"{host}:50551"
+
+
+@pytest.mark.parametrize(
+    ("places", "options"),
+    [
+        (("a:1", "a:2", "127.0.0.1:1"), "--address is a:1 and --page"),
+        (("a:1", "a:2", "127.0.0.1:2"), "--registration is a:2 and --page"),
+        (("a:1", "a:1", "a:3"), "--address is a:1 and --registration"),
+    ],
+)
+def test_two_programs_at_one_port_are_refused(places: tuple[str, str, str], options: str) -> None:
+    with pytest.raises(SettingsError, match=f"{options} is .*give each a port of its own"):
+        ClassRoom(5, *places[:2], 1, places[2])
+
+
+def test_without_an_address_it_is_this_machines_and_the_command_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registrar.__main__.own_host", lambda: "192.0.2.7")
+    result = CliRunner().invoke(app, ["class", "5", "--folder", str(tmp_path / "class")])
+    assert result.exit_code == 0, result.output
+    assert "students will reach this machine at 192.0.2.7:50551" in result.output
+    assert "make the class again with --address HOST:PORT" in result.output
+    assert "--server 192.0.2.7:50551 " in (tmp_path / "class" / "start-teacher.sh").read_text()
+
+
+def test_a_machine_without_a_network_needs_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registrar.own_address.ELSEWHERE", ("127.0.0.1", 9))
+    with pytest.raises(SettingsError, match=r"no address .* \(only 127.0.0.1\); pass --address HOST:PORT"):
+        own_host()
+    monkeypatch.setattr("socket.socket.connect", _without_network)
+    with pytest.raises(SettingsError, match=r"no address .* \(Network is unreachable\); pass --address"):
+        own_host()
+
+
+def _without_network(_: object, address: object) -> None:
+    raise OSError(errno.ENETUNREACH, "Network is unreachable", str(address))
+
+
+@pytest.mark.parametrize(
+    ("students", "said"), [(20, "--clients 15\n"), (6, "--clients 5\n"), (5, "With fewer it cannot begin")]
+)
+def test_the_sheet_says_with_how_many_of_the_students_it_can_begin(tmp_path: Path, students: int, said: str) -> None:
+    typed = ["class", str(students), "--folder", str(tmp_path / "class"), "--address", "192.0.2.10:50551"]
+    assert CliRunner().invoke(app, typed).exit_code == 0
+    sheet = (tmp_path / "class" / "CLASS.txt").read_text()
+    assert said in sheet
+    assert sheet.count("--clients") == (students > 5)
+
+
+@pytest.mark.parametrize(
+    ("students", "why"), [(0, "no party opens"), (4, "no party opens a sum of fewer than 5"), (201, "make two classes")]
+)
+def test_a_class_that_is_too_small_or_too_large_is_refused_for_its_reason(students: int, why: str) -> None:
     assert ClassRoom(5, "a:1", "a:2", 1).students == 5
-    with pytest.raises(SettingsError, match=f"the class has {students} students; expected 5 to 200"):
+    with pytest.raises(SettingsError, match=f"the class has {students} students; expected 5 to 200: .*{why}"):
         ClassRoom(students, "a:1", "a:2", 1)

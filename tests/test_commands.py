@@ -9,24 +9,45 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from core.commands import SCRIPTS, VARIABLE, command_of
+from book.run import Run
+from core import commands
+from core.commands import SCRIPTS, VARIABLE, as_typed, command_of
 from core.program import Program
+from experiments.studies import get_study
+from experiments.study import page
 from server.rules import RoundRules
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("client", "server", "keyholder", "registrar", "simulation", "results", "dashboard", "core")
+FOLDERS = (
+    "client",
+    "server",
+    "keyholder",
+    "registrar",
+    "simulation",
+    "results",
+    "dashboard",
+    "core",
+    "book",
+    "experiments",
+)
 TRANSLATED = {"Setting", "Argument", "Option"}
 """What describes an option: `--help` shows it, and names installed commands in it (core/program.py)."""
 NOT_SAID = {
     "core/commands.py": "what is replaced in help",
     "registrar/class_room.py": "a script that takes the installed command where there is one",
     "simulation/settings_tables.py": "a mark in a page of the docs",
+    "book/__main__.py": "what is replaced in the list of chapters",
+    "experiments/__main__.py": "what is replaced in the list of studies",
+    "experiments/study.py": "what is replaced in a page",
+    "experiments/cheating_server/page.py": "what is replaced in a page",
+    "experiments/studies/backdoor.py": "what is replaced in a page",
 }
 MODULE = re.compile(r"python3? -m")
 
@@ -67,6 +88,7 @@ def test_messages_are_told_from_documentation(source: str, count: int) -> None:
 
 def test_no_message_names_a_module_that_an_installed_user_would_not_type() -> None:
     modules = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
+    modules = [path for path in modules if "notebooks" not in path.parts]
     found = {str(path.relative_to(ROOT)) for path in modules if named(path.read_text("utf-8"))}
     assert found == NOT_SAID.keys(), "put command_of(...) of core/commands.py into the message"
 
@@ -110,10 +132,43 @@ def test_the_help_of_modules_names_modules() -> None:
 
 
 @pytest.mark.usefixtures("installed")
-def test_studies_have_no_installed_command() -> None:
-    assert command_of("experiments").endswith(" -m experiments")
+def test_what_has_no_installed_command_imports_nothing_of_the_users_folder() -> None:
+    assert command_of("book.data.fetch").endswith(" -P -m book.data.fetch")
+    assert (
+        as_typed("`python -m book.data.fetch` or python -m book 6.") == "`python -m book.data.fetch` or grokfed-book 6."
+    )
+    assert command_of("experiments") == "grokfed-experiments"
     assert command_of("registrar") == "grokfed-registrar"
     assert RoundRules().deal == "grokfed-registrar deal"
+
+
+@pytest.mark.parametrize(
+    ("project_file", "command", "named"), [(False, True, True), (True, True, False), (False, False, False)]
+)
+def test_code_of_a_wheel_names_its_commands_however_it_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, project_file: bool, command: bool, named: bool
+) -> None:
+    """As in a notebook, or by `python -P -m`; a copy of the folders without the wheel's commands names modules."""
+    for file, there in (("pyproject.toml", project_file), ("grokfed-server", command)):
+        if there:
+            (tmp_path / file).touch()
+    monkeypatch.setattr(commands, "_SOURCE", tmp_path)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    assert (command_of("client") == "grokfed-client") == named
+    assert (as_typed("python -m client look") == "grokfed-client look") == named
+
+
+@pytest.mark.usefixtures("installed")
+def test_pages_and_lists_of_an_installed_program_name_it() -> None:
+    chosen = get_study("weak-key")
+    run = Run(Path("out"), None, True, 1)
+    assert "    grokfed-experiments weak-key --quick --seed 1\n" in page(
+        replace(chosen, conclude=lambda _: ""), [], run
+    )
+    for name in ("book", "experiments"):
+        listed = CliRunner().invoke(importlib.import_module(f"{name}.__main__").app, [])
+        assert f"grokfed-{name} " in listed.output
+        assert "python -m" not in listed.output
 
 
 @pytest.mark.parametrize(("script", "named"), [("grokfed-results", "grokfed-client"), ("something", "-m client")])

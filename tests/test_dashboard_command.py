@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from dashboards import Dashboard
 from typer.testing import CliRunner
 
 from core.errors import SettingsError
@@ -114,3 +116,19 @@ def test_the_registrar_makes_an_observer_with_the_federation_or_later(tmp_path: 
     again = run.invoke(registrar, [*made, "--if-missing", "--observer", "stranger"])
     assert (again.exit_code, "expected an observer named stranger" in again.output) == (1, True)
     assert run.invoke(registrar, [*made, "--if-missing", "--observer", "board"]).exit_code == 0
+
+
+def test_a_folder_of_runs_that_is_not_there_yet_is_named(tmp_path: Path) -> None:
+    """It is said after the address, and not where there is one."""
+    for runs, said in (
+        (tmp_path / "later", f"there is no folder {tmp_path / 'later'} yet; its runs are shown as"),
+        (tmp_path, ""),
+    ):
+        dashboard = Dashboard(runs)
+        dashboard.process.send_signal(signal.SIGINT)
+        assert dashboard.process.stdout is not None
+        more = dashboard.process.stdout.read().removesuffix("stopped\n")
+        dashboard.process.wait(20)
+        dashboard.process.stdout.close()
+        assert more.startswith(said)
+        assert bool(more) == bool(said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
@@ -129,8 +130,13 @@ def test_long_addresses_and_other_methods_are_refused(shown: Shown) -> None:
     [
         ([], "the form is not an object"),
         ({"shell": "rm"}, "the form has a field 'shell'"),
-        ({"clients": "5"}, "the form's clients is '5'; expected int"),
-        ({"clients": True}, "the form's clients is 'True'; expected int"),
+        ({"clients": "5"}, 'the form\'s clients is "5"; expected a whole number'),
+        ({"clients": True}, "the form's clients is true; expected a whole number"),
+        ({"clients": float("inf")}, "the form's clients is inf; expected a whole number"),
+        ({"clients": [float("inf")]}, "the form's clients is [null]; expected a whole number"),
+        ({"seed": None}, "the form's seed is null; expected a whole number"),
+        ({"noise": "much"}, 'the form\'s noise is "much"; expected a number'),
+        ({"task": 5}, "the form's task is 5; expected a text"),
         ({"clients": 101}, "--clients is 101; expected 2 to 100 clients"),
         ({"task": "spam --out /etc"}, "--task is 'spam --out /etc'; known are spam,"),
         ({"scheme": "rot13"}, "--scheme is 'rot13'; known are paillier"),
@@ -141,6 +147,27 @@ def test_a_form_with_anything_else_is_one_sentence(content: object, sentence: st
     with pytest.raises(SettingsError) as caught:
         wanted_from(content)
     assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("body", [b"{bad", b"", b"\xff", b"[" * 10_000, b"1" * 5_000])
+@pytest.mark.parametrize("call", ["/api/runs", "/api/dry-run"])
+def test_what_is_no_json_is_called_so_in_plain_words(shown: Shown, body: bytes, call: str) -> None:
+    headers = {**HOST, **tokened(shown), "content-type": "application/json", "content-length": str(len(body))}
+    answer = asyncio.run(ask(make_app(shown), "POST", call, headers, body))
+    said = 'the form is not JSON; expected an object such as {"clients": 5, "rounds": 5}'
+    assert (answer.status, answer.json) == (400, {"error": said})
+
+
+def test_what_is_no_call_is_answered_with_json_and_the_policy(shown: Shown) -> None:
+    app = make_app(shown)
+    answer = get(app, "/api/nope")
+    said = "there is no call 'GET /api/nope'; /api/openapi.json describes those there are"
+    assert (answer.status, answer.json) == (404, {"error": said})
+    assert "content-security-policy" in answer.headers
+    for wrong in ("/api/dry-run", "/api/runs/a/stop"):
+        answer = get(app, wrong)
+        assert (answer.status, answer.headers["allow"]) == (405, "POST")
+        assert answer.json["error"].startswith(f"there is no call 'GET {wrong}'")
 
 
 def test_the_form_becomes_the_command_that_a_person_would_type() -> None:
@@ -156,6 +183,15 @@ def test_the_form_becomes_the_command_that_a_person_would_type() -> None:
 )
 def test_only_this_machines_own_addresses_count_as_loopback(listen: str, loopback: bool) -> None:
     assert DashboardSettings(listen=listen).loopback is loopback
+
+
+@pytest.mark.parametrize("name", ["identity", "passphrase_file"])
+def test_what_only_watching_needs_is_refused_without_an_aggregator_to_watch(name: str) -> None:
+    mine: dict[str, Any] = {name: Path("mine")}
+    assert getattr(DashboardSettings(server="192.0.2.1:1", **mine), name) == Path("mine")
+    said = f"--{name.replace('_', '-')} is mine, which is for watching an aggregator; add --server HOST:PORT"
+    with pytest.raises(SettingsError, match=re.escape(said)):
+        DashboardSettings(**mine)
 
 
 @pytest.mark.parametrize("settings", [{"listen": "8080"}, {"listen": "127.0.0.1:99999"}, {"token": "short"}])

@@ -179,6 +179,26 @@ def test_a_watched_aggregator_is_a_run_too_and_shows_no_update(runs: Path) -> No
     assert "an observer is shown no update" in get(app, f"/api/runs/{SERVER}/saw/1").json["why"]
 
 
+@pytest.mark.parametrize(
+    ("phase", "done", "state", "message"),
+    [
+        ("endorsing", 1, "away", "no answer"),
+        ("endorsing", 2, "finished", "all 2 rounds are done"),
+        ("finished", 2, "finished", "the end"),
+        ("failed", 1, "failed", "the end"),
+    ],
+)
+def test_an_aggregator_that_is_gone_after_its_last_round_is_not_away(
+    runs: Path, phase: str, done: int, state: str, message: str
+) -> None:
+    watched = Watched("192.0.2.1:50551")
+    results = [pb.RoundResult(round=each) for each in range(1, done + 1)]
+    watched.take(pb.Progress(run="0" * 16, phase=phase, round=done, rounds=2, sentence="the end", results=results))
+    watched.lose("no answer")
+    row = get(app_of(runs, watched), "/api/runs").json["runs"][0]
+    assert (row["state"], row["message"]) == (state, message)
+
+
 def test_the_description_names_every_call_and_no_other(runs: Path) -> None:
     said = get(app_of(runs), "/api/openapi.json").json
     assert said == document()
@@ -206,6 +226,7 @@ def test_run_json_says_what_the_run_was_and_how_it_ended(runs: Path, said: str, 
     (runs / "spam-1" / "run.json").write_text(json.dumps(about))
     (row,) = get(app_of(runs), "/api/runs").json["runs"]
     assert (row["state"], row["message"], row["clients"], row["privacy"]) == (shown, "why", 1000, "noise 1.5")
+    assert row["way"] == "virtual"
     settings = get(app_of(runs), "/api/runs/spam-1").json["settings"]
     assert settings == {
         "task": "spam",
@@ -218,6 +239,45 @@ def test_run_json_says_what_the_run_was_and_how_it_ended(runs: Path, said: str, 
     }
 
 
+@pytest.mark.parametrize("said", ["running", "interrupted"])
+def test_a_stopped_run_says_so_and_not_what_it_was_waiting_for(runs: Path, said: str) -> None:
+    with EventLog(runs / "spam-1") as log:
+        log.add(progress(3, sentence="waiting for updates: 2 of 5 here"))
+    assert get(app_of(runs), "/api/runs").json["runs"][0]["message"] == "waiting for updates: 2 of 5 here"
+    (runs / "spam-1" / "run.json").write_text(json.dumps({"state": said, "run_settings": {"rules": {"rounds": 7}}}))
+    (row,) = get(app_of(runs), "/api/runs").json["runs"]
+    assert (row["state"], row["message"]) == ("stopped", "stopped after 2 of 7 rounds")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b'{"state": "comp',
+        b"\xff\xfe\x00random\x80",
+        b"[]",
+        b"{}",
+        b'{"state": "well"}',
+        b"[" * 100_000,
+        b" " * (1 << 23),
+    ],
+)
+def test_a_run_whose_record_is_damaged_is_unreadable_and_not_finished(runs: Path, content: bytes) -> None:
+    (runs / "spam-1" / "run.json").write_bytes(content)
+    (row,) = get(app_of(runs), "/api/runs").json["runs"]
+    said = "run.json is damaged: it is not the record of a run"
+    assert (row["state"], row["message"], row["rounds_done"]) == ("unreadable", said, 2)
+    detail = get(app_of(runs), "/api/runs/spam-1").json
+    assert (detail["state"], len(detail["history"])) == ("unreadable", 2)
+
+
+@pytest.mark.parametrize("odd", [[], "x", 5, {"rules": [], "privacy": "x"}, {"privacy": {"noise_multiplier": "x"}}])
+def test_settings_of_another_kind_in_a_record_are_left_out(runs: Path, odd: object) -> None:
+    (runs / "spam-1" / "run.json").write_text(json.dumps({"state": "completed", "run_settings": odd}))
+    (row,) = get(app_of(runs), "/api/runs").json["runs"]
+    assert row["state"] == "finished"
+
+
 def test_a_file_is_no_folder_of_runs_and_one_that_is_not_there_yet_has_no_run(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(
@@ -225,3 +285,52 @@ def test_a_file_is_no_folder_of_runs_and_one_that_is_not_there_yet_has_no_run(tm
     ):
         RunsFolder(tmp_path / "file")
     assert RunsFolder(tmp_path / "later").all() == []
+
+
+def test_a_run_with_infinite_numbers_does_not_break_the_page(runs: Path) -> None:
+    folder = write_run(runs, "odd", rounds=1)
+    (folder / "history.jsonl").write_text('{"round": 1, "accuracy": NaN, "loss": Infinity, "round_s": Infinity}\n')
+    (folder / "run.json").write_text(
+        '{"state": "completed", "clients": Infinity, "run_settings": {"privacy": {"noise_multiplier": "x"}}}\n'
+    )
+    (folder / "events.jsonl").write_text('{"seconds": Infinity, "round": 1}\n')
+    app = app_of(runs)
+    rows = {row["id"]: row for row in get(app, "/api/runs").json["runs"]}
+    assert (rows["odd"]["accuracy"], rows["odd"]["loss"], rows["odd"]["seconds"]) == (None, None, 0)
+    assert rows["spam-1"]["accuracy"] == 0.2
+    detail = get(app, "/api/runs/odd")
+    assert (detail.status, detail.json["history"]) == (
+        200,
+        [{"round": 1, "accuracy": None, "loss": None, "round_s": None}],
+    )
+    assert get(app, "/api/runs/odd/events").json["events"] == [{"seconds": None, "round": 1}]
+    live = get(app, "/api/runs/odd/events", accept="text/event-stream")
+    assert b'{"seconds": null, "round": 1}' in live.body
+
+
+@pytest.mark.parametrize("target", ["/nowhere", "/api/nowhere"])
+def test_what_is_not_there_is_answered_in_json(runs: Path, target: str) -> None:
+    answer = get(app_of(runs), target)
+    said = f"there is no call 'GET {target}'; /api/openapi.json describes those there are"
+    assert (answer.status, answer.json) == (404, {"error": said})
+
+
+def test_an_unexpected_failure_is_answered_in_json_and_raised_for_the_log(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> dict[str, Any]:
+        raise KeyError("a secret")
+
+    monkeypatch.setattr("dashboard.app.summary_of", broken)
+    app, heard = app_of(runs), []
+
+    async def without_raising(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await app(scope, receive, send)
+        except KeyError as error:
+            heard.append(error)
+
+    answer = get(without_raising, "/api/runs")
+    assert (answer.status, len(heard)) == (500, 1)
+    assert "an unexpected KeyError" in answer.json["error"]
+    assert "a secret" not in answer.json["error"]

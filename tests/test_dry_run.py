@@ -18,7 +18,7 @@ from core.secagg.scheme import PublicKey
 from core.tasks import get_task
 from server.rules import RoundRules
 from server.settings import RunSettings
-from simulation.__main__ import main
+from simulation.__main__ import app, main
 from simulation.forecast import (
     VIRTUAL_START,
     Forecast,
@@ -140,6 +140,14 @@ def test_a_dry_run_with_groups_says_what_they_reveal() -> None:
 
 def test_a_run_without_privacy_has_no_epsilon() -> None:
     assert epsilon_of_run(work_of()) is None
+
+
+@pytest.mark.parametrize("folder", ["nowhere", "run"])
+def test_a_run_that_goes_on_is_not_forecast_as_a_new_one(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "run").mkdir()
+    done = CliRunner().invoke(app, ["--resume", str(tmp_path / folder), "--dry-run"])
+    assert done.exit_code == 1
+    assert f"error: --resume is '{tmp_path / folder}', and --dry-run is about a new run" in done.output
 
 
 def test_json_without_a_dry_run_is_refused() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,10 +29,11 @@ from experiments.cheating_client.forge import Forge, Lie
 from experiments.cheating_client.lies import BOOST, TARGET, first_ciphertext, only_in_ciphertexts, with_proof
 from registrar.folder import load_registrar
 from results.evidence import judge, judge_file
+from server import __main__ as program
 from server import states
 from server.rounds.cohort import in_uploading
 from server.rules import RoundRules
-from server.settings import RunSettings
+from server.settings import Places, RunSettings
 from server.states import AbandonAttempt, RequestRelease, RunState, SubmissionRefused, Uploading
 from server.status import write_evidence
 from simulation.in_process import InProcessFederation, Options
@@ -231,6 +234,42 @@ async def test_evidence_is_written_to_files_that_anybody_can_judge(begin: Any, l
         "holds": True, "client": LIAR, "run": federation.run.context.id, "round": 1, "attempt": 1,
         "reason": "bad_ciphertext", "registrar": key, "message": said,
     }  # fmt: skip
+
+
+async def test_the_report_and_the_terminal_name_the_liar_and_how_to_write_the_evidence_down(
+    begin: Any, lying: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lying(MALFORMED)
+    federation = await begin()
+    await federation.play(lambda: bool(kept(federation)))
+    places = Places(state=federation.aggregator.folder, out=tmp_path / "out")
+    await program._write_results(federation.settings, places, federation.run, "")
+    (lie,) = await program._lies(places, federation.run)
+    assert re.fullmatch(
+        rf"{LIAR} signed a false update in round 1; `\S+ -m server evidence --state \S+` writes it down", lie
+    )
+    assert shlex.split(lie.split("`")[1])[-1] == str(federation.aggregator.folder)
+    assert f"\n\n- {lie}\n\n" in (tmp_path / "out" / "report.md").read_text("utf-8")
+    program._print_table(federation.settings, federation.run, False, [lie])
+    assert capsys.readouterr().out.endswith(f"\n{lie}\n")
+
+
+async def test_who_is_honest_is_not_named(begin: Any, tmp_path: Path) -> None:
+    federation = await begin()
+    await federation.play()
+    assert await program._lies(Places(state=tmp_path), federation.run) == []
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"not this", b"\x00" * 100, bytes(range(256)), pb.Evidence(update=b"u").SerializeToString()]
+)
+def test_a_file_of_something_else_is_called_no_evidence(raw: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(raw)
+    with pytest.raises(
+        DataError, match=r"^this file of \d+ bytes is no evidence of a false update; expected one that "
+    ):
+        judge_file(path, "00" * 32)
 
 
 async def test_evidence_that_was_changed_shows_nothing(begin: Any, lying: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,22 +38,59 @@ def test_a_row_is_its_scaled_columns_and_the_number_of_its_class(tmp_path: Path)
     ]  # fmt: skip
 
 
-def test_rows_that_cannot_be_read_are_named_with_their_line(tmp_path: Path) -> None:
-    path = written(tmp_path / "flowers.csv", "x,y,kind\n1,2,a\n1,?,b\n1,2,c\n")
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        ("1,?,b", "line 3: y is '?'; expected a finite number"),
+        ("1,nan,b", "line 3: y is 'nan'; expected a finite number"),
+        ("-inf,1,b", "line 3: x is '-inf'; expected a finite number"),
+        ("1,,b", "line 3: y is ''; expected a finite number"),
+        ("1,2,rosé", "line 3: kind is 'rosé'; expected a, b"),
+        ("1,2", "line 3: the row ends before the column kind"),
+        ("1", "line 3: the row ends before the column y"),
+    ],
+)
+def test_a_row_that_cannot_be_read_is_named_with_its_line_column_and_value(
+    tmp_path: Path, row: str, sentence: str
+) -> None:
+    path = written(tmp_path / "flowers.csv", f"x,y,kind\n1,2,a\n{row}\n")
     reading = FLOWERS.read(path)
-    assert (len(reading.examples), reading.skipped) == (1, 2)
-    assert reading.first_skipped == "line 3: could not convert string to float: '?'"
-    with pytest.raises(DataError, match="2 examples of .* cannot be read; the first: line 3: could not"):
+    assert (len(reading.examples), reading.skipped, reading.first_skipped) == (1, 1, sentence)
+    with pytest.raises(DataError) as raised:
+        divide(FLOWERS, path, 2, None, 0)
+    assert str(raised.value) == f"1 example of {path} cannot be read: {sentence}"
+
+
+def test_of_several_rows_that_cannot_be_read_the_first_is_named(tmp_path: Path) -> None:
+    path = written(tmp_path / "flowers.csv", "x,y,kind\n1,2,a\n1,?,b\n1,2,c\n")
+    with pytest.raises(DataError, match=r"^2 examples of .* cannot be read; the first: line 3: y is"):
         divide(FLOWERS, path, 2, None, 0)
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [("x,kind\n1,a\n", "has no column 'y'; it has x, kind"), ("x,y,kind\n", "has no row"), ("", "has no column 'x'")],
+    [
+        ("x,kind\n1,a\n", "has no column 'y'; it has x, kind"),
+        ("x,y,kind\n", "has no row"),
+        ("", r"flowers\.csv is empty; expected a first line with the columns x, y, kind"),
+        ("x,y,kind\n" + "1" * 200_000, "cannot be read: field larger than field limit"),
+    ],
 )
 def test_a_table_that_does_not_fit_is_refused(tmp_path: Path, text: str, sentence: str) -> None:
     with pytest.raises(DataError, match=sentence):
         FLOWERS.read(written(tmp_path / "flowers.csv", text))
+
+
+def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "latin.csv").write_bytes("x,y,kind\n1,2,rosé\n".encode("latin-1"))
+    for path, sentence in (
+        (tmp_path, "is a folder; expected a CSV file"),
+        (tmp_path / "nowhere.csv", "cannot be read: No such file or directory"),
+        (tmp_path / "latin.csv", "cannot be read: it is not a text in UTF-8"),
+    ):
+        with pytest.raises(DataError) as raised:
+            FLOWERS.read(path)
+        assert str(raised.value) == f"{path} {sentence}"
 
 
 def test_a_file_is_dealt_out_and_every_row_is_somewhere_once(tmp_path: Path) -> None:
@@ -97,6 +135,24 @@ def test_a_folder_of_pictures_per_class_is_read_scaled_and_written_again(tmp_pat
     assert all(np.array_equal(a, b) for (a, _), (b, _) in zip(again, reading.examples, strict=True))
     with pytest.raises(DataError, match=r"has no folder 'grey'; expected one a class: grey"):
         picture_task("shades", classes=["grey"]).read(tmp_path)
+    with pytest.raises(
+        DataError, match=r"part\.part\.csv is no folder; expected one with a folder of pictures a class"
+    ):
+        shapes.read(written(tmp_path / "part.part.csv"))
+
+
+@pytest.mark.parametrize("where", ["grey", ".", "light/more"])
+def test_a_picture_in_no_folder_of_a_class_is_named(tmp_path: Path, where: str) -> None:
+    image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    for folder in ("dark", "light", ".trash", where):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        image.new("L", (4, 4), 255).save(tmp_path / folder / "one.png")
+    shades = picture_task("shades", classes=["dark", "light"], side=2)
+    reading = shades.read(tmp_path)
+    wrong = f"{Path(where, 'one.png')}: it is not in the folder of a class; expected dark, light"
+    assert (len(reading.examples), reading.skipped, reading.first_skipped) == (2, 1, wrong)
+    with pytest.raises(DataError, match=r"^1 example of .* cannot be read: "):
+        divide(shades, tmp_path, 2, None, 0)
 
 
 def test_a_picture_of_colours_is_three_numbers_a_pixel(tmp_path: Path) -> None:
@@ -140,7 +196,9 @@ def test_data_that_a_task_cannot_deal_out_or_make_up_is_refused(tmp_path: Path) 
         (None, "iid", "--partition is 'iid', and the task plain does not say how"),
     ):
         with pytest.raises(SettingsError, match=sentence):
-            divide(task, data, 2, partition, 0)
+            divide(replace(task, generate=lambda _seed, _number: [0.0]), data, 2, partition, 0)
+    with pytest.raises(DataError, match="the task plain makes up no data"):
+        divide(task, None, 2, "iid", 0)
     with pytest.raises(DataError, match="makes up no data, because it has no `generate`"):
         task.load_test(GENERATED, 0, 2)
     with pytest.raises(DataError, match="the task reads no files, because it has no `read`"):

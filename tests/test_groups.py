@@ -50,6 +50,12 @@ def test_one_step_of_the_geometric_median_weighs_by_the_inverse_distance(monkeyp
     assert geometric_median(np.array([[0.0], [0.0], [6.0]])) == pytest.approx([1.2])
 
 
+def test_the_geometric_median_has_the_same_bits_in_whatever_order_a_processor_adds() -> None:
+    rng = np.random.default_rng(1)
+    means, order = rng.normal(size=(5, 9000)), rng.permutation(9000)
+    assert (geometric_median(means)[order] == geometric_median(means[:, order])).all()
+
+
 # ------------------------------------------------------------------------------------------------ the division
 
 

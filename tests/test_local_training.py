@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -270,3 +271,20 @@ def test_training_is_said_by_options_as_asked_and_else_as_the_task_says() -> Non
         "local-epochs": None, "local-steps": 7, "optimiser": None,
     }  # fmt: skip
     assert RunSettings(local=LocalSettings(local_epochs=1)).training_options(in_steps)["local-epochs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"learning_rate": "0.1"}, "learning_rate is '0.1'; it must be a positive number"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan; it must be a positive number"),
+        ({"prox_mu": None}, "prox_mu is None; it must be 0 or a positive number"),
+        ({"epochs": "2"}, "epochs is '2'; it must be a whole number of at least 1"),
+        ({"batch_size": 1.5}, "batch_size is 1.5; it must be a whole number of at least 1"),
+        ({"steps": 0}, "steps is 0; it must be a whole number of at least 1"),
+    ],
+)
+def test_settings_of_a_wrong_kind_or_size_are_named(wrong: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        LocalTraining(**{"learning_rate": np.float32(0.1), "epochs": np.int64(2), **wrong})
+    assert str(raised.value) == sentence

@@ -155,5 +155,7 @@ def test_settings_that_contradict_each_other_get_a_sentence(settings: dict[str, 
 
 def test_a_norm_that_cannot_be_proven_is_refused_with_the_way_out() -> None:
     settings = RunSettings("spam", bound=Bound.NORM, largest_norm=256.0)  # 2^22 steps, and their square has 45 bits
-    with pytest.raises(SettingsError, match="for 4 weights does not fit the proof's numbers; --insecure-unbounded"):
+    with pytest.raises(
+        SettingsError, match="--largest-norm is 256; for this task it must be less than 256; or leave --bound"
+    ):
         settings.proven(ENCODING)

@@ -112,7 +112,7 @@ def other_keys(**keys: bytes) -> Damage:
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (lambda _, folder: shutil.rmtree(folder), "there is no folder .*client-1; `python -m registrar init`"),
+        (lambda _, folder: shutil.rmtree(folder), "there is no folder .*client-1; `.* -m registrar init`"),
         (lambda _, folder: (folder / "party.json").unlink(), "client-1 is not a party's folder"),
         (lambda _, folder: (folder / "roster.json").unlink(), "there is no file .*client-1/roster.json"),
         (lambda _, folder: (folder / "authority.pem").unlink(), "there is no file .*client-1/authority.pem"),

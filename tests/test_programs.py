@@ -22,7 +22,7 @@ from simulation.__main__ import app as simulation
         (simulation, ["--rounds", "five"], "Invalid value for '--rounds': 'five' is not a whole number\n"),
         (simulation, ["--learning-rate", "fast"], "Invalid value for '--learning-rate': 'fast' is not a number\n"),
         (registrar, ["class", "all"], "Invalid value for 'STUDENTS': 'all' is not a whole number\n"),
-        (registrar, ["class", "20"], "Missing option '--address'.\n"),
+        (registrar, ["init", "here"], "Missing option '--clients'.\n"),
     ],
 )
 def test_a_value_that_no_option_takes_is_refused_in_plain_words(

@@ -186,7 +186,7 @@ def test_only_holders_without_a_key_are_asked_often() -> None:
         (waiting("ab", "1"), "waiting for key holders: 1 here, 2 needed"),
         (
             waiting("ab", key=False),
-            "waiting for a fresh key that enough key holders have a share of (python -m registrar deal makes some)",
+            f"waiting for a fresh key that enough key holders have a share of ({RULES.deal} makes some)",
         ),
         (waiting("ab"), "waiting for clients: 2 here, 3 wanted"),
         (committing("a"), "waiting for updates: 1 of 3 ready"),

@@ -45,7 +45,7 @@ WAITING = [
     ("a holder that leaves takes the key along if too few stay", waiting("ab"),     s.HolderLeft("h1"),              1.0, s.Waiting,     NOTHING),
     ("comings and goings do not hold up the others", waiting("ab", last_arrival=99.0), s.ClientJoined("c"),        100.0, s.Committing,  (OPEN,)),
     ("patience ends without clients",              waiting("a"),                    s.Tick(),                      100.0, s.Failed,      failed("1 client is here after 100 seconds, 2 are needed")),
-    ("patience ends without a key",                waiting("ab", key=False),        s.Tick(),                      100.0, s.Failed,      failed("the key holders had no unused round key of the right kind in common within 100 seconds; python -m registrar deal makes some")),
+    ("patience ends without a key",                waiting("ab", key=False),        s.Tick(),                      100.0, s.Failed,      failed(f"the key holders had no unused round key of the right kind in common within 100 seconds; {RULES.deal} makes some")),
     ("patience ends without holders",              waiting("ab", "1"),              s.Tick(),                      100.0, s.Failed,      failed("1 key holder serves after 100 seconds, 2 are needed")),
     ("an early commitment changes nothing",        waiting("ab"),                   s.CommitmentStored(1, 1, "a"),   1.0, s.Waiting,     NOTHING),
     ("what an earlier attempt left changes nothing", waiting("ab"),                 s.TaskDeclined(1, 2, "h1", "no"), 1.0, s.Waiting,    NOTHING),

@@ -28,6 +28,7 @@ print("once")
 result = simulate(clients=4, rounds=2, workers=2, out="made", on_round=lambda row: print("round", row["round"]))
 print(result.record["state"], len(result.history), sorted(result.model))
 """
+DRY_RUN = f"{command_of('simulation')} --dry-run say what a run would cost"
 
 
 def test_a_script_without_a_guard_runs_once(tmp_path: Path) -> None:
@@ -103,6 +104,12 @@ def test_mistakes_have_the_sentences_of_the_command(
         ({"clients": "three"}, "--clients is 'three'; expected a whole number"),
         ({"clients": True}, "--clients is True; expected a whole number"),
         ({"scheme": "rot13"}, "--scheme is 'rot13'; expected 'paillier' or 'damgard-jurik' or 'plain'"),
+        ({"dry_run": True}, f"--dry-run is on, which only the command line can have; leave it out, or let {DRY_RUN}"),
+        (
+            {"dry_run": True, "json": True, "resume": "run"},
+            f"--dry-run is on, which only the command line can have; leave it out, or let {DRY_RUN}",
+        ),
+        ({"json": True}, f"--json is on, which only the command line can have; leave it out, or let {DRY_RUN}"),
         ({"way": "by-post"}, "the way is 'by-post'; expected processes, in-process, virtual"),
         ({"bogus": 1}, f"there is no setting 'bogus'; {command_of('simulation')} --help lists them"),
         ({"epochs": 1}, "there is no setting 'epochs'; did you mean local_epochs?"),

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from pathlib import Path
 
 import pytest
 from parties import run_here
+from test_own_task import written as written_task
 
 from core.errors import SettingsError
 from results.repeating import repeat
 from results.runs import find_run, list_runs, read_run
 from simulation import simulate
 from simulation.sweep_file import read_sweep
+from simulation.unchanged import changed_since, unlike
 
 FILE = """
 seeds = [0, 1]
@@ -22,6 +25,13 @@ rounds = 1
 [grid]
 clients = [3, 4]
 """
+
+TABLE_TASK = """
+from core.tasks import csv_task
+
+MEAN = csv_task("kinds", label="kind", classes=["a", "b"], columns=["x", "y"])
+"""
+NUMBERS = "x,y,kind\n" + "1,2,a\n2,1,b\n" * 10
 
 
 def written(folder: Path, text: str) -> Path:
@@ -60,6 +70,7 @@ def test_names_that_no_folder_can_have_keep_apart(tmp_path: Path) -> None:
         ("rounds = 1", "clients = 1", "clients is in [run] and in [grid]; leave it out of one of them"),
         ("rounds = 1", "seed = 1", "[run] has seed = 1; list them as seeds"),
         ("rounds = 1", "cohort = 9", "clients 3, seed 0: --cohort is 9, and there are 3 clients"),
+        ("rounds = 1", "dry-run = true", "clients 3, seed 0: --dry-run is on, which only the command line can have"),
         ("rounds = 1", 'task = "chess"', "clients 3, seed 0: there is no task 'chess'"),
         ("rounds = 1", 'data = "nowhere/at-all"', "--data is 'nowhere/at-all', and there is nothing"),
         ("[0, 1]", "[0, -1]", "seed -1: --seed is -1"),
@@ -131,3 +142,50 @@ def test_a_run_that_is_repeated_has_the_same_bytes_or_what_differs_is_named(
     assert (
         f"versions.numpy was 1.0, and is {read_run(other.again.folder).record['versions']['numpy']}" in other.sentence
     )
+
+
+def test_runs_of_data_or_of_a_task_that_has_changed_are_not_mixed_with_new_ones(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The one run that is finished stays; with another seed in the file it would be in one table with a new one."""
+    out, data = tmp_path / "out", tmp_path / "numbers.csv"
+    said_task = written_task(tmp_path, TABLE_TASK)
+    data.write_text(NUMBERS)
+    text = f"seeds = [SEEDS]\n[run]\nrounds = 1\nclients = 2\ntask = '{said_task}'\ndata = '{data}'\n"
+    once, more = text.replace("SEEDS", "0"), text.replace("SEEDS", "0, 1")
+    assert run_here(capsys, "simulation", "sweep", written(tmp_path, once), "--out", out)[0] == 0
+    task = Path(said_task.rpartition(":")[0])
+    for changed, option in ((data, "data"), (task, "task")):
+        before = changed.read_text()
+        changed.write_text(before + ("5,1,a\n" if changed is data else "\n# changed\n"))
+        code, said = run_here(capsys, "simulation", "sweep", written(tmp_path, more), "--out", out)
+        assert code == 1
+        assert (
+            f"is of a run with other data: {changed}, given as --{option}, has changed since; give another --out"
+            in said
+        )
+        assert not (out / "seed-1").exists()
+        changed.write_text(before)
+    code, said = run_here(capsys, "simulation", "sweep", written(tmp_path, more), "--out", out)
+    assert (code, "1 of 2 runs are finished" in said) == (0, True), said
+
+
+def test_data_that_changes_while_a_sweep_runs_is_named() -> None:
+    one = {"settings": {"task": "spam"}, "data": {"data": {"path": "/a.csv", "sha256": "00"}}}
+    other = {"settings": {"task": "spam"}, "data": {"data": {"path": "/a.csv", "sha256": "01"}}}
+    apart = {"settings": {"task": "spam"}, "data": {"data": {"path": "/b.csv", "sha256": "02"}}}
+    assert unlike([one, apart, one]) == ""
+    assert unlike([one, apart, other]) == "/a.csv was changed between them"
+
+
+def test_a_package_of_a_task_that_has_changed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "swept_tasks"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    written_task(package, name="means.py")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    record = simulate(task="swept_tasks.means:MEAN", clients=2, rounds=1, out=tmp_path / "run").record
+    assert changed_since(record) == ""
+    (package / "helper.py").write_text("HALF = 0.5\n")
+    assert changed_since(record) == "the package of --task swept_tasks.means:MEAN has changed since"

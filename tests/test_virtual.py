@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Sequence
@@ -14,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from recomputation import SPAM
-from typer.testing import CliRunner
 
 from core.bounds.verification import verify
 from core.data.generated import generate_mailbox
@@ -31,12 +29,12 @@ from core.training import Dataset
 from server.rounds.waiting import select
 from server.rules import RoundRules
 from server.settings import Bound, RunSettings
-from simulation.__main__ import main
 from simulation.in_process import play
 from simulation.virtual.block import BlockRunner, EncryptedSum, PartialSum, RoundJob
 from simulation.virtual.population import Generated, Population, draw, nth_in_text_order
 from simulation.virtual.progress import Lines
 from simulation.virtual.run import VirtualRun
+from simulation.virtual.times import MeasuredSpeeds, RandomPresence, Stopwatch
 from simulation.virtual.workers import Progress, WorkerPool
 
 FloatArray = npt.NDArray[np.float64]
@@ -267,7 +265,9 @@ def test_an_own_task_is_refused_where_workers_cannot_be_forked() -> None:
 
 
 def test_where_there_is_no_terminal_progress_is_a_line_every_ten_seconds() -> None:
-    run = VirtualRun(settings_for(SPAM, clients=200), SPAM, Generated(SPAM, 0, 200))
+    run = VirtualRun(settings_for(SPAM, clients=260), SPAM, Generated(SPAM, 0, 260))
+    assert run.training == 260
+    run.training = 200  # of those chosen, as simulated time decides
     now, said = [0.0], list[str]()
     lines = Lines(said.append, run, lambda: now[0])
     for seconds, clients in ((4, 20), (10, 30), (15, 30), (20, 20), (21, 100)):
@@ -279,62 +279,14 @@ def test_where_there_is_no_terminal_progress_is_a_line_every_ten_seconds() -> No
     ]
 
 
-# ------------------------------------------------------------------------------------------------ the command
-
-
-def invoke(*arguments: str | Path) -> tuple[int, str]:
-    import typer
-
-    app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command()(main)
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    return result.exit_code, " ".join(result.output.split())
-
-
-def test_a_run_leaves_the_files_of_every_run(tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    code, said = invoke(
-        "--virtual", "--clients", "1000", "--cohort", "3", "--rounds", "2", "--workers", "2", "--out", out
-    )
-    assert code == 0, said
-    assert "1000 virtual clients, 3 of them a round, 2 rounds, 2 workers" in said
-    assert "nothing is protected from anyone" in said
-    names = {"history.csv", "history.jsonl", "history.png", "model.npz", "report.md", "run.json"}
-    assert {path.name for path in out.iterdir()} == names
-    rows = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
-    assert [(row["round"], row["contributors"]) for row in rows] == [(1, 3), (2, 3)]
-    assert "nothing is protected from anyone" in (out / "report.md").read_text()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (["--workers", "2"], "--workers is 2, which only --virtual clients have; add --virtual"),
-        (["--engine", "ray"], "which only --virtual clients have; add --virtual"),
-        (["--virtual", "--ray-address", "auto"], "which only --engine ray has; add --engine ray"),
-        (["--virtual", "--engine", "ray", "--workers", "2"], "so leave it out"),
-        (["--virtual", "--engine", "ray"], "--engine ray needs Ray, which is not installed; pip install ray"),
-        (["--virtual", "--availability", "0.5"], "it needs --speeds, which simulates time"),
-        (["--virtual", "--clients", "5", "--cohort", "6"], "--cohort is 6, and there are 5 clients"),
-        (["--virtual", "--speeds", "fast"], "fast cannot be read"),
-        (["--virtual", "--speeds", "lognormal:1"], "expected lognormal:EXAMPLES_PER_SECOND"),
-        (["--virtual", "--speeds", "lognormal:0,1,1,1"], "speeds must be more than 0"),
-        (["--virtual", "--speeds", "lognormal:9,1,9,1", "--availability", "0"], "a chance must be above 0"),
-        (["--virtual", "--clients", "2000000000"], "at most 1000000000 can"),
-        (
-            ["--virtual", "--clients", "1000001"],
-            "1000001 clients are too many for one round, which has at most 1000000",
-        ),
-        (["--virtual", "--central"], "leave it or --virtual out"),
-        (["--virtual", "--port", "8080"], "--port is 8080, and virtual clients have no aggregator"),
-        (["--virtual", "--clients", "3", "--min-cohort", "4"], "the minimum cohort is 4"),
-    ],
-)
-def test_impossible_settings_get_a_sentence_before_anything_starts(
-    arguments: list[str], sentence: str, tmp_path: Path
-) -> None:
-    code, said = invoke(*arguments, "--out", tmp_path / "run")
-    assert code == 1
-    assert sentence in said
-    assert not (tmp_path / "run").exists()
-    assert "Traceback" not in said
+def test_with_more_clients_chosen_than_wanted_progress_ends_full() -> None:
+    rules = RoundRules(rounds=2, min_cohort=2, max_cohort=4, cohort=2, over_selection=2.0, threshold=1, holders=1)
+    settings, population = replace(settings_for(SPAM), rules=rules), Generated(SPAM, 0, CLIENTS)
+    stopwatch = Stopwatch(MeasuredSpeeds(((10.0, 1e6), (20.0, 1e6))), RandomPresence(1.0, 0), 2, 100.0)
+    run = VirtualRun(settings, SPAM, population, stopwatch)
+    told: list[int] = []
+    with pool_for(run, SPAM, population, 1) as pool:
+        for result in run.rounds(pool, told.append):
+            assert (result.contributors, result.late, run.training, run.largest_round) == (2, 2, 2, 4)
+            assert sum(told) == run.training
+            told.clear()

@@ -29,11 +29,11 @@ def timed(wanted: int | None, deadline: float, presence: object = ALWAYS, now: f
 
 
 def test_without_a_number_wanted_the_slowest_decides() -> None:
-    assert timed(None, float("inf")) == RoundTime((1, 2, 3), 12.0, late=0, dropped=0)
+    assert timed(None, 1000.0) == RoundTime((1, 2, 3), 12.0, late=0, dropped=0)
 
 
 def test_the_round_is_over_when_as_many_as_wanted_have_sent() -> None:
-    assert timed(2, float("inf")) == RoundTime((2, 3), 7.0, late=1, dropped=0)
+    assert timed(2, 1000.0) == RoundTime((2, 3), 7.0, late=1, dropped=0)
 
 
 def test_at_the_deadline_the_round_goes_on_without_the_rest() -> None:
@@ -84,7 +84,8 @@ def test_speeds_and_traces_are_read_from_csv(tmp_path: Path) -> None:
         ("a,b\n1,2\n", "no column 'examples_per_second'"),
         ("examples_per_second,bytes_per_second\n", "0 rows"),
         ("examples_per_second,bytes_per_second\nfast,1\n", "line 2 of .* has 'fast'"),
-        ("examples_per_second,bytes_per_second\n0,1\n", "must be more than 0"),
+        ("examples_per_second,bytes_per_second\n1,1\n0,1\n", "line 3 of .* a speed of 0; it must be more than 0"),
+        ("examples_per_second,bytes_per_second\n1,inf\n", "line 2 of .* has 'inf' where a number is expected"),
         ("examples_per_second,bytes_per_second\n5\n", "has None where a number"),
     ],
 )
@@ -95,6 +96,39 @@ def test_a_file_of_speeds_that_cannot_be_used_is_named(tmp_path: Path, content: 
         speeds_from(str(path), 0)
 
 
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"client,from_s,until_s\n1,0,\xff\n", "trace.csv is no text in UTF-8: it has the byte 0xff"),
+        (b"\x00\xfe\x01", "trace.csv is no text in UTF-8"),
+        (b"client,from_s,until_s\n" + b"1" * 200_000 + b",0,1\n", "trace.csv is no CSV file"),
+        (b"client,from_s,until_s\n1,0,9\ninf,0,1000\n", "line 3 of .*trace.csv has 'inf' where a number"),
+        (b"client,from_s,until_s\n1,0,inf\n", "line 2 of .*trace.csv has 'inf' where a number"),
+        (b"client,from_s,until_s\n1.5,0,1\n", "line 2 of .*trace.csv has a client 1.5; clients are numbered 1"),
+        (b"client,from_s,until_s\n1,9,3\n", "line 2 of .*trace.csv says from 9 until 3 seconds"),
+    ],
+)
+def test_a_trace_that_cannot_be_used_is_named_with_its_line_and_value(
+    tmp_path: Path, content: bytes, sentence: str
+) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=sentence):
+        presence_from(str(path), 0)
+
+
+@pytest.mark.parametrize("said", ["lognormal:5e-324,10,1,0", "lognormal:1,0,5e-324,10", "lognormal:1,0,1e300,10"])
+def test_speeds_that_no_machine_has_are_refused(said: str) -> None:
+    with pytest.raises(SettingsError, match="speeds must be more than 0: 1e-06 to 1e"):
+        speeds_from(said, 0)
+
+
 def test_chances_outside_0_to_1_are_refused() -> None:
     with pytest.raises(SettingsError, match="above 0 and at most 1"):
         presence_from("1.5", 0)
+
+
+@pytest.mark.parametrize("deadline", [0.0, float("inf"), float("nan")])
+def test_there_is_no_stopwatch_without_a_finite_deadline(deadline: float) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        timed(None, deadline)

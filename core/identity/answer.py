@@ -50,7 +50,7 @@ class Answer:
         content = {name: getattr(self, name) for name in _FIELDS} | {"request": self.request.hex()}
         signature = key.sign(signing.ANSWER, strict_json.canonical(content))
         whole = {"answer": content, "signature": signature.hex(), "roster": self.roster_file.decode()}
-        return json.dumps(whole).encode() + b"\n"
+        return json.dumps(whole, allow_nan=False).encode() + b"\n"
 
 
 def read_answer(raw: bytes, registrar: bytes) -> tuple[Answer, Roster]:

@@ -158,4 +158,4 @@ def _write_pending(path: Path, pending: Pending) -> None:
         "invitation": pending.invitation.hex(), "registrar": pending.registrar.hex(), "authority": pending.authority,
         "address": pending.address, "request": pending.request.decode(),
     }  # fmt: skip
-    write_file(path, json.dumps(content, indent=2).encode() + b"\n", PUBLIC)
+    write_file(path, json.dumps(content, indent=2, allow_nan=False).encode() + b"\n", PUBLIC)

@@ -97,7 +97,7 @@ def write_invitation(path: Path, invitation: Invitation) -> None:
     """Write the file that is handed to the newcomer, readable by its owner only. Raises StorageError."""
     content: dict[str, Any] = asdict(invitation)
     content |= {name: content[name].hex() for name in _BYTES}
-    write_file(path, json.dumps(content, indent=2).encode() + b"\n", SECRET)
+    write_file(path, json.dumps(content, indent=2, allow_nan=False).encode() + b"\n", SECRET)
 
 
 def read_invitation(path: Path) -> Invitation:

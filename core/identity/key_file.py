@@ -114,7 +114,7 @@ def read_key_file(path: Path, passphrase: bytes) -> bytes:
 
 def write_keys(path: Path, keys: Mapping[str, bytes], passphrase: bytes) -> None:
     """Encrypt several keys, each under its name, into one key file. Raises as write_key_file."""
-    content = json.dumps({name: base64.b64encode(key).decode() for name, key in keys.items()})
+    content = json.dumps({name: base64.b64encode(key).decode() for name, key in keys.items()}, allow_nan=False)
     write_key_file(path, content.encode(), passphrase)
 
 

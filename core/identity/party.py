@@ -13,6 +13,7 @@ core.identity.enrolment fills one; `load_identity` reads it, and refuses what is
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 from dataclasses import dataclass
@@ -35,7 +36,8 @@ CARD, ROSTER, AUTHORITY, CERTIFICATE, KEYS, SHARES, ENROLMENT = (
     "party.json", "roster.json", "authority.pem", "certificate.pem", "keys.enc", "shares", "enrolment.json",
 )  # fmt: skip
 LARGEST_SMALL_FILE = 1 << 16
-ADDRESS = re.compile(r"[^\s/]{1,255}:[0-9]{1,5}")
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?)*\.?")
+LONGEST_HOST = 253
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,25 @@ class PartyIdentity:
 
 
 def check_address(address: str, what: str) -> None:
-    """Raise SettingsError, which names `what`, unless the address has the form HOST:PORT."""
-    if not ADDRESS.fullmatch(address):
+    """Raise SettingsError, which names `what`, unless the address has the form HOST:PORT.
+
+    A host is a name of letters, digits, dots, - and _, an IPv4 address, or an IPv6 address in brackets: it goes into
+    scripts and commands that people are to type.
+    """
+    host, colon, port = address.rpartition(":")
+    if not colon or not _is_host(host):
         raise SettingsError(f"{what} is {address[:80]!r}; expected HOST:PORT")
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536):
+        raise SettingsError(f"{what} is {address[:80]!r}; expected HOST:PORT with a port from 1 to 65535")
+
+
+def _is_host(host: str) -> bool:
+    if not (host.startswith("[") and host.endswith("]")):
+        return len(host) <= LONGEST_HOST and _HOST.fullmatch(host) is not None
+    try:
+        return not ipaddress.IPv6Address(host[1:-1]).scope_id
+    except ValueError:
+        return False
 
 
 def load_identity(
@@ -138,7 +156,7 @@ def write_card(folder: Path, card: Card) -> None:
         "federation": card.federation, "role": card.role, "name": card.name, "number": card.number,
         "registrar": card.registrar.hex(), "address": card.address,
     }  # fmt: skip
-    write_file(folder / CARD, json.dumps(content, indent=2).encode() + b"\n", PUBLIC)
+    write_file(folder / CARD, json.dumps(content, indent=2, allow_nan=False).encode() + b"\n", PUBLIC)
 
 
 def read_card(folder: Path) -> Card:

@@ -72,7 +72,7 @@ def make_request(invitation: Invitation, keys: PrivateKeys) -> bytes:
         "signing": keys.signing.sign(signing.ENROLMENT, body).hex(),
         "sealing": keys.sealing.prove(invitation.proof_key, body).hex() if keys.sealing else "",
     }
-    return json.dumps({"request": content, "proofs": proofs}, indent=2).encode() + b"\n"
+    return json.dumps({"request": content, "proofs": proofs}, indent=2, allow_nan=False).encode() + b"\n"
 
 
 def read_request(raw: bytes, proof_key: SealingKey) -> EnrolmentRequest:

@@ -44,7 +44,7 @@ def sign_roster(roster: Roster, key: signing.SigningKey) -> bytes:
 
 def as_file(signed: dict[str, Any]) -> bytes:
     """Return a roster and its signature as the registrar writes them."""
-    return json.dumps(signed, indent=2).encode() + b"\n"
+    return json.dumps(signed, indent=2, allow_nan=False).encode() + b"\n"
 
 
 @lru_cache(maxsize=2)  # where many parties share a process, they are given the same file

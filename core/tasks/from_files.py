@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -26,6 +27,7 @@ from core.metrics import correct_classes
 from core.nn import Flatten, Linear, Module, ReLU, Sequential
 from core.parameters import load_npz, save_npz
 from core.tasks.task import Corpus, LocalTraining, Reading, Task
+from core.wording import counted
 
 Array = npt.NDArray[Any]
 Example = tuple[Array, int]
@@ -34,6 +36,8 @@ PART = ".part"
 """The ending of the files that a simulation gives its clients."""
 HELD_OUT = 0.2
 GENERATED = 200
+MOST_SHOWN = 40
+"""Characters of a cell that a message repeats."""
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp")
 
 
@@ -57,7 +61,9 @@ def labelled(read: Callable[[Path], Reading | Sequence[Example]]) -> OfLabelled:
     def read_both(path: Path) -> tuple[list[Example], list[Example]]:
         reading = read_any(path)
         if reading.skipped:
-            raise DataError(f"{reading.skipped} examples of {path} cannot be read; the first: {reading.first_skipped}")
+            which = "; the first" * (reading.skipped > 1)
+            how_many = counted(reading.skipped, "example")
+            raise DataError(f"{how_many} of {path} cannot be read{which}: {reading.first_skipped}")
         return _divided(reading.examples, path)
 
     return {"read": read_any, "prepare": prepare, "corpus": Corpus(read_both, write, label=lambda each: each[1])}
@@ -140,6 +146,8 @@ def _read_table(
     path: Path, label: str, classes: Sequence[str], columns: Sequence[str], middles: npt.NDArray[np.float64]
 ) -> Reading:
     """Read the rows of a CSV file with a header, separated by commas, semicolons or tabs."""
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; expected a CSV file")
     examples: list[Example] = []
     skipped: list[str] = []
     try:
@@ -147,19 +155,54 @@ def _read_table(
             header = file.readline()
             file.seek(0)
             rows = csv.DictReader(file, delimiter=max(",;\t", key=header.count))
-            if missing := [each for each in (*columns, label) if each not in (rows.fieldnames or ())]:
-                raise DataError(f"{path} has no column {missing[0]!r}; it has {', '.join(rows.fieldnames or ())}")
+            _check_header(path, rows.fieldnames, (*columns, label))
             for row in rows:
                 try:
-                    values = np.array([float(row[column]) for column in columns])
-                    examples.append(((values - middles[:, 0]) / middles[:, 1], classes.index(row[label])))
-                except (TypeError, ValueError) as error:
+                    values = np.array([_number(row, column) for column in columns])
+                    examples.append(((values - middles[:, 0]) / middles[:, 1], _class(row, label, classes)))
+                except ValueError as error:
                     skipped.append(f"line {rows.line_num}: {error}")
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as a CSV file: {error}") from error
+    except (OSError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} cannot be read: it is not a text in UTF-8") from error
     if not examples:
         raise DataError(f"{path} has no row that could be read{f'; the first: {skipped[0]}' if skipped else ''}")
     return Reading(examples, len(skipped), skipped[0] if skipped else "")
+
+
+def _check_header(path: Path, found: Sequence[str] | None, wanted: Sequence[str]) -> None:
+    if not found:
+        raise DataError(f"{path} is empty; expected a first line with the columns {', '.join(wanted)}")
+    if missing := [each for each in wanted if each not in found]:
+        raise DataError(f"{path} has no column {missing[0]!r}; it has {', '.join(found)}")
+
+
+def _number(row: Mapping[str, str | None], column: str) -> float:
+    """Return the number in a cell. Raises ValueError if there is none."""
+    text = _cell(row, column)
+    try:
+        number = float(text)
+    except ValueError:
+        number = nan
+    if not isfinite(number):
+        raise ValueError(f"{column} is {text[:MOST_SHOWN]!r}; expected a finite number")
+    return number
+
+
+def _class(row: Mapping[str, str | None], label: str, classes: Sequence[str]) -> int:
+    """Return the number of a row's class. Raises ValueError if it is not one of those known."""
+    text = _cell(row, label)
+    if text not in classes:
+        raise ValueError(f"{label} is {text[:MOST_SHOWN]!r}; expected {', '.join(classes)}")
+    return classes.index(text)
+
+
+def _cell(row: Mapping[str, str | None], column: str) -> str:
+    text = row[column]
+    if text is None:
+        raise ValueError(f"the row ends before the column {column}")
+    return text
 
 
 # ------------------------------------------------------------------------------------------------ pictures
@@ -204,6 +247,8 @@ def _read_pictures(folder: Path, classes: Sequence[str], side: int, mode: str) -
         from PIL import Image
     except ImportError as error:
         raise SettingsError("pictures need Pillow, which is not installed; pip install pillow") from error
+    if not folder.is_dir():
+        raise DataError(f"{folder} is no folder; expected one with a folder of pictures a class: {', '.join(classes)}")
     if missing := [name for name in classes if not (folder / name).is_dir()]:
         raise DataError(f"{folder} has no folder {missing[0]!r}; expected one a class: {', '.join(classes)}")
     examples: list[Example] = []
@@ -217,11 +262,22 @@ def _read_pictures(folder: Path, classes: Sequence[str], side: int, mode: str) -
                 skipped.append(f"{path.name}: {error}")
                 continue
             examples.append((pixels / np.float32(255), number))
+    skipped += _elsewhere(folder, classes)
     if not examples:
         raise DataError(
             f"{folder} has no picture that could be read; expected {', '.join(PICTURES)} in {classes[0]}/ ..."
         )
     return Reading(examples, len(skipped), skipped[0] if skipped else "")
+
+
+def _elsewhere(folder: Path, classes: Sequence[str]) -> list[str]:
+    """Return what is wrong with the pictures that lie in no folder of a class; hidden ones do not count."""
+    inside = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
+    return [
+        f"{path}: it is not in the folder of a class; expected {', '.join(classes)}"
+        for path in inside
+        if not ((len(path.parts) == 2 and path.parts[0] in classes) or any(part[0] == "." for part in path.parts))
+    ]
 
 
 # ------------------------------------------------------------------------------------------------ what both have

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import inf
+from numbers import Integral, Real
 
 import numpy as np
 import numpy.typing as npt
@@ -51,13 +53,13 @@ class LocalTraining:
     correction: FloatArray | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise SettingsError(f"learning_rate is {self.learning_rate}; it must be a positive number")
-        if not (np.isfinite(self.prox_mu) and self.prox_mu >= 0):
-            raise SettingsError(f"prox_mu is {self.prox_mu}; it must be 0 or a positive number")
+        if not (isinstance(self.learning_rate, Real) and 0 < self.learning_rate < inf):
+            raise SettingsError(f"learning_rate is {self.learning_rate!r}; it must be a positive number")
+        if not (isinstance(self.prox_mu, Real) and 0 <= self.prox_mu < inf):
+            raise SettingsError(f"prox_mu is {self.prox_mu!r}; it must be 0 or a positive number")
         for name, number in (("epochs", self.epochs), ("batch_size", self.batch_size), ("steps", self.steps)):
-            if number is not None and number < 1:
-                raise SettingsError(f"{name} is {number}; it must be at least 1")
+            if number is not None and not (isinstance(number, Integral) and number >= 1):
+                raise SettingsError(f"{name} is {number!r}; it must be a whole number of at least 1")
 
     def changed_by(self, asked: LocalSettings, round_number: int) -> LocalTraining:
         """Return the same with what a run asks for in one round. Raises SettingsError if that cannot work."""

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
+from signal import SIGTERM
 from types import ModuleType
 from typing import Any
 
@@ -26,7 +27,10 @@ from core.tasks.vector import VectorTask
 
 LOADED: list[ModuleType] = []
 """The modules that tasks were found in: a cluster has to be given them, because it has not the file."""
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+LONGEST_NAME = 64
+BY_SIGNAL = 128 + SIGTERM
+"""The code that a program is ended with from outside, which may come while own code runs."""
 FUNCTIONS = ("initial", "update", "evaluate")
 """What an object must have to be taken for a task of the second form."""
 
@@ -44,7 +48,7 @@ def load_task(said: str) -> Task:
     found = _found(module, name, where)
     if any(found is each for each in TASKS.values()):
         return get_task(found.name)
-    task = _as_task(found, name, where)
+    task = _complete(_as_task(found, name, where))
     if task.name in TASKS:
         raise TaskError(f"the task of {said} has the name {task.name!r}, which is one of the project's; choose another")
     source = Source(str(module.__file__), _digest(files))
@@ -57,6 +61,17 @@ def faithful(said: str) -> str:
         return said
     where, name = _parts(said)
     return f"{Path(where).expanduser().resolve()}:{name}" if _is_file(where) else said
+
+
+def package_digest(said: str) -> str | None:
+    """Return SHA-256 of the files of the package that an own task is in; None if it is in a FILE, or the project's.
+
+    Raises SettingsError or TaskError if there is no such task.
+    """
+    if ":" not in said or _is_file(_parts(said)[0]):
+        return None
+    source = load_task(said).source
+    return None if source is None else source.digest.hex()
 
 
 # ------------------------------------------------------------------------------------------------ finding it
@@ -140,9 +155,20 @@ def _as_task(found: Any, name: str, where: str) -> Task:
                 "(docs/own-task.md)"
             )
         task = VectorTask(**{"name": name.lower().replace("_", "-")} | given)
+    if isinstance(task.name, str) and len(task.name) > LONGEST_NAME:
+        raise TaskError(
+            f"the task {name} of {where} has a name of {len(task.name)} characters, {task.name[:20]!r}...; at most "
+            f"{LONGEST_NAME} are possible"
+        )
     if not isinstance(task.name, str) or not NAME.fullmatch(task.name):
         raise TaskError(f"the task {name} of {where} has the name {task.name!r}; expected letters, digits, . _ and -")
     return task
+
+
+def _complete(task: Task) -> Task:
+    """Return the task with the usual function in place of each None: `read=None` is to leave it out."""
+    usual = {each.name: each.default for each in fields(task) if callable(each.default)}
+    return replace(task, **{name: value for name, value in usual.items() if getattr(task, name) is None})
 
 
 def _digest(files: list[Path]) -> bytes:
@@ -186,13 +212,12 @@ def own_code(task: Task, doing: str) -> Iterator[None]:
         yield
     except GrokfedError:
         raise
-    except Exception as error:
-        if task.source is None:
+    except (Exception, SystemExit) as error:
+        if task.source is None or (isinstance(error, SystemExit) and error.code == BY_SIGNAL):
             raise
-        line = _line(error, task.source.file)
-        raise TaskError(
-            f"{doing} of the task {task.name} failed with {type(error).__name__}: {error} ({task.source.file}{line})"
-        ) from error
+        what = "ends the program" if isinstance(error, SystemExit) else f"failed with {type(error).__name__}: {error}"
+        where = f"{task.source.file}{_line(error, task.source.file)}"
+        raise TaskError(f"{doing} of the task {task.name} {what} ({where})") from error
 
 
 class _Guarded:
@@ -207,7 +232,9 @@ class _Guarded:
 
 
 def _guarded(task: Task) -> Task:
-    given = {each.name: getattr(task, each.name) for each in fields(task)}
+    given = {
+        each.name: getattr(task, each.name) for each in fields(task) if getattr(task, each.name) is not each.default
+    }
     guarded: dict[str, Any] = {name: _Guarded(task, name, value) for name, value in given.items() if callable(value)}
     if corpus := task.corpus:
         parts = {name: getattr(corpus, name) for name in ("read", "write", "label")}

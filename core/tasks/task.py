@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from math import frexp
+from numbers import Real
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
@@ -27,6 +28,7 @@ from core.update import Update
 FloatArray = npt.NDArray[np.float64]
 GENERATED = "generated"
 A_FEW_CLIENTS = 5
+LARGEST_CLIP = 2.0**1023
 
 
 @dataclass(frozen=True)
@@ -157,8 +159,8 @@ class Task:
     source: Source | None = None
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.clip) and self.clip > 0 and frexp(self.clip)[0] == 0.5):
-            raise SettingsError(f"clip of task {self.name} is {self.clip}; it must be a power of two")
+        if not (isinstance(self.clip, Real) and 0 < self.clip <= LARGEST_CLIP and frexp(self.clip)[0] == 0.5):
+            raise SettingsError(f"clip of task {self.name} is {self.clip!r}; it must be a power of two, such as 1.0")
 
     # -------------------------------------------------------------------------------- its model as one vector
 
@@ -250,6 +252,11 @@ class Task:
         if self.corpus is not None and Path(source).is_dir():
             return self.held_out(self.corpus.read(Path(source))[1])
         return self.held_out(self._read_by(self.read_texts or self.read, source, spam_label).examples)
+
+    def check_makes_up(self) -> None:
+        """Raise DataError if there is nothing to train on without data, because the task makes up none."""
+        if self.generate is no_generating:
+            raise DataError(f"the task {self.name} makes up no data, because it has no `generate`; give --data")
 
     def made_up(self, seed: int, number: int) -> Dataset:
         """Make up the data of one client."""

@@ -45,5 +45,5 @@ export const number = (value, digits = 0) =>
   value === null || value === undefined ? "–" : Number(value).toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 export const title = (id) => (id === "@server" ? "the watched aggregator" : id);
 export const badge = (state) => el("span", { cls: `badge ${STATES.has(state) ? state : "running"}` }, state);
-const STATES = new Set(["running", "finished", "failed", "away", "stopped"]);
+const STATES = new Set(["running", "finished", "failed", "away", "stopped", "unreadable"]);
 export const problem = (error) => el("p", { cls: "note bad", role: "alert" }, error.message || String(error));

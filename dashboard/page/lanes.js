@@ -25,6 +25,8 @@ export class Lanes {
     this.rows = new Map();
   }
 
+  explain(sentence) { this.none.textContent = sentence; }
+
   // Parties by name, each with its role, what it does, and its history; now and the end of the lanes in seconds.
   draw(parties, now, end) {
     this.arrange(parties);

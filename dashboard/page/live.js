@@ -4,6 +4,8 @@ import { chart } from "./charts.js";
 import { Lanes } from "./lanes.js";
 
 const FRAME = 120;
+const POLL = 1000;
+const ENDED = new Set(["stopped", "failed", "unreadable"]);
 
 class State {
   constructor() { this.seconds = 0; this.parties = new Map(); this.results = new Map(); this.calls = new Map(); this.now = {}; this.lost = ""; this.run = null; }
@@ -25,6 +27,10 @@ class State {
     for (const result of event.results) this.results.set(result.round, result);
     for (const [name, count] of Object.entries(event.calls)) this.calls.set(name, count);
   }
+
+  // An aggregator whose run is over may go away without any loss.
+  get over() { return ["finished", "failed"].includes(this.now.phase) || (this.now.rounds > 0 && this.results.size >= this.now.rounds); }
+  get away() { return Boolean(this.lost) && !this.over; }
 
   static at(events, seconds) {
     const state = new State();
@@ -65,13 +71,14 @@ class View {
 
   async begin() {
     this.build();
+    if (this.summary.way === "virtual") { await this.followVirtual(); return; }
     if (!this.summary.has_events && this.summary.state !== "running") { await this.withoutEvents(); return; }
     if (this.summary.state !== "running" && this.id !== "@server") { await this.replay(); return; }
     this.listen();
     this.clock = setInterval(() => this.countDown(), 250);
   }
 
-  end() { this.source?.close(); clearInterval(this.clock); clearInterval(this.playing); clearTimeout(this.frame); }
+  end() { this.source?.close(); clearInterval(this.clock); clearInterval(this.playing); clearInterval(this.polling); clearTimeout(this.frame); }
 
   listen() {
     this.source = new EventSource(runPath(this.id, "/events"));
@@ -99,12 +106,24 @@ class View {
   }
 
   async withoutEvents() {
-    const detail = await ask(runPath(this.id));
+    const detail = this.summary = await ask(runPath(this.id));
     for (const row of detail.history) this.state.results.set(row.round, { ...row, seconds: row.round_s });
     this.state.now = { phase: detail.state, round: detail.rounds_done, rounds: detail.rounds, message: detail.message };
     this.parts.player.remove();
-    this.say("This run kept no record of its parties, only of its rounds.");
+    if (detail.way !== "virtual") this.say("This run kept no record of its parties, only of its rounds.");
     this.draw();
+  }
+
+  // No process plays a virtual client: there are rounds to show, and no parties.
+  async followVirtual() {
+    this.lanes.explain("Virtual clients have no lanes: one program plays them all, a few at a time.");
+    await this.withoutEvents();
+    if (this.summary.state !== "running") return;
+    this.polling = setInterval(async () => {
+      try { await this.withoutEvents(); this.say(""); } catch { this.say("The dashboard does not answer; trying again."); return; }
+      this.parts.badge.replaceChildren(badge(this.summary.state));
+      if (this.summary.state !== "running") clearInterval(this.polling);
+    }, POLL);
   }
 
   take(event) {
@@ -135,6 +154,8 @@ class View {
   }
 
   say(sentence) { this.parts.said.textContent = sentence; }
+  // Whether the end of a run is shown that ended before its time: what it was waiting for is no news any more.
+  get ended() { return this.id !== "@server" && ENDED.has(this.summary.state) && this.state.seconds >= this.length; }
   get length() { return this.events.at(-1)?.seconds || 0; }
   limit() { this.parts.range.max = this.length; }
   seek(seconds) { this.following = false; this.state = State.at(this.events, seconds); this.draw(); }
@@ -157,8 +178,8 @@ class View {
     parts.range.value = state.seconds;
     parts.range.setAttribute("aria-valuetext", `${number(state.seconds, 1)} seconds`);
     parts.time.textContent = `${number(state.seconds, 1)} of ${number(this.length, 1)} s`;
-    parts.message.textContent = state.lost ? `The aggregator is away: ${state.lost}` : state.now.message || "";
-    if (this.id === "@server") parts.badge.replaceChildren(badge(state.lost ? "away" : state.now.phase || "waiting"));
+    parts.message.textContent = this.ended ? this.summary.message : state.away ? `The aggregator is away: ${state.lost}` : state.now.message || "";
+    if (this.id === "@server") parts.badge.replaceChildren(badge(state.away ? "away" : state.lost && state.now.phase !== "failed" ? "finished" : state.now.phase || "waiting"));
     this.drawFigures();
     this.lanes.draw(state.parties, state.seconds, this.following ? state.seconds : this.length);
     const rows = [...state.results.values()];
@@ -173,8 +194,9 @@ class View {
     const budget = now.epsilon_budget ? ` of ${number(now.epsilon_budget, 1)}` : "";
     this.parts.left = el("dd", {}, "–");
     const figures = [["round", el("dd", {}, `${now.round ?? "–"}`, el("small", {}, ` of ${now.rounds ?? "–"}${now.attempt > 1 ? `, attempt ${now.attempt}` : ""}`))],
-      ["phase", el("dd", {}, now.phase || "–")], ["deadline", this.parts.left], ["accuracy", el("dd", {}, percent(last?.accuracy))], ["loss", el("dd", {}, number(last?.loss, 3))],
+      ["phase", el("dd", {}, this.ended ? this.summary.state : now.phase || "–")], ["deadline", this.parts.left], ["accuracy", el("dd", {}, percent(last?.accuracy))], ["loss", el("dd", {}, number(last?.loss, 3))],
       ["KiB up", el("dd", {}, number(sent))], ["ε spent", el("dd", {}, last?.epsilon ? number(last.epsilon, 2) : "none", el("small", {}, last?.epsilon ? budget : ""))]];
+    if (last?.simulated_total_s) figures.push(["simulated seconds", el("dd", {}, number(last.simulated_total_s))]);
     this.parts.figures.replaceChildren(...figures.map(([name, value]) => el("div", {}, el("dt", {}, name), value)));
     this.countDown();
   }
@@ -182,7 +204,7 @@ class View {
   countDown() {
     if (!this.parts.left) return;
     const passed = this.following && this.source ? (performance.now() - this.arrived) / 1000 : 0;
-    const left = this.state.now.seconds_left ? Math.max(0, this.state.now.seconds_left - passed) : null;
+    const left = this.state.now.seconds_left && !this.ended ? Math.max(0, this.state.now.seconds_left - passed) : null;
     this.parts.left.textContent = left === null ? "none" : `${number(left)} s`;
   }
 

@@ -78,6 +78,7 @@ function compareBy(a, b) {
 
 const AXES = {
   rounds: (row) => row.round, seconds: (row, sum) => sum.seconds, "KiB sent": (row, sum) => sum.bytes / 1024, epsilon: (row) => row.epsilon ?? NaN,
+  "simulated seconds": (row) => row.simulated_total_s ?? NaN,
 };
 const CURVES = { accuracy: (value) => `${(100 * value).toFixed(1)}%`, loss: (value) => value.toFixed(3) };
 
@@ -88,7 +89,8 @@ export async function compare(...ids) {
   const draw = () => charts.replaceChildren(...Object.keys(CURVES).map((name) => el("section", { cls: "card" }, el("h2", {}, name),
     chart({ series: details.map((run) => ({ name: title(run.id), points: curve(run, name, axis) })), xLabel: axis, yLabel: name, format: CURVES[name], height: 280 }),
     legend(details.map((run) => title(run.id))))));
-  const choice = el("fieldset", {}, el("legend", {}, "over"), Object.keys(AXES).map((name) => el("label", {},
+  const timed = details.some((run) => run.history.some((row) => row.simulated_total_s));
+  const choice = el("fieldset", {}, el("legend", {}, "over"), Object.keys(AXES).filter((name) => timed || name !== "simulated seconds").map((name) => el("label", {},
     el("input", { type: "radio", name: "axis", checked: name === axis, onchange: () => { axis = name; draw(); } }), ` ${name}`)));
   draw();
   show(el("h1", {}, `${ids.length} runs compared`), el("p", {}, choice), charts, el("p"), el("section", { cls: "card" }, el("h2", {}, "What differs in the settings"),
@@ -109,7 +111,7 @@ function differences(details) {
   const rows = names.map((name) => [name, details.map((run) => said(run.settings[name]))]);
   const last = (run, name) => run.history.at(-1)?.[name];
   const results = [["accuracy", details.map((run) => percent(last(run, "accuracy")))], ["seconds", details.map((run) => number(run.seconds, 1))],
-    ["KiB up", details.map((run) => number(run.kib))], ["epsilon", details.map((run) => number(last(run, "epsilon"), 2))]];
+    ["simulated seconds", details.map((run) => number(last(run, "simulated_total_s")))], ["KiB up", details.map((run) => number(run.kib))], ["epsilon", details.map((run) => number(last(run, "epsilon"), 2))]];
   const different = rows.filter(([, values]) => new Set(values).size > 1), same = rows.filter(([, values]) => new Set(values).size === 1);
   const line = (cls) => ([name, values]) => el("tr", { cls }, el("td", {}, name), values.map((value) => el("td", {}, value)));
   return [el("table", {}, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "setting"), details.map((run) => el("th", { scope: "col" }, title(run.id))))),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from core.commands import as_typed
 from core.errors import StorageError
 from experiments.cheating_server.attack import Attack
 from experiments.cheating_server.report import NAME, NOT_APPLICABLE, Report, needs, outcome_cell, sharing
@@ -83,7 +84,7 @@ def write_page(path: Path, report: Report, profiles: Sequence[Profile]) -> None:
         unexpected=f"**Not as the threat model says:**\n\n{lines}\n" if lines else "",
     )
     try:
-        path.write_text(f"{text}\n![The matrix]({NAME}.png)\n", encoding="utf-8")
+        path.write_text(f"{as_typed(text)}\n![The matrix]({NAME}.png)\n", encoding="utf-8")
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error}") from error
 

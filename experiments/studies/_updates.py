@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from book.run import Run
+from core.commands import command_of
 from core.data.drawn import drawn_digits
 from core.data.mnist import Images, Part, read_mnist
 from core.errors import DataError, SettingsError
@@ -56,7 +57,8 @@ def digits_for(run: Run, count: int, part: Part = "train") -> Images:
     try:
         found = read_mnist(run.data, part).first(count)
     except DataError as error:
-        raise DataError(f"{error}; `python -m book.data.fetch mnist --to {run.data}` brings the files") from error
+        fetch = f"{command_of('book.data.fetch')} mnist --to {run.data}"
+        raise DataError(f"{error}; {fetch} brings the files") from error
     if len(found) < count:
         raise DataError(f"{run.data} holds {len(found)} digits of the {part} part; {count} are needed")
     return found

@@ -52,7 +52,7 @@ def conclude(rows: Sequence[Row]) -> str:
     wrong = unexpected(rows)
     return (
         f"{len(rows) - len(wrong)} of {len(rows)} went as the threat model says: "
-        f"{sum(row['liar'] == 'named' for row in rows)} liars were named, by what they had signed, the others "
+        f"{sum(row['liar'] == 'named' for row in rows)} liars were named by what they had signed, and the others "
         f"were left out; {sum('completed' in str(row['round']) for row in rows)} rounds were completed by the others. "
         f"Without the check, {sum(_above_share(row) for row in rows)} moved a weight by more than an honest "
         f"client can, and {sum(row['then'] == 'the run ended' for row in rows)} ended the run."

@@ -10,6 +10,7 @@ import numpy as np
 
 from book.pictures.style import GREY, new_figure, style
 from book.run import Run
+from core.commands import command_of
 from core.data.characters import Speech
 from core.data.made_up_text import SPEAKERS, generated_speeches
 from core.errors import DataError
@@ -123,7 +124,8 @@ def texts_of(run: Run, count: int, characters: int, seed: int) -> tuple[list[str
     try:
         training, test = read_both(run.data)
     except DataError as error:
-        raise DataError(f"{error}; `python -m book.data.fetch shakespeare --to {run.data}` brings the plays") from error
+        fetch = f"{command_of('book.data.fetch')} shakespeare --to {run.data}"
+        raise DataError(f"{error}; {fetch} brings the plays") from error
     text = _joined(training)
     starts = run.rng(1, seed).integers(0, len(text) - characters, count)
     return [text[start : start + characters] for start in starts], _joined(test)[:6400]

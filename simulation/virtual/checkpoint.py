@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from core.commands import command_of
 from core.errors import DataError
+from core.finite_json import dumps
 from core.parameters import load_npz, save_npz
 from simulation.virtual.run import VirtualResult, VirtualRun
 
@@ -36,7 +38,7 @@ class Checkpoint:
 
 def save_checkpoint(folder: Path, run: VirtualRun) -> None:
     """Write down where a run is, whole or not at all. Raises StorageError."""
-    said = json.dumps({"results": [asdict(each) for each in run.results], "now": run.now})
+    said = dumps({"results": [asdict(each) for each in run.results], "now": run.now})
     rounds = np.frombuffer(said.encode(), dtype=np.uint8)
     save_npz(folder / FILE, {"vector": run.vector, "rounds": rounds})
 
@@ -54,7 +56,8 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
         found = Checkpoint(vector, tuple(_result(each) for each in said["results"]), float(said["now"]))
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(damaged) from error
-    if vector.ndim != 1 or [each.round for each in found.results] != list(range(1, len(found.results) + 1)):
+    numbers = list(range(1, len(found.results) + 1))
+    if vector.ndim != 1 or not math.isfinite(found.now) or [each.round for each in found.results] != numbers:
         raise DataError(damaged)
     return found
 
@@ -63,4 +66,5 @@ def _result(said: dict[str, Any]) -> VirtualResult:
     known = {each.name for each in fields(VirtualResult)}
     if not set(said) <= known:
         raise ValueError
-    return VirtualResult(**said)
+    values: dict[str, Any] = {name: math.nan if value is None else value for name, value in said.items()}
+    return VirtualResult(**values)

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from core.errors import SettingsError
-from core.federated import initial_model
 from core.settings.command_line import Given
 from core.tasks.own import load_task
 from core.tasks.task import Task
 from core.wording import counted
-from server.budget import ending_of, within_budget
+from server.budget import ending_of
 from server.recorder import Recorder
 from server.results import FILES, judged_apart, row, table, write_results
-from server.rules import LARGEST, RoundRules
+from server.rules import DEFAULT_OVER_SELECTION, LARGEST, RoundRules
 from server.settings import RunSettings
+from server.workable import workable
 from simulation.keeper import VIRTUAL, Heard, Keeper, ignored
 from simulation.say_next import next_command
 from simulation.settings import Engine, SimulationSettings
@@ -50,14 +50,14 @@ def simulate(console: Console, options: SimulationSettings, keeper: Keeper, hear
         heard: is told of each completed round.
     """
     if options.engine is Engine.ray:
-        from simulation.virtual.on_ray import imported_ray
+        from simulation.virtual.on_ray import require_ray
 
-        imported_ray()
+        require_ray(options.ray_address)
     given = keeper.given
     task, seed = load_task(given["task"]), given["seed"]
     population = population_for(task, options.data, options.clients, options.partition, seed, options.spam_label)
     settings = settings_of_virtual(given, options, task, population.size)
-    run = VirtualRun(settings, task, population, _stopwatch(options, settings))
+    run = VirtualRun(settings, task, population, stopwatch_for(options, settings))
     folder = keeper.begin(VIRTUAL, settings, population.size, task)
     if keeper.goes_on:
         _go_on(run, folder)
@@ -137,7 +137,11 @@ def settings_of_virtual(given: Given, options: SimulationSettings, task: Task, c
         raise SettingsError(
             f"{clients} clients are too many for one round, which has at most {LARGEST}; choose some with --cohort"
         )
-    over = given["over-selection"] if options.speeds is not None and cohort is not None else 1.0
+    over = options.over_selection if options.speeds is not None and cohort is not None else 1.0
+    if cohort is None and options.over_selection != DEFAULT_OVER_SELECTION:
+        raise SettingsError(
+            f"--over-selection is {options.over_selection:g}, which is times --cohort; add --cohort, or leave it out"
+        )
     most = clients if cohort is None else min(clients, ceil(round(cohort * over, 6)))
     decided = options.decide(clients, cohort, given["groups"])
     seconds = options.round_seconds or RoundRules().round_seconds  # of simulated time; there is no other deadline
@@ -145,10 +149,9 @@ def settings_of_virtual(given: Given, options: SimulationSettings, task: Task, c
     decided |= {"target": None, "max_cohort": most, "over_selection": over, "threshold": 1, "holders": 1}
     settings = given.make(RunSettings, task=task.name, **decided)
     settings = replace(settings, server_rule=settings.server_rule.over(clients))
-    settings.check_training(task)
     if settings.server_rule.corrects_clients:
         _check_controls(options)
-    return within_budget(settings, len(initial_model(task, settings.seed)))
+    return workable(settings, task)
 
 
 def _check_controls(options: SimulationSettings) -> None:
@@ -169,13 +172,13 @@ def _controls(run: VirtualRun, population: Population, folder: Path) -> Controls
     return controls
 
 
-def _stopwatch(options: SimulationSettings, settings: RunSettings) -> Stopwatch | None:
+def stopwatch_for(options: SimulationSettings, settings: RunSettings) -> Stopwatch | None:
+    """Return what simulates time; None for nothing. Raises SettingsError or DataError for what cannot be used."""
     if options.speeds is None:
         return None
     seed = settings.seed
     presence = RandomPresence(1.0, seed) if options.availability is None else presence_from(options.availability, seed)
-    deadline = float("inf") if options.round_seconds is None else options.round_seconds
-    return Stopwatch(speeds_from(options.speeds, seed), presence, settings.rules.cohort, deadline)
+    return Stopwatch(speeds_from(options.speeds, seed), presence, settings.rules.cohort, settings.rules.round_seconds)
 
 
 def _said_of(settings: RunSettings) -> str:

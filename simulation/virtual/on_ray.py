@@ -1,4 +1,4 @@
-"""The same blocks as tasks of a Ray cluster that exists: `--engine ray`, with `pip install ray`.
+"""The same blocks as tasks of a Ray cluster that exists: `--engine ray`, with `pip install 'grokfed[ray]'`.
 
 The model is put into the cluster's object store once a round, partial sums are added in a tree, and what a lost node
 was doing Ray does again elsewhere. The numbers that are added are the same, so the model's bytes are too.
@@ -7,6 +7,7 @@ was doing Ray does again elsewhere. The numbers that are added are the same, so 
 from __future__ import annotations
 
 import math
+import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ FAN_IN = 8
 """Partial sums that one task adds."""
 BLOCKS_A_PROCESSOR = 4
 LARGEST_BLOCK = 256
+ANSWER_SECONDS = 5.0
+"""How long a cluster's address may take to answer."""
 RETRIES = 4
 """How often Ray does a block again whose node was lost."""
 
@@ -45,11 +48,11 @@ class RayCluster:
     def __init__(self, runner: BlockRunner, address: str | None) -> None:
         self._ray: Any = imported_ray()
         environment = {"env_vars": {**ONE_THREAD, "PYTHONPATH": import_path()}}
+        require_answer(address)
         try:
             self._ray.init(address, runtime_env=environment, logging_level="ERROR", log_to_driver=False)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            where = f"at {address!r}" if address else "on this machine"
-            raise SettingsError(f"no Ray cluster answers {where} ({error}); `ray start --head` starts one") from error
+            raise _no_cluster(address, error) from error
         for module in LOADED:
             self._ray.cloudpickle.register_pickle_by_value(module)
         remote = self._ray.remote(max_retries=RETRIES)
@@ -109,8 +112,33 @@ def imported_ray() -> Any:
     try:
         import ray  # type: ignore[import-not-found,unused-ignore]
     except ImportError as error:
-        raise SettingsError("--engine ray needs Ray, which is not installed; pip install ray") from error
+        raise SettingsError("--engine ray needs Ray, which is not installed; pip install 'grokfed[ray]'") from error
     return ray
+
+
+def require_ray(address: str | None) -> None:
+    """Raise SettingsError where Ray is not installed, or nothing listens at the cluster's address."""
+    imported_ray()
+    require_answer(address)
+
+
+def require_answer(address: str | None) -> None:
+    """Raise SettingsError where the address has a host and port, and no program listens there.
+
+    Ray itself waits for minutes.
+    """
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not (colon and host and port.isdecimal()):
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str | None, error: Exception) -> SettingsError:
+    where = f"at {address!r}" if address else "on this machine"
+    return SettingsError(f"no Ray cluster answers {where} ({error}); `ray start --head` starts one")
 
 
 # ------------------------------------------------------------------------------------------------ in the cluster

@@ -30,13 +30,13 @@ def shown(console: Console, run: VirtualRun) -> Iterator[Callable[[int], None]]:
         TimeRemainingColumn(),
     ]
     with Progress(*columns, console=console, transient=True) as bar:
-        row = bar.add_task("", total=run.largest_round, round=1, rate="")
+        row = bar.add_task("", total=run.training, round=1, rate="")
         count = _RoundCount(run, time.monotonic)
 
         def done(clients: int) -> None:
             if count.add(clients):
-                bar.reset(row, total=run.largest_round, round=count.round, rate="")
-            bar.update(row, completed=count.clients, rate=f"{count.rate:.0f}")
+                bar.reset(row, round=count.round, rate="")
+            bar.update(row, total=run.training, completed=count.clients, rate=f"{count.rate:.0f}")
 
         yield done
 
@@ -54,12 +54,12 @@ class Lines:
         """Count clients that are done; fewer than none if their worker died."""
         count = self._count
         count.add(clients)
-        left = self._run.largest_round - count.clients
+        left = self._run.training - count.clients
         if self._clock() - self._said < LINE_SECONDS or left <= 0:
             return
         self._said = self._clock()
         self._say(
-            f"round {count.round}: {count.clients} of {self._run.largest_round} clients, "
+            f"round {count.round}: {count.clients} of {self._run.training} clients, "
             f"{count.rate:.0f} updates a second, {left / max(count.rate, 1e-9):.0f} s left"
         )
 

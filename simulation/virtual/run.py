@@ -79,6 +79,7 @@ class VirtualRun:
     Attributes:
         results: the rounds so far.
         now: simulated seconds since the start.
+        training: clients that train in the round that is played, as far as that is known.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class VirtualRun:
         self.results: list[VirtualResult] = []
         self._task, self._population, self._stopwatch = task, population, stopwatch
         self.now = 0.0
+        self.training = self.largest_round
         self._grouping = settings.grouping
         if self._grouping is not None:
             most = min(population.size, settings.rules.cohort or population.size)
@@ -152,6 +154,7 @@ class VirtualRun:
     def _round(self, number: int, engine: Engine, done: Callable[[int], None]) -> VirtualResult:
         started = time.perf_counter()
         timing, clip_norm = self._contributors(number), self._clip_norm
+        self.training = len(timing.contributors)
         sums, spent, decrypting = self._sums(number, timing.contributors, engine, done)
         opening = time.perf_counter()
         mean = mean_of(sums, self._grouping, self.settings.mechanism)

@@ -20,6 +20,8 @@ import numpy as np
 from core.errors import DataError, SettingsError
 from core.wording import counted
 
+SLOWEST, FASTEST = 1e-6, 1e12
+"""Medians of speeds, a second."""
 SPEEDS = "lognormal:EXAMPLES_PER_SECOND,SIGMA,BYTES_PER_SECOND,SIGMA"
 _SPEED_STREAM, _STAY_STREAM = 101, 102
 """Keep these draws apart from each other and from those of training."""
@@ -116,13 +118,17 @@ class Stopwatch:
 
     Attributes:
         wanted: updates that are enough to end the round; None waits for all that stay.
-        deadline: seconds after which a round ends in any case.
+        deadline: seconds after which a round ends in any case; finite, because a round may last as long.
     """
 
     speeds: Speeds
     presence: Presence
     wanted: int | None
     deadline: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.deadline < math.inf:
+            raise ValueError(f"the deadline is {self.deadline}; expected seconds, more than 0 and finite")
 
     def round(self, number: int, examples: Mapping[int, int], bytes_up: int, now: float) -> RoundTime:
         """Return who of the chosen clients contributes to a round that opens at `now`.
@@ -158,16 +164,19 @@ def speeds_from(said: str, seed: int) -> Speeds:
     name, colon, numbers = said.partition(":")
     if name != "lognormal" or not colon:
         columns = ("examples_per_second", "bytes_per_second")
-        rows = tuple((row[0], row[1]) for row in _read(Path(said), columns))
-        if wrong := [row for row in rows if min(row) <= 0]:
-            raise DataError(f"{said} has a speed of {min(wrong[0]):g}; it must be more than 0")
-        return MeasuredSpeeds(rows)
+        rows = _read(Path(said), columns)
+        for line, speeds in rows:
+            if min(speeds) <= 0:
+                raise DataError(f"line {line} of {said} has a speed of {min(speeds):g}; it must be more than 0")
+        return MeasuredSpeeds(tuple((computing, sending) for _, (computing, sending) in rows))
     try:
         median, sigma, uplink, uplink_sigma = (float(part) for part in numbers.split(","))
     except ValueError:
         raise SettingsError(f"--speeds is {said!r}; expected {SPEEDS}, or the path of a CSV file") from None
-    if not (0 < median < math.inf and 0 < uplink < math.inf and 0 <= sigma <= 10 and 0 <= uplink_sigma <= 10):
-        raise SettingsError(f"--speeds is {said!r}; speeds must be more than 0, and sigmas 0 to 10")
+    if not all(SLOWEST <= speed <= FASTEST for speed in (median, uplink)):
+        raise SettingsError(f"--speeds is {said!r}; speeds must be more than 0: {SLOWEST:g} to {FASTEST:g}")
+    if not all(0 <= each <= 10 for each in (sigma, uplink_sigma)):
+        raise SettingsError(f"--speeds is {said!r}; expected sigmas of 0 to 10")
     return LognormalSpeeds(median, sigma, uplink, uplink_sigma, seed)
 
 
@@ -180,9 +189,14 @@ def presence_from(said: str, seed: int) -> Presence:
         chance = float(said)
     except ValueError:
         intervals: dict[int, list[tuple[float, float]]] = {}
-        for client, since, until in _read(Path(said), ("client", "from_s", "until_s")):
+        for line, (client, since, until) in _read(Path(said), ("client", "from_s", "until_s")):
+            where = f"line {line} of {said}"
             if client < 1 or client != int(client):
-                raise DataError(f"{said} has a client {client:g}; clients are numbered 1, 2, 3, ...") from None
+                raise DataError(f"{where} has a client {client:g}; clients are numbered 1, 2, 3, ...") from None
+            if until < since:
+                raise DataError(
+                    f"{where} says from {since:g} until {until:g} seconds; an interval must not end before it begins"
+                ) from None
             intervals.setdefault(int(client), []).append((since, until))
         return TracedPresence(intervals)
     if not 0 < chance <= 1:
@@ -190,19 +204,29 @@ def presence_from(said: str, seed: int) -> Presence:
     return RandomPresence(chance, seed)
 
 
-def _read(path: Path, columns: tuple[str, ...]) -> list[tuple[float, ...]]:
-    """Return these columns of a CSV file as numbers. Raises DataError."""
+def _read(path: Path, columns: tuple[str, ...]) -> list[tuple[int, tuple[float, ...]]]:
+    """Return these columns of a CSV file as finite numbers, each row with its line in the file. Raises DataError."""
     try:
         with path.expanduser().open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             if missing := [column for column in columns if column not in (reader.fieldnames or ())]:
                 raise DataError(f"{path} has no column {missing[0]!r}; expected {', '.join(columns)}")
-            rows = [tuple(_number(row[column], path, reader.line_num) for column in columns) for row in reader]
+            rows = [_row(row, columns, path, reader.line_num) for row in reader]
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no text in UTF-8: it has the byte {error.object[error.start]:#04x}") from error
+    except csv.Error as error:
+        raise DataError(f"{path} is no CSV file: {error}") from error
     if not rows:
         raise DataError(f"{path} has {counted(0, 'row')}; expected one for each client")
     return rows
+
+
+def _row(
+    row: Mapping[str, str | None], columns: tuple[str, ...], path: Path, line: int
+) -> tuple[int, tuple[float, ...]]:
+    return line, tuple(_number(row[column], path, line) for column in columns)
 
 
 def _number(text: str | None, path: Path, line: int) -> float:
@@ -210,6 +234,7 @@ def _number(text: str | None, path: Path, line: int) -> float:
         number = float(text or "")
     except ValueError:
         number = math.nan
-    if math.isnan(number):
-        raise DataError(f"line {line} of {path} has {text!r} where a number is expected")
+    if not math.isfinite(number):
+        said = text if text is None else text[:40]
+        raise DataError(f"line {line} of {path} has {said!r} where a number is expected")
     return number
