@@ -33,6 +33,28 @@ STATES = (RUNNING, COMPLETED, FAILED, INTERRUPTED, UNKNOWN)
 LARGEST_RECORD = 1 << 22
 LARGEST_HISTORY = 1 << 28
 """Bytes; bounds for files of unknown origin."""
+_RULE = ("run_settings", "server_rule")
+_ROUNDS = ("run_settings", "rules")
+IN_FORCE = {
+    "clients": ("clients",),
+    "scheme": ("run_settings", "scheme"),
+    "threshold": (*_ROUNDS, "threshold"),
+    "min-cohort": (*_ROUNDS, "min_cohort"),
+    "round-seconds": (*_ROUNDS, "round_seconds"),
+    "server-learning-rate": (*_RULE, "learning_rate"),
+    "server-momentum": (*_RULE, "momentum"),
+    "beta1": (*_RULE, "beta1"),
+    "beta2": (*_RULE, "beta2"),
+    "tau": (*_RULE, "tau"),
+    "population": (*_RULE, "population"),
+    "clip-quantile": (*_RULE, "clip_quantile"),
+    "clip-rate": (*_RULE, "clip_rate"),
+    "clip-count-noise": ("run_settings", "privacy", "count_noise"),
+    "robust": ("run_settings", "robust"),
+}
+"""Where run.json has what a run used for an option that was left out; of others `training` may say it."""
+MEDIAN = "median"
+"""What decides between groups where nothing was asked (core/robust.py)."""
 _TITLE = re.compile(r"# (?:Run \w+: )?(\S+), (\d+) of (\d+) rounds?\s")
 Row = dict[str, Any]
 
@@ -63,6 +85,19 @@ class Run:
     def settings(self) -> dict[str, Any]:
         """Every option that the run was started with, by its name on the command line."""
         return _mapping(self.record.get("settings"))
+
+    @property
+    def settings_in_force(self) -> dict[str, Any]:
+        """The same options; of those left at a default that follows from others or from the task, what the run used."""
+        return {option: self._used(option) if value is None else value for option, value in self.settings.items()}
+
+    def _used(self, option: str) -> Any:
+        value: Any = self.record
+        for entry in IN_FORCE.get(option, ("training", option)):
+            value = _mapping(value).get(entry)
+        if option == "robust" and value is None and self.settings.get("groups", 1) != 1:
+            return MEDIAN
+        return value
 
     @property
     def task(self) -> str:
