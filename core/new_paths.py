@@ -57,6 +57,11 @@ def new_file(wanted: Path) -> Path:
     return next(path for path in numbered(wanted) if not path.exists())
 
 
+def free_file(wanted: Path) -> Path:
+    """Return `wanted` as it is where no file would be written over (a device is none), else as `new_file`."""
+    return new_file(wanted) if wanted.is_file() else wanted
+
+
 def numbered(path: Path) -> Iterator[Path]:
     """Yield the path, and then the same with -2, -3 and so on before its suffix."""
     yield path

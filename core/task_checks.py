@@ -22,7 +22,8 @@ def served_task(name: str, own: Task | None) -> Task:
     try:
         return known_task(name, own)
     except SettingsError as error:
-        raise Refused(Reason.WRONG_TASK, str(error)) from error
+        message = f"there is no task {name[:80]!r} here; a task of your own is given as --task FILE:NAME to every party"
+        raise Refused(Reason.WRONG_TASK, message) from error
 
 
 def check_same_task(name: str, theirs: bytes, task: Task, identity: TaskIdentity | None = None) -> None:

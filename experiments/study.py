@@ -19,7 +19,7 @@ Value = str | int | float
 
 
 class Linked(str):
-    """A text of a table that links to the page of another study."""
+    """A text of a table that links to the page of another study, where that was run too."""
 
     __slots__ = ("study",)
     study: str
@@ -143,16 +143,18 @@ def page(study: Study, rows: Sequence[Row], run: Run) -> str:
         "\n".join([
             f"| {' | '.join(columns)} |",
             f"|{' --- |' * len(columns)}",
-            *(f"| {' | '.join(_linked(row.get(name, '')) for name in columns)} |" for row in rows),
+            *(f"| {' | '.join(_linked(row.get(name, ''), run.out) for name in columns)} |" for row in rows),
         ]),
         f"**Limits.** {study.limits}",
     ]  # fmt: skip
     return as_typed("\n\n".join(lines) + "\n")
 
 
-def _linked(value: Value) -> str:
-    """Write a value as Markdown; the pages of studies lie side by side."""
-    return f"[{value}](../{value.study}/page.md)" if isinstance(value, Linked) else written(value)
+def _linked(value: Value, folder: Path) -> str:
+    """Write a value as Markdown, as a link if the other study's page lies beside this study's folder."""
+    if isinstance(value, Linked) and (folder.parent / value.study / "page.md").exists():
+        return f"[{value}](../{value.study}/page.md)"
+    return written(value)
 
 
 def command(study: Study, run: Run) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -43,7 +43,9 @@ def write_page(path: Path, answered: Sequence[Answered], left_out: Sequence[tupl
 
     Raises StorageError.
     """
-    parts = [_head(), _contents(answered), *map(_section, answered), _left_out(left_out), "</body></html>\n"]
+    here = frozenset(each.study.name for each in answered)
+    sections = [_section(each, here) for each in answered]
+    parts = [_head(), _contents(answered), *sections, _left_out(left_out), "</body></html>\n"]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n".join(parts), encoding="utf-8")
@@ -72,7 +74,7 @@ def _prose(text: str) -> str:
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
-def _section(answered: Answered) -> str:
+def _section(answered: Answered, here: Collection[str]) -> str:
     study, rows = answered.study, answered.rows
     said = (("Question", study.question), ("Adversary", study.adversary), ("Method", study.method))
     parts = [
@@ -81,7 +83,7 @@ def _section(answered: Answered) -> str:
         *(f"<p><b>{heading}.</b> {_prose(text)}</p>" for heading, text in said),
         f"<p><b>Result.</b> {_prose(study.conclude(rows))}</p>",
         *map(_image, pictures(answered.run.out)),
-        _table(rows),
+        _table(rows, here),
         f"<p><b>Limits.</b> {_prose(study.limits)}</p></section>",
     ]
     return as_typed("\n".join(parts))
@@ -93,21 +95,25 @@ def _image(path: Path) -> str:
     return f'<img alt="{escape(path.stem)}" src="data:image/png;base64,{content}">'
 
 
-def _table(rows: Sequence[Row]) -> str:
+def _table(rows: Sequence[Row], here: Collection[str]) -> str:
     columns = columns_of(rows)
     head = "".join(f"<th>{escape(name)}</th>" for name in columns)
-    body = "".join(f"<tr>{''.join(_cell(row.get(name, '')) for name in columns)}</tr>" for row in rows)
+    body = "".join(f"<tr>{''.join(_cell(row.get(name, ''), here) for name in columns)}</tr>" for row in rows)
     return f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _cell(value: str | int | float) -> str:
+def _cell(value: str | int | float, here: Collection[str]) -> str:
     kind = "" if isinstance(value, str) else ' class="number"'
     text = escape(written(value))
-    return f"<td{kind}>{_link(text, value.study) if isinstance(value, Linked) else text}</td>"
+    return f"<td{kind}>{_link(text, value.study, here) if isinstance(value, Linked) else text}</td>"
 
 
-def _link(text: str, study: str) -> str:
-    return f'<a href="#{escape(study)}">{text}</a>'
+def _link(text: str, study: str, here: Collection[str]) -> str:
+    """Link to a study of this page; of one that was not run, say the command that runs it."""
+    name = escape(study)
+    if study in here:
+        return f'<a href="#{name}">{text}</a>'
+    return f'<span title="python -m experiments {name}">{text}</span>'
 
 
 def _left_out(left_out: Sequence[tuple[str, str]]) -> str:

@@ -95,7 +95,7 @@ class KeyHolder:
         self._rule = rule
         self._clock = clock
         self._make_verifier = verifier
-        self._own_task = task
+        self.own_task = task
         self._total: tuple[bytes, bytes] | None = None
         """The order whose sum was added up last, and that sum."""
         if old := [key.certificate.serial for key in self.shares.dealt() if not key.certificate.provable]:
@@ -211,7 +211,7 @@ class KeyHolder:
         description = verifier.verify_round(order.round)
         verifier.verify_key(description.signed_certificate, self._clock.today())
         verifier.verify_key_policy(self._policy, description.key.scheme, description.key.bits)
-        task = served_task(description.task, self._own_task)
+        task = served_task(description.task, self.own_task)
         verifier.verify_encoding(description, task, len(initial_model(task, 0)))
         verifier.verify_bounds(description, self._policy)
         require_local_training(verifier.require, description, task, self._policy)

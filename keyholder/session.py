@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 from core.errors import Reason, Refused, RunFailedError, StorageError
+from core.federated import identity_in_rounds
 from core.protocol import AttemptId, HolderSignature, digest
 from core.wire import federation_pb2 as pb
 from core.wire.calls import Ask, Call, Dialogue, Upload
@@ -25,6 +26,7 @@ from core.wire.holder_messages import (
 )
 from core.wire.membership import RosterExchange
 from core.wire.messages import attempt_id, description_from_bytes, signed_key_to_wire
+from core.wire.task_messages import identity_to_wire
 from core.wording import counted
 from keyholder.holder import KeyHolder
 from keyholder.orders import list_order, named, release_order
@@ -47,7 +49,12 @@ class HolderSession:
 
     def subscription(self) -> Ask:
         """Return the call that opens the stream of tasks; the same one after a lost connection."""
-        return Ask("Attend", pb.AttendRequest(start=start_to_wire(self.agreement.start)))
+        request = pb.AttendRequest(start=start_to_wire(self.agreement.start))
+        own = self.holder.own_task
+        if own is not None and (identity := identity_in_rounds(own)) is not None:
+            request.task = own.name
+            request.task_identity.CopyFrom(identity_to_wire(identity))
+        return Ask("Attend", request)
 
     def _serve(self) -> Ask:
         """Return the call that says that this holder does all tasks from now on."""

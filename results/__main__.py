@@ -13,14 +13,17 @@ from __future__ import annotations
 import core.one_thread  # isort: skip  # noqa: F401
 
 import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from core.console import reporting_errors
-from core.errors import SettingsError
+from core.errors import GrokfedError, SettingsError
 from core.finite_json import dumps
+from core.new_paths import free_file
 from core.program import Program
 from core.settings.command_line import options_of
 from core.settings.setting import Setting
@@ -32,6 +35,7 @@ app = Program(__doc__)
 
 Runs = Annotated[Path, typer.Option("--runs", help="The folder that holds the runs' folders.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+OneObject = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Name = Annotated[
     str,
     typer.Argument(metavar="RUN", help="A run's folder, or its name in --runs or the beginning of it."),
@@ -100,27 +104,31 @@ def plot(
     group_by: Annotated[
         str | None, typer.Option(metavar="OPTION,...", help="One curve for all runs with the same values of these.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Where the picture goes: PNG, SVG or PDF.")] = Path("runs/plot.png"),
+    out: Annotated[
+        Path, typer.Option(help="Where the picture goes: .png, .svg or .pdf; a new number if that is taken.")
+    ] = Path("runs/plot.png"),
     runs: Runs = DEFAULT,
     as_json: AsJson = False,
 ) -> None:
     """Draw curves of runs, with 95 % intervals where several runs are one curve."""
     with reporting_errors():
         from results.comparing import Group, group_by_options
-        from results.pictures import AXES, draw_curves, points_of
+        from results.pictures import AXES, check_format, draw_curves, points_of
 
         if x not in AXES:
             raise SettingsError(f"--x is {x!r}; expected {', '.join(AXES)}")
+        check_format("--out", out)
         found = [each for each in _chosen(run, runs) if each.rounds_done]
         if not found:
             raise SettingsError(f"there is no run with a completed round to draw; --runs is {runs}")
         one_each = [Group({"run": each.name}, [each]) for each in found]
         groups = one_each if group_by is None else group_by_options(found, group_by)
-        draw_curves(out, groups, x, y)
+        picture = free_file(out)
+        draw_curves(picture, groups, x, y)
         if as_json:
-            _print_json({"picture": str(out), "x": x, "y": y, "curves": [points_of(each, x, y) for each in groups]})
+            _print_json({"picture": str(picture), "x": x, "y": y, "curves": [points_of(each, x, y) for each in groups]})
             return
-        print(f"{len(groups)} curve{'s' * (len(groups) > 1)} in {out}")
+        print(f"{len(groups)} curve{'s' * (len(groups) > 1)} in {picture}")
 
 
 @app.command()
@@ -138,13 +146,13 @@ def table(
     """Compare completed runs in groups: means of their last rounds, with 95 % intervals over the runs of a group."""
     with reporting_errors():
         from results.comparing import group_by_options
-        from results.tables import as_text, table_of
+        from results.tables import as_text, columns_of, table_of
 
         chosen = _chosen(run, runs)
         found = [each for each in chosen if each.state == COMPLETED]
         if not found:
             raise SettingsError(f"there is no completed run to compare; --runs is {runs}")
-        rows = table_of(group_by_options(found, group_by), columns.split(","))
+        rows = table_of(group_by_options(found, group_by), columns_of(found, columns))
         if as_json:
             _print_json(rows)
             return
@@ -184,13 +192,14 @@ def export(
     runs: Runs = DEFAULT,
     as_json: AsJson = False,
 ) -> None:
-    """Write runs for other programs: CSV, SQLite, TensorBoard."""
+    """Write runs for other programs: CSV, SQLite, TensorBoard. Where a file is there already, the new one is NAME-2."""
     with reporting_errors():
         from results.exporting import export_csv, export_sqlite, export_tensorboard
 
         chosen = _chosen(run, runs)
         wanted = ((csv, export_csv), (sqlite, export_sqlite), (tensorboard, export_tensorboard))
-        written = [{"path": str(path), "rounds": write(path, chosen)} for path, write in wanted if path is not None]
+        places = [(free_file(path), write) for path, write in wanted if path is not None]
+        written = [{"path": str(path), "rounds": write(path, chosen)} for path, write in places]
         if not written:
             raise SettingsError("nothing says where to write to; pass --csv, --sqlite or --tensorboard")
         if as_json:
@@ -211,19 +220,15 @@ def verify_command(
     task: Annotated[
         str | None, Setting("The own task that the run trained: FILE:NAME or package.module:NAME.", "name")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: OneObject = False,
 ) -> None:
     """Recompute every signature, sum and model of a run from its public record; exit 1 at what does not hold."""
     with reporting_errors():
         from results.checking import check
 
-        holds = check(folder, registrar, task)
-        if as_json:
-            said = {"rounds": len(holds.rounds), "holds": True, "model": holds.model}
-            print(dumps({**said, "registrar": holds.trust.key.hex()}))
-            return
-        for sentence in holds.sentences:
-            print(sentence)
+        with _failing_in_json(as_json):
+            holds = check(folder, registrar, task)
+        _say_what_holds(holds.as_json(), holds.sentences, as_json)
 
 
 @app.command("evidence")
@@ -234,13 +239,15 @@ def evidence_command(
         str,
         Setting("The registrar's public key: 64 hexadecimal digits, or a party's folder that has it.", "key or folder"),
     ],
+    as_json: OneObject = False,
 ) -> None:
     """Judge again whether a client has signed a false update; exit 1 if the evidence does not show it."""
     with reporting_errors():
         from results.evidence import judge_file
 
-        for sentence in judge_file(file, registrar):
-            print(sentence)
+        with _failing_in_json(as_json):
+            judged = judge_file(file, registrar)
+        _say_what_holds(judged.as_json(), judged.sentences, as_json)
 
 
 def _chosen(names: list[str] | None, runs: Path) -> list[Run]:
@@ -249,6 +256,22 @@ def _chosen(names: list[str] | None, runs: Path) -> list[Run]:
 
 def _print_json(value: Any) -> None:
     print(dumps(value, indent=1, ensure_ascii=False))
+
+
+@contextmanager
+def _failing_in_json(as_json: bool) -> Iterator[None]:
+    """With --json, say on the output too what does not hold, or (holds: null) why that could not be checked."""
+    try:
+        yield
+    except GrokfedError as error:
+        if as_json:
+            checked = not isinstance(error, SettingsError) and not isinstance(error.__cause__, OSError)
+            print(dumps({"holds": False if checked else None, "message": str(error)}))
+        raise
+
+
+def _say_what_holds(found: Mapping[str, Any], sentences: Sequence[str], as_json: bool) -> None:
+    print(dumps(found) if as_json else "\n".join(sentences))
 
 
 def _say_problems(runs: list[Run]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +39,17 @@ class Holds:
     rounds: tuple[VerifiedRound, ...]
     model: bool
     trust: Trust
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        key, model = self.trust.key.hex(), self.model
+        return {
+            "rounds": len(self.rounds),
+            "holds": True,
+            "model": model,
+            "registrar": key,
+            "message": self.sentences[0],
+        }
 
     @property
     def sentences(self) -> tuple[str, str]:

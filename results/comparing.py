@@ -15,6 +15,8 @@ PLACES = ("out", "resume", "port", "workers", "engine", "ray-address")
 """Options that say where and how a run is computed, and not what."""
 MADE = ("versions", "processor", "git_commit", "data", "task_package_sha256")
 """Entries of run.json that the bytes of a model may depend on, besides the settings."""
+SUMMED = ("megabytes", "wall_seconds", "cpu_seconds")
+"""Outcomes of a whole run, which are no columns of its history."""
 OUTCOMES = ("accuracy", "loss", "megabytes", "wall_seconds")
 Pair = list[Any]
 
@@ -68,7 +70,8 @@ class Comparison:
 
 def compare(one: Run, other: Run) -> Comparison:
     """Return in what two runs differ."""
-    settings = {name: pair for name, pair in differences(one.settings, other.settings).items() if name not in PLACES}
+    used = differences(one.settings_in_force, other.settings_in_force)
+    settings = {name: pair for name, pair in used.items() if name not in PLACES}
     if one.way != other.way:
         settings = {"way": [one.way, other.way], **settings}
     digests = one.record.get("model_sha256"), other.record.get("model_sha256")
@@ -100,7 +103,7 @@ class Group:
 
 
 def group_by(runs: Sequence[Run], options: Sequence[str]) -> list[Group]:
-    """Return the runs in groups with the same values of these settings; `way` counts as one.
+    """Return the runs in groups that used the same values of these settings, asked for or not; `way` counts as one.
 
     Raises SettingsError for a setting that none of the runs has.
     """
@@ -110,7 +113,8 @@ def group_by(runs: Sequence[Run], options: Sequence[str]) -> list[Group]:
             raise SettingsError(f"--group-by is {option!r}, which no run has; known are {', '.join(sorted(known))}")
     groups: dict[str, Group] = {}
     for run in runs:
-        values = {option: run.way if option == "way" else run.settings.get(option) for option in options}
+        used = {"way": run.way, **run.settings_in_force}
+        values = {option: used.get(option) for option in options}
         key = json.dumps(values, sort_keys=True, default=str, allow_nan=False)
         before = groups.get(key)
         groups[key] = Group(values, [*(before.runs if before else ()), run])

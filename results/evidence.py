@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from google.protobuf.message import DecodeError
 
@@ -18,7 +19,7 @@ from core.secagg.factory import adder_for
 from core.wire import federation_pb2 as pb
 from core.wire.messages import round_from_wire, signed_commitment_from_wire
 from core.wording import counted
-from results.checking import trusted
+from results.checking import Trust, trusted
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,37 @@ class Verdict:
     attempt: AttemptId
     reason: Reason
     message: str
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A verdict, and whom it rests on."""
+
+    verdict: Verdict
+    trust: Trust
+
+    @property
+    def sentences(self) -> tuple[str, str]:
+        """What the evidence shows, and under which key, for people."""
+        verdict, trust = self.verdict, self.trust
+        return (
+            f"{verdict.client} signed a false update in {verdict.attempt} ({verdict.reason.value}): {verdict.message}",
+            f"the registrar's key is {trust.key.hex()}, {trust.source}",
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        verdict, id = self.verdict, self.verdict.attempt
+        return {
+            "holds": True,
+            "client": verdict.client,
+            "run": id.run,
+            "round": id.round,
+            "attempt": id.attempt,
+            "reason": verdict.reason.value,
+            "registrar": self.trust.key.hex(),
+            "message": self.sentences[0],
+        }
 
 
 def judge(raw: bytes, registrar: bytes) -> Verdict:
@@ -68,15 +100,11 @@ def _read(raw: bytes) -> pb.Evidence:
     )
 
 
-def judge_file(path: Path, registrar: str) -> tuple[str, str]:
-    """Return what a file of evidence shows, and whom that rests on, for people. Raises DataError or SettingsError."""
+def judge_file(path: Path, registrar: str) -> Judged:
+    """Return what a file of evidence shows, and whom that rests on. Raises DataError or SettingsError."""
     trust = trusted(path.parent, registrar)
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise DataError(f"the evidence {path} cannot be read: {error.strerror}") from error
-    verdict = judge(raw, trust.key)
-    return (
-        f"{verdict.client} signed a false update in {verdict.attempt} ({verdict.reason.value}): {verdict.message}",
-        f"the registrar's key is {trust.key.hex()}, {trust.source}",
-    )
+    return Judged(judge(raw, trust.key), trust)

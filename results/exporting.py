@@ -12,8 +12,9 @@ from typing import Any
 
 from core.errors import StorageError
 from core.finite_json import dumps
+from core.new_paths import numbered
 from results.comparing import series
-from results.events import write_events
+from results.events import FILE, write_events
 from results.runs import Row, Run
 
 
@@ -35,22 +36,20 @@ def export_csv(path: Path, runs: Sequence[Run]) -> int:
 
 
 def _line(run: Run, row: Row) -> dict[str, Any]:
-    settings = {f"setting:{option}": _plain(value) for option, value in run.settings.items()}
+    settings = {f"setting:{option}": _plain(value) for option, value in run.settings_in_force.items()}
     return {"run": run.name, "state": run.state, "way": run.way, **row, **settings}
 
 
 def export_sqlite(path: Path, runs: Sequence[Run]) -> int:
     """Write the tables runs, settings (one line an option) and rounds (one line a round). Returns the rounds.
 
-    An earlier export in the same file is replaced. Raises DataError for a damaged history, StorageError.
+    Raises DataError for a damaged history, StorageError.
     """
     rows = [(run.name, row) for run in runs for row in run.rows()]
     columns = list(dict.fromkeys(name for _, row in rows for name in row))
     quoted = ", ".join('"' + name.replace('"', '""') + '"' for name in ("run", *columns))
     try:
         with closing(sqlite3.connect(path)) as database, database:
-            for table in ("runs", "settings", "rounds"):
-                database.execute(f"DROP TABLE IF EXISTS {table}")
             database.execute(
                 "CREATE TABLE runs (run TEXT PRIMARY KEY, state TEXT, way TEXT, task TEXT, started TEXT, "
                 "wall_seconds REAL, cpu_seconds REAL, model_sha256 TEXT, record TEXT)"
@@ -58,7 +57,9 @@ def export_sqlite(path: Path, runs: Sequence[Run]) -> int:
             database.execute("CREATE TABLE settings (run TEXT, option TEXT, value, PRIMARY KEY (run, option))")
             database.execute(f"CREATE TABLE rounds ({quoted})")
             database.executemany("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", map(_of_run, runs))
-            settings = [(run.name, option, _plain(value)) for run in runs for option, value in run.settings.items()]
+            settings = [
+                (run.name, option, _plain(value)) for run in runs for option, value in run.settings_in_force.items()
+            ]
             database.executemany("INSERT INTO settings VALUES (?, ?, ?)", settings)
             marks = ", ".join("?" * (1 + len(columns)))
             values = [(name, *(_plain(row.get(column)) for column in columns)) for name, row in rows]
@@ -76,6 +77,7 @@ def _of_run(run: Run) -> tuple[Any, ...]:
 def export_tensorboard(folder: Path, runs: Sequence[Run]) -> int:
     """Write one folder a run with an event file: every number of the history, by round. Returns the rounds.
 
+    A run that was exported there before gets a folder with a number.
     Raises DataError for a damaged history, StorageError.
     """
     total = 0
@@ -88,10 +90,14 @@ def export_tensorboard(folder: Path, runs: Sequence[Run]) -> int:
             [start + seconds for seconds in series("seconds", rows)] if "round_s" in rows[0] else [start] * len(rows)
         )
         write_events(
-            folder / run.name, [(at, row["round"], _numbers(row)) for at, row in zip(times, rows, strict=True)]
+            _free(folder / run.name), [(at, row["round"], _numbers(row)) for at, row in zip(times, rows, strict=True)]
         )
         total += len(rows)
     return total
+
+
+def _free(wanted: Path) -> Path:
+    return next(folder for folder in numbered(wanted) if not (folder / FILE).exists())
 
 
 def _numbers(row: Row) -> dict[str, float]:

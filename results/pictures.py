@@ -7,7 +7,7 @@ from math import inf, isnan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.errors import DataError, StorageError
+from core.errors import DataError, SettingsError, StorageError
 from results.comparing import Group, series
 from results.intervals import Interval, over_seeds
 
@@ -24,6 +24,13 @@ AXES = {
 # Okabe and Ito (2008): distinguishable with every common kind of colour blindness.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 MARKERS = "os^Dv*X"
+FORMATS = (".png", ".svg", ".pdf")
+
+
+def check_format(option: str, path: Path) -> None:
+    """Raise SettingsError, naming the option, unless the name of a picture ends as one that can be drawn."""
+    if path.suffix.lower() not in FORMATS:
+        raise SettingsError(f"{option} is {str(path)!r}; expected a name that ends in {', '.join(FORMATS)}")
 
 
 def curve(group: Group, x: str, y: str) -> tuple[list[float], list[Interval]]:

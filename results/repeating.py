@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.commands import command_of
 from core.errors import DataError
 from results.comparing import PLACES, made_differently
 from results.ordering import Orders
@@ -20,7 +23,7 @@ class Repetition:
     Attributes:
         same: whether both models have the same bytes.
         differs: what differs of versions, processor, commit and data, each with both values.
-        reasons: why the models of two such runs differ even on one machine.
+        reasons: why the models of two such runs differ even on one machine; none if they are the same.
     """
 
     run: Run
@@ -35,8 +38,7 @@ class Repetition:
         if self.same:
             return f"the same bytes: the model of {self.again.folder} is that of {self.run.folder}"
         said = [f"{name} was {old or 'none'}, and is {new or 'none'}" for name, (old, new) in self.differs.items()]
-        why = "; ".join([*said, *self.reasons]) or "nothing that is recorded differs, which is a fault of ours"
-        return f"other bytes than the model of {self.run.folder}: {why}"
+        return f"other bytes than the model of {self.run.folder}: {'; '.join([*said, *self.reasons])}"
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON has it."""
@@ -62,13 +64,9 @@ def repeat(run: Run, out: Path | None = None) -> Repetition:
         settings["out"] = str(out.expanduser().absolute())
     with Orders(_working_folder(run)) as orders:
         again = read_run(orders.run(run.way, settings))
-    return Repetition(
-        run,
-        again,
-        again.record.get("model_sha256") == before,
-        made_differently(run.record, again.record),
-        _reasons(run),
-    )
+    same = again.record.get("model_sha256") == before
+    differs = made_differently(run.record, again.record)
+    return Repetition(run, again, same, differs, () if same else _reasons(run, differs))
 
 
 def _working_folder(run: Run) -> Path:
@@ -77,11 +75,18 @@ def _working_folder(run: Run) -> Path:
     return folder if folder.is_dir() else Path.cwd()
 
 
-def _reasons(run: Run) -> tuple[str, ...]:
+def _reasons(run: Run, differs: Mapping[str, Any]) -> tuple[str, ...]:
     found = []
     settings = run.settings
     if settings.get("clip-norm") is not None:
         found.append("the noise of differential privacy is drawn afresh for every run")
     if run.way == "processes" and settings.get("cohort") and settings.get("over-selection", 1) != 1:
         found.append("with --over-selection those updates count that come first, which time decides")
+    if ":" in (task := str(settings.get("task"))):
+        found.append(
+            f"the task {task} is your own code, which may not be deterministic: "
+            f"{command_of('simulation')} check-task {shlex.quote(task)} looks for that"
+        )
+    if not found and not differs:
+        found.append("nothing that is recorded differs, which is a fault of ours")
     return tuple(found)

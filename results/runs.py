@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import DataError
+from core.finite_json import finite
 
 FILE = "run.json"
 HISTORY = "history.jsonl"
@@ -32,6 +33,28 @@ STATES = (RUNNING, COMPLETED, FAILED, INTERRUPTED, UNKNOWN)
 LARGEST_RECORD = 1 << 22
 LARGEST_HISTORY = 1 << 28
 """Bytes; bounds for files of unknown origin."""
+_RULE = ("run_settings", "server_rule")
+_ROUNDS = ("run_settings", "rules")
+IN_FORCE = {
+    "clients": ("clients",),
+    "scheme": ("run_settings", "scheme"),
+    "threshold": (*_ROUNDS, "threshold"),
+    "min-cohort": (*_ROUNDS, "min_cohort"),
+    "round-seconds": (*_ROUNDS, "round_seconds"),
+    "server-learning-rate": (*_RULE, "learning_rate"),
+    "server-momentum": (*_RULE, "momentum"),
+    "beta1": (*_RULE, "beta1"),
+    "beta2": (*_RULE, "beta2"),
+    "tau": (*_RULE, "tau"),
+    "population": (*_RULE, "population"),
+    "clip-quantile": (*_RULE, "clip_quantile"),
+    "clip-rate": (*_RULE, "clip_rate"),
+    "clip-count-noise": ("run_settings", "privacy", "count_noise"),
+    "robust": ("run_settings", "robust"),
+}
+"""Where run.json has what a run used for an option that was left out; of others `training` may say it."""
+MEDIAN = "median"
+"""What decides between groups where nothing was asked (core/robust.py)."""
 _TITLE = re.compile(r"# (?:Run \w+: )?(\S+), (\d+) of (\d+) rounds?\s")
 Row = dict[str, Any]
 
@@ -62,6 +85,19 @@ class Run:
     def settings(self) -> dict[str, Any]:
         """Every option that the run was started with, by its name on the command line."""
         return _mapping(self.record.get("settings"))
+
+    @property
+    def settings_in_force(self) -> dict[str, Any]:
+        """The same options; of those left at a default that follows from others or from the task, what the run used."""
+        return {option: self._used(option) if value is None else value for option, value in self.settings.items()}
+
+    def _used(self, option: str) -> Any:
+        value: Any = self.record
+        for entry in IN_FORCE.get(option, ("training", option)):
+            value = _mapping(value).get(entry)
+        if option == "robust" and value is None and self.settings.get("groups", 1) != 1:
+            return MEDIAN
+        return value
 
     @property
     def task(self) -> str:
@@ -241,10 +277,10 @@ def _record(path: Path) -> dict[str, Any] | None:
     """Return what run.json says; nothing if there is no such file, and None if it is damaged."""
     try:
         small = path.stat().st_size <= LARGEST_RECORD
-        record = json.loads(path.read_bytes()) if small else None
+        record = finite(json.loads(path.read_bytes())) if small else None
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) and record.get("state") in STATES else None
 
@@ -270,9 +306,10 @@ def _old(folder: Path, problems: tuple[str, ...]) -> Run:
 
 
 def _row(line: bytes, path: Path, number: int) -> Row:
+    """Return one round; a number that is not finite, which earlier versions wrote as it is, is None."""
     try:
-        row = json.loads(line)
-    except ValueError:
+        row = finite(json.loads(line))
+    except (ValueError, RecursionError):
         row = None
     if not isinstance(row, dict) or not isinstance(row.get("round"), int):
         raise DataError(f"line {number} of {path} is not a round")
@@ -283,7 +320,7 @@ def _rows_of_table(path: Path) -> Iterator[Row]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
-                yield {name: _number(value) for name, value in row.items() if name is not None}
+                yield finite({name: _number(value) for name, value in row.items() if name is not None})
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a table: {error}") from error
 

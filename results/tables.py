@@ -8,11 +8,25 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from core.errors import StorageError
-from core.finite_json import dumps
+from core.errors import SettingsError, StorageError
+from core.finite_json import dumps, finite
 from results.columns import aligned
-from results.comparing import OUTCOMES, Group, outcome
+from results.comparing import OUTCOMES, SUMMED, Group, outcome
 from results.intervals import over_seeds
+from results.runs import Run
+
+
+def columns_of(runs: Sequence[Run], columns: str) -> list[str]:
+    """Return the names of outcomes that stand in one option, with commas between them.
+
+    Raises SettingsError for one that none of the runs has.
+    """
+    names = [name.strip() for name in columns.split(",") if name.strip()]
+    known = [*dict.fromkeys([*SUMMED, *(name for run in runs for name in run.last_row)])]
+    for name in names:
+        if name not in known:
+            raise SettingsError(f"--columns is {name!r}, which no run has; known are {', '.join(known)}")
+    return names
 
 
 def table_of(groups: Sequence[Group], columns: Sequence[str] = OUTCOMES) -> list[dict[str, Any]]:
@@ -46,7 +60,7 @@ def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
             writer.writeheader()
-            writer.writerows({name: _plain(value) for name, value in row.items()} for row in rows)
+            writer.writerows({name: _plain(value) for name, value in row.items()} for row in finite(rows))
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror}") from error
 

@@ -44,7 +44,7 @@ from core.wire.streams import model_from_bytes
 from core.wording import counted
 from results.record import write_record
 from server import metrics
-from server.budget import spent_in_all
+from server.budget import ending_of, spent_in_all
 from server.keeping import Keeper
 from server.liars import false_updates
 from server.recorder import Recorder
@@ -215,7 +215,7 @@ async def _serve(
 
 def _kept(keeper: Keeper, places: Places, active: ActiveRun, recorder: Recorder) -> Places:
     """Begin the record in the folder of this run's results, and return the places with that folder."""
-    keeper.begin(recorder.folder, active.context.settings)
+    keeper.begin(recorder.folder, active.context.settings, active.context.task)
     active.when_completed(recorder.add)
     print(f"results go to {recorder.folder}", flush=True)
     return replace(places, out=recorder.folder)
@@ -299,8 +299,8 @@ def _print_table(settings: RunSettings, active: ActiveRun, tested: bool, lies: S
     console = Console(width=None if sys.stdout.isatty() else 80)
     title = f"{settings.task}: {len(active.results)} of {counted(rules.rounds, 'round')}, {settings.protection}"
     console.print(table(active.results, title, settings.privacy))
-    if rules.asked is not None:
-        console.print(rules.ending)
+    if ending := ending_of(settings, active.results):
+        console.print(ending, highlight=False, soft_wrap=True)
     if active.results:
         last = active.results[-1].accuracy
         own = "accuracy of the model the last round began with, on the clients' own data (there is no test data)"

@@ -40,7 +40,25 @@ def within_budget(settings: RunSettings, values: int) -> RunSettings:
         )
     if rounds == rules.rounds:
         return settings
-    return replace(settings, rules=replace(rules, rounds=rounds, asked=rules.rounds))
+    why = _costs(worst.rho, rounds, privacy, rules.min_cohort)
+    return replace(settings, rules=replace(rules, rounds=rounds, asked=rules.rounds, budget_costs=why))
+
+
+def _costs(rho: float, rounds: int, privacy: Privacy, min_cohort: int) -> str:
+    """Say why a budget allows no more rounds: each is counted as a sum of the minimum cohort, and most are larger."""
+    cost, more = (epsilon_of(rho * number, privacy.delta) for number in (rounds, rounds + 1))
+    return (
+        f"in sums of {min_cohort}, the minimum cohort, {counted(rounds, 'round costs', 'rounds cost')} an epsilon of "
+        f"{cost:.3g} and one more {more:.3g}, above the budget of {privacy.epsilon_budget:g}; each contributor adds "
+        "noise, so larger sums cost less"
+    )
+
+
+def ending_of(settings: RunSettings, results: Sequence[RoundResult]) -> str:
+    """Return what is said at the end of a run that a budget cut short, with what its rounds have cost; else nothing."""
+    if settings.rules.asked is None:
+        return ""
+    return f"{settings.rules.ending}; these have cost {results[-1].epsilon:.3g}" if results else settings.rules.ending
 
 
 def _advice(privacy: Privacy, min_cohort: int, values: int) -> str:

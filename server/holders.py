@@ -7,11 +7,13 @@ from collections.abc import Sequence
 import structlog
 
 from core.errors import Reason, Refused, StorageError
+from core.federated import task_identity
 from core.identity import signing
 from core.identity.members import Member
 from core.protocol import AttemptId, HolderSignature, Signed
 from core.wire import federation_pb2 as pb
 from core.wire.holder_messages import list_statement, model_statement, request_statement, vouch_from_bytes
+from core.wire.task_messages import identity_from_wire
 from server import notices, states
 from server.attempt import Attempt
 from server.audience import Outbox
@@ -28,6 +30,26 @@ class Holders:
 
     def __init__(self, run: ActiveRun) -> None:
         self._run = run
+
+    def require_same_task(self, caller: Member, request: pb.AttendRequest) -> None:
+        """Refuse a key holder that could sign no list of a run of an own task: it has not that file.
+
+        Raises Refused(WRONG_TASK or MALFORMED).
+        """
+        task = self._run.context.task
+        if task.source is None:
+            return
+        if request.task != task.name:
+            started = f"with {request.task[:80]!r}" if request.task else "without one"
+            raise Refused(
+                Reason.WRONG_TASK,
+                f"this run trains the own task {task.name!r}, and {caller.name!r} was started {started}; give it the "
+                "--task FILE:NAME of the other parties",
+            )
+        theirs = identity_from_wire(request.task_identity)
+        different = task_identity(task).difference(theirs, f"the {task.name!r} of {caller.name!r}", "this run's")
+        if different:
+            raise Refused(Reason.WRONG_TASK, f"{different}; give all parties the same file")
 
     @shielded_from_cancellation
     async def attend(self, caller: Member, outbox: Outbox[pb.HolderTask], start: Signed) -> None:

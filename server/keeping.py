@@ -10,6 +10,7 @@ from core.errors import StorageError
 from core.new_paths import claim_again, release
 from core.settings.command_line import Given
 from core.settings.setting import entries_of
+from core.tasks.task import Task
 from results.recording import RunRecord, as_json, ending_of
 from results.runs import COMPLETED, FILE, read_run
 from server.settings import Places, RunSettings
@@ -25,7 +26,7 @@ class Keeper:
         self._folder: Path | None = None
         self._record: RunRecord | None = None
 
-    def begin(self, folder: Path, settings: RunSettings) -> None:
+    def begin(self, folder: Path, settings: RunSettings, task: Task) -> None:
         """Write the record, or take up that of an earlier process of this run. Raises StorageError."""
         if not claim_again(folder):
             return
@@ -33,7 +34,12 @@ class Keeper:
         before = read_run(folder) if (folder / FILE).exists() else None
         entries = (*entries_of(Places), *entries_of(RunSettings))
         options = {entry.option: self._given[entry.key] for entry in entries}
-        more = {"clients": settings.rules.target, "rounds": settings.rules.rounds, "run_settings": as_json(settings)}
+        more = {
+            "clients": settings.rules.target,
+            "rounds": settings.rules.rounds,
+            "run_settings": as_json(settings),
+            "training": settings.training_options(task),
+        }
         if before is not None and before.record and before.state != COMPLETED:
             asked = {**before.record["settings"], "clients": settings.rules.target}
             self._record = RunRecord.again(folder, {**before.record, **more, "settings": asked})

@@ -93,6 +93,8 @@ class RoundRules(Settings):
     """Attempts at one round before the run fails."""
     asked: int | None = None
     """Rounds that were asked for, where a privacy budget allows only `rounds`."""
+    budget_costs: str = ""
+    """Why a privacy budget allows no more, in words and numbers; where it does allow fewer than `asked`."""
     selection_secret: str = field(default="", repr=False)
     """Decides, with privacy, which clients are drawn; without it every party can repeat the draw."""
 
@@ -142,14 +144,28 @@ class RoundRules(Settings):
     @property
     def before_budget(self) -> RoundRules:
         """The rules as they were asked for, whatever a privacy budget allows."""
-        return self if self.asked is None else replace(self, rounds=self.asked, asked=None)
+        return self if self.asked is None else replace(self, rounds=self.asked, asked=None, budget_costs="")
 
     @property
     def ending(self) -> str:
         """What is said when the last round is completed."""
         if self.asked is None:
             return "all rounds are completed"
-        return f"the privacy budget allows {self.rounds} of the {self.asked} rounds asked for, and they are completed"
+        return f"{self.allowed}, and they are completed{self._why}"
+
+    @property
+    def allowed(self) -> str:
+        """How many rounds a privacy budget allows of those that were asked for."""
+        return f"the privacy budget allows {self.rounds} of the {self.asked} rounds asked for"
+
+    @property
+    def foretold(self) -> str:
+        """The same before the run, with the reason."""
+        return f"{self.allowed}{self._why}"
+
+    @property
+    def _why(self) -> str:
+        return f": {self.budget_costs}" if self.budget_costs else ""
 
     @property
     def selected(self) -> int:

@@ -126,6 +126,7 @@ class KeyHoldingService(Service, rpc.KeyHoldingServicer):
     @streams
     async def Attend(self, request: pb.AttendRequest, caller: Member) -> AsyncGenerator[pb.HolderTask, None]:
         start = start_from_wire(request.start)
+        self._calls.require_same_task(caller, request)
         outbox = Outbox[pb.HolderTask](start_from_bytes(start.body).life)
         try:
             await self._calls.attend(caller, outbox, start)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from core.bounds.parameters import Parameters
 from core.errors import SettingsError
 from core.federated import VALUE_BITS
-from core.local_settings import LocalSettings
+from core.local_settings import CONSTANT, LocalSettings, OptimiserName
 from core.privacy.mechanism import LARGEST_CLIP, SMALLEST_CLIP, Mechanism, Privacy, mechanism_for
 from core.proven_bounds import proven_of
 from core.robust import Grouping, Robust
@@ -29,8 +29,10 @@ from core.settings.common import (
     TaskName,
 )
 from core.settings.setting import Bounds, Setting, Settings
+from core.tasks.local import OPTIMISERS
 from core.tasks.task import Task
 from core.who_reads import WhoReads
+from server.differences import differences
 from server.rules import RoundRules
 
 
@@ -250,6 +252,26 @@ class RunSettings(Settings):
         task.local_in(self.local_training, 1)
         check_rule(self.server_rule, task, self.local_training, privacy=self.privacy, count_cap=self.count_cap)
 
+    def training_options(self, task: Task) -> dict[str, Any]:
+        """Return how clients train, by the options that say it: as asked, and as the task says where nothing was asked.
+
+        The learning rate is the one that a schedule starts from; an optimiser of the task's own has no name. Of a task
+        that trains by its own code alone there is nothing to say.
+        """
+        if not task.takes_settings:
+            return {}
+        asked, own = self.local or LocalSettings(), task.local
+        optimiser = next((name for name in OptimiserName if OPTIMISERS[name] is own.optimiser), None)
+        in_passes = asked.local_steps is None and (asked.local_epochs is not None or own.steps is None)
+        return {
+            "learning-rate": asked.learning_rate or own.learning_rate,
+            "lr-schedule": asked.lr_schedule or CONSTANT,
+            "local-epochs": (asked.local_epochs or own.epochs) if in_passes else None,
+            "local-steps": None if in_passes else asked.local_steps or own.steps,
+            "batch-size": asked.batch_size or own.batch_size,
+            "optimiser": asked.optimiser or optimiser,
+        }
+
     def to_json(self) -> dict[str, Any]:
         """As stored with the run."""
         return asdict(self)
@@ -259,22 +281,11 @@ class RunSettings(Settings):
 
         Before it has begun, how many clients it waits for may change.
         """
-        differences = _differences(stored, self.to_json())
-        found = [f"{name} = {old}, not {new}" for name, old, new in differences if begun or name != _OPTIONS["target"]]
+        differing = differences(RunSettings, stored, self.to_json())
+        found = [words for option, words in differing.items() if begun or option != "clients"]
         if found:
             raise SettingsError(
                 f"{where} holds an unfinished run with {'; '.join(found)}. Start with the same settings to go on "
                 "with it, or give another --state for a new run (in containers, docker compose down --volumes removes "
                 "the old one)"
             )
-
-
-_OPTIONS = {"target": "clients", "patience_seconds": "patience"}
-"""Options whose settings have other names."""
-_DERIVED = ("deal", "selection_secret")
-
-
-def _differences(stored: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    flat = [(name, stored.get(name), value) for name, value in now.items() if name != "rules"]
-    flat += [(name, stored.get("rules", {}).get(name), value) for name, value in now["rules"].items()]
-    return [(_OPTIONS.get(name, name), old, new) for name, old, new in flat if old != new and name not in _DERIVED]

@@ -19,17 +19,33 @@ def run_anywhere(work: Coroutine[Any, Any, T]) -> T:
 
     In the main thread, Ctrl-C and SIGTERM cancel it once, and end the process at once when they come again.
     """
+    return _in_a_thread(work) if _loop_is_running() else _in_this_thread(work)
+
+
+def _loop_is_running() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(_ending_on_signals(work))
-    return _in_a_thread(work)
+        return False
+    return True
 
 
-async def _ending_on_signals(work: Coroutine[Any, Any, T]) -> T:
+def _in_this_thread(work: Coroutine[Any, Any, T]) -> T:
+    came: list[int] = []
+    try:
+        return asyncio.run(_ending_on_signals(work, came))
+    except asyncio.CancelledError:
+        if not came:
+            raise
+    # Raised here, and not in the loop, which would show its own frames and complain of tasks that nobody asked.
+    raise SystemExit(128 + signal.SIGTERM) if came == [signal.SIGTERM] else KeyboardInterrupt
+
+
+async def _ending_on_signals(work: Coroutine[Any, Any, T], came: list[int]) -> T:
+    """Await the work; cancel it at the first signal, whose number is then in `came`."""
     if threading.current_thread() is not threading.main_thread():
         return await work
-    task, came = asyncio.current_task(), list[int]()
+    task = asyncio.current_task()
     assert task is not None
 
     def end(number: int) -> None:
@@ -41,12 +57,7 @@ async def _ending_on_signals(work: Coroutine[Any, Any, T]) -> T:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, end, number)
-    try:
-        return await work
-    except asyncio.CancelledError:
-        if came == [signal.SIGTERM]:
-            raise SystemExit(128 + signal.SIGTERM) from None
-        raise KeyboardInterrupt from None
+    return await work
 
 
 def _in_a_thread(work: Coroutine[Any, Any, T]) -> T:

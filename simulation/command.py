@@ -10,6 +10,7 @@ from rich.console import Console
 from core.console import INSECURE_STAMP, PLAINTEXT_STAMP, UNBOUNDED_STAMP
 from core.tasks.own import faithful, load_task
 from core.wording import counted
+from server.budget import ending_of
 from server.results import judged_apart, table
 from server.settings import RunSettings
 from simulation.anywhere import run_anywhere
@@ -38,7 +39,7 @@ def simulate(console: Console, options: SimulationSettings, keeper: Keeper, hear
         settings = settings_of_parties(given, options, task, plan.clients)
         if options.central:
             check_central(task, plan, seed, settings.local_training)
-        folder, said = keeper.begin(PROCESSES, settings, plan.clients), faithful(given["task"])
+        folder, said = keeper.begin(PROCESSES, settings, plan.clients, task), faithful(given["task"])
         federation = Federation(settings, plan, folder, said, options.port, options.difference_rule)
         _simulate(console, go_on(federation) if keeper.goes_on else federation, heard)
         if options.central:
@@ -72,8 +73,8 @@ def _simulate(console: Console, federation: Federation, heard: Heard) -> None:
         console.print(f"the run is over; it could not be followed, and its results are in {federation.out}")
         return
     console.print(table(display.results, f"{settings.task}: {settings.protection}", settings.privacy))
-    if settings.rules.asked is not None:
-        console.print(settings.rules.ending, highlight=False, soft_wrap=True)
+    if ending := ending_of(settings, display.results):
+        console.print(ending, highlight=False, soft_wrap=True)
     console.print(
         f"test accuracy {display.results[-1].accuracy:.2%} after {counted(len(display.results), 'round')}, "
         f"{counted(round(time.monotonic() - started), 'second')}; results are in {federation.out}",

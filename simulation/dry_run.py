@@ -100,7 +100,7 @@ def warnings_of(settings: RunSettings, options: SimulationSettings) -> list[str]
     if settings.grouping is not None:
         found.append(settings.grouping.sentence(rules.min_cohort))
     if rules.asked is not None:
-        found.append(f"the privacy budget allows {rules.rounds} of the {rules.asked} rounds asked for")
+        found.append(rules.foretold)
     if options.engine is Engine.ray:
         found.append("seconds and memory are those of workers on this machine, not of a Ray cluster")
     if options.speeds is not None:
@@ -115,7 +115,7 @@ def sentences(found: Forecast, settings: RunSettings, options: SimulationSetting
     cost = ""
     if found.epsilon is not None and settings.privacy is not None:
         of = f"an epsilon of {found.epsilon:.3g} at delta {settings.privacy.delta:g}"
-        cost = f"privacy: {counted(rounds, 'round')} cost {of}"
+        cost = f"privacy: {counted(rounds, 'round costs', 'rounds cost')} {of}, if no client drops out"
     where = "the program and its workers" if options.virtual else "all parties together"
     return [
         "a dry run: nothing was trained, sent or written",

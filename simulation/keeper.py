@@ -13,6 +13,7 @@ from core.errors import StorageError
 from core.new_paths import new_folder, release
 from core.settings.command_line import Given
 from core.tasks.own import package_digest
+from core.tasks.task import Task
 from results.recording import RunRecord, as_json, ending_of
 from server.settings import RunSettings
 from simulation.values import IN_PROCESS, PROCESSES, VIRTUAL, known_options
@@ -56,7 +57,7 @@ class Keeper:
         """How the interrupted run that goes on was started; empty for a new run."""
         return "" if self._before is None else str(self._before["way"])
 
-    def begin(self, way: str, settings: RunSettings, clients: int) -> Path:
+    def begin(self, way: str, settings: RunSettings, clients: int, task: Task) -> Path:
         """Make the folder of a run whose settings are known to work, or take up the old one; return it.
 
         Raises StorageError.
@@ -71,6 +72,7 @@ class Keeper:
             "clients": clients,
             "rounds": settings.rules.rounds,
             "run_settings": as_json(settings),
+            "training": settings.training_options(task),
             "task_package_sha256": package_digest(self.given["task"]),
             "working_folder": str(Path.cwd()),
         }

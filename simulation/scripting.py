@@ -17,12 +17,15 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from core.errors import SettingsError
+from core.errors import DataError, GrokfedError, RunFailedError, SettingsError
 from core.parameters import load_npz
 from core.tasks import TASKS, Task
-from results.runs import MODEL, Row, Run, read_run
+from results.runs import MODEL, Row, Run, is_run, read_run
 from simulation.running import run
-from simulation.values import VIRTUAL, given_for, given_from
+from simulation.values import VIRTUAL, check_way, given_for, given_from
+
+PROMISED = (SettingsError, DataError, RunFailedError)
+"""What `simulate` raises of the errors that people are told; others, such as of a full disk, become the last."""
 
 
 class History(Sequence[Row]):
@@ -63,7 +66,7 @@ class Result:
     """What a simulation leaves behind.
 
     Attributes:
-        folder: with the history, the model, a picture and a report.
+        folder: with the history, the model, a picture and a report; a full path.
     """
 
     folder: Path
@@ -101,18 +104,39 @@ def simulate_with(
     settings: Mapping[str, Any], way: str | None, on_round: Callable[[Row], object] | None, *, show: bool
 ) -> Result:
     """Run a simulation; see `simulation.simulate`."""
+    if on_round is not None and not callable(on_round):
+        raise SettingsError(f"on_round is {on_round!r}; expected a function, which is called with each round")
     values = {name: value for name, value in settings.items() if value is not None}
     if isinstance(values.get("task"), Task):
         values["task"] = _name_of(values["task"])
-    way = way or VIRTUAL
-    given = given_from(values) if "resume" in values else given_for(way, values)  # an old run goes on in its own way
+    if way is not None:
+        check_way(way)
+    if "resume" in values:
+        given = given_from(values)
+        _check_own_way(Path(given["resume"]).expanduser(), way)
+    else:
+        given = given_for(way or VIRTUAL, values)
     console = Console() if show else Console(file=StringIO(), quiet=True)
 
     def hear(row: Row) -> None:
         if on_round is not None:
             on_round(row)
 
-    return Result(run(console, given, hear, way))
+    try:
+        return Result(run(console, given, hear, way or VIRTUAL).absolute())
+    except PROMISED:
+        raise
+    except GrokfedError as error:
+        raise RunFailedError(str(error)) from error
+
+
+def _check_own_way(folder: Path, way: str | None) -> None:
+    """Raise SettingsError if a run is to go on in another way than its own."""
+    if way is None or not is_run(folder):  # what is no run is named where it is taken up
+        return
+    own = read_run(folder).way
+    if own and own != way:
+        raise SettingsError(f"way is {way!r}, and the run in {folder} is {own!r}; leave it out to go on with it")
 
 
 def _name_of(task: Task) -> str:

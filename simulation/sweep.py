@@ -162,7 +162,7 @@ def _said_of(folder: Path) -> str:
     run = read_run(folder)
     seconds = run.record.get("wall_seconds") or 0.0
     return (
-        f"accuracy {run.last_row.get('accuracy', 0.0):.2%} after {counted(run.rounds_done, 'round')}, {seconds:.1f} s"
+        f"accuracy {run.last_row.get('accuracy') or 0.0:.2%} after {counted(run.rounds_done, 'round')}, {seconds:.1f} s"
     )
 
 

@@ -56,7 +56,7 @@ def simulate(console: Console, options: SimulationSettings, keeper: Keeper, hear
     task, seed = load_task(given["task"]), given["seed"]
     population = population_for(task, options.data, options.clients, options.partition, seed, options.spam_label)
     settings = settings_of_parties(given, options, task, population.size)
-    folder = keeper.begin(IN_PROCESS, settings, population.size)
+    folder = keeper.begin(IN_PROCESS, settings, population.size, task)
     console.print(
         f"{counted(population.size, 'client')} in one process, {counted(settings.rules.rounds, 'round')}, "
         f"{settings.protection}",

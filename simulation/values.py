@@ -23,6 +23,8 @@ from simulation.settings import NOT_ASKED, SimulationSettings
 PROCESSES, VIRTUAL, IN_PROCESS = "processes", "virtual", "in-process"
 WAYS = (PROCESSES, IN_PROCESS, VIRTUAL)
 """How a simulation can run: docs/design.md says what each protects."""
+NEAR = 0.75
+"""How much of two names must be the same for one to be a slip of the other; `bogus` and `bound` share 0.6."""
 
 
 def known_options() -> dict[str, Entry]:
@@ -54,10 +56,15 @@ def given_from(values: Mapping[str, Any], where: str = "") -> Given:
     return Given({key: typed.get(key, entry.default) for key, entry in known.items()}, frozenset(typed))
 
 
-def given_for(way: str, values: Mapping[str, Any], where: str = "") -> Given:
-    """Return the options of a run in this way, as `given_from`. Raises SettingsError too if they contradict the way."""
+def check_way(way: str, where: str = "") -> None:
+    """Raise SettingsError unless a simulation can run in this way."""
     if way not in WAYS:
         raise SettingsError(f"{where}the way is {way!r}; expected {', '.join(WAYS)}")
+
+
+def given_for(way: str, values: Mapping[str, Any], where: str = "") -> Given:
+    """Return the options of a run in this way, as `given_from`. Raises SettingsError too if they contradict the way."""
+    check_way(way, where)
     virtual = way == VIRTUAL
     if values.get("virtual", virtual) is not virtual:
         raise SettingsError(f"{where}--virtual is {said(values['virtual'])}, and the way is {way!r}; leave one out")
@@ -112,5 +119,5 @@ def _expected(kinds: tuple[Any, ...]) -> str:
 
 
 def _meant(key: str, known: Mapping[str, Entry]) -> str:
-    near = get_close_matches(key, known, n=1)
+    near = get_close_matches(key, known, n=1, cutoff=NEAR) or [name for name in known if name.endswith(f"_{key}")]
     return f"; did you mean {near[0]}?" if near else f"; {command_of('simulation')} --help lists them"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sqlite3
 import struct
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kept_runs import keep
@@ -16,8 +19,9 @@ from parties import run_here
 from core.errors import DataError, SettingsError
 from results.comparing import compare, group_by, series
 from results.events import FILE, crc32c, masked
+from results.repeating import repeat
 from results.runs import list_runs, read_run
-from results.tables import table_of
+from results.tables import columns_of, table_of
 
 
 @pytest.fixture
@@ -55,6 +59,21 @@ def test_what_two_runs_differ_in(runs: Path) -> None:
     assert found.outcomes["accuracy"] == [0.6, 0.8]
     assert found.same_model is False
     assert compare(read_run(runs / "a"), read_run(runs / "c")).same_model is True
+
+
+def test_an_option_left_out_counts_with_the_value_that_the_run_used(tmp_path: Path) -> None:
+    used = {"scheme": "plain", "rules": {"min_cohort": 5, "threshold": 3}, "server_rule": {"learning_rate": 1.0}}
+    training = {"learning-rate": 0.1, "local-epochs": 2}
+    said = {"clients": 5, "scheme": "plain", "min-cohort": 5, "threshold": 3, "server-learning-rate": 1.0, "groups": 2}
+    left_out = {**dict.fromkeys(said), "groups": 2, "robust": None, "learning-rate": None, "local-epochs": None}
+    keep(tmp_path / "a", settings=left_out, run_settings=used, training=training, clients=5)
+    keep(tmp_path / "b", settings={**said, **training, "robust": "median"}, run_settings=used, clients=5)
+    keep(tmp_path / "c", settings={**left_out, "clients": 10}, run_settings=used, training=training, clients=10)
+    a, b, c = list_runs(tmp_path)
+    assert compare(a, b).settings == {}
+    assert compare(a, c).settings == {"clients": [5, 10]}
+    names = [*said, *training, "robust"]
+    assert [(group.values["clients"], len(group.runs)) for group in group_by([a, b, c], names)] == [(5, 2), (10, 1)]
 
 
 def test_another_version_processor_or_digest_is_named(tmp_path: Path) -> None:
@@ -119,6 +138,25 @@ def test_runs_are_exported_as_csv_and_sqlite(runs: Path, tmp_path: Path, capsys:
         assert db.execute("SELECT count(*) FROM runs").fetchone() == (3,)
 
 
+def test_no_file_is_written_over(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("mine.csv", "mine.db", "mine.svg")
+    for name in names:
+        (tmp_path / name).write_text("mine")
+    places = ("--csv", tmp_path / "mine.csv", "--sqlite", tmp_path / "mine.db", "--tensorboard", tmp_path / "events")
+    for number in (2, 3):
+        code, said = run_here(capsys, "results", "export", "--runs", runs, *places)
+        assert (code, f"mine-{number}.csv" in said, f"mine-{number}.db" in said) == (0, True, True)
+        code, said = run_here(capsys, "results", "plot", "--runs", runs, "--out", tmp_path / "mine.svg")
+        assert (code, said.strip()) == (0, f"3 curves in {tmp_path / f'mine-{number}.svg'}")
+    assert [(tmp_path / name).read_text() for name in names] == ["mine"] * 3
+    assert sorted(each.name for each in (tmp_path / "events").iterdir()) == ["a", "a-2", "b", "b-2", "c", "c-2"]
+    assert run_here(capsys, "results", "export", "--runs", runs, "--csv", "/dev/null")[0] == 0
+
+
+def test_columns_of_a_table_may_have_spaces_between_them(runs: Path) -> None:
+    assert columns_of(list_runs(runs), "loss, megabytes,,cpu_seconds") == ["loss", "megabytes", "cpu_seconds"]
+
+
 def test_event_files_are_records_with_the_checksums_of_tensorboard(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -144,6 +182,48 @@ def _records(raw: bytes) -> list[bytes]:
     return found
 
 
+class Repeated:
+    """Stands for the process that runs simulations: the second run is there already."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, _working_folder: Path) -> Repeated:
+        return self
+
+    def __enter__(self) -> Repeated:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def run(self, _way: str, _settings: Mapping[str, Any]) -> Path:
+        return self.folder
+
+
+@pytest.mark.parametrize(
+    ("task", "reason"),
+    [
+        ("my task.py:NAME", r"^the task my task.py:NAME is your own code, which may not be deterministic: "
+         r".* check-task 'my task.py:NAME' looks for that$"),
+        ("spam", "^nothing that is recorded differs, which is a fault of ours$"),
+    ],
+)  # fmt: skip
+def test_what_is_said_when_a_run_repeated_here_ends_with_another_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, reason: str
+) -> None:
+    run = read_run(keep(tmp_path / "a", settings={"task": task}))
+    for digest, reasons in (("01", 1), ("00", 0)):
+        again = keep(tmp_path / digest, settings={"task": task}, model_sha256=digest)
+        monkeypatch.setattr("results.repeating.Orders", Repeated(again))
+        found = repeat(run)
+        assert found.same == (not reasons)
+        assert len(found.as_json()["reasons"]) == reasons
+        if reasons:
+            assert re.search(reason, found.reasons[0])
+            assert found.sentence == f"other bytes than the model of {tmp_path / 'a'}: {found.reasons[0]}"
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -152,6 +232,9 @@ def _records(raw: bytes) -> list[bytes]:
         (("plot", "--x", "colour"), "--x is 'colour'; expected round, seconds, bytes, epsilon"),
         (("plot", "--x", "epsilon"), "only runs with privacy"),
         (("table", "--group-by", "colour"), "--group-by is 'colour'"),
+        (("table", "--columns", "loss,nope"), "--columns is 'nope', which no run has; known are megabytes, "),
+        (("plot", "--out", "p.gif"), "--out is 'p.gif'; expected a name that ends in .png, .svg, .pdf"),
+        (("plot", "--out", "plot"), "--out is 'plot'; expected a name that ends in"),
         (("export",), "pass --csv, --sqlite or --tensorboard"),
         (("export", "--csv", "/dev/null/x"), "/dev/null/x cannot be written"),
         (("repeat", "old"), "it has no run.json"),

@@ -71,8 +71,10 @@ def test_people_are_told_who_reads_what_and_what_a_budget_allows() -> None:
                  "--epsilon-budget", "3")  # fmt: skip
     assert "nothing was trained, sent or written" in words
     assert "nothing is protected from anyone" in words
-    assert re.search(r"the privacy budget allows \d of the 9 rounds asked for", words)
-    assert re.search(r"cost an epsilon of [12]\.\d+ at delta 1e-05", words)
+    assert re.search(
+        r"the privacy budget allows \d of the 9 rounds asked for: in sums of 5, the minimum cohort, ", words
+    )
+    assert re.search(r"costs? an epsilon of [12]\.\d+ at delta 1e-05, if no client drops out", words)
 
 
 def test_bytes_are_those_that_a_client_sends_and_is_sent() -> None:

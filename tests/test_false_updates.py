@@ -226,9 +226,14 @@ async def test_evidence_is_written_to_files_that_anybody_can_judge(begin: Any, l
     assert path.name == f"{federation.run.context.id}-{LIAR}.evidence"
     assert path.stat().st_mode & 0o077 == 0
     key = federation.identities["server"].registrar.hex()
-    verdict, trust = judge_file(path, key)
-    assert verdict == f"{LIAR} signed a false update in round 1 (bad_ciphertext): {message}"
+    judged = judge_file(path, key)
+    said, trust = judged.sentences
+    assert said == f"{LIAR} signed a false update in round 1 (bad_ciphertext): {message}"
     assert key in trust
+    assert judged.as_json() | {"message": said} == {
+        "holds": True, "client": LIAR, "run": federation.run.context.id, "round": 1, "attempt": 1,
+        "reason": "bad_ciphertext", "registrar": key, "message": said,
+    }  # fmt: skip
 
 
 async def test_the_report_and_the_terminal_name_the_liar_and_how_to_write_the_evidence_down(

@@ -256,6 +256,23 @@ def test_fedprox_with_a_model_of_several_layers_only_adds_the_pull_of_each_weigh
         assert np.allclose(trained_one.data, expected.data, atol=1e-14)
 
 
+def test_training_is_said_by_options_as_asked_and_else_as_the_task_says() -> None:
+    task = replace(SPAM, local=LocalTraining(0.5, epochs=2, batch_size=8, optimiser=SGD))
+    own = {
+        "learning-rate": 0.5, "lr-schedule": "constant", "local-epochs": 2, "local-steps": None, "batch-size": 8,
+        "optimiser": "sgd",
+    }  # fmt: skip
+    assert RunSettings().training_options(task) == own
+    asked = RunSettings(local=LocalSettings(local_steps=3, optimiser=OptimiserName.ADAM, lr_schedule="cosine"))
+    changed = {"local-epochs": None, "local-steps": 3, "optimiser": "adam", "lr-schedule": "cosine"}
+    assert asked.training_options(task) == own | changed
+    in_steps = replace(task, local=replace(task.local, steps=7, optimiser=lambda weights, rate: SGD(weights, rate)))
+    assert RunSettings().training_options(in_steps) == own | {
+        "local-epochs": None, "local-steps": 7, "optimiser": None,
+    }  # fmt: skip
+    assert RunSettings(local=LocalSettings(local_epochs=1)).training_options(in_steps)["local-epochs"] == 1
+
+
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
 from pathlib import Path
 
@@ -46,3 +48,24 @@ def test_and_in_a_thread(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     thread.start()
     thread.join()
     assert (tmp_path / "model.npz").exists()
+
+
+@pytest.mark.parametrize(("number", "ending"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_reaches_the_caller_and_shows_nothing_of_the_loop(
+    number: signal.Signals, ending: type[BaseException]
+) -> None:
+    cleaned_up = []
+
+    async def work() -> None:
+        os.kill(os.getpid(), number)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleaned_up.append(True)
+
+    with pytest.raises(ending) as raised:
+        run_anywhere(work())
+    assert cleaned_up
+    assert raised.value.args == (() if ending is KeyboardInterrupt else (143,))
+    assert raised.value.__context__ is None
+    assert not [entry for entry in raised.traceback if "asyncio" in str(entry.path)]

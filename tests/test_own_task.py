@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -43,7 +44,10 @@ from keyholder.difference import DifferenceRule
 from keyholder.holder import KeyHolder
 from keyholder.ledger import Ledger
 from keyholder.orders import ListOrder
-from simulation.in_process import play
+from server.rules import RoundRules
+from server.settings import RunSettings
+from simulation.in_process import InProcessFederation, play
+from simulation.registered import registered
 from simulation.virtual.population import Generated
 
 __all__ = ["small"]
@@ -325,6 +329,36 @@ def test_a_round_never_makes_a_party_load_a_file_that_it_was_not_started_with(sm
 
 
 # ------------------------------------------------------------------------------------------------ running it
+
+
+@pytest.mark.parametrize(
+    ("own", "refused"),
+    [
+        (lambda mean, _: mean, ""),
+        (lambda _mean, _: None, "trains the own task 'mean', and 'keyholder-1' was started without one; give it the --task"),
+        (lambda _mean, _: TASKS["spam"], "'keyholder-1' was started without one"),
+        (lambda mean, _: replace(mean, name="median"), "'keyholder-1' was started with 'median'"),
+        (lambda _, folder: load_task(written(folder, MEAN + "# other", name="other.py")),
+         "the 'mean' of 'keyholder-1' comes from a file with SHA-256 .*; give all parties the same file"),
+    ],
+    ids=["same", "none", "of the project", "another name", "another file"],
+)  # fmt: skip
+async def test_a_key_holder_without_the_tasks_file_hears_it_when_it_joins(
+    mean: Task, tmp_path: Path, own: Callable[[Task, Path], Task | None], refused: str
+) -> None:
+    rules = RoundRules(rounds=1, min_cohort=2, max_cohort=3, target=3)
+    settings = RunSettings("mean", "plain", 256, 0, rules, insecure_demo_keys=True)
+    federation = InProcessFederation(tmp_path, registered(tmp_path / "federation", settings, 3), settings, mean)
+    await federation.start()
+    party = federation.party("keyholder-1")
+    party.session.holder.own_task = own(mean, tmp_path)
+    await federation.settle("keyholder-1")
+    assert party.connected == (not refused)
+    if refused:
+        assert isinstance(party.error, Refused)
+        assert party.error.reason is Reason.WRONG_TASK
+        assert re.search(refused, str(party.error))
+    await federation.close()
 
 
 def test_real_parties_and_virtual_ones_learn_the_mean_of_all(mean: Task) -> None:

@@ -15,7 +15,7 @@ from core.privacy.mechanism import Privacy
 from core.protocol import AttemptId, RoundResult, Signed
 from core.tasks import get_task
 from server.accountant import spent
-from server.budget import _event, with_epsilon, within_budget
+from server.budget import _event, ending_of, with_epsilon, within_budget
 from server.report import report
 from server.results import PRIVATE_COLUMNS, row, table
 from server.rounds.waiting import select
@@ -69,9 +69,20 @@ def test_a_budget_ends_the_run_before_it_is_exceeded_and_the_ending_says_so() ->
     assert made is not None
     worst = [_event(number, 4, PRIVACY, made, VALUES, (1, 1)) for number in range(1, 30)]
     assert spent(worst[:rounds], 1e-5).epsilon <= 12.0 < spent(worst[: rounds + 1], 1e-5).epsilon
-    assert limited.rules.ending == (
-        f"the privacy budget allows {rounds} of the 20 rounds asked for, and they are completed"
+    cost, more = (spent(worst[:number], 1e-5).epsilon for number in (rounds, rounds + 1))
+    why = (
+        f"in sums of 4, the minimum cohort, {rounds} rounds cost an epsilon of {cost:.3g} and one more {more:.3g}, above "
+        "the budget of 12; each contributor adds noise, so larger sums cost less"
     )
+    said = f"the privacy budget allows {rounds} of the 20 rounds asked for"
+    assert limited.rules.ending == f"{said}, and they are completed: {why}"
+    assert limited.rules.foretold == f"{said}: {why}"
+    larger = with_epsilon(result(1, 9), limited, VALUES, [], (9, 9))
+    assert larger.epsilon < cost
+    assert ending_of(limited, [larger]) == f"{limited.rules.ending}; these have cost {larger.epsilon:.3g}"
+    assert ending_of(limited, []) == limited.rules.ending
+    assert ending_of(SETTINGS, [larger]) == ""
+    assert limited.rules.before_budget == SETTINGS.rules
 
 
 def test_a_budget_with_room_for_all_rounds_changes_nothing() -> None:
@@ -105,7 +116,7 @@ def test_runs_that_could_not_be_private_cannot_be_set_up(changes: dict[str, obje
 def test_a_run_is_not_gone_on_with_under_another_promise() -> None:
     stored = SETTINGS.to_json()
     SETTINGS.check_same(stored, "here")
-    with pytest.raises(SettingsError, match="privacy"):
+    with pytest.raises(SettingsError, match=f"run with --noise-multiplier {PRIVACY.noise_multiplier:g}, not 0.5."):
         replace(SETTINGS, privacy=replace(PRIVACY, noise_multiplier=0.5)).check_same(stored, "here")
 
 

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -219,10 +220,40 @@ def test_the_command_says_what_holds_and_exits_with_1_at_what_does_not(
         assert (code, "3 rounds with 9 contributions: all signatures, sums and models hold" in said) == (0, True)
         assert "model.npz is the last of them" in said
         code, said = invoke("verify", tmp_path, "--registrar", registrar.hex(), "--json")
-        assert json.loads(said) == {"rounds": 3, "holds": True, "model": True, "registrar": registrar.hex()}
+        answer = json.loads(said)
+        assert answer.pop("message").startswith("3 rounds with 9 contributions: all signatures, sums and models hold")
+        assert answer == {"rounds": 3, "holds": True, "model": True, "registrar": registrar.hex()}
         save_model(tmp_path / "model.npz", task, np.zeros(3))
         code, said = invoke("verify", tmp_path, "--registrar", registrar.hex())
         assert (code, "model.npz is not the model of round 3" in said) == (1, True)
+        code, answer = as_json("verify", tmp_path, "--registrar", registrar.hex())
+        assert (code, answer["holds"], "is not the model of round 3" in answer["message"]) == (1, False, True)
+
+
+def as_json(*arguments: str | Path) -> tuple[int, dict[str, Any]]:
+    result = CliRunner().invoke(app, [*map(str, arguments), "--json"])
+    return result.exit_code, json.loads(result.stdout)
+
+
+def test_json_says_what_does_not_hold_and_what_could_not_be_checked(tmp_path: Path) -> None:
+    code, answer = as_json("verify", tmp_path)
+    assert (code, answer["holds"], "--registrar is needed" in answer["message"]) == (1, None, True)
+    key = ("--registrar", "ab" * 32)
+    code, answer = as_json("verify", tmp_path, *key)
+    assert (code, answer["holds"], "cannot be read" in answer["message"]) == (1, None, True)
+    (tmp_path / FILE).write_text("{}\n")
+    code, answer = as_json("verify", tmp_path, *key)
+    assert (code, answer["holds"], "fields of a round" in answer["message"]) == (1, False, True)
+    code, answer = as_json("evidence", tmp_path / FILE, *key)
+    assert (code, answer["holds"]) == (1, False)
+    code, answer = as_json("evidence", tmp_path / "nothing", *key)
+    assert (code, answer["holds"]) == (1, None)
+
+
+def test_every_command_has_json() -> None:
+    for command in app.registered_commands:
+        name = command.name or command.callback.__name__
+        assert "--json" in invoke(name, "--help")[1], name
 
 
 def test_the_command_asks_for_the_registrars_key(tmp_path: Path) -> None:

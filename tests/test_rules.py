@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+import json
+import re
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import pytest
 
 from core.errors import SettingsError
+from core.local_settings import LocalSettings
+from core.privacy.mechanism import Privacy
+from core.server_rules import RuleName, ServerRule
 from server.rules import RoundRules
 from server.settings import RunSettings
 
@@ -147,9 +152,9 @@ def test_keys_that_protect_but_not_for_long_are_warned_of(settings: dict[str, An
 def test_an_unfinished_run_goes_on_with_the_same_settings_only() -> None:
     stored = RunSettings(seed=1, rules=RoundRules(rounds=3)).to_json()
     RunSettings(seed=1, rules=RoundRules(rounds=3)).check_same(stored, "here")
-    with pytest.raises(SettingsError, match="here holds an unfinished run with seed = 1, not 2"):
+    with pytest.raises(SettingsError, match="here holds an unfinished run with --seed 1, not 2"):
         RunSettings(seed=2, rules=RoundRules(rounds=3)).check_same(stored, "here")
-    with pytest.raises(SettingsError, match="unfinished run with rounds = 3, not 5"):
+    with pytest.raises(SettingsError, match="unfinished run with --rounds 3, not 5"):
         RunSettings(seed=1).check_same(stored, "here")
 
 
@@ -157,9 +162,9 @@ def test_a_run_that_has_not_begun_may_wait_for_another_number_of_clients_and_no_
     stored = RunSettings(rules=RoundRules(target=20)).to_json()
     fewer = RunSettings(rules=RoundRules(target=15))
     fewer.check_same(stored, "here", begun=False)
-    with pytest.raises(SettingsError, match="unfinished run with clients = 20, not 15"):
+    with pytest.raises(SettingsError, match="unfinished run with --clients 20, not 15"):
         fewer.check_same(stored, "here")
-    with pytest.raises(SettingsError, match="unfinished run with rounds = 5, not 9"):
+    with pytest.raises(SettingsError, match="unfinished run with --rounds 5, not 9"):
         RunSettings(rules=RoundRules(target=15, rounds=9)).check_same(stored, "here", begun=False)
 
 
@@ -188,5 +193,38 @@ def test_all_settings_of_an_unfinished_run_that_differ_are_named_and_the_way_out
     with pytest.raises(SettingsError) as refused:
         RunSettings(seed=2, rules=RoundRules(rounds=4, target=20, deal="another")).check_same(stored, "here")
     said = str(refused.value)
-    assert "seed = 1, not 2; rounds = 3, not 4; clients = 5, not 20." in said
+    assert "--seed 1, not 2; --rounds 3, not 4; --clients 5, not 20." in said
     assert "docker compose down --volumes" in said
+
+
+PRIVATE = Privacy(1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ({"server_rule": ServerRule(RuleName.fedadam)}, {}, "--rule fedadam, not fedavg"),
+        ({"server_rule": ServerRule(RuleName.fedadam, learning_rate=0.1)}, {},
+         "--rule fedadam, not fedavg; --server-learning-rate 0.1, not without it"),
+        ({}, {"server_rule": ServerRule(RuleName.fedavgm, momentum=0.5)},
+         "--rule fedavg, not fedavgm; no --server-momentum, not 0.5"),
+        ({"rules": RoundRules(target=5), "server_rule": ServerRule(RuleName.scaffold)}, {"rules": RoundRules(target=5)},
+         "--rule scaffold, not fedavg"),
+        ({"privacy": PRIVATE}, {},
+         "--clip-norm 1, not without it; --noise-multiplier 1, not without it"),
+        ({"rules": RoundRules(rounds=2, asked=9), "privacy": replace(PRIVATE, epsilon_budget=3)},
+         {"rules": RoundRules(rounds=4, asked=9), "privacy": replace(PRIVATE, epsilon_budget=5)},
+         "--epsilon-budget 3, not 5"),
+        ({"insecure_unbounded": True}, {}, "--insecure-unbounded, not without it"),
+        ({}, {"insecure_unbounded": True, "local": LocalSettings(learning_rate=0.5)},
+         "no --insecure-unbounded, not with it; no --learning-rate, not 0.5"),
+        ({"rules": RoundRules(threshold=2)}, {}, "--threshold 2, not 3"),
+    ],
+)  # fmt: skip
+def test_what_differs_is_named_by_options_and_values_as_they_are_typed(
+    old: dict[str, Any], new: dict[str, Any], said: str
+) -> None:
+    stored = json.loads(json.dumps(RunSettings(**old).to_json()))
+    RunSettings(**old).check_same(stored, "here")
+    with pytest.raises(SettingsError, match=re.escape(f"here holds an unfinished run with {said}. Start")):
+        RunSettings(**new).check_same(stored, "here")

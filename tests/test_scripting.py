@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from kept_runs import keep
 from parties import run_here
 
 from core.commands import command_of
-from core.errors import GrokfedError, SettingsError
+from core.errors import GrokfedError, RunFailedError, SettingsError
 from core.tasks import get_task
+from results.runs import read_run
 from simulation import simulate
 from simulation.processes import ROOT
 from simulation.scripting import History
@@ -109,6 +111,10 @@ def test_mistakes_have_the_sentences_of_the_command(
         ),
         ({"json": True}, f"--json is on, which only the command line can have; leave it out, or let {DRY_RUN}"),
         ({"way": "by-post"}, "the way is 'by-post'; expected processes, in-process, virtual"),
+        ({"bogus": 1}, f"there is no setting 'bogus'; {command_of('simulation')} --help lists them"),
+        ({"epochs": 1}, "there is no setting 'epochs'; did you mean local_epochs?"),
+        ({"on_round": 3}, "on_round is 3; expected a function, which is called with each round"),
+        ({"way": "by-post", "resume": "x"}, "the way is 'by-post'; expected processes, in-process, virtual"),
         ({"way": "processes", "virtual": True}, "--virtual is on, and the way is 'processes'; leave one out"),
     ],
 )
@@ -127,3 +133,36 @@ def test_a_history_is_a_sequence_of_rows_and_says_what_is_not_installed(monkeypa
         monkeypatch.setitem(sys.modules, name, None)
         with pytest.raises(SettingsError, match=f"{name} is not installed; .* -m pip install {name} installs it"):
             convert()
+
+
+NOT_A_NUMBER = """
+from dataclasses import replace
+from core.tasks.mnist import MNIST_MLP
+
+LOST = replace(MNIST_MLP, name="lost", loss=lambda outputs, targets: MNIST_MLP.loss(outputs, targets) * float("nan"))
+"""
+
+
+def test_every_error_of_a_run_is_one_of_those_that_are_promised(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(NOT_A_NUMBER)
+    with pytest.raises(RunFailedError, match="the loss of step 1 is nan"):
+        simulate(task=f"{tmp_path / 'mine.py'}:LOST", clients=2, rounds=1, out=tmp_path / "run")
+    assert read_run(tmp_path / "run").state == "failed"
+    (tmp_path / "broken.py").write_text("1 / 0")
+    with pytest.raises(RunFailedError, match="ZeroDivisionError"):
+        simulate(task=f"{tmp_path / 'broken.py'}:LOST")
+
+
+def test_the_folder_of_a_result_has_its_full_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = simulate(clients=2, rounds=1)
+    monkeypatch.chdir("/")
+    assert result.folder.parent == tmp_path / "runs"
+    assert len(result.history) == 1
+
+
+def test_a_run_goes_on_in_its_own_way_or_is_refused(tmp_path: Path) -> None:
+    folder = keep(tmp_path / "run", state="interrupted", settings={"rounds": 1, "virtual": True}, cpu_seconds=0.0)
+    with pytest.raises(SettingsError, match=r"way is 'processes', and the run in .*run is 'virtual'; leave it out"):
+        simulate(resume=folder, way="processes")
+    assert simulate(resume=folder, way="virtual").record["state"] == "completed"

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from book.run import Run
 from core.errors import SettingsError, StorageError
 from experiments import studies
+from experiments.__main__ import app
 from experiments.study import Row, Study, columns_of, write_files, written
 from experiments.web_page import Answered, write_page
 
@@ -132,3 +137,23 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
         write_page(tmp_path / "file" / "index.html", [], [])
     with pytest.raises(StorageError, match="cannot be written"):
         write_files(STUDY, [{"a": 1}], Run(tmp_path / "file" / "out"))
+
+
+def test_with_json_there_is_one_object_on_the_output_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strange = replace(STUDY, run=lambda _run: iter([{"clients": np.int64(1), "recall": np.nan, "note": "a"}]))
+    monkeypatch.setattr(studies, "get_study", lambda _name: strange)
+    ran = CliRunner().invoke(app, ["weak-key", "--json", "--quick", "--seed", "7", "--out", str(tmp_path / "out")])
+    assert ran.exit_code == 0
+    assert json.loads(ran.stdout) == {
+        "study": "a-study",
+        "command": "python -m experiments a-study --quick --seed 7",
+        "folder": str(tmp_path / "out"),
+        "rows": [{"clients": 1, "recall": None, "note": "a"}],
+        "result": "1 rows.",
+        "unexpected": 0,
+    }
+    assert "its page" in ran.stderr
+    ran = CliRunner().invoke(app, ["all", "--json", "--out", str(tmp_path / "all")])
+    assert len(json.loads(ran.stdout)["studies"]) == len(studies.NAMES)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,20 +38,31 @@ def test_what_is_seen_of_a_victim_is_the_sum_of_its_own_group() -> None:
     assert [seen.clients for seen in SEEN] == [1, 20, 20, 5]
 
 
-def test_a_cell_links_to_its_study_on_the_page_and_not_in_the_table(tmp_path: Path) -> None:
-    rows = [{"attack": "words", "sum": Linked("0.92 ±0.02", "sum-leakage")}]
-    run = Run(tmp_path, quick=True)
-    assert "| words | [0.92 ±0.02](../sum-leakage/page.md) |" in page(STUDY_OF_TWO, rows, run)
-    write_files(STUDY_OF_TWO, rows, run)
-    assert (tmp_path / "table.csv").read_text(encoding="utf-8") == "attack,sum\nwords,0.92 ±0.02\n"
-    write_page(tmp_path / "index.html", [Answered(STUDY_OF_TWO, rows, run)], [])
+LINKED = [{"attack": "words", "sum": Linked("0.92 ±0.02", "sum-leakage")}]
+
+
+def test_a_cell_links_to_its_study_if_that_was_run_too_and_not_in_the_table(tmp_path: Path) -> None:
+    run = Run(tmp_path / "matrix", quick=True)
+    other = Answered(replace(STUDY_OF_TWO, name="sum-leakage"), [{"a": 1}], Run(tmp_path / "sum-leakage"))
+    write_files(other.study, other.rows, other.run)
+    write_files(STUDY_OF_TWO, LINKED, run)
+    assert "| words | [0.92 ±0.02](../sum-leakage/page.md) |" in (run.out / "page.md").read_text(encoding="utf-8")
+    assert (run.out / "table.csv").read_text(encoding="utf-8") == "attack,sum\nwords,0.92 ±0.02\n"
+    write_page(tmp_path / "index.html", [other, Answered(STUDY_OF_TWO, LINKED, run)], [])
     assert '<a href="#sum-leakage">0.92 ±0.02</a>' in (tmp_path / "index.html").read_text(encoding="utf-8")
 
 
-STUDY_OF_TWO = type(STUDY)(
-    **{name: getattr(STUDY, name) for name in ("name", "title", "question", "adversary", "method", "limits", "run")},
-    conclude=lambda rows: f"{len(rows)} row.",
-)
+def test_a_study_that_is_run_alone_has_no_dead_links_and_says_how_the_others_are_run(tmp_path: Path) -> None:
+    run = Run(tmp_path / "matrix", quick=True)
+    assert "| words | 0.92 ±0.02 |" in page(STUDY_OF_TWO, LINKED, run)
+    write_page(tmp_path / "index.html", [Answered(STUDY_OF_TWO, LINKED, run)], [])
+    written = (tmp_path / "index.html").read_text(encoding="utf-8")
+    links, places = re.findall(r'href="#([^"]*)"', written), re.findall(r'id="([^"]*)"', written)
+    assert set(links) == set(places) == {"matrix"}
+    assert '<span title="python -m experiments sum-leakage">0.92 ±0.02</span>' in written
+
+
+STUDY_OF_TWO = replace(STUDY, conclude=lambda rows: f"{len(rows)} row.")
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, replace
 from functools import cache
 from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
@@ -160,6 +160,22 @@ def make(group: type[G], given: Mapping[str, Any], **decided: Any) -> G:
         elif inner is not None:
             values[field.name] = _if_asked(inner, given) if optional else make(inner, given, **decided)
     return group(**values)
+
+
+def options_in(group: type, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield each option with its value in a group that became JSON, or its default where nothing is said of it.
+
+    A field that is no option goes by its own name.
+    """
+    entries = {entry.field: entry.if_asked for entry in entries_of(group, nested=False)}
+    for field, declared in _declared(group):
+        inner, value = _group_in(declared)[0], values.get(field.name)
+        if (entry := entries.get(field.name)) is not None:
+            yield entry.option, entry.default if value is None else value
+        elif inner is not None:
+            yield from options_in(inner, value or {})
+        else:
+            yield field.name.replace("_", "-"), value
 
 
 def arguments_of(*groups: Settings) -> list[str]:

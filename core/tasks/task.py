@@ -208,6 +208,11 @@ class Task:
         """Whether each step of its training can be corrected, because an optimiser of the core takes it."""
         return True
 
+    @property
+    def takes_settings(self) -> bool:
+        """Whether a run can change how its clients train."""
+        return True
+
     def local_in(self, asked: LocalSettings | None, round_number: int) -> LocalTraining:
         """Return how clients train in one round of a run. Raises SettingsError if that cannot work."""
         return self.local if asked is None else self.local.changed_by(asked, round_number)

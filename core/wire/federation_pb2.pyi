@@ -1308,18 +1308,28 @@ class AttendRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     START_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
+    TASK_IDENTITY_FIELD_NUMBER: _builtins.int
+    task: _builtins.str
+    """the own task that this key holder was started with; empty if with none"""
     @_builtins.property
     def start(self) -> Global___SignedStart:
         """its life is that of this process, as `instance` in JoinRequest"""
+
+    @_builtins.property
+    def task_identity(self) -> Global___TaskIdentity:
+        """of that task"""
 
     def __init__(
         self,
         *,
         start: Global___SignedStart | None = ...,
+        task: _builtins.str = ...,
+        task_identity: Global___TaskIdentity | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["start", b"start"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start", b"start", "task_identity", b"task_identity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["start", b"start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["start", b"start", "task", b"task", "task_identity", b"task_identity"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

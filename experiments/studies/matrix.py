@@ -121,7 +121,7 @@ STUDY = Study(
     name="matrix",
     title="Attacks against defences, in one table",
     question="Which defence helps against which attack, and what does it cost?",
-    adversary="As in the study that each line links to. Plain: it sees every update. Sum: only that of the cohort. Sum "
+    adversary="As in the study that each line names. Plain: it sees every update. Sum: only that of the cohort. Sum "
     "with noise: the same with every update shortened to a norm and noise on the sum. Groups with median: the sum of "
     "each group, and it knows who is in which.",
     method=f"The studies' own functions, on one kind of mail and on digits. Reading: {COHORT} clients of {MAILS} mails "
@@ -132,7 +132,7 @@ STUDY = Study(
     "from, and of clients with one each the weights of the first layer show it. "
     f"Writing: one of {backdoor.CLIENTS} clients takes all the room of the sum that it is in, for 5 rounds (in full: "
     f"20); with groups, the median of {BACKDOOR_GROUPS} sums of two. Each cell is a mean over 3 repetitions (in full: "
-    "5) and half of its 95 % interval, and links to the study that explains the attack.",
+    "5) and half of its 95 % interval; the study at the end of its line explains the attack.",
     limits="One task, one size of cohort and one noise, chosen so that all attacks have something to find; the studies "
     "vary them. The noise is a stated sigma and no more: no epsilon is claimed here. Groups help as long as most have "
     "no attacker, and give readers smaller sums: what they gain against writing they lose against reading.",

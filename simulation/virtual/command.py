@@ -16,6 +16,7 @@ from core.settings.command_line import Given
 from core.tasks.own import load_task
 from core.tasks.task import Task
 from core.wording import counted
+from server.budget import ending_of
 from server.recorder import Recorder
 from server.results import FILES, judged_apart, row, table, write_results
 from server.rules import DEFAULT_OVER_SELECTION, LARGEST, RoundRules
@@ -57,7 +58,7 @@ def simulate(console: Console, options: SimulationSettings, keeper: Keeper, hear
     population = population_for(task, options.data, options.clients, options.partition, seed, options.spam_label)
     settings = settings_of_virtual(given, options, task, population.size)
     run = VirtualRun(settings, task, population, stopwatch_for(options, settings))
-    folder = keeper.begin(VIRTUAL, settings, population.size)
+    folder = keeper.begin(VIRTUAL, settings, population.size, task)
     if keeper.goes_on:
         _go_on(run, folder)
     runner = BlockRunner(task, population, seed, _controls(run, population, folder))
@@ -220,8 +221,8 @@ def _say_end(console: Console, run: VirtualRun, folder: Path, seconds: float) ->
         f"{settings.task}: virtual clients, {'nothing is encrypted' if settings.scheme == 'plain' else settings.scheme}"
     )
     console.print(table(run.results, title, settings.privacy))
-    if settings.rules.asked is not None:
-        console.print(settings.rules.ending, highlight=False, soft_wrap=True)
+    if ending := ending_of(settings, run.results):
+        console.print(ending, highlight=False, soft_wrap=True)
     last = run.results[-1]
     simulated = f" ({last.simulated_total:.0f} simulated)" * last.timed
     console.print(

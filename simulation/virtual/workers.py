@@ -260,7 +260,7 @@ def _work(
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for other in others:  # else the parent's end would stay open here when the parent is gone
         other.close()
-    with contextlib.suppress(EOFError, BrokenPipeError):
+    with contextlib.suppress(EOFError, ConnectionError):  # reset, where the parent left without reading all
         for reply in _replies(runner, model.array, numbers.array, sums.array, connection):
             connection.send(reply)
 
