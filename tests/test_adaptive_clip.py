@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_virtual import invoke
+from test_virtual_command import invoke
 
 from core.errors import Reason, Refused, SettingsError
 from core.federated import mean_update

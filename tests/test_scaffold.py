@@ -12,7 +12,7 @@ import pytest
 from in_process import OPTIONS, RULES, Start
 from recomputation import SPAM, VALUES
 from test_local_training import One, half_square
-from test_virtual import invoke
+from test_virtual_command import invoke
 
 from client.memory import Memory
 from core.data.arrays import ArrayDataset
