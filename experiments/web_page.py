@@ -113,7 +113,7 @@ def _link(text: str, study: str, here: Collection[str]) -> str:
     name = escape(study)
     if study in here:
         return f'<a href="#{name}">{text}</a>'
-    return f'<span title="{as_typed(f"python -m experiments {name}")}">{text}</span>'
+    return f'<span title="python -m experiments {name}">{text}</span>'
 
 
 def _left_out(left_out: Sequence[tuple[str, str]]) -> str:
