@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import DataError
+from core.finite_json import finite
 
 FILE = "run.json"
 HISTORY = "history.jsonl"
@@ -276,10 +277,10 @@ def _record(path: Path) -> dict[str, Any] | None:
     """Return what run.json says; nothing if there is no such file, and None if it is damaged."""
     try:
         small = path.stat().st_size <= LARGEST_RECORD
-        record = json.loads(path.read_bytes()) if small else None
+        record = finite(json.loads(path.read_bytes())) if small else None
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) and record.get("state") in STATES else None
 
@@ -305,9 +306,10 @@ def _old(folder: Path, problems: tuple[str, ...]) -> Run:
 
 
 def _row(line: bytes, path: Path, number: int) -> Row:
+    """Return one round; a number that is not finite, which earlier versions wrote as it is, is None."""
     try:
-        row = json.loads(line)
-    except ValueError:
+        row = finite(json.loads(line))
+    except (ValueError, RecursionError):
         row = None
     if not isinstance(row, dict) or not isinstance(row.get("round"), int):
         raise DataError(f"line {number} of {path} is not a round")
@@ -318,7 +320,7 @@ def _rows_of_table(path: Path) -> Iterator[Row]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
-                yield {name: _number(value) for name, value in row.items() if name is not None}
+                yield finite({name: _number(value) for name, value in row.items() if name is not None})
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a table: {error}") from error
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import SettingsError, StorageError
-from core.finite_json import dumps
+from core.finite_json import dumps, finite
 from results.columns import aligned
 from results.comparing import OUTCOMES, SUMMED, Group, outcome
 from results.intervals import over_seeds
@@ -60,7 +60,7 @@ def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
             writer.writeheader()
-            writer.writerows({name: _plain(value) for name, value in row.items()} for row in rows)
+            writer.writerows({name: _plain(value) for name, value in row.items()} for row in finite(rows))
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror}") from error
 

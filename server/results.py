@@ -17,7 +17,7 @@ from rich.table import Table
 from core.confusion import Confusion
 from core.errors import StorageError
 from core.federated import save_model
-from core.finite_json import dumps
+from core.finite_json import dumps, finite
 from core.privacy.mechanism import Privacy
 from core.protocol import RoundResult
 from core.tasks.held_out import NOTABLE, counted
@@ -58,7 +58,8 @@ PRIVATE_COLUMNS = (*COLUMNS, "epsilon", "epsilon_models")
 def row(result: RoundResult, settings: RunSettings) -> Row:
     """Return one completed round by column. Seconds of training and encrypting are means per client.
 
-    Precision and false-alarm rate are None where no yes/no question was asked.
+    Precision and false-alarm rate are None where no yes/no question was asked. A loss that is not finite stays so here;
+    in JSON it is null, in CSV an empty cell.
     """
     values: tuple[int | float | str | None, ...] = (
         result.round,
@@ -248,4 +249,4 @@ def _write_csv(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(finite(rows))

@@ -13,6 +13,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields
+from math import inf
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -228,7 +229,7 @@ class Store(Records):
             self._forget_payloads(db, id)
             _insert_model(db, id.run, id.round, model, endorsements)
             db.execute("INSERT INTO record VALUES (?, ?, ?)", (id.run, id.round, line))
-            values = [getattr(result, field.name) for field in fields(RoundResult)]
+            values = [_storable(getattr(result, field.name)) for field in fields(RoundResult)]
             columns = ", ".join(field.name for field in fields(RoundResult))
             marks = ", ?" * len(values)
             db.execute(f"INSERT INTO history (run, {columns}) VALUES (?{marks})", (id.run, *values))  # noqa: S608
@@ -258,3 +259,8 @@ def _insert_model(
     raw = model_bytes(model)
     row = (run, round_number, raw, digest(raw), signatures_to_json(endorsements))
     db.execute("INSERT INTO models VALUES (?, ?, ?, ?, ?)", row)
+
+
+def _storable(value: Any) -> Any:
+    """Return the value, or infinity for NaN, such as the loss of a model that diverged: SQLite makes NULL of that."""
+    return inf if value != value else value

@@ -36,13 +36,16 @@ def go_on(federation: Federation) -> Federation:
         return replace(federation, goes_on=True)
     store = Store(out / "server")
     try:
-        return replace(federation, goes_on=True, rounds_before=_given_up(store, out))
+        return replace(federation, goes_on=True, rounds_before=give_up_waiting(store, out))
     finally:
         store.close()
 
 
-def _given_up(store: Store, out: Path) -> int:
-    """Give up an attempt that waits for clients, and return how many rounds are completed."""
+def give_up_waiting(store: Store, out: Path) -> int:
+    """Give up an attempt that waits for clients, and return how many rounds are completed.
+
+    Raises SettingsError if there are runs in the aggregator's folder in `out`, and none could go on.
+    """
     unfinished = store.unfinished_run()
     if unfinished is None:
         if store.has_runs():

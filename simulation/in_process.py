@@ -343,7 +343,7 @@ class Options:
     test_data: HeldOut | None = None
     seed: int = 0
     record: bool = False
-    start: Start = Start.CONTINUE
+    start: Start | str = Start.CONTINUE
     memories: dict[str, Memory] | None = None
     server_rule: ServerRule = FEDAVG
     local: LocalSettings | None = None

@@ -52,6 +52,11 @@ class Keeper:
         """Whether an interrupted run goes on."""
         return self._before is not None
 
+    @property
+    def way(self) -> str:
+        """How the interrupted run that goes on was started; empty for a new run."""
+        return "" if self._before is None else str(self._before["way"])
+
     def begin(self, way: str, settings: RunSettings, clients: int, task: Task) -> Path:
         """Make the folder of a run whose settings are known to work, or take up the old one; return it.
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from core.clock import today
 from core.identity.party import PartyIdentity, load_identity
 from registrar.dealer import Dealer
-from registrar.federation import make_federation
-from registrar.folder import load_registrar, reserve_serials
+from registrar.federation import Federation, make_federation
+from registrar.folder import load_registrar, read_own_roster, reserve_serials
 from server.settings import RunSettings
 
 SPARE_KEYS = 2
@@ -23,7 +23,17 @@ def registered(folder: Path, settings: RunSettings, clients: int) -> dict[str, P
         folder, clients=clients, holders=rules.holders, threshold=rules.threshold, now=datetime.now(UTC)
     )
     deal_keys(folder, rules.rounds + SPARE_KEYS, settings.scheme, settings.key_bits)
-    return {member.name: load_identity(made.party(member.name)) for member in made.roster.members}
+    return _identities(made)
+
+
+def registered_before(folder: Path, settings: RunSettings) -> dict[str, PartyIdentity]:
+    """Return all identities of the federation in `folder`, with a key more for the round that was interrupted."""
+    deal_keys(folder, 1, settings.scheme, settings.key_bits)
+    return _identities(Federation(folder, read_own_roster(folder / "registrar")))
+
+
+def _identities(federation: Federation) -> dict[str, PartyIdentity]:
+    return {member.name: load_identity(federation.party(member.name)) for member in federation.roster.members}
 
 
 def deal_keys(folder: Path, count: int, scheme: str, bits: int, day: int | None = None) -> None:

@@ -51,10 +51,10 @@ def _unfinished(folder: Path) -> dict[str, Any]:
         raise SettingsError(f"the run in {folder} is completed; {command_of('results')} repeat {folder} runs it again")
     if run.state == RUNNING:
         raise SettingsError(f"the run in {folder} is still going on; end it first")
-    if run.way == IN_PROCESS:
-        raise SettingsError(f"the run in {folder} was in one process, which keeps no state to go on from")
     if run.way == PROCESSES:
         _check_parties(folder, run.record)
+    if run.way == IN_PROCESS:
+        _check_state(folder, run.rounds_done)
     return dict(run.record)
 
 
@@ -68,6 +68,18 @@ def _check_parties(folder: Path, record: Mapping[str, Any]) -> None:
         raise SettingsError(f"the run in {folder} is completed: only its record was not, and is now")
     if status == FAILED:
         raise SettingsError(f"the run in {folder} failed, and cannot go on: {message}")
+
+
+def _check_state(folder: Path, rounds_done: int) -> None:
+    """Raise SettingsError if a run in one process has failed, or the folder with the state of its parties is gone."""
+    from simulation.going_on import ending_of
+    from simulation.together import PARTIES
+
+    status, message = ending_of(folder / PARTIES)
+    if status == FAILED:
+        raise SettingsError(f"the run in {folder} failed, and cannot go on: {message}")
+    if rounds_done and not (folder / PARTIES).exists():
+        raise SettingsError(f"the run in {folder} cannot go on: the state of its parties, {folder / PARTIES}, is gone")
 
 
 def _merged(given: Given, resumed: Given, folder: Path) -> Given:

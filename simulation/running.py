@@ -26,7 +26,7 @@ def run(console: Console, given: Given, heard: Heard = ignored, way: str = "") -
     with keeper_for(given) as keeper:
         options = keeper.given.make(SimulationSettings)
         # Imported when asked for: the one way needs gRPC and the parties' programs, the other only NumPy.
-        if way == IN_PROCESS and not keeper.goes_on:
+        if (keeper.way or way) == IN_PROCESS:
             from simulation.together import simulate
         elif options.virtual:
             from simulation.virtual.command import simulate

@@ -86,7 +86,7 @@ def _order(sweep: Sweep, point: Point, digest: Digest) -> dict[str, Any] | None:
         return fresh
     run = read_run(folder)
     _check_same(sweep, point, run)
-    if run.state != COMPLETED and sweep.way != VIRTUAL and (run.state == FAILED or sweep.way == "in-process"):
+    if run.state != COMPLETED and sweep.way != VIRTUAL and run.state == FAILED:
         shutil.rmtree(folder)  # it has the record of this very run, and nothing that could go on
         return fresh
     if change := changed_since(run.record, digest):
@@ -162,7 +162,7 @@ def _said_of(folder: Path) -> str:
     run = read_run(folder)
     seconds = run.record.get("wall_seconds") or 0.0
     return (
-        f"accuracy {run.last_row.get('accuracy', 0.0):.2%} after {counted(run.rounds_done, 'round')}, {seconds:.1f} s"
+        f"accuracy {run.last_row.get('accuracy') or 0.0:.2%} after {counted(run.rounds_done, 'round')}, {seconds:.1f} s"
     )
 
 

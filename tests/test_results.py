@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
+from kept_runs import keep
 from rich.console import Console
 
 from core.privacy.mechanism import Privacy
 from core.protocol import RoundResult
 from core.tasks import TASKS
+from results.exporting import export_csv
+from results.runs import read_run
+from results.tables import write_table
+from server.recorder import Recorder
 from server.report import _answers
 from server.results import draw_history, row, table, write_results
 from server.settings import RunSettings
@@ -64,3 +72,34 @@ def test_the_report_says_in_words_what_was_called_spam_wrongly() -> None:
         "negatives (false alarms); 10 of 490 positives missed."
     )
     assert _answers([replace(SPAM, repeats=10, repeats_correct=9)])[1].startswith("Each distinct text was judged once;")
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+def test_the_loss_of_a_model_that_diverged_is_null_in_json_and_empty_in_csv(tmp_path: Path, loss: float) -> None:
+    result = replace(SPAM, loss=loss)
+    Recorder(tmp_path / "live", RunSettings(), []).add(result)
+    write_results(tmp_path / "end", RunSettings(), [result], TASKS["spam"], np.zeros(8193), "words")
+    for folder in ("live", "end"):
+        lines = (tmp_path / folder / "history.jsonl").read_text()
+        assert json.loads(lines, parse_constant=pytest.fail)["loss"] is None
+    (line,) = csv.DictReader((tmp_path / "end" / "history.csv").read_text().splitlines())
+    assert (line["loss"], line["accuracy"]) == ("", "0.98")
+
+
+@pytest.mark.parametrize("written", ["NaN", "Infinity", "-Infinity", "null"])
+def test_programs_that_read_a_run_meet_no_number_that_is_not_finite(tmp_path: Path, written: str) -> None:
+    folder = keep(tmp_path / "run")
+    history, row = folder / "history.jsonl", {"round": 1, "accuracy": 0.5, "loss": "LOSS"}
+    history.write_text(json.dumps(row).replace('"LOSS"', written) + "\n")
+    run = read_run(folder)
+    assert (run.rows()[0]["loss"], run.summary()["loss"]) == (None, None)
+    export_csv(tmp_path / "runs.csv", [run])
+    assert next(csv.DictReader((tmp_path / "runs.csv").read_text().splitlines()))["loss"] == ""
+    history.rename(folder / "history.old")
+    (folder / "history.csv").write_text(f"round,loss\n1,{written.replace('null', '')}\n")
+    assert read_run(folder).rows() == [{"round": 1, "loss": None}]
+
+
+def test_a_table_of_runs_has_an_empty_cell_for_what_is_not_finite(tmp_path: Path) -> None:
+    write_table(tmp_path / "table.csv", [{"clients": 5, "loss": math.inf}])
+    assert (tmp_path / "table.csv").read_text() == "clients,loss\n5,\n"

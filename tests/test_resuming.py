@@ -1,4 +1,4 @@
-"""A run that was interrupted goes on to the same bytes, in every way of running that keeps its state."""
+"""A run that was interrupted goes on to the same bytes: virtual clients and processes (in one process: test_resuming_in_process)."""
 
 from __future__ import annotations
 

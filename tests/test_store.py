@@ -220,6 +220,13 @@ def test_a_completed_round_leaves_model_endorsements_and_history_and_no_cipherte
     assert not upload(listed, "a", b"one"), "the receipt still holds"
 
 
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_round_whose_loss_is_not_finite_is_completed_too(listed: Store, loss: float) -> None:
+    listed.complete_attempt(ID, np.zeros(3), MODEL, replace(RESULT, loss=loss))
+    (result,) = listed.history(RUN)
+    assert result == replace(RESULT, loss=float("inf")), "SQLite has no NaN"
+
+
 def test_an_abandoned_attempt_keeps_no_ciphertexts(listed: Store) -> None:
     upload(listed, "a", b"one")
     listed.abandon_attempt(ID, "too few")
