@@ -115,7 +115,7 @@ def _as_json(answered: Answered) -> dict[str, Any]:
     study, rows, run = answered.study, answered.rows, answered.run
     return {
         "study": study.name,
-        "command": command(study, run),
+        "command": as_typed(command(study, run)),
         "folder": str(run.out),
         "rows": [{name: _number(value) for name, value in row.items()} for row in rows],
         "result": study.conclude(rows),

@@ -46,6 +46,7 @@ NOT_SAID = {
     "book/__main__.py": "what is replaced in the list of chapters",
     "experiments/__main__.py": "what is replaced in the list of studies",
     "experiments/study.py": "what is replaced in a page",
+    "experiments/web_page.py": "what is replaced in a page",
     "experiments/cheating_server/page.py": "what is replaced in a page",
     "experiments/studies/backdoor.py": "what is replaced in a page",
     "experiments/web_page.py": "what is replaced in a page",
