@@ -49,7 +49,6 @@ NOT_SAID = {
     "experiments/web_page.py": "what is replaced in a page",
     "experiments/cheating_server/page.py": "what is replaced in a page",
     "experiments/studies/backdoor.py": "what is replaced in a page",
-    "experiments/web_page.py": "what is replaced in a page",
 }
 MODULE = re.compile(r"python3? -m")
 
