@@ -21,7 +21,7 @@ from core.secagg.factory import payload_bytes
 from core.secagg.key_share import KeyShare
 from core.secagg.logarithm import exponential, logarithm
 from core.secagg.opening import combine, partial_bytes, verify_opened
-from core.secagg.powers import in_threads, powers, product_of_powers, secret_powers
+from core.secagg.powers import _window, in_threads, powers, product_of_powers, secret_powers
 from core.secagg.scheme import PublicKey
 from core.secagg.sharing import coefficients, mask_limit, share_bits
 from registrar.dealing import deal, draw_polynomial, evaluate
@@ -261,3 +261,9 @@ class TestLogarithms:
 def test_the_answers_of_a_sum_are_shorter_than_the_sum():
     key = PublicKey("paillier", 2048, 1)
     assert (partial_bytes(key, 87), payload_bytes(key, 87)) == (87 * 256, 87 * 512)
+
+
+@pytest.mark.parametrize(("count", "lanes", "fewest"), [(99, 8, 3), (2400, 8, 3), (99, 0, 5), (2400, 0, 7)])
+def test_their_digits_are_as_long_as_saves_most_multiplications(count, lanes, fewest):
+    """99 numbers in 8 lanes with digits of 3 bits: 6 powers in 13 rows, and 30 digits in 4 rows of 99: 474."""
+    assert _window(count, 90, lanes) == fewest

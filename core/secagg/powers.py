@@ -88,19 +88,29 @@ def product_of_powers(numbers: Sequence[mpz], exponents: Sequence[int], modulus:
     length = max((exponent.bit_length() for exponent in exponents), default=0)
     if not length:
         return mpz(1)
-    multiply = _kernel_products if kernel.available(modulus.bit_length()) else _gmp_products
-    result = mpz(1)
-    window = _window(len(numbers), length)
+    used = kernel.chosen(modulus.bit_length())
+    window = _window(len(numbers), length, 0 if used is None else used.lanes)
     places, largest = reversed(range(0, length, window)), (1 << window) - 1
     digits = [[exponent >> place & largest for exponent in exponents] for place in places]
-    for product in multiply(numbers, digits, window, modulus):
+    result = mpz(1)
+    for product in (_gmp_products if used is None else _kernel_products)(numbers, digits, window, modulus):
         result = gmpy2.powmod(result, 1 << window, modulus) * product % modulus
     return result
 
 
-def _window(count: int, length: int) -> int:
-    """Return how many bits a digit has: the more, the fewer there are, and the more powers of each number."""
-    return min(range(1, 9), key=lambda window: -(-length // window) * (count + (2 << window)))
+def _window(count: int, length: int, lanes: int) -> int:
+    """Return how many bits a digit has, so that there are the fewest multiplications; `lanes` of them at once, or 0.
+
+    The kernel makes all powers of each number, and multiplies as many rows of digits at once as it has lanes.
+    """
+
+    def multiplications(window: int) -> int:
+        rows, values = -(-length // window), 1 << window
+        if not lanes:
+            return rows * (count + 2 * values)
+        return (values - 2) * -(-count // lanes) + -(-rows // lanes) * count
+
+    return min(range(1, 9), key=multiplications)
 
 
 def _gmp_products(numbers: Sequence[mpz], digits: list[list[int]], window: int, modulus: mpz) -> list[mpz]:
