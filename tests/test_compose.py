@@ -155,7 +155,8 @@ def test_a_killed_server_goes_on_when_it_is_started_again(tmp_path: Path) -> Non
     assert re.search(r"spam: 5 of 5 rounds", log)
     cohorts = check_every_model(results(tmp_path) / "aggregator.sqlite")
     assert len(cohorts) == 5
-    assert cohorts[0] == cohorts[-1] == [1, 2, 3, 4, 5]
+    assert all(3 <= len(cohort) <= 5 for cohort in cohorts)  # who enrols or comes back late is in the next round
+    assert cohorts[-1] == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.usefixtures("running")
@@ -163,7 +164,10 @@ def test_the_run_goes_on_without_a_killed_key_holder(tmp_path: Path) -> None:
     assert compose("kill", "keyholder-2", **QUICK).returncode == 0
     log = wait_for_server()
     assert "key holder disconnected holder=keyholder-2" in log
-    assert check_every_model(results(tmp_path) / "aggregator.sqlite") == [[1, 2, 3, 4, 5]] * 5
+    cohorts = check_every_model(results(tmp_path) / "aggregator.sqlite")
+    assert len(cohorts) == 5
+    assert all(3 <= len(cohort) <= 5 for cohort in cohorts)
+    assert cohorts[-1] == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.usefixtures("running")
@@ -173,7 +177,6 @@ def test_the_run_goes_on_without_a_killed_client(tmp_path: Path) -> None:
     wait_for_server()
     cohorts = check_every_model(results(tmp_path) / "aggregator.sqlite")
     assert len(cohorts) == 5
-    assert cohorts[0] == [1, 2, 3, 4, 5]
     assert cohorts[-1] == [n for n in range(1, 6) if n != card["number"]]
     holders = compose("logs", "keyholder-1", "keyholder-2", "keyholder-3", "keyholder-4").stdout
     assert f"tells what 1 of the clients sent ({card['name']})" in holders

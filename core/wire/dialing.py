@@ -41,6 +41,8 @@ _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 2_000),
+    # By default a name is looked up every 30 seconds only, and a container's is unknown while it is stopped.
+    ("grpc.dns_min_time_between_resolutions_ms", 1_000),
 )
 _WORTH_REPEATING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 
