@@ -22,7 +22,7 @@ def added_up(
     committed: Mapping[str, Commitment],
     verifier: Verifier,
 ) -> Dialogue[bytes]:
-    """Return the encrypted sum of each group's updates, one after another; an update is in memory at a time.
+    """Return the encrypted sum of each group's updates, one after another; one update is in memory at a time.
 
     Raises Refused with the name of what is wrong: that an update is not the one that was committed to, or, naming the
     client, that it cannot stand in a sum or its proof is false.

@@ -124,7 +124,8 @@ class SimulationSettings(Settings):
     min_cohort: Annotated[
         int | None,
         MIN_COHORT.saying(
-            "Open no sum of fewer; default half the clients (with --groups, of a group), but 5 at least, or all."
+            "Open no sum of fewer; default half the clients (with --groups, of a group), but 5 at least; "
+            "without groups all, if there are fewer."
         ),
     ] = None
     round_seconds: Annotated[
@@ -211,7 +212,9 @@ class SimulationSettings(Settings):
         wanted = clients if cohort is None else cohort
         deadline = 60 + 4 * clients * (self.key_bits / 2048) ** 3 if self.round_seconds is None else self.round_seconds
         together = max(1, wanted // groups)
-        usual = min(together, max(DEFAULT_MIN_COHORT, (together + 1) // 2))
+        # Few clients are asked for; small groups of many clients only with a --min-cohort.
+        most = together if groups == 1 else max(together, DEFAULT_MIN_COHORT)
+        usual = min(most, max(DEFAULT_MIN_COHORT, (together + 1) // 2))
         return {
             "scheme": self.encryption.value,
             "min_cohort": usual if self.min_cohort is None else self.min_cohort,

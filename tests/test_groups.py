@@ -118,6 +118,10 @@ def test_rules_that_need_one_sum_are_refused_with_groups(rule: ServerRule, why: 
 
 def test_the_usual_minimum_cohort_is_that_of_a_group() -> None:
     assert SimulationSettings(virtual=True).decide(24, None, groups=4)["min_cohort"] == 5
+    # Groups of two are not opened unless that is asked for: require_room then says what to do.
+    assert SimulationSettings().decide(10, None, groups=4)["min_cohort"] == 5
+    assert SimulationSettings(min_cohort=2).decide(10, None, groups=4)["min_cohort"] == 2
+    assert SimulationSettings().decide(3, None)["min_cohort"] == 3
     assert SimulationSettings(virtual=True).decide(100, None, groups=4)["min_cohort"] == 13
 
 
