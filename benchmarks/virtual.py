@@ -17,8 +17,9 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.measure import numbers_table
+from benchmarks.plain_update import MAILBOXES, draw_mails
 from benchmarks.rounds import PAUSE, Watch
-from benchmarks.updates import as_bags, draw_mails, task_with
+from benchmarks.updates import as_bags, task_with
 from core.tasks.held_out import HeldOut
 from core.tasks.task import Task
 from core.training import Dataset
@@ -28,8 +29,6 @@ from simulation.virtual.block import BlockRunner
 from simulation.virtual.run import VirtualRun
 from simulation.virtual.workers import WorkerPool
 
-LIKE = 16
-"""Mailboxes that are made; client after client has one of them, so that what is timed is training."""
 ENDED = re.compile(r"round \d+ of \d+: .* (\d+\.\d+) s$", re.MULTILINE)
 RUNS = {
     "a million clients, 1,000 a round": "--clients 1000000 --cohort 1000",
@@ -45,7 +44,7 @@ class Alike:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._data = [as_bags(*draw_mails(seed)) for seed in range(LIKE)]
+        self._data = [as_bags(*draw_mails(seed)) for seed in range(MAILBOXES)]
 
     def examples(self, number: int) -> int:
         """Return how many examples one client has."""
@@ -53,7 +52,7 @@ class Alike:
 
     def data(self, number: int) -> Dataset:
         """Return the data of one client."""
-        return self._data[number % LIKE]
+        return self._data[number % MAILBOXES]
 
     def test(self) -> HeldOut:
         """Return a mailbox to judge models by."""
