@@ -117,6 +117,10 @@ class Refused(GrokfedError):  # noqa: N818  "refused" is the word the protocol u
         self.reason = reason
         self.clients = clients
 
+    def __reduce__(self) -> tuple[type[Refused], tuple[Reason, str, tuple[str, ...]]]:
+        """Travel from one process to another with the reason."""
+        return type(self), (self.reason, str(self), self.clients)
+
 
 CONTINUE_INSTEAD = (
     "start the aggregator with the state of the earlier run and without --start fresh, to continue from its last "

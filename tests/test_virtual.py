@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +34,7 @@ from simulation.in_process import play
 from simulation.virtual.block import BlockRunner, EncryptedSum, PartialSum, RoundJob
 from simulation.virtual.population import Generated, Population, draw, nth_in_text_order
 from simulation.virtual.progress import Lines
-from simulation.virtual.run import VirtualRun
+from simulation.virtual.run import VirtualResult, VirtualRun
 from simulation.virtual.times import MeasuredSpeeds, RandomPresence, Stopwatch
 from simulation.virtual.workers import Progress, WorkerPool
 
@@ -204,7 +205,7 @@ def test_a_worker_that_dies_is_replaced_where_updates_are_encrypted_too(tmp_path
 
 def test_a_training_that_diverges_ends_the_run_with_its_sentence() -> None:
     wild = replace(SPAM, local=replace(SPAM.local, learning_rate=1e300))
-    with pytest.raises(DivergedError, match="diverged"):
+    with pytest.raises(DivergedError, match=r"client \d in round 1: .*diverged"):
         played(wild, 2, population=Generated(wild, 0, CLIENTS))
 
 
@@ -270,12 +271,43 @@ def test_where_there_is_no_terminal_progress_is_a_line_every_ten_seconds() -> No
     run.training = 200  # of those chosen, as simulated time decides
     now, said = [0.0], list[str]()
     lines = Lines(said.append, run, lambda: now[0])
-    for seconds, clients in ((4, 20), (10, 30), (15, 30), (20, 20), (21, 100)):
+    for seconds, clients in ((0, 0), (4, 20), (10, 30), (15, 30), (20, 20), (21, 100)):
         now[0] = seconds
         lines.done(clients)
     assert said == [
-        "round 1: 50 of 200 clients, 5 updates a second, 30 s left",
-        "round 1: 100 of 200 clients, 5 updates a second, 20 s left",
+        "round 1: 50 of 200 clients, 5.0 updates a second, 30 s left",
+        "round 1: 100 of 200 clients, 5.0 updates a second, 20 s left",
+    ]
+
+
+def test_the_rate_of_a_round_counts_from_its_beginning() -> None:
+    """The first block is done after 8 seconds of round 2, which began 12 seconds after the one before."""
+    run = VirtualRun(settings_for(SPAM, clients=260), SPAM, Generated(SPAM, 0, 260))
+    now, said = [0.0], list[str]()
+    lines = Lines(said.append, run, lambda: now[0])
+    lines.done(0)
+    lines.done(260)
+    run.results.append(cast("VirtualResult", None))
+    for seconds, clients in ((12, 0), (20, 160), (22, 40)):
+        now[0] = seconds
+        lines.done(clients)
+    assert said == [
+        "round 2: 0 of 260 clients",
+        "round 2: 200 of 260 clients, 20 updates a second, 3 s left",
+    ]
+
+
+def test_of_slow_clients_progress_says_the_seconds_of_an_update_and_of_one_that_hangs_how_long_it_waits() -> None:
+    run = VirtualRun(settings_for(SPAM), SPAM, Generated(SPAM, 0, CLIENTS))
+    now, said = [0.0], list[str]()
+    lines = Lines(said.append, run, lambda: now[0])
+    for seconds, clients in ((0, 0), (9, 0), (11, 0), (14, 2), (21, 0), (24, 0), (41, 0)):
+        now[0] = seconds
+        lines.done(clients)
+    assert said == [
+        "round 1: 0 of 5 clients; waiting for 11 s for the next",
+        "round 1: 2 of 5 clients, 10.5 seconds an update, 32 s left",
+        "round 1: 2 of 5 clients, 20.5 seconds an update, 62 s left; waiting for 27 s for the next",
     ]
 
 

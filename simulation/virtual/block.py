@@ -16,6 +16,7 @@ from core.bounds.parameters import Parameters
 from core.bounds.proof import Witness, prove
 from core.bounds.transcript import Statement
 from core.bounds.verification import LINK, false, verify
+from core.errors import GrokfedError
 from core.federated import LocalTrainer, client_rng, slots_of_update
 from core.local_settings import LocalSettings
 from core.privacy.mechanism import Mechanism
@@ -176,19 +177,30 @@ class BlockRunner:
     def run(self, job: RoundJob, start: FloatArray, numbers: Iterable[int], into: Sum) -> Seconds:
         """Let these clients train from `start`, as VirtualRun.start, add their updates, and return what that took.
 
-        Raises DivergedError, DataError or ValueError as the product's client does.
+        Raises DivergedError, DataError, TaskError or ValueError as the product's client does; a sentence names the
+        client.
         """
         seconds, local = Seconds(), self._task.local_in(job.local, job.round)
         for number in numbers:
-            started = time.perf_counter()
-            update = self._update(job, start, number, local)
-            slots = slots_of_update(
-                job.encoding, update, job.mechanism, clip_factor=job.clip_factor, largest_norm=job.largest_norm
-            )
-            job.encoding.check_slots(slots)
-            seconds.train += time.perf_counter() - started
-            into.add(number, slots, seconds)
+            try:
+                self._train(job, start, number, local, into, seconds)
+            except (GrokfedError, KeyboardInterrupt) as error:
+                error.args = (f"client {number} in round {job.round}: {str(error) or type(error).__name__}",)
+                raise
         return seconds
+
+    def _train(
+        self, job: RoundJob, start: FloatArray, number: int, local: LocalTraining, into: Sum, seconds: Seconds
+    ) -> None:
+        """Let one client train, and add its update."""
+        started = time.perf_counter()
+        update = self._update(job, start, number, local)
+        slots = slots_of_update(
+            job.encoding, update, job.mechanism, clip_factor=job.clip_factor, largest_norm=job.largest_norm
+        )
+        job.encoding.check_slots(slots)
+        seconds.train += time.perf_counter() - started
+        into.add(number, slots, seconds)
 
     def _update(self, job: RoundJob, start: FloatArray, number: int, local: LocalTraining) -> Update:
         data, rng = self._population.data(number), client_rng(self._seed, job.round, number)

@@ -20,7 +20,7 @@ from core.tasks.own import LOADED
 from core.threads import ONE_THREAD
 from simulation.processes import import_path
 from simulation.virtual.block import BlockRunner, EncryptedSum, PartialSum, RoundJob, Seconds, SlotSum
-from simulation.virtual.workers import Progress
+from simulation.virtual.workers import LOOK_SECONDS, Progress
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -94,7 +94,9 @@ class RayCluster:
         waiting: list[Any] = list(counts)
         ready: list[Any] = []
         while len(waiting) + len(ready) > 1:
-            finished, waiting = self._ray.wait(waiting, num_returns=min(FAN_IN, len(waiting))) if waiting else ([], [])
+            finished, waiting = self._finished(waiting, FAN_IN)
+            if waiting and not finished:
+                done(0)
             for one in finished:
                 done(counts.get(one, 0))
             ready += finished
@@ -102,9 +104,18 @@ class RayCluster:
                 waiting.append(self._add.remote(job, *ready[:FAN_IN]))
                 ready = ready[FAN_IN:]
         (last,) = waiting + ready
+        while not self._finished([last], 1)[0]:
+            done(0)
         partial: PartialSum = self._ray.get(last)
         done(counts.get(last, 0))
         return partial
+
+    def _finished(self, waiting: list[Any], most: int) -> tuple[list[Any], list[Any]]:
+        """Return which of these are ready, some at least if that takes no longer than LOOK_SECONDS, and which not."""
+        if not waiting:
+            return [], []
+        finished, left = self._ray.wait(waiting, num_returns=min(most, len(waiting)), timeout=LOOK_SECONDS)
+        return finished, left
 
 
 def imported_ray() -> Any:

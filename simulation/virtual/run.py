@@ -125,6 +125,11 @@ class VirtualRun:
         return min(self._population.size, self.settings.rules.selected)
 
     @property
+    def is_complete(self) -> bool:
+        """Whether all rounds are over."""
+        return len(self.results) == self.settings.rules.rounds
+
+    @property
     def slots(self) -> int:
         """How many numbers one update has."""
         return self.encoding.leading_slots + self.encoding.values
@@ -155,6 +160,7 @@ class VirtualRun:
         started = time.perf_counter()
         timing, clip_norm = self._contributors(number), self._clip_norm
         self.training = len(timing.contributors)
+        done(0)  # the round begins
         sums, spent, decrypting = self._sums(number, timing.contributors, engine, done)
         opening = time.perf_counter()
         mean = mean_of(sums, self._grouping, self.settings.mechanism)

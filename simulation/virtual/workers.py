@@ -8,12 +8,14 @@ interpreters, which takes longer.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
+import errno
 import multiprocessing
+import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
@@ -22,36 +24,70 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from core.errors import GrokfedError, RunFailedError, SettingsError
+from core.errors import RunFailedError, SettingsError
 from core.secagg.factory import adder_for
 from core.secagg.powers import processors
 from core.tasks import get_task
 from core.tasks.task import Task
-from simulation.virtual.block import BlockRunner, EncryptedSum, PartialSum, RoundJob, Seconds, SlotSum
+from core.wording import counted
+from simulation.virtual.block import BlockRunner, PartialSum, RoundJob, Seconds
+from simulation.virtual.in_worker import Shared, begin
 
 FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 Progress = Callable[[int], None]
-"""Told how many more clients are done."""
+"""Told how many more clients are done; 0 every LOOK_SECONDS or so while clients train."""
 BLOCK_SECONDS = 0.2
 """The longest that a block should take, so that progress shows and workers end together."""
+LOOK_SECONDS = 1.0
 STOP_SECONDS = 5.0
 START_METHOD = "fork" if sys.platform == "linux" else "spawn"
+FILES_A_WORKER = 5
+"""Files that are open for each worker: both ends of its life line, its pipe, and twice its shared memory."""
+OTHER_FILES = 32
+"""Files that a run may have open besides."""
+NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
+"""Errors of a system that has no room for another process or its files."""
 
-default_workers = processors
+
+def most_workers() -> int:
+    """Return how many workers the system's limit of open files has room for; at least 1."""
+    limit = _open_files()
+    return sys.maxsize if limit is None else max(1, (limit - OTHER_FILES) // FILES_A_WORKER)
 
 
-class Shared:
-    """An array in memory that is shared with the worker processes, which are handed this object when they start."""
+def default_workers() -> int:
+    """Return one worker a processor, as far as there is room for them."""
+    return min(processors(), most_workers())
 
-    def __init__(self, context: Any, length: int, dtype: type[np.float64 | np.int64]) -> None:
-        kind = ctypes.c_double if dtype is np.float64 else ctypes.c_int64
-        self._memory, self._length, self._dtype = context.RawArray(kind, max(1, length)), length, dtype
 
-    @property
-    def array(self) -> Any:
-        """The array, shape (length,), of zeros at first."""
-        return np.frombuffer(self._memory, dtype=self._dtype, count=self._length)
+def require_room(workers: int) -> None:
+    """Raise SettingsError if so many workers need more open files than this process may have."""
+    if workers > (most := most_workers()):
+        needed = FILES_A_WORKER * workers + OTHER_FILES
+        raise SettingsError(
+            f"--workers is {workers}, which needs {needed} open files, and the limit is {_open_files()}; choose at "
+            f"most {counted(most, 'worker')}, or raise the limit with `ulimit -n {needed}`"
+        )
+
+
+def _open_files() -> int | None:
+    """Return how many files this process may have open; None for any number."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
+@contextmanager
+def _room_for(worker: int) -> Iterator[None]:
+    """Say which worker there was no room for. Raises SettingsError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise SettingsError(
+            f"worker {worker} cannot be started: {error.strerror}; choose fewer with --workers, or raise the limits "
+            "that `ulimit -a` shows"
+        ) from error
 
 
 def _by_name(task: Task) -> tuple[Any, ...]:
@@ -99,8 +135,14 @@ class WorkerPool:
         self._numbers = Shared(self._context, largest_round, np.int64)
         self._workers: list[_Worker] = []
         self._client_seconds = 0.0
-        for number in range(1, workers + 1):
-            self._workers.append(self._started(number, Shared(self._context, slots, np.int64)))
+        try:
+            for number in range(1, workers + 1):
+                with _room_for(number):
+                    sums = Shared(self._context, slots, np.int64)
+                self._workers.append(self._started(number, sums))
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __enter__(self) -> WorkerPool:
         return self
@@ -113,11 +155,13 @@ class WorkerPool:
             worker.connection.close()
 
     def _started(self, number: int, sums: Shared) -> _Worker:
-        ours, theirs = self._context.Pipe()
-        others = [*(worker.connection for worker in self._workers), ours] if self._forks else []
-        arguments = (self._runner, self._start, self._numbers, sums, theirs, others)
-        process = self._context.Process(target=_work, args=arguments, daemon=True)
-        process.start()
+        """Start a worker. Raises SettingsError if the system has no room for one more."""
+        with _room_for(number):
+            ours, theirs = self._context.Pipe()
+            others = [*(worker.connection for worker in self._workers), ours] if self._forks else []
+            arguments = (os.getpid(), self._runner, self._start, self._numbers, sums, theirs, others)
+            process = self._context.Process(target=begin, args=arguments, daemon=True)
+            process.start()
         theirs.close()
         return _Worker(number, process, ours, sums)
 
@@ -128,18 +172,22 @@ class WorkerPool:
         """
         self._start.array[:] = start
         self._numbers.array[: len(numbers)] = numbers
-        for worker in self._workers:
+        for worker in list(self._workers):
             worker.blocks.clear()
             worker.sums.array[:] = 0
-            worker.connection.send(job)
-        seconds = self._dealt_out(job, len(numbers), done)
-        return self._collected(job, len(numbers), seconds)
+            if not _sent(worker, job):
+                self._replaced(worker, job)
+        dealing, seconds, payloads = _Dealing(len(numbers)), Seconds(), list[bytes]()
+        while dealing.left:
+            seconds += self._dealt_out(job, dealing, done)
+            payloads = self._payloads(job, dealing, done)
+        return self._added(job, payloads, len(numbers), seconds)
 
     # -------------------------------------------------------------------------------- dealing out
 
-    def _dealt_out(self, job: RoundJob, count: int, done: Progress) -> Seconds:
+    def _dealt_out(self, job: RoundJob, dealing: _Dealing, done: Progress) -> Seconds:
         """Give blocks to free workers until all clients are done."""
-        dealing, seconds = _Dealing(count), Seconds()
+        seconds = Seconds()
         busy: dict[Connection, _Worker] = {}
         idle = list(self._workers)
         while busy or dealing.left:
@@ -147,23 +195,23 @@ class WorkerPool:
                 worker = idle.pop()
                 block = dealing.next(self._block_size(dealing.left))
                 worker.blocks.append(block)
-                with contextlib.suppress(OSError):  # it is dead, which shows below
-                    worker.connection.send(block)
+                _sent(worker, block)  # if it is dead, waiting for its answer shows it
                 busy[worker.connection] = worker
-            for ready in wait(list(busy)):
-                worker = busy.pop(cast("Connection", ready))
+            ready = wait(list(busy), LOOK_SECONDS)
+            if not ready:
+                done(0)
+            for connection in ready:
+                worker = busy.pop(cast("Connection", connection))
                 reply = _received(worker)
                 if reply is None:
-                    done(-sum(stop - start for start, stop in worker.blocks[:-1]))
-                    dealing.again(worker.blocks)
-                    worker = self._replaced(worker, job)
+                    worker = self._replaced(worker, job, dealing, done, unfinished=1)
                 elif isinstance(reply, BaseException):
                     raise reply
                 else:
-                    start, stop = worker.blocks[-1]
+                    first, after = worker.blocks[-1]
                     seconds += reply
-                    self._note_cost(reply.total / (stop - start))
-                    done(stop - start)
+                    self._note_cost(reply.total / (after - first))
+                    done(after - first)
                 idle.append(worker)
         return seconds
 
@@ -175,11 +223,23 @@ class WorkerPool:
         """Keep a running mean of what a client takes."""
         self._client_seconds = seconds if not self._client_seconds else 0.8 * self._client_seconds + 0.2 * seconds
 
-    def _replaced(self, worker: _Worker, job: RoundJob) -> _Worker:
-        worker.process.join(STOP_SECONDS)
+    def _replaced(
+        self, worker: _Worker, job: RoundJob, dealing: _Dealing | None = None, done: Progress | None = None, *,
+        unfinished: int = 0,
+    ) -> _Worker:  # fmt: skip
+        """Put another worker in the place of a dead one, and deal its blocks of this round out again.
+
+        Args:
+            unfinished: how many of its blocks, the last ones, were not yet counted as done.
+
+        Raises RunFailedError if it is the second to die there.
+        """
+        if dealing is not None and done is not None:
+            counted_blocks = worker.blocks[: len(worker.blocks) - unfinished]
+            done(-sum(after - first for first, after in counted_blocks))
+            dealing.again(worker.blocks)
+        how = _ended(worker)
         if worker.replaced:
-            code = worker.process.exitcode
-            how = f"by signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"with code {code}"
             raise RunFailedError(f"worker {worker.number} ended twice in this run, the second time {how}")
         worker.connection.close()
         place = self._workers.index(worker)
@@ -187,24 +247,35 @@ class WorkerPool:
         worker.sums.array[:] = 0
         fresh = self._started(worker.number, worker.sums)
         fresh.replaced = True
-        fresh.connection.send(job)
         self._workers.insert(place, fresh)
+        _sent(fresh, job)  # if it is dead already, waiting for its answers shows it
         return fresh
 
     # -------------------------------------------------------------------------------- adding up
 
-    def _collected(self, job: RoundJob, clients: int, seconds: Seconds) -> PartialSum:
+    def _payloads(self, job: RoundJob, dealing: _Dealing, done: Progress) -> list[bytes]:
+        """Return the workers' encrypted sums; none where nothing is encrypted, for those lie in shared memory.
+
+        What a worker had added that is dead by now is dealt out again.
+        """
+        payloads = []
+        for worker in [each for each in self._workers if job.key is not None and each.blocks]:
+            payload = _received(worker) if _sent(worker, None) else None
+            if payload is None:
+                self._replaced(worker, job, dealing, done)
+            elif isinstance(payload, BaseException):
+                raise payload
+            else:
+                payloads.append(payload)
+        return payloads
+
+    def _added(self, job: RoundJob, payloads: Sequence[bytes], clients: int, seconds: Seconds) -> PartialSum:
         if job.key is None:
             slots = np.sum([worker.sums.array for worker in self._workers], axis=0)
             return PartialSum(clients, slots, b"", seconds)
         adder = adder_for(job.key, job.encoding.plaintexts)
-        for worker in self._workers:
-            if worker.blocks:
-                worker.connection.send(None)
-                payload = _received(worker)
-                if not isinstance(payload, bytes):
-                    raise RunFailedError(f"worker {worker.number} ended before it gave its partial sum")
-                adder.add(payload)
+        for payload in payloads:
+            adder.add(payload)
         return PartialSum(clients, np.zeros(0, np.int64), adder.payload(), seconds)
 
 
@@ -236,6 +307,15 @@ class _Dealing:
         self._again += blocks
 
 
+def _sent(worker: _Worker, message: Any) -> bool:
+    """Send a worker something, and return whether it is there to receive it."""
+    try:
+        worker.connection.send(message)
+    except OSError:
+        return False
+    return True
+
+
 def _received(worker: _Worker) -> Any:
     """Return what a worker sent; None if it is dead."""
     try:
@@ -244,42 +324,12 @@ def _received(worker: _Worker) -> Any:
         return None
 
 
-# ------------------------------------------------------------------------------------------------ in the worker
-
-
-def _work(
-    runner: BlockRunner,
-    model: Shared,
-    numbers: Shared,
-    sums: Shared,
-    connection: Connection,
-    others: Sequence[Connection],
-) -> None:
-    """Answer each block with what it took, until the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    for other in others:  # else the parent's end would stay open here when the parent is gone
-        other.close()
-    with contextlib.suppress(EOFError, ConnectionError):  # reset, where the parent left without reading all
-        for reply in _replies(runner, model.array, numbers.array, sums.array, connection):
-            connection.send(reply)
-
-
-def _replies(
-    runner: BlockRunner, model: FloatArray, numbers: IntArray, sums: IntArray, connection: Connection
-) -> Iterator[Any]:
-    into: SlotSum | EncryptedSum = SlotSum(sums)
-    job: RoundJob | None = None
-    while True:
-        match connection.recv():
-            case RoundJob() as job:
-                into = SlotSum(sums) if job.key is None else EncryptedSum(job)
-            case (start, stop):
-                assert job is not None
-                try:
-                    yield runner.run(job, model, numbers[start:stop].tolist(), into)
-                except (GrokfedError, ValueError) as error:
-                    yield error
-            case _:
-                assert isinstance(into, EncryptedSum)
-                yield into.payload()
+def _ended(worker: _Worker) -> str:
+    """Wait until a worker whose pipe failed has ended, or end it; return how that was."""
+    worker.process.join(STOP_SECONDS)
+    if worker.process.exitcode is None:
+        worker.process.kill()
+        worker.process.join(STOP_SECONDS)
+        return "because it had closed its pipe"
+    code = worker.process.exitcode
+    return f"by signal {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
