@@ -8,6 +8,7 @@ python -m book --all --quick
 
 from __future__ import annotations
 
+import core.quiet_interrupts  # isort: skip
 import core.one_thread  # isort: skip  # noqa: F401
 
 import sys

@@ -8,6 +8,7 @@ python -m client classify --identity runs/federation/client-1 message.eml
 
 from __future__ import annotations
 
+import core.quiet_interrupts  # isort: skip
 import core.one_thread  # isort: skip  # noqa: F401
 
 import io

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
+import select
 import signal
 import sys
 import threading
@@ -23,6 +25,9 @@ PLAIN_STAMP = (
 PLAINTEXT_STAMP = "INSECURE: connections are not encrypted, and parties do not prove who they are"
 
 UNBOUNDED_STAMP = "INSECURE: updates come without a proof of their bounds; one client can break a sum, or decide it"
+
+CANNOT_PRINT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+"""What is wrong where printing fails, and nothing names a file."""
 
 
 def stamp(
@@ -102,10 +107,10 @@ class _StandardError:
 
 @contextmanager
 def reporting_errors() -> Iterator[None]:
-    """Show what goes wrong as one sentence and exit 1; end on Ctrl-C and on SIGTERM without a trace-back."""
+    """Show what goes wrong as one sentence and exit 1; end on Ctrl-C, SIGTERM and SIGHUP without a trace-back."""
     print_on_any_console()
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _end_on_signal)
+        end_on_signals()
     try:
         yield
     except GrokfedError as error:
@@ -115,19 +120,77 @@ def reporting_errors() -> Iterator[None]:
         _end_quietly_from_now_on()
         _say("stopped")
         sys.exit(128 + signal.SIGINT)
-    except BrokenPipeError:
-        # The reader of our output is gone, so there is no one to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
     except OSError as error:
-        _say(f"error: {error.filename or 'standard output'} cannot be used: {error.strerror}")
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _say_why(error)
         sys.exit(1)
     except Exception as error:
         if os.environ.get("GROKFED_DEBUG"):
             raise
         _say(f"error: an unexpected {type(error).__name__}, which is a fault of ours; GROKFED_DEBUG=1 shows where")
         sys.exit(1)
+
+
+def _say_why(error: OSError) -> None:
+    """Say what the system refused; nothing if that was to print, and the reader of what we print is gone."""
+    if error.filename is not None:
+        _say(f"error: {error.filename} cannot be used: {error.strerror}")
+    elif isinstance(error, ConnectionError) and _no_one_reads():
+        _print_nothing_more()
+    elif error.errno in CANNOT_PRINT:
+        _say(f"error: standard output cannot be used: {error.strerror}")
+        _print_nothing_more()
+    else:
+        if os.environ.get("GROKFED_DEBUG"):
+            raise error
+        _say(f"error: {error.strerror or error}; GROKFED_DEBUG=1 shows where")
+
+
+def _no_one_reads() -> bool:
+    """Return whether standard output or standard error is a pipe or connection whose reader is gone."""
+    looking = select.poll()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # it may be no file
+            looking.register(stream.fileno(), 0)
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in looking.poll(0))
+
+
+def _print_nothing_more() -> None:
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def ending_signals() -> list[signal.Signals]:
+    """Return the signals that end a program in order: SIGINT, SIGTERM, and SIGHUP unless `nohup` has it ignored."""
+    hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *[signal.SIGHUP] * hangs_up]
+
+
+def end_on_signals() -> None:
+    """Raise SystemExit with 128 + its number when one of the ending signals comes; SIGINT is KeyboardInterrupt."""
+    for number in ending_signals():
+        if number != signal.SIGINT:
+            signal.signal(number, _end_on_signal)
+
+
+@contextmanager
+def shielded_from_signals() -> Iterator[None]:
+    """Let a short piece of work end although an ending signal comes, which is forgotten; a second one ends at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        if came:
+            leave_at_once(number)
+        came.append(number)
+
+    before = {number: signal.signal(number, note) for number in ending_signals()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def leave_at_once(number: int) -> NoReturn:

@@ -7,6 +7,7 @@ python -m dashboard --server HOST:PORT --identity runs/federation/observer
 
 from __future__ import annotations
 
+import core.quiet_interrupts  # isort: skip
 import core.one_thread  # isort: skip  # noqa: F401
 
 import asyncio

@@ -8,6 +8,7 @@ python -m experiments word-leakage --data ../shared/data
 
 from __future__ import annotations
 
+import core.quiet_interrupts  # isort: skip
 import core.one_thread  # isort: skip  # noqa: F401
 
 import json

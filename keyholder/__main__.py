@@ -6,6 +6,7 @@ python -m keyholder ledger --state runs/keyholder-1
 
 from __future__ import annotations
 
+import core.quiet_interrupts  # isort: skip
 import core.one_thread  # isort: skip  # noqa: F401
 
 from pathlib import Path

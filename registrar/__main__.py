@@ -9,6 +9,7 @@ python -m registrar revoke FOLDER client-3
 
 from __future__ import annotations
 
+import core.quiet_interrupts  # isort: skip
 import core.one_thread  # isort: skip  # noqa: F401
 
 import asyncio

@@ -10,6 +10,7 @@ python -m results evidence runs/evidence/RUN-client-2.evidence --registrar runs/
 
 from __future__ import annotations
 
+import core.quiet_interrupts  # isort: skip
 import core.one_thread  # isort: skip  # noqa: F401
 
 import sys

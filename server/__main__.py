@@ -8,11 +8,11 @@ python -m server healthy --identity runs/federation/server
 
 from __future__ import annotations
 
+import core.quiet_interrupts  # isort: skip
 import core.one_thread  # isort: skip  # noqa: F401
 
 import asyncio
 import contextlib
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,7 +26,7 @@ import typer
 from rich.console import Console
 
 from core.commands import command_of
-from core.console import configure_log, leave_at_once, reporting_errors, stamp
+from core.console import configure_log, ending_signals, leave_at_once, reporting_errors, stamp
 from core.enrolling import EnrolSettings, enroll
 from core.errors import RunFailedError, SettingsError
 from core.identity.members import Role
@@ -321,7 +321,7 @@ def _end_on_signals(task: asyncio.Task[bool] | None) -> None:
             leave_at_once(number)
         task.cancel()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ending_signals():
         asyncio.get_running_loop().add_signal_handler(number, end, number)
 
 

@@ -11,6 +11,7 @@ python -m simulation check-task my_task.py:NAME
 
 from __future__ import annotations
 
+import core.quiet_interrupts  # isort: skip
 import core.one_thread  # isort: skip  # noqa: F401
 
 import sys

@@ -9,7 +9,7 @@ from collections.abc import Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from core.console import leave_at_once
+from core.console import ending_signals, leave_at_once
 
 T = TypeVar("T")
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 def run_anywhere(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end, also where an event loop is running already.
 
-    In the main thread, Ctrl-C and SIGTERM cancel it once, and end the process at once when they come again.
+    In the main thread, Ctrl-C, SIGTERM and SIGHUP cancel it once, and end the process at once when they come again.
     """
     return _in_a_thread(work) if _loop_is_running() else _in_this_thread(work)
 
@@ -38,7 +38,7 @@ def _in_this_thread(work: Coroutine[Any, Any, T]) -> T:
         if not came:
             raise
     # Raised here, and not in the loop, which would show its own frames and complain of tasks that nobody asked.
-    raise SystemExit(128 + signal.SIGTERM) if came == [signal.SIGTERM] else KeyboardInterrupt
+    raise KeyboardInterrupt if came[0] == signal.SIGINT else SystemExit(128 + came[0])
 
 
 async def _ending_on_signals(work: Coroutine[Any, Any, T], came: list[int]) -> T:
@@ -55,7 +55,7 @@ async def _ending_on_signals(work: Coroutine[Any, Any, T], came: list[int]) -> T
         task.cancel()
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ending_signals():
         loop.add_signal_handler(number, end, number)
     return await work
 

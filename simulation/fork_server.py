@@ -40,7 +40,8 @@ def main() -> None:
     gc.freeze()  # the collector would write to what is shared
     reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the simulation, which ends its parties in order
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # they are for the simulation, which ends its parties in order
     signal.set_wakeup_fd(writer)
     names: dict[int, str] = {}
     commands = os.fdopen(0, "rb", buffering=0, closefd=False)
@@ -82,6 +83,7 @@ def _become(arguments: list[str], log: str, life: int) -> NoReturn:
     try:
         os.setsid()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         for descriptor, source in ((0, life), (1, output), (2, output)):

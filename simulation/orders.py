@@ -10,13 +10,13 @@ import core.one_thread  # isort: skip  # noqa: F401
 
 import json
 import os
-import signal
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 
+from core.console import end_on_signals
 from core.errors import GrokfedError
 from simulation.parent import end_with_parent
 from simulation.running import run
@@ -27,7 +27,7 @@ def main() -> None:
     """Answer every line."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever prints does so for people
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    end_on_signals()
     for line in sys.stdin:
         order = json.loads(line)
         print(json.dumps(_answer(order), allow_nan=False), file=answers, flush=True)

@@ -85,7 +85,7 @@ def test_progress_counts_the_clients_of_a_worker_that_died_while_it_trained_once
     run = VirtualRun(settings_for(SPAM), SPAM, population)
     with pool_for(run, SPAM, population, 1) as pool:
         next(run.rounds(pool, told.append))
-    assert (sum(told), min(told)) == (CLIENTS, -2)
+    assert (sum(told), min(told) < 0) == (CLIENTS, True)
 
 
 @pytest.mark.parametrize("scheme", ["plain", "paillier"])

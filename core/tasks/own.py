@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
-from signal import SIGTERM
+from signal import SIGHUP, SIGTERM
 from types import ModuleType
 from typing import Any
 
@@ -29,8 +29,8 @@ LOADED: list[ModuleType] = []
 """The modules that tasks were found in: a cluster has to be given them, because it has not the file."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 LONGEST_NAME = 64
-BY_SIGNAL = 128 + SIGTERM
-"""The code that a program is ended with from outside, which may come while own code runs."""
+BY_SIGNAL = (128 + SIGTERM, 128 + SIGHUP)
+"""Codes that a program is ended with from outside, which may come while own code runs."""
 FUNCTIONS = ("initial", "update", "evaluate")
 """What an object must have to be taken for a task of the second form."""
 
@@ -213,7 +213,7 @@ def own_code(task: Task, doing: str) -> Iterator[None]:
     except GrokfedError:
         raise
     except (Exception, SystemExit) as error:
-        if task.source is None or (isinstance(error, SystemExit) and error.code == BY_SIGNAL):
+        if task.source is None or (isinstance(error, SystemExit) and error.code in BY_SIGNAL):
             raise
         what = "ends the program" if isinstance(error, SystemExit) else f"failed with {type(error).__name__}: {error}"
         where = f"{task.source.file}{_line(error, task.source.file)}"
