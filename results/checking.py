@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from core.commands import command_of
 from core.errors import DataError, SettingsError
 from core.federated import load_model
 from core.identity.party import read_card
@@ -19,6 +20,8 @@ from core.wire import federation_pb2 as pb
 from core.wire.messages import description_from_bytes
 from core.wording import counted
 from results.record import FILE, RoundRecord, read_record
+from results.runs import FILE as RUN
+from results.runs import VIRTUAL, read_run
 from results.verifying import VerifiedRound, WrongRecordError, verify
 
 KEY_BYTES = 32
@@ -71,11 +74,21 @@ def check(folder: Path, registrar: str | None, task: str | None = None) -> Holds
         registrar: the registrar's public key in hexadecimal digits, or a party's folder; None: of the run's own folder.
         task: where the own task is that the run trained, if it is one.
     """
+    _require_signers(folder)
     own = None if task is None else load_task(task)
     trust = trusted(folder, registrar)
     path = folder / FILE
     rounds = tuple(verify(read_record(path), trust.key, workers=os.cpu_count() or 1, own=own))
     return Holds(rounds, _check_model(folder, path, rounds[-1], own), trust)
+
+
+def _require_signers(folder: Path) -> None:
+    """Raise SettingsError for a run of virtual clients, which leaves no record that could be verified."""
+    if (folder / RUN).exists() and not (folder / FILE).exists() and read_run(folder).way == VIRTUAL:
+        raise SettingsError(
+            f"{folder} is a run with virtual clients, in which no one signs anything: it has no {FILE}, so there is "
+            f"nothing to verify; {command_of('results')} repeat runs it again and compares the models"
+        )
 
 
 def trusted(folder: Path, given: str | None) -> Trust:

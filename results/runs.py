@@ -29,6 +29,8 @@ TABLE = "history.csv"
 MODEL = "model.npz"
 REPORT = "report.md"
 RUNNING, COMPLETED, FAILED, INTERRUPTED, UNKNOWN = "running", "completed", "failed", "interrupted", "unknown"
+VIRTUAL = "virtual"
+"""The way of runs with virtual clients, which sign nothing."""
 STATES = (RUNNING, COMPLETED, FAILED, INTERRUPTED, UNKNOWN)
 LARGEST_RECORD = 1 << 22
 LARGEST_HISTORY = 1 << 28

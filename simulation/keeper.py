@@ -15,8 +15,9 @@ from core.settings.command_line import Given
 from core.tasks.own import package_digest
 from core.tasks.task import Task
 from results.recording import RunRecord, as_json, ending_of
+from results.runs import VIRTUAL
 from server.settings import RunSettings
-from simulation.values import IN_PROCESS, PROCESSES, VIRTUAL, known_options
+from simulation.values import IN_PROCESS, PROCESSES, known_options
 
 __all__ = ["IN_PROCESS", "PROCESSES", "VIRTUAL", "Heard", "Keeper", "file_name", "ignored"]
 

@@ -20,9 +20,9 @@ from rich.console import Console
 from core.errors import DataError, GrokfedError, RunFailedError, SettingsError
 from core.parameters import load_npz
 from core.tasks import TASKS, Task
-from results.runs import MODEL, Row, Run, is_run, read_run
+from results.runs import MODEL, VIRTUAL, Row, Run, is_run, read_run
 from simulation.running import run
-from simulation.values import VIRTUAL, check_way, given_for, given_from
+from simulation.values import check_way, given_for, given_from
 
 PROMISED = (SettingsError, DataError, RunFailedError)
 """What `simulate` raises of the errors that people are told; others, such as of a full disk, become the last."""

@@ -18,11 +18,11 @@ from results.comparing import group_by
 from results.ordering import Orders
 from results.pictures import draw_curves, draw_last
 from results.recording import absolute, as_json
-from results.runs import COMPLETED, FAILED, Run, is_run, read_run
+from results.runs import COMPLETED, FAILED, VIRTUAL, Run, is_run, read_run
 from results.tables import table_of, write_table
 from simulation.sweep_file import DECIDED, Point, Sweep
 from simulation.unchanged import Digest, changed_since, sha256_of, unlike
-from simulation.values import VIRTUAL, given_for, known_options
+from simulation.values import given_for, known_options
 
 TABLE, PICTURE = "table.csv", "picture.png"
 MOST_CURVES = 7

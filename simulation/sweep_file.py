@@ -14,9 +14,10 @@ from typing import Any
 from core.errors import GrokfedError, SettingsError
 from core.tasks.own import load_task
 from results.columns import said
+from results.runs import VIRTUAL
 from simulation.plan import DEFAULT_CLIENTS, check_partition, divide
 from simulation.settings import SimulationSettings, settings_of_parties
-from simulation.values import VIRTUAL, given_for
+from simulation.values import given_for
 from simulation.virtual.command import settings_of_virtual
 
 KEYS = ("seeds", "way", "out", "run", "grid")

@@ -17,10 +17,11 @@ from core.errors import SettingsError
 from core.settings.command_line import Given, offered_by
 from core.settings.setting import Entry
 from results.columns import said
+from results.runs import VIRTUAL
 from server.settings import RunSettings
 from simulation.settings import NOT_ASKED, SimulationSettings
 
-PROCESSES, VIRTUAL, IN_PROCESS = "processes", "virtual", "in-process"
+PROCESSES, IN_PROCESS = "processes", "in-process"
 WAYS = (PROCESSES, IN_PROCESS, VIRTUAL)
 """How a simulation can run: docs/design.md says what each protects."""
 NEAR = 0.75

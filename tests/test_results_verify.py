@@ -250,6 +250,18 @@ def test_json_says_what_does_not_hold_and_what_could_not_be_checked(tmp_path: Pa
     assert (code, answer["holds"]) == (1, None)
 
 
+def test_of_a_run_with_virtual_clients_there_is_nothing_to_verify(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"way": "virtual", "state": "completed"}))
+    for more in ((), ("--registrar", "ab" * 32)):
+        code, said = invoke("verify", tmp_path, *more)
+        assert (code, "run with virtual clients, in which no one signs anything: it has no record.jsonl" in said) == (
+            1,
+            True,
+        )
+    (tmp_path / "run.json").write_text(json.dumps({"way": "processes", "state": "completed"}))
+    assert "--registrar is needed" in invoke("verify", tmp_path)[1]
+
+
 def test_every_command_has_json() -> None:
     for command in app.registered_commands:
         name = command.name or command.callback.__name__
