@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 import socket
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +23,8 @@ from simulation.values import given_from
 from simulation.virtual.checkpoint import read_checkpoint, save_checkpoint
 from simulation.virtual.on_ray import require_answer
 from simulation.virtual.run import VirtualResult, VirtualRun
+
+BRIEF = ("--virtual", "--clients", "3", "--rounds", "2", "--workers", "1")
 
 
 def invoke(*arguments: str | Path) -> tuple[int, str]:
@@ -174,3 +178,51 @@ def test_options_that_virtual_clients_do_have_are_taken() -> None:
     given_from({"virtual": True, "scheme": "paillier", "insecure-unbounded": True}).make(SimulationSettings)
     parties = {"holders": 3, "threshold": 2, "insecure-plaintext": True, "round-seconds": 9.0, "over-selection": 2.0}
     assert given_from(parties).make(SimulationSettings).holders == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("where", ["draw_history", "save_model"])
+def test_a_signal_while_the_results_are_written_does_not_undo_a_run_whose_rounds_are_over(
+    where: str, number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import server.results
+
+    usual = getattr(server.results, where)
+
+    def interrupted(*arguments: object) -> None:
+        os.kill(os.getpid(), number)
+        usual(*arguments)
+
+    monkeypatch.setattr(server.results, where, interrupted)
+    code, said = invoke(*BRIEF, "--out", tmp_path / "run")
+    assert (code, "results are in" in said) == (0, True), said
+    assert (tmp_path / "run" / "history.png").exists()
+    assert not (tmp_path / "run" / "checkpoint.npz").exists()
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["state"] == "completed"
+
+
+@pytest.mark.parametrize(("after", "code", "state"), [(1, 130, "interrupted"), (2, 0, "completed")])
+def test_a_run_is_stopped_between_rounds_and_not_after_the_last(
+    after: int, code: int, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(folder: Path, run: VirtualRun) -> None:
+        save_checkpoint(folder, run)
+        if len(run.results) == after:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("simulation.virtual.command.save_checkpoint", interrupted)
+    ended, said = invoke(*BRIEF, "--out", tmp_path / "run")
+    assert (ended, "stopped after 1 of 2 rounds" in said) == (code, after == 1), said
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["state"] == state
+    assert (tmp_path / "run" / "history.png").exists()
+    assert (tmp_path / "run" / "checkpoint.npz").exists() == (after == 1)
+
+
+def test_too_many_workers_are_one_sentence_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simulation.virtual.workers._open_files", lambda: 64)
+    code, said = invoke("--virtual", "--clients", "100", "--workers", "60", "--out", tmp_path / "run")
+    assert code == 1
+    assert said.startswith("error: --workers is 60, which needs 332 open files, and the limit is 64; choose at most 6")
+    assert not (tmp_path / "run").exists()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from core.console import shielded_from_signals
 from core.errors import SettingsError
 from core.settings.command_line import Given
 from core.tasks.own import load_task
@@ -32,9 +33,10 @@ from simulation.virtual.controls import FILE as CONTROLS
 from simulation.virtual.controls import Controls
 from simulation.virtual.population import Population, population_for
 from simulation.virtual.progress import shown
+from simulation.virtual.run import Engine as TrainsClients
 from simulation.virtual.run import VirtualResult, VirtualRun
 from simulation.virtual.times import RandomPresence, Stopwatch, presence_from, speeds_from
-from simulation.virtual.workers import WorkerPool, default_workers
+from simulation.virtual.workers import WorkerPool, default_workers, require_room
 
 if TYPE_CHECKING:
     from simulation.virtual.on_ray import RayCluster
@@ -58,30 +60,42 @@ def simulate(console: Console, options: SimulationSettings, keeper: Keeper, hear
     population = population_for(task, options.data, options.clients, options.partition, seed, options.spam_label)
     settings = settings_of_virtual(given, options, task, population.size)
     run = VirtualRun(settings, task, population, stopwatch_for(options, settings))
+    if options.engine is not Engine.ray:
+        require_room(_workers(options, run))
     folder = keeper.begin(VIRTUAL, settings, population.size, task)
     if keeper.goes_on:
         _go_on(run, folder)
-    runner = BlockRunner(task, population, seed, _controls(run, population, folder))
     recorder = Recorder(folder, settings, run.results)
     _say_start(console, options, run, population)
     started, why = time.monotonic(), ""
     try:
-        with _engine(options, run, runner) as engine, shown(console, run) as done:
-            for result in run.rounds(engine, done):
-                save_checkpoint(folder, run)
-                recorder.add(result)
-                console.print(_line(result, settings), highlight=False, soft_wrap=True)
-                heard(row(result, settings))
+        with _engine(options, run, BlockRunner(task, population, seed, _controls(run, population, folder))) as engine:
+            _play(console, run, engine, folder, recorder, heard)
     except (KeyboardInterrupt, SystemExit):
-        why = f"it was stopped after {len(run.results)} of {counted(settings.rules.rounds, 'round')}"
-        console.print(f"stopped after {len(run.results)} of {counted(settings.rules.rounds, 'round')}", highlight=False)
-        raise
+        if not run.is_complete:  # else there is nothing left to stop, and its results can be written
+            why = f"it was stopped after {len(run.results)} of {counted(settings.rules.rounds, 'round')}"
+            console.print(why.removeprefix("it was "), highlight=False)
+            raise
     finally:
         if run.results:
-            write_results(folder, settings, run.results, task, run.model, _report(settings, run, why))
-    for name in (CHECKPOINT, CONTROLS):
-        (folder / name).unlink(missing_ok=True)
-    _say_end(console, run, folder, time.monotonic() - started)
+            with shielded_from_signals():  # a second one ends it at once, and --resume then goes on
+                write_results(folder, settings, run.results, task, run.model, _report(settings, run, why))
+    with shielded_from_signals():
+        _say_end(console, run, folder, time.monotonic() - started)
+        for name in (CHECKPOINT, CONTROLS):
+            (folder / name).unlink(missing_ok=True)
+
+
+def _play(
+    console: Console, run: VirtualRun, engine: TrainsClients, folder: Path, recorder: Recorder, heard: Heard
+) -> None:
+    """Play the rounds that are left, and keep and show each when it is over."""
+    with shown(console, run) as done:
+        for result in run.rounds(engine, done):
+            save_checkpoint(folder, run)
+            recorder.add(result)
+            console.print(_line(result, run.settings), highlight=False, soft_wrap=True)
+            heard(row(result, run.settings))
 
 
 def _go_on(run: VirtualRun, folder: Path) -> None:
