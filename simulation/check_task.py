@@ -35,7 +35,7 @@ CHECKS = {
     "initial": "its initial model is a vector, the same for the same seed",
     "save": "a model can be saved and read again",
     "evaluate": "it judges models, the same way each time",
-    "update": "its update fits the model, and is the same for the same rng",
+    "update": "its update fits the model, and is the same for the same rng, whoever trained before",
     "clip": f"its clip cuts at most {MOST_CUT:.0%} of the changes",
     "encode": "its update can be encoded and added",
 }
@@ -95,12 +95,12 @@ def check_task(said: str, data: Path | None = None) -> Checked:
     task = _step(checked, "load", lambda: load_task(said))
     if task is not None:
         checked.facts["name"] = task.name
-        _check_model(checked, task, _step(checked, "data", lambda: _data(task, data)))
+        _check_model(checked, task, _step(checked, "data", lambda: _data(task, data)), data)
     checked.facts["seconds"] = round(time.monotonic() - started, 2)
     return checked
 
 
-def _check_model(checked: Checked, task: Task, data: Dataset | None) -> None:
+def _check_model(checked: Checked, task: Task, data: Dataset | None, path: Path | None) -> None:
     model = _step(checked, "initial", lambda: _initial(task))
     if model is None:
         return
@@ -112,7 +112,7 @@ def _check_model(checked: Checked, task: Task, data: Dataset | None) -> None:
         return
     checked.facts["examples"] = len(data)
     _step(checked, "evaluate", lambda: _judged(task, model, data))
-    update = _step(checked, "update", lambda: _updated(task, model, data))
+    update = _step(checked, "update", lambda: _updated(task, model, data, _of_another(task, data, path)))
     if update is not None:
         _step(checked, "clip", lambda: _cut(task, update))
         _step(checked, "encode", lambda: _encoded(task, update))
@@ -154,13 +154,20 @@ def _data(task: Task, path: Path | None) -> Dataset:
     return data
 
 
-def _part(task: Task, path: Path) -> Any:
-    """Return the examples that the first client of a run with the usual number of them would be dealt."""
+def _of_another(task: Task, data: Dataset, path: Path | None) -> Dataset:
+    """Return the data of the second client; that of the first where no run deals it out, as each has its own file."""
+    if path is None:
+        return _prepared(task, task.generate(SEED, 2))
+    return data if task.corpus is None and not task.mail else _prepared(task, _part(task, path, 1))
+
+
+def _part(task: Task, path: Path, place: int = 0) -> Any:
+    """Return the examples that a client of a run with the usual number of them would be dealt, by its place from 0."""
     if task.corpus is None and not task.mail:
         return task.read_labelled(str(path)).examples  # no run deals it out: each client has a file of its own
     division = divide(task, path, None, None, SEED)
     assert division is not None
-    return division.parts[0]
+    return division.parts[place]
 
 
 def _prepared(task: Task, examples: Any) -> Dataset:
@@ -216,9 +223,11 @@ def _counts(what: str, examples: int, correct: int, length: int) -> None:
     _require(0 <= correct <= examples, f"{what} says that {correct} of {examples} examples are right")
 
 
-def _updated(task: Task, model: FloatArray, data: Dataset) -> Update:
+def _updated(task: Task, model: FloatArray, data: Dataset, of_another: Dataset) -> Update:
     before = model.copy()
     update, again = (client_update(task, model, data, client_rng(SEED, 1, 1)) for _ in range(2))
+    client_update(task, model, of_another, client_rng(SEED, 1, 2))
+    after_another = client_update(task, model, data, client_rng(SEED, 1, 1))
     _require(np.array_equal(model, before), "update changes the model that it is given; let it change a copy")
     wrong = int(update.delta.size - np.isfinite(update.delta).sum())
     _require(not wrong, f"{wrong} of the {update.delta.size} changes of its update are not finite")
@@ -226,6 +235,11 @@ def _updated(task: Task, model: FloatArray, data: Dataset) -> Update:
     _require(
         np.array_equal(update.delta, again.delta) and update.loss == again.loss,
         "update gives another change the second time, with the same model, data and rng: let all chance come from rng",
+    )
+    _require(
+        np.array_equal(update.delta, after_another.delta) and update.loss == after_another.loss,
+        "update gives another change after another client has trained: it keeps something from client to client, so "
+        "the model would depend on who trains where; let it depend on model, data and rng alone",
     )
     _counts("update", update.examples, update.correct, len(data))
     return update

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -122,7 +123,18 @@ def test_data_that_no_run_deals_out_is_tried_as_one_client_has_it(tmp_path: Path
     assert (checked.holds, checked.facts["examples"]) == (True, 3)
 
 
-def test_a_signal_that_ends_the_program_is_no_mistake_of_the_task(tmp_path: Path) -> None:
-    """It may come while code of the task runs, and the program then ends with 128 + SIGTERM."""
+def test_a_task_that_keeps_something_from_client_to_client_is_found(tmp_path: Path) -> None:
+    """Trained twice in a row on the same data it gives the same."""
+    keeps = "KEPT.append(data[0, 0])\n    vector = vector + (len(set(KEPT)) > 1)\n    before = "
+    text = MEAN.replace("before = ", keeps, 1).replace("def initial", "KEPT = []\n\ndef initial")
+    assert text.count("KEPT") == 3
+    checked = check_task(written(tmp_path, text))
+    assert "update gives another change after another client has trained" in checked.problems["update"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_the_program_is_no_mistake_of_the_task(tmp_path: Path, number: signal.Signals) -> None:
+    """It may come while code of the task runs, and the program then ends with 128 and its number."""
+    ending = f"raise SystemExit({128 + number})\n    return np.zeros"
     with pytest.raises(SystemExit):
-        check_task(written(tmp_path, MEAN.replace("return np.zeros", "raise SystemExit(143)\n    return np.zeros")))
+        check_task(written(tmp_path, MEAN.replace("return np.zeros", ending)))
