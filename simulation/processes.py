@@ -28,6 +28,8 @@ _THE = {"server": "the aggregator", "dealer": "the dealer of the round keys"}
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND_ROOM = 4000
 """Bytes for the command line that a party shows instead of that of the process it was forked from."""
+ONE_HEAP = {"MALLOC_ARENA_MAX": "1"}
+"""For glibc: else each of the seven threads that a party has with gRPC gets a heap of its own, most of it empty."""
 PREFIX: tuple[str, ...] = ()
 """Put before the arguments of each party; benchmarks put a module of their own here, which runs the rest."""
 
@@ -204,7 +206,7 @@ def _interpreter(module: str) -> tuple[str, ...]:
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, **ONE_THREAD, "PYTHONUNBUFFERED": "1", "PYTHONPATH": import_path()}
+    return {**ONE_HEAP, **os.environ, **ONE_THREAD, "PYTHONUNBUFFERED": "1", "PYTHONPATH": import_path()}
 
 
 async def start(by: Starter, name: str, arguments: Sequence[str], logs: Path) -> Party:
