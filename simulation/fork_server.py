@@ -28,6 +28,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from core.heap import return_freed_memory
+
 if TYPE_CHECKING:
     from core.program import Program
 
@@ -39,6 +41,7 @@ def main() -> None:
     life = int(sys.argv[1])
     programs = importlib.import_module("simulation.rehearsal").rehearse()
     gc.collect()
+    return_freed_memory()
     gc.freeze()  # the collector would write to what is shared
     reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.signal(signal.SIGCHLD, lambda *_: None)
