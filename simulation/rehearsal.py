@@ -16,11 +16,12 @@ from core.errors import GrokfedError
 from core.program import Program
 from core.secagg.scheme import PLAIN
 from core.tasks.spam import SPAM
-from simulation.in_process import play
+from simulation.in_process import Options, play
 
 PROGRAMS = ("client", "keyholder", "server", "registrar")
 IN_THE_RUN = PROGRAMS[:3]
 """Started many times, or waited for by the others; the registrar's program only deals keys."""
+TEST_MAILS = 20
 IMPORTED_LATE = "grpc._channel"
 """What gRPC imports with its first channel; none is opened here, because that starts threads."""
 
@@ -37,5 +38,6 @@ def rehearse() -> Mapping[str, Program]:
     with suppress(OSError, GrokfedError), tempfile.TemporaryDirectory() as folder:
         for name in IN_THE_RUN:
             programs[name].parse("--identity", Path(folder))
-        play(SPAM, clients=2, scheme=PLAIN)
+        few = SPAM.held_out(SPAM.generate(0, 1)[:TEST_MAILS])
+        play(SPAM, clients=2, scheme=PLAIN, options=Options(test_data=few))
     return programs
