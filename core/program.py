@@ -75,8 +75,8 @@ class Program(typer.Typer):
         return typer.main.get_command(self)
 
     def parse(self, *arguments: str | Path) -> None:
-        """Read a command line, and run nothing: what reading makes on first use is there from then on."""
-        self._built.make_context(None, [str(each) for each in arguments])
+        """Read a command line, run nothing and refuse nothing: what that makes on first use is there from then on."""
+        self._built.make_context(None, [str(each) for each in arguments], resilient_parsing=True)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line of this process."""
