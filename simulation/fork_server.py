@@ -28,6 +28,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from core.commands import command_of
 from core.heap import return_freed_memory
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def run_party(arguments: list[str], program: Callable[..., object] | None = None
         if program is None:
             runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
         else:
-            program(prog_name=f"python -m {arguments[0]}")
+            program(prog_name=command_of(arguments[0]))
     except SystemExit as end:
         if isinstance(end.code, int | None):
             return end.code or 0

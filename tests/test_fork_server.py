@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from core.commands import command_of
 from simulation.processes import ROOT, ForkServer
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="parties are forked on Linux only")
@@ -50,4 +51,4 @@ async def test_a_party_is_called_by_its_own_name_where_its_options_are_wrong(tmp
     async with asyncio.timeout(60), ForkServer() as starter:
         party = await starter.start("client-1", ["client", "--nonsense"], tmp_path / "log")
         assert await party.wait() == 2
-    assert "Usage: python -m client " in (tmp_path / "log").read_text()
+    assert f"Usage: {command_of('client')} " in (tmp_path / "log").read_text()
