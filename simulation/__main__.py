@@ -12,6 +12,7 @@ python -m simulation check-task my_task.py:NAME
 from __future__ import annotations
 
 import core.one_thread  # isort: skip  # noqa: F401
+import simulation.ahead  # isort: skip  # noqa: F401
 
 import sys
 from contextlib import redirect_stdout

@@ -17,6 +17,7 @@ import structlog
 import tenacity
 
 from core.errors import PASSING, ConnectionLostError, GrokfedError, SettingsError
+from core.heap import return_freed_memory
 from core.identity.certificates import server_name
 from core.identity.party import PartyIdentity
 from core.wire import federation_pb2_grpc as rpc
@@ -85,8 +86,11 @@ class AggregatorConnection:
     def carry(self, call: Call) -> Any:
         """Make a call, repeated through outages, and return its reply.
 
+        What was freed is returned to the system before: a party waits here, often for others, after much work.
+
         Raises Refused if the aggregator turned it down, ConnectionLostError when patience is over.
         """
+        return_freed_memory()
         return self._repeated(lambda left: self._sent(call, left))
 
     def _sent(self, call: Call, left: float) -> Any:
