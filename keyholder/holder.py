@@ -42,12 +42,12 @@ from core.secagg.opening import OpenedSum, verify_opened
 from core.server_rules import ServerModel
 from core.task_checks import require_local_training, served_task
 from core.tasks.task import Task
-from core.wire.calls import Dialogue, fetch_server_model
+from core.wire.calls import Dialogue
 from core.wire.holder_messages import list_statement, model_statement, request_statement, sign_statement
 from keyholder.adding import added_up
 from keyholder.difference import Contributors, DifferenceRule, exposed_by, sums_told
 from keyholder.ledger import Answer, Ledger
-from keyholder.orders import ListOrder, ReleaseOrder, VerifiedList, fetch_opened_sum
+from keyholder.orders import ListOrder, ReleaseOrder, VerifiedList, fetch_opened_sum, starting_model
 from keyholder.shares import Shares
 from keyholder.starting import Agreement, Told, peers_needed, vouch_for
 
@@ -98,6 +98,8 @@ class KeyHolder:
         self.own_task = task
         self._total: tuple[bytes, bytes] | None = None
         """The order whose sum was added up last, and that sum."""
+        self._computed: ServerModel | None = None
+        """The model that followed from the sum checked last; the next round starts from it."""
         if old := [key.certificate.serial for key in self.shares.dealt() if not key.certificate.provable]:
             why = f"they have no values to prove answers by; deal new keys with {command_of('registrar')} deal"
             log.warning("keys not offered", serials=old, why=why)
@@ -360,10 +362,9 @@ class KeyHolder:
         self.verifier.require(
             released in (None, order.digest), Reason.ALREADY_RELEASED, f"{id} was opened here for another request"
         )
-        expected = (yield from self._next_model(order, verified)).endorsed
-        self.verifier.require(
-            model_digest == expected, Reason.WRONG_MODEL, f"the model after {id} does not follow from the opened sum"
-        )
+        self._computed = yield from self._next_model(order, verified)
+        message = f"the model after {id} does not follow from the opened sum"
+        self.verifier.require(model_digest == self._computed.endorsed, Reason.WRONG_MODEL, message)
         signature = self._signed_model(id, model_digest)
         self._destroy(description.certificate.serial)
         return signature
@@ -379,19 +380,12 @@ class KeyHolder:
 
     def _next_model(self, order: ReleaseOrder, verified: VerifiedList) -> Dialogue[ServerModel]:
         description = verified.description
-        key, rule, roster = description.key, description.rule, self.verifier.roster
+        key, roster = description.key, self.verifier.roster
         total = yield from self._recompute(order, verified)
         count = ciphertexts_of(description)
         raw = yield from fetch_opened_sum(description.id, count * 2 * key.plaintext_bytes)
         opened = OpenedSum.from_bytes(key, count, raw)
         verify_opened(key, roster.threshold, len(roster.holders), total, opened)
         sums = sums_of(description, opened.plaintexts, len(order.contributors))
-        weights = rule.weights(description.encoding.values)
-        model = yield from fetch_server_model(rule, weights, description.id.round - 1)
-        self.verifier.require(
-            (model.model_digest, model.state_digest, model.clip_factor)
-            == (description.model_digest, description.state_digest, description.clip_factor),
-            Reason.WRONG_DIGEST,
-            "the model is not the one that the round's description names",
-        )
+        model = yield from starting_model(description, self._computed, self.verifier)
         return model.after(mean_of(sums, description.grouping, description.mechanism), len(order.contributors))

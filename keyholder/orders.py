@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from core.checks import Verifier
+from core.errors import Reason
 from core.protocol import AttemptId, Commitment, HolderSignature, RoundDescription, Signed, digest, request_digest
 from core.round_sums import groups_of
+from core.server_rules import ServerModel
 from core.tasks.task import Task
 from core.wire import federation_pb2 as pb
-from core.wire.calls import Dialogue, Download
+from core.wire.calls import Dialogue, Download, fetch_server_model
 from core.wire.holder_messages import holder_signatures_from_wire
 from core.wire.messages import round_from_wire, signed_commitment_from_wire
 
@@ -98,3 +101,27 @@ def fetch_opened_sum(id: AttemptId, length: int) -> Dialogue[bytes]:
     payload: bytes
     _, payload = yield Download("FetchOpenedSum", pb.OpenedSumRequest(**named(id)), length)
     return payload
+
+
+def starting_model(
+    description: RoundDescription, computed: ServerModel | None, verifier: Verifier
+) -> Dialogue[ServerModel]:
+    """Return the model that a round starts from, with what the server's rule remembers.
+
+    Args:
+        computed: the model that this holder computed last; any other has to be fetched.
+
+    Raises Refused(WRONG_DIGEST) if what is fetched is not what the description names.
+    """
+    if computed is not None and _is_named(computed, description):
+        return computed
+    weights = description.rule.weights(description.encoding.values)
+    model = yield from fetch_server_model(description.rule, weights, description.id.round - 1)
+    message = "the model is not the one that the round's description names"
+    verifier.require(_is_named(model, description), Reason.WRONG_DIGEST, message)
+    return model
+
+
+def _is_named(model: ServerModel, description: RoundDescription) -> bool:
+    named = (description.rule, description.model_digest, description.state_digest, description.clip_factor)
+    return (model.rule, model.model_digest, model.state_digest, model.clip_factor) == named

@@ -83,7 +83,9 @@ def serve(aggregator: Aggregator, federation: SmallFederation, holder: KeyHolder
 
 def close_list(attempt: HonestAttempt) -> pb.HolderTask:
     commitments = [signed_commitment_to_wire(signed) for signed in attempt.commitments.values()]
-    return pb.HolderTask(close_list=pb.CloseList(round=round_to_wire(attempt.signed), commitments=commitments))
+    lineage = holder_signatures_to_wire(attempt.lineage)
+    message = pb.CloseList(round=round_to_wire(attempt.signed), commitments=commitments, endorsements=lineage)
+    return pb.HolderTask(close_list=message)
 
 
 def test_an_empty_task_says_that_it_is_heard_and_the_holder_that_it_serves(
@@ -202,6 +204,19 @@ def test_a_task_is_answered_after_what_it_needs_is_fetched(conducted: Conducted,
     assert methods(calls) == [*FETCHES[answer], answer]
     fetched = [call.message.client for call in calls if call.method == "FetchSubmission"]
     assert fetched == ["client-1", "client-2", "client-3"][: len(fetched)]
+
+
+@pytest.mark.parametrize(("change", "fetched"), [(0.0, []), (1.0, ["FetchModel"])])
+def test_only_a_model_that_a_holder_has_not_computed_itself_is_fetched(
+    federation: SmallFederation, conducted: Conducted, change: float, fetched: list[str]
+) -> None:
+    first = conducted.attempt
+    assert methods(conducted.hear(endorse(first)))[-3:] == ["FetchOpenedSum", "FetchModel", "EndorseModel"]
+    computed = first.next_model(first.opened(), 3)
+    key = federation.deal(scheme="plain")[0]
+    conducted.attempt = HonestAttempt(federation, key, round_number=2, model=computed + change)
+    calls = methods(conducted.hear(endorse(conducted.attempt)))
+    assert calls == ["FetchSubmission"] * 3 + ["FetchOpenedSum", *fetched, "EndorseModel"]
 
 
 @pytest.mark.parametrize("answer", TASKS)
