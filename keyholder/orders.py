@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any
 
 from core.checks import Verifier
-from core.errors import Reason
+from core.errors import Reason, Refused
 from core.protocol import AttemptId, Commitment, HolderSignature, RoundDescription, Signed, digest, request_digest
 from core.round_sums import groups_of
 from core.server_rules import ServerModel
@@ -89,11 +91,18 @@ def named(id: AttemptId) -> dict[str, Any]:
     return {"run": id.run, "round": id.round, "attempt": id.attempt}
 
 
-def fetch_update(id: AttemptId, client: str, length: int) -> Dialogue[bytes]:
-    """Fetch one client's ciphertexts and proof, of at most `length` bytes."""
-    payload: bytes
-    _, payload = yield Download("FetchSubmission", pb.SubmissionRequest(**named(id), client=client), length)
-    return payload
+def fetch_updates(id: AttemptId, clients: Sequence[str], length: int) -> Dialogue[list[bytes]]:
+    """Fetch the ciphertexts and proofs of these clients, each of at most `length` bytes.
+
+    Raises Refused(WRONG_LENGTH) if something else comes.
+    """
+    request = pb.SubmissionsRequest(**named(id), clients=clients)
+    header, payload = yield Download("FetchSubmissions", request, length * len(clients))
+    ends = list(accumulate(header.parts, initial=0))
+    if (len(header.parts), ends[-1]) != (len(clients), len(payload)) or max(header.parts) > length:
+        said = f"{len(payload)} bytes of updates in {len(header.parts)} parts"
+        raise Refused(Reason.WRONG_LENGTH, f"{said}; expected {len(clients)} parts of at most {length} bytes")
+    return [payload[start:end] for start, end in pairwise(ends)]
 
 
 def fetch_opened_sum(id: AttemptId, length: int) -> Dialogue[bytes]:

@@ -163,8 +163,9 @@ class KeyHoldingService(Service, rpc.KeyHoldingServicer):
         return pb.Accepted()
 
     @streams
-    async def FetchSubmission(self, request: pb.SubmissionRequest, caller: Member) -> AsyncGenerator[pb.Chunk, None]:
-        for chunk in payload_chunks(await self._calls.payload(_attempt_of(request), request.client)):
+    async def FetchSubmissions(self, request: pb.SubmissionsRequest, caller: Member) -> AsyncGenerator[pb.Chunk, None]:
+        updates = await self._calls.updates(_attempt_of(request), request.clients)
+        for chunk in payload_chunks(b"".join(updates), pb.PayloadHeader(parts=map(len, updates))):
             yield chunk
 
     @answers

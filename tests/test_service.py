@@ -21,7 +21,7 @@ from core.wire import federation_pb2 as pb
 from core.wire import federation_pb2_grpc as rpc
 from core.wire.dialing import AggregatorConnection, channel_credentials, channel_options
 from core.wire.messages import signed_commitment_to_wire, signed_key_to_wire, submission_header_to_wire
-from core.wire.streams import PIECE_BYTES
+from core.wire.streams import BATCH_BYTES, PIECE_BYTES
 from server import states
 from server.answering import Gate
 from server.call_limits import CallLimits
@@ -241,15 +241,21 @@ async def test_no_more_of_a_holders_words_is_kept_than_fits_a_line(start: Start)
 async def test_a_holder_fetches_updates_and_the_opened_sum_and_all_parties_models(start: Start) -> None:
     federation = await start()
     await federation.play_until(states.Endorsing)
-    submission = federation.submission("client-2")
     async with served(federation, "keyholder-1") as channel:
         stub = rpc.KeyHoldingStub(channel)
-        chunks = [c async for c in stub.FetchSubmission(pb.SubmissionRequest(**federation.named(), client="client-2"))]
-        assert b"".join(chunk.data for chunk in chunks) == submission.payload
-        assert chunks[0].header.sha256 == submission.header.digest
-        call = stub.FetchSubmission(pb.SubmissionRequest(**federation.named(), client="stranger"))
-        with refused_with(Reason.ROUND_NOT_OPEN):
-            await call.read()
+        both = pb.SubmissionsRequest(**federation.named(), clients=["client-2", "client-1"])
+        chunks = [c async for c in stub.FetchSubmissions(both)]
+        second, first = (federation.submission(client).payload for client in both.clients)
+        assert b"".join(chunk.data for chunk in chunks) == second + first
+        assert list(chunks[0].header.parts) == [len(second), len(first)]
+        stranger = pb.SubmissionsRequest(**federation.named(), clients=["client-1", "stranger"])
+        past = pb.SubmissionsRequest(**{**federation.named(), "attempt": 2}, clients=["client-1"])
+        for unknown in (stranger, past):
+            with refused_with(Reason.ROUND_NOT_OPEN):
+                await stub.FetchSubmissions(unknown).read()
+        flood = pb.SubmissionsRequest(**federation.named(), clients=["client-1"] * (1 + BATCH_BYTES // len(first)))
+        with refused_with(Reason.WRONG_LENGTH):
+            await stub.FetchSubmissions(flood).read()
         chunks = [c async for c in stub.FetchOpenedSum(pb.OpenedSumRequest(**federation.named()))]
         attempt = federation.run.attempt
         assert attempt is not None

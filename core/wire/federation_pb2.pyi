@@ -26,7 +26,7 @@ the round keys in advance; only while parties join is it on the network: registr
     |<-- ListClosed            |                               |
     | Submit: ciphertexts ---->| stores, then acknowledges     |
     |                          |                  OpenSum ---->|
-    |                          |<------------- FetchSubmission | (checks all again, recomputes the sum, once only)
+    |                          |<------------ FetchSubmissions | (checks all again, recomputes the sum, once only)
     |                          |<----------------- SignRequest |
     |                          | Lend: t signatures ---------->|
     |                          |<--------------------- Release | (its share of the opening)
@@ -100,6 +100,7 @@ class PayloadHeader(_message.Message):
     RUN_FIELD_NUMBER: _builtins.int
     ENDORSEMENTS_FIELD_NUMBER: _builtins.int
     STATE_DIGEST_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
     length: _builtins.int
     """bytes that follow"""
     sha256: _builtins.bytes
@@ -120,6 +121,10 @@ class PayloadHeader(_message.Message):
     def endorsements(self) -> _containers.RepeatedCompositeFieldContainer[Global___HolderSignature]:
         """models only: "model" signatures of at least t holders, none for an initial model"""
 
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """updates only: the bytes of each"""
+
     def __init__(
         self,
         *,
@@ -131,10 +136,11 @@ class PayloadHeader(_message.Message):
         run: _builtins.str = ...,
         endorsements: _abc.Iterable[Global___HolderSignature] | None = ...,
         state_digest: _builtins.bytes = ...,
+        parts: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dtype", b"dtype", "endorsements", b"endorsements", "length", b"length", "round", b"round", "run", b"run", "sha256", b"sha256", "shape", b"shape", "state_digest", b"state_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dtype", b"dtype", "endorsements", b"endorsements", "length", b"length", "parts", b"parts", "round", b"round", "run", b"run", "sha256", b"sha256", "shape", b"shape", "state_digest", b"state_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1913,32 +1919,33 @@ class Lend(_message.Message):
 Global___Lend: _TypeAlias = Lend  # noqa: Y015
 
 @_typing.final
-class SubmissionRequest(_message.Message):
+class SubmissionsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_FIELD_NUMBER: _builtins.int
     ROUND_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
-    CLIENT_FIELD_NUMBER: _builtins.int
+    CLIENTS_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     round: _builtins.int
     attempt: _builtins.int
-    client: _builtins.str
+    @_builtins.property
+    def clients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
         run: _builtins.str = ...,
         round: _builtins.int = ...,
         attempt: _builtins.int = ...,
-        client: _builtins.str = ...,
+        clients: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "client", b"client", "round", b"round", "run", b"run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "clients", b"clients", "round", b"round", "run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___SubmissionRequest: _TypeAlias = SubmissionRequest  # noqa: Y015
+Global___SubmissionsRequest: _TypeAlias = SubmissionsRequest  # noqa: Y015
 
 @_typing.final
 class ReleaseRequest(_message.Message):

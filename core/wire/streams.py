@@ -24,6 +24,9 @@ from core.wire.messages import state_digest_from_wire
 PIECE_BYTES = 256 * 1024
 MODEL_DTYPE = "<f8"
 
+BATCH_BYTES = 4 << 20
+"""What may be asked for in one call if it is of several clients."""
+
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -32,6 +35,11 @@ def pieces(payload: bytes) -> Iterator[bytes]:
     view = memoryview(payload)
     for start in range(0, len(payload), PIECE_BYTES):
         yield bytes(view[start : start + PIECE_BYTES])
+
+
+def updates_at_once(length: int) -> int:
+    """Return how many updates of at most `length` bytes may be asked for in one call."""
+    return max(1, BATCH_BYTES // length)
 
 
 class Assembly:
