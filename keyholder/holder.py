@@ -8,7 +8,7 @@ the round's key once t holders have signed this very request. Alone (unless it i
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +42,7 @@ from core.secagg.opening import OpenedSum, verify_opened
 from core.server_rules import ServerModel
 from core.task_checks import require_local_training, served_task
 from core.tasks.task import Task
+from core.wire import federation_pb2 as pb
 from core.wire.calls import Dialogue
 from core.wire.holder_messages import list_statement, model_statement, request_statement, sign_statement
 from keyholder.adding import added_up
@@ -350,10 +351,15 @@ class KeyHolder:
 
     # -------------------------------------------------------------------------------- the model
 
-    def endorse(self, order: ReleaseOrder, model_digest: bytes) -> Dialogue[HolderSignature]:
+    def endorse(
+        self, order: ReleaseOrder, model_digest: bytes, opened: Iterable[pb.Chunk] = ()
+    ) -> Dialogue[HolderSignature]:
         """Check the opened sum, compute the model that follows from it, and sign that. Raises Refused.
 
         A holder that lent no share can endorse too: everything is checked from the raw bytes again.
+
+        Args:
+            opened: the sum as the aggregator opened it; if it did not come along, it is fetched.
         """
         verified = self._verify_release(order)
         description = verified.description
@@ -362,7 +368,7 @@ class KeyHolder:
         self.verifier.require(
             released in (None, order.digest), Reason.ALREADY_RELEASED, f"{id} was opened here for another request"
         )
-        self._computed = yield from self._next_model(order, verified)
+        self._computed = yield from self._next_model(order, verified, opened)
         message = f"the model after {id} does not follow from the opened sum"
         self.verifier.require(model_digest == self._computed.endorsed, Reason.WRONG_MODEL, message)
         signature = self._signed_model(id, model_digest)
@@ -378,14 +384,16 @@ class KeyHolder:
             return self._sign(signing.MODEL, statement, earlier[1])
         return self._sign(signing.MODEL, statement, self.ledger.record_model(id, model_digest))
 
-    def _next_model(self, order: ReleaseOrder, verified: VerifiedList) -> Dialogue[ServerModel]:
+    def _next_model(
+        self, order: ReleaseOrder, verified: VerifiedList, opened: Iterable[pb.Chunk]
+    ) -> Dialogue[ServerModel]:
         description = verified.description
         key, roster = description.key, self.verifier.roster
         total = yield from self._recompute(order, verified)
         count = ciphertexts_of(description)
-        raw = yield from fetch_opened_sum(description.id, count * 2 * key.plaintext_bytes)
-        opened = OpenedSum.from_bytes(key, count, raw)
-        verify_opened(key, roster.threshold, len(roster.holders), total, opened)
-        sums = sums_of(description, opened.plaintexts, len(order.contributors))
+        raw = yield from fetch_opened_sum(description.id, count * 2 * key.plaintext_bytes, opened)
+        found = OpenedSum.from_bytes(key, count, raw)
+        verify_opened(key, roster.threshold, len(roster.holders), total, found)
+        sums = sums_of(description, found.plaintexts, len(order.contributors))
         model = yield from starting_model(description, self._computed, self.verifier)
         return model.after(mean_of(sums, description.grouping, description.mechanism), len(order.contributors))

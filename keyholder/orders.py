@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
@@ -14,7 +14,7 @@ from core.round_sums import groups_of
 from core.server_rules import ServerModel
 from core.tasks.task import Task
 from core.wire import federation_pb2 as pb
-from core.wire.calls import Dialogue, Download, fetch_server_model
+from core.wire.calls import Dialogue, Download, came_along, fetch_server_model
 from core.wire.holder_messages import holder_signatures_from_wire
 from core.wire.messages import round_from_wire, signed_commitment_from_wire
 
@@ -105,10 +105,10 @@ def fetch_updates(id: AttemptId, clients: Sequence[str], length: int) -> Dialogu
     return [payload[start:end] for start, end in pairwise(ends)]
 
 
-def fetch_opened_sum(id: AttemptId, length: int) -> Dialogue[bytes]:
-    """Fetch the sum as the aggregator opened it, of at most `length` bytes."""
-    payload: bytes
-    _, payload = yield Download("FetchOpenedSum", pb.OpenedSumRequest(**named(id)), length)
+def fetch_opened_sum(id: AttemptId, length: int, given: Iterable[pb.Chunk]) -> Dialogue[bytes]:
+    """Return the sum as the aggregator opened it, of at most `length` bytes; `given` is what came along of it."""
+    call = Download("FetchOpenedSum", pb.OpenedSumRequest(**named(id)), length)
+    _, payload = yield from came_along(given, call)
     return payload
 
 

@@ -9,8 +9,9 @@ import structlog
 
 from core.clock import today
 from core.protocol import AttemptId, HolderSignature, RoundResult, Signed
+from core.server_rules import ServerModel
 from core.wire import federation_pb2 as pb
-from core.wire.streams import model_bytes
+from core.wire.streams import model_bytes, model_chunks, small_enough
 from results.record import RoundRecord
 from server import metrics, notices, states
 from server.attempt import Attempt
@@ -108,14 +109,16 @@ class Executor:
 
     async def _open(self, id: AttemptId, expected: frozenset[str], present: int) -> None:
         assert self.key is not None
-        self.attempt = await self._work(self._opened, id, self.key, expected, present)
+        attempt, start = await self._work(self._opened, id, self.key, expected, present)
+        self.attempt = attempt
         self._opened_at = self._clock()
         self._account_ahead(len(expected), present)
         self.offers.clear()
         self.key = None
         log.info("opened", round=id.round, attempt=id.attempt, clients=len(expected), **self._clip())
+        notice = notices.round_opened(attempt.signed, start=start)
         for client in expected:
-            self._push(client, notices.round_opened(self.attempt.signed, committed=False))
+            self._push(client, notice)
         await self.forget()  # while the clients train
 
     def _clip(self) -> dict[str, float]:
@@ -134,11 +137,21 @@ class Executor:
             thread.daemon = True
             thread.start()
 
-    def _opened(self, id: AttemptId, key: Signed, expected: frozenset[str], present: int) -> Attempt:
+    def _opened(
+        self, id: AttemptId, key: Signed, expected: frozenset[str], present: int
+    ) -> tuple[Attempt, list[pb.Chunk]]:
+        """Store a new attempt, and return it with what goes along to its clients."""
         _, model = self._store.server_model(id.run, id.round - 1)
         description, signed = self._context.describe(id, key, model)
         self._store.open_attempt(id, description.certificate.serial, signed, expected, present)
-        return Attempt(signed, self._store)
+        return Attempt(signed, self._store), self._start(id, model)
+
+    def _start(self, id: AttemptId, model: ServerModel) -> list[pb.Chunk]:
+        """Return what clients train from, if it is short: else each fetches it when it has room for it."""
+        payload = model_bytes(model.for_clients)
+        if not small_enough(payload):
+            return []
+        return list(model_chunks(payload, id.run, id.round - 1, self._lineage(id), model.state_digest))
 
     async def _invite(self, client: str, phase: states.Phase) -> None:
         attempt = self._current_attempt()
@@ -177,9 +190,12 @@ class Executor:
         self._ask(holders, pb.HolderTask(open_sum=order))
 
     async def _request_endorsement(self, holders: frozenset[str]) -> None:
-        attempt = self._current_attempt()
-        model = await self._work(attempt.next_model)
-        self._ask(holders, notices.endorse(await self._work(self._open_sum, attempt), model.endorsed))
+        self._ask(holders, await self._work(self._endorse, self._current_attempt()))
+
+    def _endorse(self, attempt: Attempt) -> pb.HolderTask:
+        assert attempt.opened is not None
+        opened = attempt.opened.to_bytes(attempt.description.key)
+        return notices.endorse(self._open_sum(attempt), attempt.next_model().endorsed, opened)
 
     def _open_sum(self, attempt: Attempt) -> pb.OpenSum:
         return notices.open_sum(attempt, self._lineage(attempt.id))

@@ -17,7 +17,7 @@ from core.wire import federation_pb2 as pb
 from core.wire.calls import Ask, Download, converse
 from core.wire.holder_messages import holder_signatures_to_wire
 from core.wire.messages import round_to_wire, signed_commitment_to_wire
-from core.wire.streams import model_bytes, model_chunks, read_chunks
+from core.wire.streams import model_bytes, model_chunks, payload_chunks, read_chunks
 from keyholder.connection import run_session
 from keyholder.holder import KeyHolder
 from keyholder.session import HolderSession
@@ -239,6 +239,23 @@ def test_a_task_whose_update_cannot_be_fetched_is_declined(conducted: Conducted,
     calls = conducted.hear(TASKS[answer](conducted.attempt))
     assert methods(calls) == ["FetchSubmissions", "DeclineTask"]
     assert calls[-1].message.reason == Reason.ROUND_NOT_OPEN
+
+
+def test_an_opened_sum_that_comes_along_is_not_fetched(conducted: Conducted) -> None:
+    task, attempt = endorse(conducted.attempt), conducted.attempt
+    task.endorse.opened.extend(payload_chunks(attempt.opened().to_bytes(attempt.description.key)))
+    assert methods(conducted.hear(task)) == ["FetchSubmissions", "FetchModel", "EndorseModel"]
+
+
+def test_an_opened_sum_that_comes_along_is_checked_like_one_that_is_fetched(conducted: Conducted) -> None:
+    task, attempt = endorse(conducted.attempt), conducted.attempt
+    raw = bytearray(attempt.opened().to_bytes(attempt.description.key))
+    raw[-1] ^= 1
+    task.endorse.opened.extend(payload_chunks(bytes(raw)))
+    assert conducted.hear(task)[-1].message.reason == Reason.WRONG_OPENING
+    del task.endorse.opened[:]
+    task.endorse.opened.extend(payload_chunks(bytes(len(raw) + 1)))
+    assert conducted.hear(task)[-1].message.reason == Reason.WRONG_LENGTH
 
 
 @pytest.mark.parametrize("at_once", [1, 2])

@@ -17,8 +17,8 @@ the round keys in advance; only while parties join is it on the network: registr
     |                          |                  NeedKey ---->|
     |                          |<------------------- OfferKeys |
     |<-- RoundOpened           |                               |
-    | FetchModel ------------->|                               |
-    | (checks, trains,         |                               |
+    | (fetches a large model,  |                               |
+    |  checks, trains,         |                               |
     |  encrypts, signs)        |                               |
     | Commit: signed digest -->| stores, then acknowledges     |
     |                          |                CloseList ---->| (checks all, once only)
@@ -32,8 +32,7 @@ the round keys in advance; only while parties join is it on the network: registr
     |                          |<--------------------- Release | (its share of the opening)
     |                          | combines t of them            |
     |                          |                  Endorse ---->|
-    |                          |<-------------- FetchOpenedSum | (checks the opening, recomputes the model)
-    |                          |<---------------- EndorseModel |
+    |                          |<---------------- EndorseModel | (checks the opening, recomputes the model)
     |<-- RoundClosed           | new model                     |
 
 Rules that hold everywhere:
@@ -421,19 +420,25 @@ class RoundOpened(_message.Message):
 
     ROUND_FIELD_NUMBER: _builtins.int
     COMMITTED_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
     committed: _builtins.bool
     """true after a reconnection, if the aggregator holds this client's commitment"""
     @_builtins.property
     def round(self) -> Global___SignedDescription: ...
+    @_builtins.property
+    def start(self) -> _containers.RepeatedCompositeFieldContainer[Global___Chunk]:
+        """what FetchModel would give, if it fits into one piece"""
+
     def __init__(
         self,
         *,
         round: Global___SignedDescription | None = ...,
         committed: _builtins.bool = ...,
+        start: _abc.Iterable[Global___Chunk] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["round", b"round"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed", b"committed", "round", b"round"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed", b"committed", "round", b"round", "start", b"start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2009,21 +2014,27 @@ class Endorse(_message.Message):
 
     ORDER_FIELD_NUMBER: _builtins.int
     MODEL_DIGEST_FIELD_NUMBER: _builtins.int
+    OPENED_FIELD_NUMBER: _builtins.int
     model_digest: _builtins.bytes
     """of the next model, as in ModelStatement, as the aggregator computed it"""
     @_builtins.property
     def order(self) -> Global___OpenSum:
         """what was opened, so that a holder that did not open it can check it too"""
 
+    @_builtins.property
+    def opened(self) -> _containers.RepeatedCompositeFieldContainer[Global___Chunk]:
+        """what FetchOpenedSum would give, if it fits into one piece"""
+
     def __init__(
         self,
         *,
         order: Global___OpenSum | None = ...,
         model_digest: _builtins.bytes = ...,
+        opened: _abc.Iterable[Global___Chunk] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_digest", b"model_digest", "order", b"order"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_digest", b"model_digest", "opened", b"opened", "order", b"order"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -17,8 +17,8 @@ the round keys in advance; only while parties join is it on the network: registr
     |                          |                  NeedKey ---->|
     |                          |<------------------- OfferKeys |
     |<-- RoundOpened           |                               |
-    | FetchModel ------------->|                               |
-    | (checks, trains,         |                               |
+    | (fetches a large model,  |                               |
+    |  checks, trains,         |                               |
     |  encrypts, signs)        |                               |
     | Commit: signed digest -->| stores, then acknowledges     |
     |                          |                CloseList ---->| (checks all, once only)
@@ -32,8 +32,7 @@ the round keys in advance; only while parties join is it on the network: registr
     |                          |<--------------------- Release | (its share of the opening)
     |                          | combines t of them            |
     |                          |                  Endorse ---->|
-    |                          |<-------------- FetchOpenedSum | (checks the opening, recomputes the model)
-    |                          |<---------------- EndorseModel |
+    |                          |<---------------- EndorseModel | (checks the opening, recomputes the model)
     |<-- RoundClosed           | new model                     |
 
 Rules that hold everywhere:

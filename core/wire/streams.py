@@ -113,6 +113,11 @@ def payload_chunks(payload: bytes, header: pb.PayloadHeader | None = None) -> It
         yield pb.Chunk(data=piece)
 
 
+def small_enough(payload: bytes) -> bool:
+    """Return whether a payload goes along with the message about it, so that nobody has to ask for it."""
+    return len(payload) <= PIECE_BYTES
+
+
 def read_chunks(chunks: Iterable[pb.Chunk], limit: int) -> tuple[pb.PayloadHeader, bytes]:
     """Put together what payload_chunks() took apart."""
     stream = iter(chunks)
