@@ -47,6 +47,9 @@ T = TypeVar("T")
 SERVICES = [service.full_name for service in pb.DESCRIPTOR.services_by_name.values()]
 MOST_CHARACTERS = 500
 
+WATCH_SECONDS = 0.05
+"""Observers are told no more often than that; a round of many clients changes hundreds of times a second."""
+
 LARGEST_MESSAGE = 1 << 20
 """Bytes of one message. Whatever is long comes here in pieces of PIECE_BYTES."""
 
@@ -231,12 +234,12 @@ class ObservationService(Service, rpc.ObservationServicer):
 
     @streams
     async def Watch(self, request: pb.WatchRequest, caller: Member) -> AsyncGenerator[pb.Progress, None]:
-        outbox = self.run.watch()
+        watcher = self.run.watch()
         try:
-            async for progress in outbox.messages():
+            async for progress in watcher.messages(WATCH_SECONDS):
                 yield progress
         finally:
-            await self.run.audience.unseat_watcher(outbox)
+            await self.run.audience.unseat_watcher(watcher)
 
 
 class MembersHealth(Service, health.aio.HealthServicer):  # type: ignore[misc]
