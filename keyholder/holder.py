@@ -37,8 +37,8 @@ from core.protocol import (
     Signed,
     digest,
 )
-from core.round_sums import ciphertexts_of, in_groups, least_in_all, mean_of, sums_of
-from core.secagg.opening import OpenedSum, verify_opened
+from core.round_sums import in_groups, least_in_all, mean_of, sums_of
+from core.secagg.opening import verify_opened
 from core.server_rules import ServerModel
 from core.task_checks import require_local_training, served_task
 from core.tasks.task import Task
@@ -104,7 +104,9 @@ class KeyHolder:
         if old := [key.certificate.serial for key in self.shares.dealt() if not key.certificate.provable]:
             why = f"they have no values to prove answers by; deal new keys with {command_of('registrar')} deal"
             log.warning("keys not offered", serials=old, why=why)
-        for serial in ledger.spent_keys():  # after a crash between the ledger's entry and the end of the share
+        for serial in self.shares.present(
+            ledger.spent_keys()
+        ):  # after a crash between the ledger's entry and the end of the share
             self._destroy(serial)
 
     @property
@@ -164,7 +166,7 @@ class KeyHolder:
 
     def destroy_old_shares(self, but: int = 0) -> None:
         """Destroy shares of keys that are expired, retired or bound to a signed list, but for one that is in use."""
-        for serial in self.ledger.bound_keys(but):
+        for serial in self.shares.present(self.ledger.bound_keys(but)):
             self._destroy(serial)
         today, retired = self._clock.today(), self.verifier.roster.retired_keys
         for key in (each.certificate for each in self.shares.dealt()):
@@ -388,12 +390,10 @@ class KeyHolder:
         self, order: ReleaseOrder, verified: VerifiedList, opened: Iterable[pb.Chunk]
     ) -> Dialogue[ServerModel]:
         description = verified.description
-        key, roster = description.key, self.verifier.roster
+        roster = self.verifier.roster
         total = yield from self._recompute(order, verified)
-        count = ciphertexts_of(description)
-        raw = yield from fetch_opened_sum(description.id, count * 2 * key.plaintext_bytes, opened)
-        found = OpenedSum.from_bytes(key, count, raw)
-        verify_opened(key, roster.threshold, len(roster.holders), total, found)
+        found = yield from fetch_opened_sum(description, opened)
+        verify_opened(description.key, roster.threshold, len(roster.holders), total, found)
         sums = sums_of(description, found.plaintexts, len(order.contributors))
         model = yield from starting_model(description, self._computed, self.verifier)
         return model.after(mean_of(sums, description.grouping, description.mechanism), len(order.contributors))

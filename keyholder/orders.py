@@ -10,7 +10,8 @@ from typing import Any
 from core.checks import Verifier
 from core.errors import Reason, Refused
 from core.protocol import AttemptId, Commitment, HolderSignature, RoundDescription, Signed, digest, request_digest
-from core.round_sums import groups_of
+from core.round_sums import ciphertexts_of, groups_of
+from core.secagg.opening import OpenedSum
 from core.server_rules import ServerModel
 from core.tasks.task import Task
 from core.wire import federation_pb2 as pb
@@ -105,11 +106,15 @@ def fetch_updates(id: AttemptId, clients: Sequence[str], length: int) -> Dialogu
     return [payload[start:end] for start, end in pairwise(ends)]
 
 
-def fetch_opened_sum(id: AttemptId, length: int, given: Iterable[pb.Chunk]) -> Dialogue[bytes]:
-    """Return the sum as the aggregator opened it, of at most `length` bytes; `given` is what came along of it."""
-    call = Download("FetchOpenedSum", pb.OpenedSumRequest(**named(id)), length)
-    _, payload = yield from came_along(given, call)
-    return payload
+def fetch_opened_sum(description: RoundDescription, given: Iterable[pb.Chunk]) -> Dialogue[OpenedSum]:
+    """Return the sum as the aggregator opened it, which is not checked here; `given` is what came along of it.
+
+    Raises Refused if it is not written as one.
+    """
+    key, count = description.key, ciphertexts_of(description)
+    request = pb.OpenedSumRequest(**named(description.id))
+    _, raw = yield from came_along(given, Download("FetchOpenedSum", request, count * 2 * key.plaintext_bytes))
+    return OpenedSum.from_bytes(key, count, raw)
 
 
 def starting_model(
