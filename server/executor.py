@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 import structlog
 
 from core.clock import today
-from core.protocol import AttemptId, HolderSignature, RoundResult, Signed
+from core.protocol import AttemptId, ClosedList, HolderSignature, RoundResult, Signed
 from core.server_rules import ServerModel
 from core.wire import federation_pb2 as pb
 from core.wire.streams import model_bytes, model_chunks, small_enough
@@ -21,6 +21,7 @@ from server.concurrency import Worker
 from server.context import RunContext
 from server.offers import KeyOffers
 from server.recording import record_of
+from server.records import StoredSubmission
 from server.store import Store
 
 log = structlog.get_logger()
@@ -98,6 +99,8 @@ class Executor:
         self.offers.take(holder, keys)
         settings, verifier = self._context.settings, self._context.verifier
         needed, kind = settings.rules.threshold, (settings.scheme, settings.key_bits)
+        if self.offers.holders < needed:
+            return False
         self.key = await self._work(self.offers.choose, needed, *kind, verifier, today())
         if self.key is None:
             self.offers.turn_page(connected, needed)
@@ -165,17 +168,24 @@ class Executor:
 
     async def _request_list(self, holders: frozenset[str]) -> None:
         attempt = self._current_attempt()
-        await self._work(self._store.set_state, attempt.id, "closing")
-        task = await self._work(lambda: notices.close_list(attempt, self._lineage(attempt.id)))
+        task = await self._work(self._closed, attempt)
         log.info("list closed", round=attempt.id.round, attempt=attempt.id.attempt, clients=len(task.commitments))
         self._ask(holders, pb.HolderTask(close_list=task))
 
     async def _announce_list(self) -> None:
         attempt = self._current_attempt()
-        await self._work(self._store.announce_list, attempt.id, attempt.list_signatures.all())
-        notice = notices.list_closed(await self._work(attempt.closed_list))
-        for part in await self._work(attempt.listed):
+        closed, parts = await self._work(self._announced, attempt)
+        notice = notices.list_closed(closed)
+        for part in parts:
             self._push(part.client, notice)
+
+    def _closed(self, attempt: Attempt) -> pb.CloseList:
+        self._store.set_state(attempt.id, "closing")
+        return notices.close_list(attempt, self._lineage(attempt.id))
+
+    def _announced(self, attempt: Attempt) -> tuple[ClosedList, list[StoredSubmission]]:
+        self._store.announce_list(attempt.id, attempt.list_signatures.all())
+        return attempt.closed_list(), attempt.listed()
 
     async def _leave_out(self, clients: frozenset[str], message: str) -> None:
         attempt = self._current_attempt()
@@ -184,8 +194,7 @@ class Executor:
 
     async def _request_release(self, holders: frozenset[str]) -> None:
         attempt = self._current_attempt()
-        await self._work(self._store.set_state, attempt.id, "releasing")
-        order = await self._work(self._open_sum, attempt)
+        order = await self._work(self._released, attempt)
         log.info("opening", round=attempt.id.round, contributors=len(order.contributors), holders=sorted(holders))
         self._ask(holders, pb.HolderTask(open_sum=order))
 
@@ -196,6 +205,10 @@ class Executor:
         assert attempt.opened is not None
         opened = attempt.opened.to_bytes(attempt.description.key)
         return notices.endorse(self._open_sum(attempt), attempt.next_model().endorsed, opened)
+
+    def _released(self, attempt: Attempt) -> pb.OpenSum:
+        self._store.set_state(attempt.id, "releasing")
+        return self._open_sum(attempt)
 
     def _open_sum(self, attempt: Attempt) -> pb.OpenSum:
         return notices.open_sum(attempt, self._lineage(attempt.id))

@@ -108,7 +108,7 @@ class FederationService(Service, rpc.FederationServicer):
             admitted = await self._calls.announce(caller, header)
             if isinstance(admitted, pb.Receipt):
                 return admitted
-            file = self._calls.spool()
+            file = self._calls.spool(header.length)
             try:
                 update = await _in_time(read_pieces(requests, header.length, header.digest, admitted, into=file))
             except BaseException:

@@ -19,6 +19,7 @@ from core.errors import Reason
 from core.protocol import MOST_OFFERED, Signed, digest
 from core.wire import federation_pb2 as pb
 from core.wire import federation_pb2_grpc as rpc
+from core.wire.calls import Upload
 from core.wire.dialing import AggregatorConnection, channel_credentials, channel_options
 from core.wire.messages import signed_commitment_to_wire, signed_key_to_wire, submission_header_to_wire
 from core.wire.streams import BATCH_BYTES, PIECE_BYTES
@@ -141,6 +142,20 @@ async def test_who_has_not_committed_is_refused_before_a_byte_of_payload_is_sent
         await call.write(pb.SubmitRequest(header=header))
         with refused_with(Reason.NOT_COMMITTED):
             await call
+
+
+@pytest.mark.parametrize("short", [True, False])
+async def test_what_was_not_committed_to_is_refused_whether_it_is_short_or_not(
+    start: Start, monkeypatch: pytest.MonkeyPatch, short: bool
+) -> None:
+    monkeypatch.setattr("server.clients.SHORT_BYTES", 1 << 20 if short else 0)
+    federation = await start()
+    await federation.play_until(states.Uploading)
+    other = bytes(len(federation.submission("client-1").payload))
+    header = pb.SubmissionHeader(**federation.named(), length=len(other), sha256=digest(other))
+    with refused_with(Reason.WRONG_DIGEST):
+        await federation.call("client-1", Upload("Submit", pb.SubmitRequest(header=header), other))
+    await federation.finish()
 
 
 async def test_a_clients_uploads_are_taken_in_one_at_a_time(start: Start) -> None:
