@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -359,7 +359,7 @@ async def listen(
     Raises SettingsError if the address is in use or not this machine's.
     """
     options = (*_OPTIONS, *connection_options(raise_file_limit(), len(run.context.verifier.roster.members)))
-    server = grpc.aio.server(interceptors=[TakeUndecodable()], options=options)
+    server = grpc.aio.server(options=options)
     gate = Gate(limits or CallLimits(time.monotonic), Connections(time.monotonic), plaintext)
     services = services_for(run, gate)
     _register(server, services)
@@ -375,10 +375,11 @@ async def listen(
 
 
 def _register(server: grpc.aio.Server, services: Services) -> None:
-    rpc.add_FederationServicer_to_server(services.federation, server)
-    rpc.add_KeyHoldingServicer_to_server(services.key_holding, server)
-    rpc.add_ObservationServicer_to_server(services.observation, server)
-    rpc.add_MembershipServicer_to_server(services.membership, server)
+    ours: Any = TakeUndecodable(server)
+    rpc.add_FederationServicer_to_server(services.federation, ours)
+    rpc.add_KeyHoldingServicer_to_server(services.key_holding, ours)
+    rpc.add_ObservationServicer_to_server(services.observation, ours)
+    rpc.add_MembershipServicer_to_server(services.membership, ours)
     health_pb2_grpc.add_HealthServicer_to_server(services.health, server)
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(services.reflection, server)
 
