@@ -14,7 +14,7 @@ from core.identity.members import Member
 from core.protocol import Signed, SubmissionHeader, Timings
 from core.task_checks import check_same_task
 from core.wire import federation_pb2 as pb
-from core.wire.streams import Assembly
+from core.wire.streams import SHORT_BYTES, Assembly
 from core.wire.task_messages import identity_from_wire
 from server import metrics, notices, states
 from server.attempt import Attempt, FalseUpdate
@@ -22,8 +22,6 @@ from server.audience import Outbox
 from server.concurrency import shielded_from_cancellation
 from server.run import ActiveRun, Step
 
-SHORT_BYTES = 64 * 1024
-"""An update that costs less in memory, or in being read in vain, than a file or another look into the store."""
 log = structlog.get_logger()
 
 
@@ -152,6 +150,7 @@ def _is_missing(client: str, phase: states.Phase) -> bool:
 
 
 def _is_short(length: int) -> bool:
+    """Return whether an update costs less in memory, or in being read in vain, than a file or a look into the store."""
     return length <= SHORT_BYTES
 
 

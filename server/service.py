@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -21,7 +20,6 @@ from core.identity.roster import LARGEST_ROSTER, Member
 from core.protocol import MOST_OFFERED, AttemptId, HolderSignature
 from core.wire import federation_pb2 as pb
 from core.wire import federation_pb2_grpc as rpc
-from core.wire.dialing import TRANSFER_SECONDS
 from core.wire.holder_messages import holder_signature_from_wire, start_from_bytes, start_from_wire, vouch_from_wire
 from core.wire.messages import (
     attempt_id,
@@ -39,6 +37,7 @@ from server.call_limits import CallLimits
 from server.clients import Clients
 from server.connections import Connections, connection_options, defer_accept, raise_file_limit
 from server.holders import Holders
+from server.incoming import begun, in_time
 from server.run import ActiveRun
 from server.undecodable import TakeUndecodable
 
@@ -102,7 +101,7 @@ class FederationService(Service, rpc.FederationServicer):
 
     @answers
     async def Submit(self, requests: AsyncIterator[pb.SubmitRequest], caller: Member) -> pb.Receipt:
-        first = await _in_time(_header(requests))
+        first, whole = await begun(requests)
         header = submission_header_from_wire(first.header)
         async with self._calls.upload_of(caller.name):
             admitted = await self._calls.announce(caller, header)
@@ -110,7 +109,7 @@ class FederationService(Service, rpc.FederationServicer):
                 return admitted
             file = self._calls.spool(header.length)
             try:
-                update = await _in_time(read_pieces(requests, header.length, header.digest, admitted, into=file))
+                update = await in_time(read_pieces(requests, header.length, header.digest, admitted, file, whole))
             except BaseException:
                 with suppress(OSError):  # a full disk was the reason already
                     file.close()
@@ -180,7 +179,8 @@ class KeyHoldingService(Service, rpc.KeyHoldingServicer):
 
     @answers
     async def Release(self, requests: AsyncIterator[pb.ReleaseRequest], caller: Member) -> pb.Accepted:
-        header = (await _in_time(_header(requests))).header
+        first, whole = await begun(requests)
+        header = first.header
         id = _attempt_of(header)
         limit = self._calls.answer_bytes(id)
         if limit is None:
@@ -188,7 +188,7 @@ class KeyHoldingService(Service, rpc.KeyHoldingServicer):
         if header.length != limit:
             message = f"the share of the opening has {header.length} bytes; expected {limit}"
             raise Refused(Reason.WRONG_LENGTH, message)
-        payload = await _in_time(read_pieces(requests, header.length, header.sha256, limit))
+        payload = await in_time(read_pieces(requests, header.length, header.sha256, limit, whole=whole))
         await self._calls.release(caller, id, payload.whole())
         return pb.Accepted()
 
@@ -221,10 +221,11 @@ class MembershipService(Service, rpc.MembershipServicer):
 
     @answers_newcomers
     async def OfferRoster(self, requests: AsyncIterator[pb.RosterOffer], caller: PeerName) -> pb.Accepted:
-        header = (await _in_time(_header(requests))).header
+        first, whole = await begun(requests)
+        header = first.header
         roster = self.run.context.identity.roster
         if header.version > roster.current().version:
-            payload = await _in_time(read_pieces(requests, header.length, header.sha256, LARGEST_ROSTER))
+            payload = await in_time(read_pieces(requests, header.length, header.sha256, LARGEST_ROSTER, whole=whole))
             await self.run.take_roster(payload.whole(), caller)
         return pb.Accepted()
 
@@ -301,25 +302,6 @@ class IsSigned(Protocol):
 
 def _signature_of(caller: Member, message: IsSigned) -> HolderSignature:
     return holder_signature_from_wire(caller.name, message.signature, message.ledger)
-
-
-async def _in_time(payload: Awaitable[T]) -> T:
-    """Return the payload (or its header) if it arrives within the time of a transfer: no silent sender may block."""
-    try:
-        async with asyncio.timeout(TRANSFER_SECONDS):
-            return await payload
-    except TimeoutError as error:
-        message = f"the payload did not arrive within {TRANSFER_SECONDS:g} seconds"
-        raise Refused(Reason.WRONG_LENGTH, message) from error
-
-
-async def _header(requests: AsyncIterator[M]) -> M:
-    """Return the first message of a stream, which must be its header."""
-    async for first in requests:
-        if isinstance(first, Message) and first.WhichOneof("part") == "header":
-            return first
-        break
-    raise Refused(Reason.MALFORMED, "a stream must begin with its header")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from in_process import RULES, SpamFederation, Start, another_start
 from refusals import refused_with
 
+from client.session import submit_call
 from core.errors import Reason
 from core.protocol import MOST_OFFERED, Signed, digest
 from core.wire import federation_pb2 as pb
@@ -95,8 +96,13 @@ async def test_a_client_cannot_commit_in_the_name_of_another(start: Start) -> No
         (lambda header, payload: [header, pb.SubmitRequest(data=payload), pb.SubmitRequest(data=b"x")], Reason.WRONG_LENGTH),
         (lambda header, payload: [header, pb.SubmitRequest(data=payload[:-1] + b"x")], Reason.WRONG_DIGEST),
         (lambda header, payload: [header, pb.SubmitRequest(data=bytes(PIECE_BYTES + 1))], Reason.MALFORMED),
+        (lambda header, payload: [pb.SubmitRequest(whole=payload)], Reason.MALFORMED),
+        (lambda header, payload: [pb.SubmitRequest(header=header.header, whole=payload[:-1])], Reason.WRONG_LENGTH),
+        (lambda header, payload: [pb.SubmitRequest(header=header.header, whole=payload), pb.SubmitRequest(data=b"x")], Reason.WRONG_LENGTH),
+        (lambda header, payload: [pb.SubmitRequest(header=header.header, whole=payload[:-1] + b"x")], Reason.WRONG_DIGEST),
     ],
-    ids=["nothing", "no header", "two headers", "an empty message", "no payload", "short", "long", "changed", "too large a piece"],
+    ids=["nothing", "no header", "two headers", "an empty message", "no payload", "short", "long", "changed", "too large a piece",
+         "one message without header", "a short one message", "more than one message", "a changed one message"],
 )  # fmt: skip
 async def test_an_upload_that_is_not_what_was_announced_is_refused(
     start: Start, messages: Any, expected: Reason
@@ -142,6 +148,32 @@ async def test_who_has_not_committed_is_refused_before_a_byte_of_payload_is_sent
         await call.write(pb.SubmitRequest(header=header))
         with refused_with(Reason.NOT_COMMITTED):
             await call
+
+
+@pytest.mark.parametrize("short", [True, False])
+async def test_an_upload_arrives_in_one_message_or_in_many(
+    start: Start, monkeypatch: pytest.MonkeyPatch, short: bool
+) -> None:
+    federation = await start()
+    await federation.play_until(states.Uploading)
+    submission, digests = federation.submission("client-1"), []
+    monkeypatch.setattr("core.wire.calls.SHORT_BYTES", len(submission.payload) - (not short))
+    upload = submit_call(submission)
+    assert len(list(upload.messages())) == (1 if short else 2)
+
+    def send(port: int) -> None:
+        with AggregatorConnection(f"127.0.0.1:{port}", 20, federation.identities["client-1"]) as connection:
+            digests.append(connection.carry(upload).sha256)
+
+    server, port = await listen(federation.run, "127.0.0.1:0")
+    await asyncio.to_thread(send, port)
+    await server.stop(None)
+    assert digests == [submission.header.digest]
+    assert federation.phase.received == {"client-1"}
+    assert federation.store.costs(federation.run.attempt.id).bytes_up == (  # type: ignore[union-attr]
+        len(submission.payload) + upload.header.ByteSize()
+    ), "the same either way"
+    await federation.finish()
 
 
 @pytest.mark.parametrize("short", [True, False])

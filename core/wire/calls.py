@@ -22,7 +22,7 @@ from google.protobuf.message import Message
 from core.errors import Refused
 from core.server_rules import ServerModel, ServerRule
 from core.wire import federation_pb2 as pb
-from core.wire.streams import Model, model_of, pieces, read_chunks
+from core.wire.streams import SHORT_BYTES, Model, model_of, pieces, read_chunks
 
 T = TypeVar("T")
 Uploaded = pb.SubmitRequest | pb.ReleaseRequest | pb.RosterOffer
@@ -47,8 +47,20 @@ class Upload:
     def __repr__(self) -> str:
         return f"Upload({self.method}, {len(self.payload)} bytes)"
 
+    @property
+    def single(self) -> Uploaded | None:
+        """The one message with header and payload, if the payload is short."""
+        if not 0 < len(self.payload) <= SHORT_BYTES:
+            return None
+        message = type(self.header)(whole=self.payload)
+        message.MergeFrom(self.header)  # type: ignore[arg-type]  # it is of the same type
+        return message
+
     def messages(self) -> Iterator[Uploaded]:
-        """Yield the header, then the payload in pieces."""
+        """Yield the one message of a short payload; else the header, then the payload in pieces."""
+        if (single := self.single) is not None:
+            yield single
+            return
         yield self.header
         for piece in pieces(self.payload):
             yield type(self.header)(data=piece)

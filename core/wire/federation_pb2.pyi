@@ -40,6 +40,7 @@ Rules that hold everywhere:
   * a signature is Ed25519 over "grokfed <what> v1", a zero byte, and exactly the bytes that are sent;
   * integers are unsigned and big numbers are fixed-length big-endian bytes;
   * large payloads are sent as a stream: one header that declares length and SHA-256, then pieces of at most 256 KiB.
+    A payload of at most 64 KiB goes up in one message with its header.
     gRPC's limit of 4 MiB per message need not be raised;
   * every call may be repeated. The second call gives the same answer and changes nothing;
   * a refusal carries its reason in the trailing metadata "grokfed-reason" and a sentence as the status message.
@@ -1202,7 +1203,10 @@ class SubmitRequest(_message.Message):
 
     HEADER_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
+    WHOLE_FIELD_NUMBER: _builtins.int
     data: _builtins.bytes
+    whole: _builtins.bytes
+    """with the header: the whole payload, if it has at most 64 KiB"""
     @_builtins.property
     def header(self) -> Global___SubmissionHeader: ...
     def __init__(
@@ -1210,10 +1214,11 @@ class SubmitRequest(_message.Message):
         *,
         header: Global___SubmissionHeader | None = ...,
         data: _builtins.bytes = ...,
+        whole: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "header", b"header", "part", b"part"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "header", b"header", "part", b"part"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "header", b"header", "part", b"part", "whole", b"whole"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["header", "data"]  # noqa: Y015
     _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
@@ -1958,7 +1963,10 @@ class ReleaseRequest(_message.Message):
 
     HEADER_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
+    WHOLE_FIELD_NUMBER: _builtins.int
     data: _builtins.bytes
+    whole: _builtins.bytes
+    """with the header: the whole payload, if it has at most 64 KiB"""
     @_builtins.property
     def header(self) -> Global___ReleaseHeader: ...
     def __init__(
@@ -1966,10 +1974,11 @@ class ReleaseRequest(_message.Message):
         *,
         header: Global___ReleaseHeader | None = ...,
         data: _builtins.bytes = ...,
+        whole: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "header", b"header", "part", b"part"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "header", b"header", "part", b"part"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "header", b"header", "part", b"part", "whole", b"whole"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["header", "data"]  # noqa: Y015
     _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
@@ -2204,7 +2213,10 @@ class RosterOffer(_message.Message):
 
     HEADER_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
+    WHOLE_FIELD_NUMBER: _builtins.int
     data: _builtins.bytes
+    whole: _builtins.bytes
+    """with the header: the whole payload, if it has at most 64 KiB"""
     @_builtins.property
     def header(self) -> Global___RosterHeader: ...
     def __init__(
@@ -2212,10 +2224,11 @@ class RosterOffer(_message.Message):
         *,
         header: Global___RosterHeader | None = ...,
         data: _builtins.bytes = ...,
+        whole: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "header", b"header", "part", b"part"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "header", b"header", "part", b"part"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "header", b"header", "part", b"part", "whole", b"whole"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["header", "data"]  # noqa: Y015
     _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015

@@ -40,6 +40,7 @@ Rules that hold everywhere:
   * a signature is Ed25519 over "grokfed <what> v1", a zero byte, and exactly the bytes that are sent;
   * integers are unsigned and big numbers are fixed-length big-endian bytes;
   * large payloads are sent as a stream: one header that declares length and SHA-256, then pieces of at most 256 KiB.
+    A payload of at most 64 KiB goes up in one message with its header.
     gRPC's limit of 4 MiB per message need not be raised;
   * every call may be repeated. The second call gives the same answer and changes nothing;
   * a refusal carries its reason in the trailing metadata "grokfed-reason" and a sentence as the status message.

@@ -37,6 +37,10 @@ def pieces(payload: bytes) -> Iterator[bytes]:
         yield bytes(view[start : start + PIECE_BYTES])
 
 
+SHORT_BYTES = 64 * 1024
+"""A payload that goes up in one message, with its header."""
+
+
 def updates_at_once(length: int) -> int:
     """Return how many updates of at most `length` bytes may be asked for in one call."""
     return max(1, BATCH_BYTES // length)
@@ -136,9 +140,16 @@ async def read_pieces(
     sha256: bytes,
     limit: int,
     into: BinaryIO | None = None,
+    whole: bytes = b"",
 ) -> Assembly:
-    """Take in the payload that follows a header already taken from `requests`; it is checked, but still where it is."""
+    """Take in the payload that follows a header already taken from `requests`; it is checked, but still where it is.
+
+    Args:
+        whole: what came in one message with the header, if anything did.
+    """
     assembly = Assembly(length, sha256, limit, into)
+    if whole:
+        assembly.take(whole)
     async for request in requests:
         assembly.take(_data_of(request))
     assembly.check()
