@@ -5,6 +5,7 @@ TORCH   := .venv/torch
 NOTEBOOKS := .venv/notebooks
 PEERS   := .venv/peers
 RAY     := .venv/ray
+SIMULATORS := .venv/simulators
 LEARN   := .venv/learn
 KUBE    := .venv/kubernetes
 DATA    ?=
@@ -12,7 +13,7 @@ DATA    ?=
 quoted   = '$(subst ','\'',$(1))'
 ARGS    ?=
 
-.PHONY: simulate dashboard test test-all test-ray setup-ray deploy-check setup-deploy-check test-learn experiments faults notebooks test-torch fuzz-torch bench bench-encryption bench-spam setup-torch kernel check lint types imports stubs house docs lock setup setup-dev containers clean help
+.PHONY: simulate dashboard test test-all test-ray setup-ray deploy-check setup-deploy-check test-learn experiments faults notebooks test-torch fuzz-torch bench bench-encryption bench-simulators bench-spam setup-torch kernel check lint types imports stubs house docs lock setup setup-dev containers clean help
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -89,6 +90,9 @@ core/secagg/kernel/%.so: core/secagg/kernel/%.c core/secagg/kernel/lanes.h core/
 bench-encryption: $(PEERS)/ready kernel ## time encrypted sums against other libraries   (ARGS="--bits 3072")
 	@$(PEERS)/bin/python -m benchmarks.encryption $(ARGS)
 
+bench-simulators: setup $(SIMULATORS)/ready ## time virtual clients beside pfl, Flower and Ray (installs them once in .venv/simulators)
+	@$(PY) -m benchmarks.simulators $(ARGS)
+
 bench-spam: $(LEARN)/ready ## compare our spam filters with scikit-learn's   (DATA=folder of mail; ARGS="--splits 0 1 2")
 	@OPENBLAS_NUM_THREADS=1 $(LEARN)/bin/python -m benchmarks.spam_filters $(if $(DATA),--data $(DATA)) $(ARGS)
 
@@ -119,12 +123,19 @@ $(PEERS)/ready: pyproject.toml requirements.lock .venv/bin/python
 $(RAY)/ready: pyproject.toml requirements-dev.lock .venv/bin/python
 	$(call own-environment,$(RAY),ray,requirements-dev.lock,Ray)
 
-# Only its own program runs here, so it needs none of the project's packages.
+# Only other programs run here, so they need none of the project's packages, which would not go with theirs.
+define environment-of-others
+	@echo "setting up $(3) in $(1) (once) ..."
+	@$(PY) -m venv $(1)
+	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check $(call group,$(2))
+	@touch $(1)/ready
+endef
+
 $(KUBE)/ready: pyproject.toml .venv/bin/python
-	@echo "setting up kubernetes-validate in $(KUBE) (once) ..."
-	@$(PY) -m venv $(KUBE)
-	@$(KUBE)/bin/python -m pip install --quiet --disable-pip-version-check $(call group,kubernetes)
-	@touch $@
+	$(call environment-of-others,$(KUBE),kubernetes,kubernetes-validate)
+
+$(SIMULATORS)/ready: pyproject.toml .venv/bin/python
+	$(call environment-of-others,$(SIMULATORS),simulators,other simulators)
 
 $(LEARN)/ready: pyproject.toml requirements-dev.lock .venv/bin/python
 	$(call own-environment,$(LEARN),learn,requirements-dev.lock,scikit-learn)

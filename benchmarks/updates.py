@@ -10,33 +10,30 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 from rich.console import Console
 
 from benchmarks.measure import OURS, numbers_table, processor_seconds
-from benchmarks.words import draw_words
+from benchmarks.plain_update import (
+    BATCH,
+    MAILS,
+    RATE,
+    WORDS,
+    WORDS_EACH,
+    FloatArray,
+    IntArray,
+    PlainAdam,
+    PlainSgd,
+    draw_mails,
+    plain_update,
+)
 from core.data.text import Bags
 from core.federated import LocalTrainer
 from core.optim import SGD, Optimiser
 from core.tasks.spam import SPAM, SpamModel, cautious_adam
 from core.tasks.task import LocalTraining, Task
 
-WORDS = 10_000
-MAILS = 200
-WORDS_EACH = 60
-BATCH = 10
-RATE = 0.1
 PLAIN = "plain NumPy"
 OPTIMISERS: dict[str, Callable[..., Optimiser]] = {"SGD": SGD, "the task's Adam": cautious_adam}
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-
-
-def draw_mails(seed: int) -> tuple[IntArray, IntArray]:
-    """Return word numbers, shape (mails, words each), that occur as words do, and labels, shape (mails,)."""
-    rng = np.random.default_rng(seed)
-    return draw_words(MAILS * WORDS_EACH, WORDS, rng).reshape(MAILS, WORDS_EACH), rng.integers(0, 2, MAILS)
 
 
 def as_bags(words: IntArray, labels: IntArray) -> Bags:
@@ -48,67 +45,6 @@ def task_with(optimiser: str) -> Task:
     """Return a logistic regression of 10,001 weights: one a word, and a bias."""
     local = LocalTraining(RATE, epochs=1, batch_size=BATCH, optimiser=OPTIMISERS[optimiser])
     return replace(SPAM, name="logistic", build=lambda rng: SpamModel(WORDS, rng), local=local)
-
-
-# ------------------------------------------------------------------------------------------------ the floor
-
-
-class PlainSgd:
-    """Gradient descent on a table and a bias; only the rows that were looked up move."""
-
-    def step(self, table: FloatArray, bias: FloatArray, words: IntArray, slopes: FloatArray, root: float) -> None:
-        np.add.at(table, words.reshape(-1), np.repeat(slopes * (-RATE / root), words.shape[1]))
-        bias -= RATE * slopes.sum()
-
-
-class PlainAdam:
-    """Adam on a table and a bias, with every array used again."""
-
-    def __init__(self, size: int) -> None:
-        self.steps = 0
-        self.gradient, self.mean, self.square, self.scratch = np.zeros((4, size))
-
-    def step(self, table: FloatArray, bias: FloatArray, words: IntArray, slopes: FloatArray, root: float) -> None:
-        self.steps += 1
-        gradient, mean, square, scratch = self.gradient, self.mean, self.square, self.scratch
-        gradient[:] = 0
-        np.add.at(gradient[:-1], words.reshape(-1), np.repeat(slopes / root, words.shape[1]))
-        gradient[-1] = slopes.sum()
-        mean *= 0.9
-        mean += np.multiply(gradient, 0.1, out=scratch)
-        square *= 0.999
-        gradient *= gradient
-        gradient *= 0.001
-        square += gradient
-        np.divide(square, 1 - 0.999**self.steps, out=scratch)
-        np.sqrt(scratch, out=scratch)
-        scratch += 1e-4
-        np.divide(mean, scratch, out=scratch)
-        scratch *= RATE / (1 - 0.9**self.steps)
-        table -= scratch[:-1]
-        bias -= scratch[-1:]
-
-
-def plain_update(
-    model: FloatArray, words: IntArray, labels: IntArray, rng: np.random.Generator, optimiser: PlainSgd | PlainAdam
-) -> tuple[FloatArray, float]:
-    """Train on the mails as a client does; return the change, shape (values,), and the loss before training."""
-    table, bias, root = model[:-1].copy(), model[-1:].copy(), np.sqrt(words.shape[1])
-    logits = table[words].sum(axis=1) / root + bias
-    loss = float((np.maximum(logits, 0) - logits * labels + np.log1p(np.exp(-np.abs(logits)))).sum())
-    called, spam = logits > 0, labels == 1
-    _ = (called == spam).sum(), spam.sum(), (called & spam).sum()  # what a client reports besides
-    order = rng.permutation(len(words))
-    for start in range(0, len(words), BATCH):
-        rows = order[start : start + BATCH]
-        batch = words[rows]
-        logits = table[batch].sum(axis=1) / root + bias
-        slopes = (1 / (1 + np.exp(-logits)) - labels[rows]) / len(rows)
-        optimiser.step(table, bias, batch, slopes, root)
-    return np.concatenate([table, bias]) - model, loss
-
-
-# ------------------------------------------------------------------------------------------------ both
 
 
 def ways(optimiser: str) -> dict[str, Callable[[], tuple[FloatArray, float]]]:

@@ -15,21 +15,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
+from rich.table import Table
 
 from benchmarks.measure import numbers_table
+from benchmarks.plain_update import MAILBOXES, draw_mails
 from benchmarks.rounds import PAUSE, Watch
-from benchmarks.updates import as_bags, draw_mails, task_with
+from benchmarks.updates import as_bags, task_with
 from core.tasks.held_out import HeldOut
 from core.tasks.task import Task
 from core.training import Dataset
 from server.rules import RoundRules
 from server.settings import RunSettings
 from simulation.virtual.block import BlockRunner
+from simulation.virtual.on_ray import RayCluster
 from simulation.virtual.run import VirtualRun
 from simulation.virtual.workers import WorkerPool
 
-LIKE = 16
-"""Mailboxes that are made; client after client has one of them, so that what is timed is training."""
 ENDED = re.compile(r"round \d+ of \d+: .* (\d+\.\d+) s$", re.MULTILINE)
 RUNS = {
     "a million clients, 1,000 a round": "--clients 1000000 --cohort 1000",
@@ -45,7 +46,7 @@ class Alike:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._data = [as_bags(*draw_mails(seed)) for seed in range(LIKE)]
+        self._data = [as_bags(*draw_mails(seed)) for seed in range(MAILBOXES)]
 
     def examples(self, number: int) -> int:
         """Return how many examples one client has."""
@@ -53,22 +54,40 @@ class Alike:
 
     def data(self, number: int) -> Dataset:
         """Return the data of one client."""
-        return self._data[number % LIKE]
+        return self._data[number % MAILBOXES]
 
     def test(self) -> HeldOut:
         """Return a mailbox to judge models by."""
         return HeldOut(self._data[0])
 
 
-def microseconds_an_update(task: Task, clients: int, workers: int, rounds: int) -> float:
-    """Return the least wall time of a round after the first, by update."""
+def microseconds_an_update(task: Task, clients: int, workers: int, rounds: int, *, on_ray: bool = False) -> float:
+    """Return the least wall time of a round after the first, by update: of worker processes, or of Ray here."""
     rules = replace(RoundRules(), rounds=rounds + 1, min_cohort=2, max_cohort=clients, threshold=1, holders=1)
     population = Alike(clients)
     run = VirtualRun(RunSettings(task.name, "plain", 256, rules=rules, insecure_demo_keys=True), task, population)
     runner = BlockRunner(task, population, 0)
-    with WorkerPool(runner, workers, len(run.model), run.slots, run.largest_round) as pool:
-        seconds = [result.seconds for result in run.rounds(pool, lambda _clients: None)]
+    started: RayCluster | WorkerPool = (
+        RayCluster(runner, None)
+        if on_ray
+        else WorkerPool(runner, workers, len(run.model), run.slots, run.largest_round)
+    )
+    with started as engine:
+        seconds = [result.seconds for result in run.rounds(engine, lambda _clients: None)]
     return min(seconds[1:]) / clients * 1e6
+
+
+def beside_ray(task: Task, clients: Sequence[int], workers: int, rounds: int) -> Table:
+    """Return local workers and a Ray cluster of this machine's processors, each timed three times, turn about."""
+    table = numbers_table(["clients a round"], ("workers, µs an update", "Ray, µs an update", "times"))
+    for each in clients:
+        taken = [
+            [microseconds_an_update(task, each, workers, rounds, on_ray=on_ray) for on_ray in (False, True)]
+            for _ in range(3)
+        ]
+        local, ray = map(min, zip(*taken, strict=True))
+        table.add_row(f"{each:,}", f"{local:,.0f}", f"{ray:,.0f}", f"{ray / local:.2f}")
+    return table
 
 
 @dataclass(frozen=True)
@@ -105,10 +124,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="numbers of worker processes")
     parser.add_argument("--rounds", type=int, default=3, help="to take the least of (default %(default)s)")
     parser.add_argument("--optimiser", default="SGD", help="SGD (the default) or Adam")
+    parser.add_argument("--ray", action="store_true", help="only compare local workers with a Ray cluster, turn about")
     parser.add_argument("--only-updates", action="store_true", help="leave out the runs of whole programs")
     options = parser.parse_args(arguments)
     console = Console(width=120, highlight=False)
     task = task_with("SGD" if options.optimiser == "SGD" else "the task's Adam")
+    if options.ray:
+        console.print(beside_ray(task, options.clients, max(options.workers), options.rounds))
+        return
     console.print(f"bars: {BARS}")
     table = numbers_table(["clients a round"], (f"{workers} at once, µs an update" for workers in options.workers))
     for clients in options.clients:

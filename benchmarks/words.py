@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import Case, Work, beside_torch, take_step, twin_linear
+from benchmarks.plain_update import draw_words
 from core.losses import binary_cross_entropy_with_logits, negative_sampling
 from core.nn import Embedding, EmbeddingBag, Linear, nearest_rows
 from core.ops import Array
@@ -16,11 +17,6 @@ from core.training import minibatches
 
 REVIEWS = 25_000
 VOCABULARY = 74_000
-
-
-def draw_words(count: int, vocabulary: int, rng: np.random.Generator) -> Array:
-    """Draw word numbers as words occur: the k-th most frequent in proportion to 1 / k."""
-    return (vocabulary ** rng.random(count)).astype(np.int64) - 1
 
 
 # --- Reviews: the embedding-bag classifier of chapter 11, 100 wide, one pass ---

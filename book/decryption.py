@@ -73,7 +73,7 @@ def _plaintexts(ciphertexts: list[mpz], prime: mpz, other: mpz, degree: int) -> 
 def _powers(bases: list[mpz], exponent: mpz, modulus: mpz) -> list[mpz]:
     if not kernel.available(modulus.bit_length()):
         return gmpy2.powmod_base_list(bases, exponent, modulus)  # type: ignore[no-any-return]
-    modulo = kernel.Montgomery(modulus)
+    modulo = kernel.arithmetic(modulus)
     return modulo.leave(modulo.power(modulo.enter(bases), int(exponent)))
 
 

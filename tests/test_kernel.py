@@ -124,13 +124,79 @@ class TestMontgomery:
         with pytest.raises(ValueError, match="at least one factor"):
             modulo.multiply(rows, np.empty((0, 2)))
         with pytest.raises(ValueError, match="contiguous"):
-            modulo.multiply(np.zeros((2, modulo.limbs + 2), np.uint64), [[0], [1]])
+            modulo.multiply(np.zeros((2, modulo.words + 2), np.uint64), [[0], [1]])
         with pytest.raises(ValueError, match="contiguous"):
-            modulo.integers(np.zeros((1, modulo.limbs - 1), np.uint64))
+            modulo.integers(np.zeros((1, modulo.words - 1), np.uint64))
         with pytest.raises(ValueError, match="contiguous"):
             modulo.power(rows[:, ::-1], 3)
         with pytest.raises(ValueError, match="do not fit"):
             modulo.multiply(rows, [[0], [1]], out=modulo.enter([1, 2]))
+
+
+def square_of(root: mpz | int, one: kernel.Kernel) -> kernel.Montgomery:
+    return kernel.Montgomery(mpz(root) ** 2, one, pairs=True)
+
+
+class TestPairs:
+    @settings(max_examples=60, deadline=None)
+    @given(
+        root=moduli, numbers=st.lists(st.integers(0, 2**1402), min_size=1, max_size=19), exponent=st.integers(0, 2**90)
+    )
+    def test_products_and_powers_are_those_of_whole_numbers(self, one, root, numbers, exponent):
+        modulo, square = square_of(root, one), root**2
+        numbers = [mpz(number % square) for number in numbers]
+        rows = modulo.enter(numbers)
+        forward = np.arange(len(numbers))
+        products = modulo.leave(modulo.multiply(rows, [forward, forward[::-1], forward]))
+        assert products == [a * b * a % square for a, b in zip(numbers, numbers[::-1], strict=True)]
+        powers = modulo.leave(modulo.power(rows, exponent))
+        assert powers == [gmpy2.powmod(number, exponent, square) for number in numbers]
+        assert modulo.leave(modulo.power(rows, exponent, public=True)) == powers
+
+    @pytest.mark.parametrize("bits", [2, 27, 53, 102, 104, 214, 216, 312, 512, 1024, 2048, 3072])
+    def test_extreme_numbers_of_every_length(self, one, bits):
+        for root in (mpz(2) ** bits - 1, mpz(2) ** (bits - 1) + 1):
+            modulo, square = square_of(root, one), root**2
+            numbers = [mpz(0), mpz(1), root, square - root, square - 1]
+            rows = modulo.enter(numbers)
+            assert modulo.leave(rows) == numbers
+            products = modulo.leave(modulo.multiply(rows, [range(5)] * 32))
+            assert products == modulo.leave(modulo.power(rows, 32)) == [number**32 % square for number in numbers]
+
+    @pytest.mark.parametrize("way", ["products", "squares"])
+    def test_halves_up_to_twice_the_root_stay_exact_and_below_that(self, one, way):
+        limbs = 4 * one.limbs_at_a_time
+        root = mpz(2) ** (limbs * one.limb_bits - 4) - 1  # R is just above 16 times this
+        modulo, largest = square_of(root, one), 2 * root - 1
+        assert modulo.words == 2 * limbs
+        whole = kernel.Montgomery(2**200 * root + 1, one)  # only to cut numbers into limbs
+        halves = whole.rows_of_bytes(
+            2 * largest.to_bytes(limbs * one.limb_bits // 8, "little"), limbs * one.limb_bits // 8
+        )
+        row = np.ascontiguousarray(halves[:, :limbs]).reshape(1, modulo.words)
+        assert modulo.integers(row) == [(largest - largest * root) % root**2]
+        many = modulo.multiply(row, [[0]] * 32) if way == "products" else modulo.power(row, 32)
+        [value] = modulo.integers(row)
+        assert modulo.integers(many) == [value**32 * gmpy2.invert(modulo.r, root**2) ** 31 % root**2]
+        for half in many.reshape(2, limbs):
+            assert sum(int(word) << one.limb_bits * place for place, word in enumerate(half)) < 2 * root
+
+    @pytest.mark.parametrize("modulus", [mpz(77), mpz(2) ** 24_000 + 1, (mpz(2) ** 8_318 - 1) ** 2])
+    def test_what_is_no_square_or_too_long_is_refused(self, one, modulus):
+        with pytest.raises(ValueError, match=r"no square, or too long|must be odd and of at most"):
+            kernel.Montgomery(modulus, one, pairs=True)
+
+    @pytest.mark.parametrize(("modulus", "words"), [(77, 1), (77**2, 2), (mpz(2) ** 800 + 1, 1), (N**2, 2), (N**3, 1)])
+    def test_squares_are_worked_with_in_pairs(self, one, modulus, words, monkeypatch):
+        monkeypatch.setenv("GROKFED_KERNEL", one.name)
+        modulo, root = kernel.arithmetic(mpz(modulus)), gmpy2.isqrt(mpz(modulus))
+        limbs = one.limbs(root.bit_length() + 2) if words == 2 else one.limbs(mpz(modulus).bit_length())
+        assert modulo.words == words * limbs
+
+    def test_a_square_too_long_for_pairs_is_worked_with_as_it_is(self, monkeypatch):
+        monkeypatch.setenv("GROKFED_KERNEL", usable("ifma").name)
+        root = mpz(2) ** 8_318 - 1
+        assert kernel.arithmetic(root**2).leave(kernel.arithmetic(root**2).enter([root])) == [root]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -234,9 +300,10 @@ def test_powers_of_public_and_secret_exponents_are_those_of_gmp(name, monkeypatc
     assert powers(numbers, exponent, N) == secret_powers(numbers, exponent, 140, N) == expected
 
 
-def test_tables_of_a_base_are_left_to_gmp_where_it_is_faster_than_the_kernel(monkeypatch):
-    monkeypatch.setenv("GROKFED_KERNEL", usable("avx2").name)
-    assert isinstance(make_fixed_base(mpz(5), N, 1, 64, 1), GmpFixedBase)
+@pytest.mark.parametrize("name", NAMES)
+def test_tables_of_a_base_are_the_kernel_s_where_there_is_one(name, monkeypatch):
+    monkeypatch.setenv("GROKFED_KERNEL", usable(name).name)
+    assert isinstance(make_fixed_base(mpz(5), N, 1, 64, 1), KernelFixedBase)
     assert isinstance(make_fixed_base(mpz(5), N, 2, 64, 1), KernelFixedBase)
 
 

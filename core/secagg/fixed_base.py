@@ -36,7 +36,7 @@ class FixedBase(Protocol):
 
 
 def make_fixed_base(base: mpz, modulus: mpz, degree: int, exponent_bits: int, expected: int) -> FixedBase:
-    """Prepare the base for about `expected` powers, with a kernel where one is faster than GMP.
+    """Prepare the base for about `expected` powers, with a kernel where there is one.
 
     Args:
         base: a unit mod n², or mod n³ if the degree is 2.
@@ -46,15 +46,12 @@ def make_fixed_base(base: mpz, modulus: mpz, degree: int, exponent_bits: int, ex
         expected: about how many powers will be wanted.
     """
     whole = modulus ** (degree + 1)
-    entry_bytes = whole.bit_length() // 8
-    chosen = kernel.chosen(whole.bit_length())
-    if degree == 1 and chosen != kernel.IFMA:  # GMP spares half of each multiplication, which AVX2 does not make up for
+    entry_bytes, with_kernel = whole.bit_length() // 8, kernel.available(whole.bit_length())
+    if degree == 1 and not with_kernel:
         window = best_window(exponent_bits, expected, GmpFixedBase.BUILDING, entry_bytes)
         return GmpFixedBase(base, modulus, exponent_bits, window)
     window = best_window(exponent_bits, expected, 1.0, entry_bytes)
-    if chosen is not None:
-        return KernelFixedBase(base, whole, exponent_bits, window)
-    return PlainFixedBase(base, whole, exponent_bits, window)
+    return (KernelFixedBase if with_kernel else PlainFixedBase)(base, whole, exponent_bits, window)
 
 
 def best_window(exponent_bits: int, expected: int, building: float, entry_bytes: int = 1) -> int:
@@ -215,11 +212,11 @@ class KernelFixedBase:
 
     def __init__(self, base: mpz, modulus: mpz, exponent_bits: int, window: int) -> None:
         self._digits = _Digits(exponent_bits, window)
-        self._modulo = kernel.Montgomery(modulus)
+        self._modulo = kernel.arithmetic(modulus)
         places = self._digits.places
         bases = self._modulo.enter(self._digits.bases(base, modulus))
         # Row digit * places + place holds base^(digit * 2^(window * place)).
-        self._table = np.empty((places << window, self._modulo.limbs), np.uint64)
+        self._table = np.empty((places << window, self._modulo.words), np.uint64)
         self._table[:places] = self._modulo.enter([mpz(1)] * places)
         self._table[places : 2 * places] = bases
         one_step = np.array([np.arange(places), np.arange(places, 2 * places)])

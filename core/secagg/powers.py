@@ -71,7 +71,7 @@ def secret_powers(numbers: Sequence[mpz], exponent: int, bits: int, modulus: mpz
 
 
 def _kernel_powers(numbers: Sequence[mpz], exponent: int, bits: int, modulus: mpz, *, public: bool) -> list[mpz]:
-    modulo = kernel.Montgomery(modulus)
+    modulo = kernel.arithmetic(modulus)
 
     def work(some: list[mpz]) -> list[mpz]:
         return modulo.leave(modulo.power(modulo.enter(some), exponent, bits, public=public))
@@ -134,9 +134,9 @@ def _gmp_products(numbers: Sequence[mpz], digits: list[list[int]], window: int, 
 
 def _kernel_products(numbers: Sequence[mpz], digits: list[list[int]], window: int, modulus: mpz) -> list[mpz]:
     """Return, for each row of digits, the product of all number^digit: as many rows at once as there are lanes."""
-    modulo, count = kernel.Montgomery(modulus), len(numbers)
+    modulo, count = kernel.arithmetic(modulus), len(numbers)
     rows = modulo.enter([*[mpz(1)] * count, *numbers])
-    table = np.concatenate([rows, np.empty((count * ((1 << window) - 2), modulo.limbs), rows.dtype)])
+    table = np.concatenate([rows, np.empty((count * ((1 << window) - 2), modulo.words), rows.dtype)])
     own = np.arange(count)
     for power in range(2, 1 << window):
         factors = [own + count * (power - 1), own + count]

@@ -70,7 +70,7 @@ class KernelProduct:
         self._modulo = kernel.Montgomery(modulus)
         self._count, self._size = count, size
         # Blocks of rows: products, the numbers of a payload, products. The products change from first to last and back.
-        self._blocks = np.empty((3, count, self._modulo.limbs), np.uint64)
+        self._blocks = np.empty((3, count, self._modulo.words), np.uint64)
         self._places = np.arange(3 * count).reshape(3, count)
         self._at = 0
         self._divisions = 0
@@ -80,7 +80,7 @@ class KernelProduct:
         """Multiply each product by the number at its place in the payload."""
         little = np.frombuffer(payload, np.uint8).reshape(self._count, self._size)[:, ::-1].tobytes()
         self._blocks[1] = self._modulo.rows_of_bytes(little, self._size)
-        table = self._blocks.reshape(3 * self._count, self._modulo.limbs)
+        table = self._blocks.reshape(3 * self._count, self._modulo.words)
         into = 2 - self._at
         self._modulo.multiply(table, self._places[[self._at, 1]], out=self._blocks[into])
         self._at = into

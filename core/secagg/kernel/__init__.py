@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -29,9 +29,10 @@ import numpy.typing as npt
 from gmpy2 import mpz
 
 WINDOW = 5  # as in lanes.h
+PAIR_BITS = 2  # by which R is longer for pairs: above 16 n instead of 4 n (lanes.h)
 
 Rows = npt.NDArray[np.uint64]
-"""Numbers, each a row of limbs: shape (numbers, limbs)."""
+"""Numbers, each a row of limbs, or of the limbs of a pair: shape (numbers, words)."""
 
 _POINTER, _SIZE = ctypes.c_void_p, ctypes.c_uint64
 
@@ -92,11 +93,17 @@ class Montgomery:
 
     Args:
         kernel: the one that `chosen` returns, if left out.
+        pairs: whether the modulus is the square of a number q, modulo which a row is a pair that stands for a - b q. A
+            product takes five eighths of the work then, a square half of it (lanes.h).
 
-    Raises ValueError if the modulus is even or too long for the kernel, or if there is no kernel.
+    Attributes:
+        words: of a row.
+        r: R modulo n, or with pairs modulo n = q².
+
+    Raises ValueError if the modulus is even or too long for the kernel, or is no square, or if there is no kernel.
     """
 
-    def __init__(self, modulus: mpz | int, kernel: Kernel | None = None) -> None:
+    def __init__(self, modulus: mpz | int, kernel: Kernel | None = None, *, pairs: bool = False) -> None:
         self.modulus = mpz(modulus)
         bits = self.modulus.bit_length()
         kernel = kernel or chosen(bits) or chosen()
@@ -105,31 +112,42 @@ class Montgomery:
         self.kernel, limb_bits = kernel, kernel.limb_bits
         if self.modulus % 2 == 0 or bits > kernel.most_bits:
             raise ValueError(f"a modulus of {bits} bits must be odd and of at most {kernel.most_bits:,} bits")
-        self.limbs = kernel.limbs(bits)
+        self._pairs, self._divisor = pairs, gmpy2.isqrt(self.modulus) if pairs else self.modulus
+        self._limbs = kernel.limbs(self._divisor.bit_length() + PAIR_BITS * pairs)
+        self.words = self._limbs << pairs
+        if pairs and (self._divisor**2 != self.modulus or self.words > kernel.most_limbs):
+            raise ValueError(f"a modulus of {bits} bits is no square, or too long for pairs")
         self._functions = _library(kernel.library)
-        self._size = -(-self.limbs * limb_bits // 8)
-        self._inverse = int(-gmpy2.invert(self.modulus, 1 << limb_bits) % (1 << limb_bits))
-        self._modulus_row = self.rows([self.modulus])
-        self.r = (mpz(1) << (limb_bits * self.limbs)) % self.modulus
+        self._size = -(-self._limbs * limb_bits // 8)
+        self._inverse = int(-gmpy2.invert(self._divisor, 1 << limb_bits) % (1 << limb_bits))
+        self._divisor_row = self._cut([self._divisor])
+        self.r = (mpz(1) << (limb_bits * self._limbs)) % self.modulus
         self._constants = self.rows([self.r * self.r % self.modulus, mpz(1)])
         self._one = self.rows([self.r])
 
     def rows(self, numbers: Sequence[mpz]) -> Rows:
-        """Cut numbers below 2 n into limbs, as they are."""
-        return self.rows_of_bytes(b"".join(number.to_bytes(self._size, "little") for number in numbers), self._size)
+        """Cut numbers below 2 n into limbs, as they are; with pairs they are below n."""
+        if not self._pairs:
+            return self._cut(numbers)
+        divided = (gmpy2.f_divmod(number, self._divisor) for number in numbers)
+        halves = (half for quotient, rest in divided for half in (rest, self._divisor - quotient))
+        return self._cut(halves).reshape(len(numbers), self.words)
 
     def rows_of_bytes(self, raw: bytes, size: int) -> Rows:
-        """Cut numbers below 2 n, each of `size` little-endian bytes, into limbs, as they are."""
-        rows = self._empty(len(raw) // size)
-        self._functions.to_limbs(_address(rows), raw, len(rows), size, self.limbs)
+        """Cut numbers below 2 n, each of `size` little-endian bytes, into limbs, as they are; not for pairs."""
+        rows = np.empty((len(raw) // size, self._limbs), np.uint64)
+        self._functions.to_limbs(_address(rows), raw, len(rows), size, self._limbs)
         return rows
 
     def integers(self, rows: Rows) -> list[mpz]:
         """Return the numbers that stand in rows, each in [0, n)."""
         self._check_rows(rows)
-        raw = np.empty((len(rows), self._size), np.uint8)
-        self._functions.from_limbs(_address(raw), _address(rows), len(rows), self._size, self.limbs)
-        return [mpz.from_bytes(row.tobytes(), "little") % self.modulus for row in raw]
+        raw = np.empty((len(rows) << self._pairs, self._size), np.uint8)
+        self._functions.from_limbs(_address(raw), _address(rows), len(raw), self._size, self._limbs)
+        numbers = [mpz.from_bytes(row.tobytes(), "little") for row in raw]
+        if self._pairs:
+            numbers = [a - b * self._divisor for a, b in zip(numbers[::2], numbers[1::2], strict=True)]
+        return [number % self.modulus for number in numbers]
 
     def enter(self, numbers: Sequence[mpz | int]) -> Rows:
         """Bring numbers in [0, n) into Montgomery's form."""
@@ -143,9 +161,9 @@ class Montgomery:
         """Multiply rows of a table: out[k] = table[chosen[0][k]] * table[chosen[1][k]] * ..., divided by R each time.
 
         Args:
-            table: shape (numbers, limbs).
+            table: shape (numbers, words).
             chosen: numbers of rows, shape (factors, products).
-            out: where the products go, shape (products, limbs); not a row that is among the factors. New if left out.
+            out: where the products go, shape (products, words); not a row that is among the factors. New if left out.
         """
         places = np.ascontiguousarray(chosen, np.int64)
         factors, products = places.shape
@@ -156,11 +174,11 @@ class Montgomery:
         out = self._empty(products) if out is None else out
         for rows in (table, out):
             self._check_rows(rows)
-        if out.shape != (products, self.limbs):
+        if out.shape != (products, self.words):
             raise ValueError(f"{products} products do not fit rows of shape {out.shape}")
         self._functions.multiply_rows(
             _address(out), _address(table), _address(places), factors, products,
-            _address(self._modulus_row), self._inverse, self.limbs,
+            _address(self._divisor_row), self._inverse, self._limbs, self._pairs,
         )  # fmt: skip
         return out
 
@@ -179,17 +197,17 @@ class Montgomery:
         length = -(-bits // WINDOW)
         digits = bytes(exponent >> (WINDOW * place) & (1 << WINDOW) - 1 for place in reversed(range(length)))
         out = self._empty(len(numbers))
-        done = self._functions.power_rows(
+        done = self._functions.powers_of_rows(
             _address(out), _address(numbers), len(numbers), digits, length, not public,
-            _address(self._one), _address(self._modulus_row), self._inverse, self.limbs,
+            _address(self._one), _address(self._divisor_row), self._inverse, self._limbs, self._pairs,
         )  # fmt: skip
         if not done:
             raise MemoryError(f"there is no memory for the powers of {self.kernel.lanes} numbers")
         return out
 
     def _check_rows(self, rows: Rows) -> None:
-        if rows.dtype != np.uint64 or not rows.flags.c_contiguous or rows.shape[1:] != (self.limbs,):
-            raise ValueError(f"rows must be contiguous, of {self.limbs} limbs, not of shape {rows.shape}")
+        if rows.dtype != np.uint64 or not rows.flags.c_contiguous or rows.shape[1:] != (self.words,):
+            raise ValueError(f"rows must be contiguous, of {self.words} words, not of shape {rows.shape}")
 
     def _times(self, rows: Rows, constant: int) -> Rows:
         table = np.concatenate([rows, self._constants])
@@ -197,7 +215,20 @@ class Montgomery:
         return self.multiply(table, [np.arange(count), np.full(count, count + constant)])
 
     def _empty(self, count: int) -> Rows:
-        return np.empty((count, self.limbs), np.uint64)
+        return np.empty((count, self.words), np.uint64)
+
+    def _cut(self, numbers: Iterable[mpz]) -> Rows:
+        return self.rows_of_bytes(b"".join(number.to_bytes(self._size, "little") for number in numbers), self._size)
+
+
+def arithmetic(modulus: mpz) -> Montgomery:
+    """Return arithmetic for many products of a number: with pairs, if the modulus is a square and not too long.
+
+    Raises ValueError as `Montgomery`.
+    """
+    kernel, root = chosen(modulus.bit_length()), gmpy2.isqrt(modulus)
+    fits = kernel is not None and 2 * kernel.limbs(root.bit_length() + PAIR_BITS) <= kernel.most_limbs
+    return Montgomery(modulus, kernel, pairs=fits and root**2 == modulus)
 
 
 def _address(array: npt.NDArray[Any]) -> int:
@@ -209,9 +240,10 @@ def _library(path: Path) -> Any:
     """Load a compiled kernel; None if it is not there or cannot run here."""
     try:
         functions = ctypes.CDLL(str(path))
-        functions.multiply_rows.argtypes = (*[_POINTER] * 3, _SIZE, _SIZE, _POINTER, _SIZE, _SIZE)
-        functions.power_rows.argtypes = (
-            _POINTER, _POINTER, _SIZE, ctypes.c_char_p, _SIZE, ctypes.c_int, _POINTER, _POINTER, _SIZE, _SIZE
+        modulo = (_POINTER, _SIZE, _SIZE, ctypes.c_int)
+        functions.multiply_rows.argtypes = (*[_POINTER] * 3, _SIZE, _SIZE, *modulo)
+        functions.powers_of_rows.argtypes = (
+            _POINTER, _POINTER, _SIZE, ctypes.c_char_p, _SIZE, ctypes.c_int, _POINTER, *modulo
         )  # fmt: skip
         functions.to_limbs.argtypes = (_POINTER, ctypes.c_char_p, _SIZE, _SIZE, _SIZE)
         functions.from_limbs.argtypes = (_POINTER, _POINTER, _SIZE, _SIZE, _SIZE)

@@ -1,7 +1,7 @@
 /* Four modular multiplications at once, with the 32-bit multipliers of AVX2, for processors without AVX-512 IFMA.
  *
  * A number is `limbs` words of 27 bits each, lowest first; a product of two takes 54 bits, so a word of 64 has room for
- * the 2 * limbs products that come together in it before any carry. The rest is as in ifma.c: R = 2^(27 limbs) > 4 n,
+ * the 4 * limbs products that come together in it before any carry. The rest is as in ifma.c: R = 2^(27 limbs) > 4 n,
  * factors below 2 n give a product below 2 n, each lane of a vector holds a limb of another number, and nothing that is
  * done depends on the numbers.
  */
@@ -68,11 +68,11 @@ INLINE void add_rows(Vector *restrict t, const Vector *restrict a, uint64_t firs
     }
 }
 
-/* Clear the lowest `rows` sums at t by multiples of n, and hand their carry on. */
-INLINE void clear_rows(Vector *restrict t, const Vector *restrict n, Vector inverse, uint64_t limbs,
+/* Clear the lowest `rows` sums at t by m times n, and hand their carry on. */
+INLINE void clear_rows(Vector *restrict t, const Vector *restrict n, Vector *restrict m, Vector inverse, uint64_t limbs,
                        const uint64_t rows) {
     const Vector mask = IN_ALL_LANES((1 << LIMB_BITS) - 1);
-    Vector m[ROWS], carry = IN_ALL_LANES(0);
+    Vector carry = IN_ALL_LANES(0);
 #pragma GCC unroll 8
     for (uint64_t r = 0; r < rows; r++) {
         Vector sum = ADD(t[r], carry);
@@ -94,18 +94,19 @@ INLINE void clear_rows(Vector *restrict t, const Vector *restrict n, Vector inve
     add_rows(t, n, rows, limbs, m, rows);
 }
 
-/* acc <- t / R mod n; t has twice as many sums as there are limbs, and is used up. */
-TARGET static void reduce(Vector *restrict acc, Vector *restrict t, const uint64_t *restrict modulus, uint64_t inverse,
-                          uint64_t limbs) {
+/* acc <- t / R mod n, and quotient <- m, with t + m n = R acc; t has twice as many sums as there are limbs, and is used
+ * up. */
+TARGET static void reduce(Vector *restrict acc, Vector *restrict t, Vector *restrict quotient,
+                          const uint64_t *restrict modulus, uint64_t inverse, uint64_t limbs) {
     const Vector inverses = IN_ALL_LANES(inverse), mask = IN_ALL_LANES((1 << LIMB_BITS) - 1);
     Vector n[MOST_LIMBS], carry = IN_ALL_LANES(0);
     for (uint64_t j = 0; j < limbs; j++)
         n[j] = IN_ALL_LANES(modulus[j]);
     uint64_t i = 0;
     for (; limbs >= 2 * ROWS && i + ROWS <= limbs; i += ROWS)
-        clear_rows(t + i, n, inverses, limbs, ROWS);
+        clear_rows(t + i, n, quotient + i, inverses, limbs, ROWS);
     for (; i < limbs; i += ROWS / 2)
-        clear_rows(t + i, n, inverses, limbs, ROWS / 2);
+        clear_rows(t + i, n, quotient + i, inverses, limbs, ROWS / 2);
     for (uint64_t j = 0; j < limbs; j++) {
         const Vector word = ADD(t[limbs + j], carry);
         acc[j] = AND(word, mask);
@@ -113,17 +114,23 @@ TARGET static void reduce(Vector *restrict acc, Vector *restrict t, const uint64
     }
 }
 
-/* acc <- acc * b / R mod n, lane by lane; `limbs` is a multiple of four, and at least eight. */
+/* t += a b; `limbs` is a multiple of four, and at least eight. */
+TARGET static void add_product(Vector *restrict t, const Vector *restrict a, const Vector *restrict b,
+                               uint64_t limbs) {
+    uint64_t i = 0;
+    for (; i + ROWS <= limbs; i += ROWS)
+        add_rows(t + i, a, 0, limbs, b + i, ROWS);
+    for (; i < limbs; i += ROWS / 2)
+        add_rows(t + i, a, 0, limbs, b + i, ROWS / 2);
+}
+
+/* acc <- acc * b / R mod n, lane by lane. */
 TARGET static void multiply_lanes(Vector *restrict acc, const Vector *restrict b, const uint64_t *restrict modulus,
                                   uint64_t inverse, uint64_t limbs) {
-    Vector t[2 * MOST_LIMBS];
-    uint64_t i = 0;
+    Vector t[2 * MOST_LIMBS], quotient[MOST_LIMBS];
     memset(t, 0, 2 * limbs * sizeof *t);
-    for (; i + ROWS <= limbs; i += ROWS)
-        add_rows(t + i, acc, 0, limbs, b + i, ROWS);
-    for (; i < limbs; i += ROWS / 2)
-        add_rows(t + i, acc, 0, limbs, b + i, ROWS / 2);
-    reduce(acc, t, modulus, inverse, limbs);
+    add_product(t, acc, b, limbs);
+    reduce(acc, t, quotient, modulus, inverse, limbs);
 }
 
 /* Add to t the products of `rows` limbs of a number, from limb i on, with each other and with twice those above. */
@@ -141,21 +148,59 @@ INLINE void add_square_rows(Vector *restrict t, const Vector *restrict a, const 
         add_rows(t + i, twice, i + rows, limbs, a + i, rows);
 }
 
-/* acc <- acc^2 / R mod n, lane by lane: products of two different limbs are computed once. */
-TARGET static void square_lanes(Vector *restrict acc, const uint64_t *restrict modulus, uint64_t inverse,
-                                uint64_t limbs) {
-    Vector t[2 * MOST_LIMBS], twice[MOST_LIMBS];
+/* t <- a^2: products of two different limbs are computed once, with `twice` a. */
+TARGET static void square(Vector *restrict t, const Vector *restrict a, const Vector *restrict twice, uint64_t limbs) {
     memset(t, 0, 2 * limbs * sizeof *t);
-    for (uint64_t j = 0; j < limbs; j++)
-        twice[j] = ADD(acc[j], acc[j]);
     for (uint64_t i = 0; i < limbs;) {
         const uint64_t left = limbs - i;
         if (left == ROWS || left >= 2 * ROWS)
-            add_square_rows(t, acc, twice, i, limbs, ROWS), i += ROWS;
+            add_square_rows(t, a, twice, i, limbs, ROWS), i += ROWS;
         else
-            add_square_rows(t, acc, twice, i, limbs, ROWS / 2), i += ROWS / 2;
+            add_square_rows(t, a, twice, i, limbs, ROWS / 2), i += ROWS / 2;
     }
-    reduce(acc, t, modulus, inverse, limbs);
+}
+
+/* twice <- 2 a, in words of one bit more. */
+TARGET static void add_to_itself(Vector *restrict twice, const Vector *restrict a, uint64_t limbs) {
+    for (uint64_t j = 0; j < limbs; j++)
+        twice[j] = ADD(a[j], a[j]);
+}
+
+/* acc <- acc^2 / R mod n, lane by lane. */
+TARGET static void square_lanes(Vector *restrict acc, const uint64_t *restrict modulus, uint64_t inverse,
+                                uint64_t limbs) {
+    Vector t[2 * MOST_LIMBS], quotient[MOST_LIMBS], twice[MOST_LIMBS];
+    add_to_itself(twice, acc, limbs);
+    square(t, acc, twice, limbs);
+    reduce(acc, t, quotient, modulus, inverse, limbs);
+}
+
+/* The same with pairs, modulo the square of n (see lanes.h). */
+TARGET static void multiply_pairs(Vector *restrict acc, const Vector *restrict b, const uint64_t *restrict modulus,
+                                  uint64_t inverse, uint64_t limbs) {
+    Vector t[2 * MOST_LIMBS], quotient[MOST_LIMBS], low[MOST_LIMBS];
+    memset(t, 0, 2 * limbs * sizeof *t);
+    add_product(t, acc, b, limbs);
+    reduce(low, t, quotient, modulus, inverse, limbs);
+    memcpy(t, quotient, limbs * sizeof *t);
+    memset(t + limbs, 0, limbs * sizeof *t);
+    add_product(t, acc, b + limbs, limbs);
+    add_product(t, acc + limbs, b, limbs);
+    reduce(acc + limbs, t, quotient, modulus, inverse, limbs);
+    memcpy(acc, low, limbs * sizeof *acc);
+}
+
+TARGET static void square_pairs(Vector *restrict acc, const uint64_t *restrict modulus, uint64_t inverse,
+                                uint64_t limbs) {
+    Vector t[2 * MOST_LIMBS], quotient[MOST_LIMBS], low[MOST_LIMBS], twice[MOST_LIMBS];
+    add_to_itself(twice, acc, limbs);
+    square(t, acc, twice, limbs);
+    reduce(low, t, quotient, modulus, inverse, limbs);
+    memcpy(t, quotient, limbs * sizeof *t);
+    memset(t + limbs, 0, limbs * sizeof *t);
+    add_product(t, twice, acc + limbs, limbs);
+    reduce(acc + limbs, t, quotient, modulus, inverse, limbs);
+    memcpy(acc, low, limbs * sizeof *acc);
 }
 
 #include "lanes.h"

@@ -33,66 +33,109 @@ int supported(void) {
 #define LOW(sum, x, y) sum = _mm512_madd52lo_epu64(sum, x, y)
 #define HIGH(sum, x, y) sum = _mm512_madd52hi_epu64(sum, x, y)
 
-/* acc <- acc * b / R mod n, lane by lane. Takes two limbs of b at a time, so that each sum is read and written half as
- * often; `limbs` is even. */
-TARGET static void multiply_lanes(__m512i *restrict acc, const __m512i *restrict b, const uint64_t *restrict modulus,
-                                uint64_t inverse, uint64_t limbs) {
-    const __m512i zero = _mm512_setzero_si512();
-    const __m512i inverses = _mm512_set1_epi64((long long)inverse);
+#define INLINE TARGET static inline __attribute__((always_inline))
+
+/* out <- (x y + z w + addend) / R mod n, lane by lane, and quotient <- m, with x y + z w + addend + m n = R out. Without
+ * z, without an addend or without a quotient if that is NULL. Takes two limbs of a factor at a time, so that each sum is
+ * read and written half as often; `limbs` is even. */
+INLINE void reduced_product(Vector *out, const Vector *x, const Vector *y, const Vector *z, const Vector *w,
+                            const Vector *addend, Vector *quotient, const uint64_t *modulus, uint64_t inverse,
+                            uint64_t limbs) {
+    const Vector zero = _mm512_setzero_si512();
+    const Vector inverses = _mm512_set1_epi64((long long)inverse);
     const uint64_t top = limbs - 1;
-    __m512i n[MOST_LIMBS], sum[MOST_LIMBS];
+    Vector n[MOST_LIMBS], sum[MOST_LIMBS];
     for (uint64_t j = 0; j < limbs; j++) {
         n[j] = _mm512_set1_epi64((long long)modulus[j]);
-        sum[j] = zero;
+        sum[j] = addend ? addend[j] : zero;
     }
     for (uint64_t i = 0; i < limbs; i += 2) {
-        const __m512i b0 = b[i], b1 = b[i + 1];
+        const Vector y0 = y[i], y1 = y[i + 1], w0 = z ? w[i] : zero, w1 = z ? w[i + 1] : zero;
 
-        __m512i first = sum[0]; /* cleared by m0 times n */
-        LOW(first, acc[0], b0);
-        const __m512i m0 = _mm512_madd52lo_epu64(zero, first, inverses);
+        Vector first = sum[0]; /* cleared by m0 times n */
+        LOW(first, x[0], y0);
+        if (z)
+            LOW(first, z[0], w0);
+        const Vector m0 = _mm512_madd52lo_epu64(zero, first, inverses);
         LOW(first, n[0], m0);
 
-        __m512i second = _mm512_add_epi64(sum[1], _mm512_srli_epi64(first, 52)); /* cleared by m1 times n */
-        LOW(second, acc[1], b0), LOW(second, n[1], m0);
-        HIGH(second, acc[0], b0), HIGH(second, n[0], m0);
-        LOW(second, acc[0], b1);
-        const __m512i m1 = _mm512_madd52lo_epu64(zero, second, inverses);
+        Vector second = _mm512_add_epi64(sum[1], _mm512_srli_epi64(first, 52)); /* cleared by m1 times n */
+        LOW(second, x[1], y0), LOW(second, n[1], m0);
+        HIGH(second, x[0], y0), HIGH(second, n[0], m0);
+        LOW(second, x[0], y1);
+        if (z)
+            LOW(second, z[1], w0), HIGH(second, z[0], w0), LOW(second, z[0], w1);
+        const Vector m1 = _mm512_madd52lo_epu64(zero, second, inverses);
         LOW(second, n[0], m1);
 
-        __m512i carry = _mm512_srli_epi64(second, 52);
+        Vector carry = _mm512_srli_epi64(second, 52);
         for (uint64_t j = 2; j < limbs; j++) { /* everything moves two limbs down: the division by 2^104 */
-            __m512i word = _mm512_add_epi64(sum[j], carry), other = zero;
-            LOW(word, acc[j], b0), LOW(other, n[j], m0);
-            HIGH(word, acc[j - 1], b0), HIGH(other, n[j - 1], m0);
-            LOW(word, acc[j - 1], b1), LOW(other, n[j - 1], m1);
-            HIGH(word, acc[j - 2], b1), HIGH(other, n[j - 2], m1);
+            Vector word = _mm512_add_epi64(sum[j], carry), other = zero;
+            LOW(word, x[j], y0), LOW(other, n[j], m0);
+            HIGH(word, x[j - 1], y0), HIGH(other, n[j - 1], m0);
+            LOW(word, x[j - 1], y1), LOW(other, n[j - 1], m1);
+            HIGH(word, x[j - 2], y1), HIGH(other, n[j - 2], m1);
+            if (z) {
+                LOW(word, z[j], w0), HIGH(other, z[j - 1], w0);
+                LOW(word, z[j - 1], w1), HIGH(other, z[j - 2], w1);
+            }
             sum[j - 2] = _mm512_add_epi64(word, other);
             carry = zero;
         }
-        __m512i word = carry; /* not zero only if there are but two limbs */
-        HIGH(word, acc[top], b0), HIGH(word, n[top], m0);
-        LOW(word, acc[top], b1), LOW(word, n[top], m1);
-        HIGH(word, acc[top - 1], b1), HIGH(word, n[top - 1], m1);
+        Vector word = carry; /* not zero only if there are but two limbs */
+        HIGH(word, x[top], y0), HIGH(word, n[top], m0);
+        LOW(word, x[top], y1), LOW(word, n[top], m1);
+        HIGH(word, x[top - 1], y1), HIGH(word, n[top - 1], m1);
+        if (z)
+            HIGH(word, z[top], w0), LOW(word, z[top], w1), HIGH(word, z[top - 1], w1);
         sum[limbs - 2] = word;
         word = zero;
-        HIGH(word, acc[top], b1), HIGH(word, n[top], m1);
+        HIGH(word, x[top], y1), HIGH(word, n[top], m1);
+        if (z)
+            HIGH(word, z[top], w1);
         sum[limbs - 1] = word;
+        if (quotient)
+            quotient[i] = m0, quotient[i + 1] = m1;
     }
-    const __m512i mask = _mm512_set1_epi64(((long long)1 << 52) - 1);
-    __m512i carry = zero;
+    const Vector mask = _mm512_set1_epi64(((long long)1 << 52) - 1);
+    Vector carry = zero;
     for (uint64_t j = 0; j < limbs; j++) {
-        const __m512i word = _mm512_add_epi64(sum[j], carry);
-        acc[j] = _mm512_and_si512(word, mask);
+        const Vector word = _mm512_add_epi64(sum[j], carry);
+        out[j] = _mm512_and_si512(word, mask);
         carry = _mm512_srli_epi64(word, 52);
     }
 }
 
-TARGET static void square_lanes(__m512i *restrict acc, const uint64_t *restrict modulus, uint64_t inverse,
-                              uint64_t limbs) {
-    __m512i copy[MOST_LIMBS];
-    memcpy(copy, acc, limbs * sizeof(__m512i));
-    multiply_lanes(acc, copy, modulus, inverse, limbs);
+/* acc <- acc * b / R mod n, lane by lane. */
+TARGET static void multiply_lanes(Vector *acc, const Vector *b, const uint64_t *modulus, uint64_t inverse,
+                                  uint64_t limbs) {
+    reduced_product(acc, acc, b, NULL, NULL, NULL, NULL, modulus, inverse, limbs);
+}
+
+TARGET static void square_lanes(Vector *acc, const uint64_t *modulus, uint64_t inverse, uint64_t limbs) {
+    multiply_lanes(acc, acc, modulus, inverse, limbs);
+}
+
+/* The same with pairs, modulo the square of n (see lanes.h). */
+TARGET static void multiply_pairs(Vector *acc, const Vector *b, const uint64_t *modulus, uint64_t inverse,
+                                  uint64_t limbs) {
+    Vector low[MOST_LIMBS], quotient[MOST_LIMBS];
+    reduced_product(low, acc, b, NULL, NULL, NULL, quotient, modulus, inverse, limbs);
+    reduced_product(acc + limbs, acc, b + limbs, acc + limbs, b, quotient, NULL, modulus, inverse, limbs);
+    memcpy(acc, low, limbs * sizeof(Vector));
+}
+
+TARGET static void square_pairs(Vector *acc, const uint64_t *modulus, uint64_t inverse, uint64_t limbs) {
+    const Vector mask = IN_ALL_LANES(((uint64_t)1 << 52) - 1);
+    Vector low[MOST_LIMBS], quotient[MOST_LIMBS], twice[MOST_LIMBS], carry = IN_ALL_LANES(0);
+    for (uint64_t j = 0; j < limbs; j++) {
+        const Vector word = _mm512_add_epi64(_mm512_slli_epi64(acc[j], 1), carry);
+        twice[j] = AND(word, mask);
+        carry = _mm512_srli_epi64(word, 52);
+    }
+    reduced_product(low, acc, acc, NULL, NULL, NULL, quotient, modulus, inverse, limbs);
+    reduced_product(acc + limbs, twice, acc + limbs, NULL, NULL, quotient, NULL, modulus, inverse, limbs);
+    memcpy(acc, low, limbs * sizeof(Vector));
 }
 
 #include "lanes.h"
