@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -99,12 +100,16 @@ class Watcher:
     """
 
     def __init__(self, news: Callable[[Told], pb.Progress]) -> None:
-        self.ended = False
-        """Whether the stream is closed: nothing follows but what is due."""
         self._news = news
         self._told = Told()
         self._due = True
         self._changed = asyncio.Event()
+        self._end = asyncio.Event()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the stream is closed: nothing follows but what is due."""
+        return self._end.is_set()
 
     def notify(self) -> None:
         """Note that there is something to tell."""
@@ -113,7 +118,7 @@ class Watcher:
 
     def close(self) -> None:
         """End the stream once all has been told."""
-        self.ended = True
+        self._end.set()
         self._changed.set()
 
     def take(self) -> pb.Progress | None:
@@ -129,7 +134,9 @@ class Watcher:
             self._changed.clear()
             if (message := self.take()) is not None:
                 yield message
-                await asyncio.sleep(0.0 if self.ended else pause)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._end.wait()
             elif self.ended:
                 return
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from core.wire import federation_pb2 as pb
 from core.wire.calls import Ask, Call
 from core.wire.streams import model_bytes
 from server import states
+from server.audience import Told, Watcher
 
 TWO_ROUNDS = replace(RULES, rounds=2)
 
@@ -208,3 +210,24 @@ async def test_progress_says_who_is_there_and_what_is_waited_for(start: Start) -
     assert (first.phase, first.present, first.holders) == ("waiting", 0, 0)
     assert (last.phase, last.round, last.attempt, last.present, last.holders) == ("committing", 1, 1, 3, 3)
     assert (last.received, last.expected, last.sentence) == (1, 3, "waiting for updates: 1 of 3 ready")
+
+
+async def test_what_changes_in_a_pause_comes_in_one_message_and_the_end_at_once() -> None:
+    told: list[int] = []
+
+    def news(_told: Told) -> pb.Progress:
+        told.append(len(told))
+        return pb.Progress(round=len(told))
+
+    watcher = Watcher(news)
+    messages = watcher.messages(pause=3600)
+    assert (await anext(messages)).round == 1
+    waiting = asyncio.ensure_future(anext(messages))
+    for _ in range(3):
+        watcher.notify()
+        await asyncio.sleep(0)
+    assert told == [0], "nothing is built before it can be sent"
+    watcher.close()
+    assert (await waiting).round == 2
+    with pytest.raises(StopAsyncIteration):
+        await anext(messages)
