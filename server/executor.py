@@ -119,10 +119,16 @@ class Executor:
         self.offers.clear()
         self.key = None
         log.info("opened", round=id.round, attempt=id.attempt, clients=len(expected), **self._clip())
-        notice = notices.round_opened(attempt.signed, start=start)
+        bare, notice = notices.round_opened(attempt.signed), notices.round_opened(attempt.signed, start=start)
+        members = self._members()
         for client in expected:
-            self._push(client, notice)
+            self._push(client, notice if client in members else bare)
         await self.forget()  # while the clients train
+
+    def _members(self) -> frozenset[str]:
+        """Return who is not revoked at this moment; the stream of somebody who is may be open for a little longer."""
+        members = self._context.identity.roster.current().members
+        return frozenset(member.name for member in members if not member.revoked)
 
     def _clip(self) -> dict[str, float]:
         """Return the clip norm of the open attempt, where it adapts."""
@@ -199,7 +205,12 @@ class Executor:
         self._ask(holders, pb.HolderTask(open_sum=order))
 
     async def _request_endorsement(self, holders: frozenset[str]) -> None:
-        self._ask(holders, await self._work(self._endorse, self._current_attempt()))
+        task = await self._work(self._endorse, self._current_attempt())
+        members = self._members()
+        self._ask(holders & members, task)
+        if revoked := holders - members:
+            bare = pb.Endorse(order=task.endorse.order, model_digest=task.endorse.model_digest)
+            self._ask(revoked, pb.HolderTask(endorse=bare))
 
     def _endorse(self, attempt: Attempt) -> pb.HolderTask:
         assert attempt.opened is not None
