@@ -58,6 +58,7 @@ def work_with(bits: int) -> dict[str, Work]:
         "powers mod n, secret exponent": lambda: secret_powers(numbers, exponent, bits, n),
         "powers mod n, public exponent": lambda: powers(numbers, exponent, n),
         "powers mod n², public exponent": lambda: powers(ciphertexts[:NUMBERS], exponent, square),
+        "one power mod n²": lambda: powers(ciphertexts[:1], exponent, square),
         "tables of one base mod n²": lambda: make_fixed_base(unit, n, 1, EXPONENT_BITS, CIPHERTEXTS),
         "powers of that base": lambda: base.random_powers(CIPHERTEXTS),
         "products mod n²": lambda: product.multiply(payload),

@@ -130,10 +130,12 @@ class TestFixedBase:
         assert GmpFixedBase(BASE, N, 64, 4).power(exponent) == gmpy2.powmod(BASE, exponent, N * N)
 
     def test_random_powers_are_those_of_the_random_bits(self, monkeypatch):
-        monkeypatch.setattr("core.secagg.fixed_base.os.urandom", lambda size: bytes([0b10110001] * size))
-        # Cut in fours, 1011 0001 1011 0001, each read with its lowest bit first, the lowest place first.
-        expected = gmpy2.powmod(BASE, 0b1000_1101_1000_1101, N * N)
-        assert GmpFixedBase(BASE, N, 16, 4).random_powers(2) == [expected, expected]
+        words = lambda size: (np.arange(size // 2, dtype=np.uint16) + 0xABC0).tobytes()  # noqa: E731
+        monkeypatch.setattr("core.secagg.fixed_base.os.urandom", words)
+        # The last four bits of each word are a digit: 0, 1, 2, 3 and then 4, 5, 6, 7, the lowest place first.
+        expected = [gmpy2.powmod(BASE, exponent, N * N) for exponent in (0x3210, 0x7654)]
+        assert GmpFixedBase(BASE, N, 16, 4).random_powers(2) == expected
+        assert GmpFixedBase(BASE, N, 16, 4).known_powers(2) == (expected, [0x3210, 0x7654])
 
     def test_digits_are_spread_over_their_whole_range(self):
         digits = _Digits(128, 4).random(1000)

@@ -147,8 +147,9 @@ def test_public_keys_that_cannot_be_honest_are_refused(paillier: Decryptor) -> N
         (prime, "prime number"),
         (SQUARE, "or a power"),
     ]:
-        with pytest.raises(Refused, match=word):
-            check_public_key(PublicKey("paillier", BITS, modulus))
+        for _ in range(2):  # what was found of a modulus once is remembered
+            with pytest.raises(Refused, match=word):
+                check_public_key(PublicKey("paillier", BITS, modulus))
 
 
 def test_adding_and_encrypting_check_the_key_themselves() -> None:

@@ -17,14 +17,13 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import gmpy2
 from gmpy2 import mpz
 
 from core.bounds.field import Elements
 from core.bounds.parameters import Parameters
 from core.bounds.transcript import Statement
 from core.secagg.logarithm import exponential
-from core.secagg.powers import product_of_powers
+from core.secagg.powers import powers, product_of_powers
 
 POWER_BITS = 96
 """Of the random powers of equations that are checked together."""
@@ -50,7 +49,7 @@ def _side_by_side(parameters: Parameters, numbers: Elements) -> int:
 def encrypt(n: mpz, degree: int, message: mpz, root: mpz) -> mpz:
     """Return the ciphertext of a message with a noise whose root is known, mod n², or n³ for the degree 2."""
     whole = n ** (degree + 1)
-    return exponential(message, n, degree) * gmpy2.powmod(root, n**degree, whole) % whole
+    return exponential(message, n, degree) * powers([root], n**degree, whole)[0] % whole
 
 
 @dataclass(frozen=True)

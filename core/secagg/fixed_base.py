@@ -16,6 +16,7 @@ import numpy.typing as npt
 from gmpy2 import mpz
 
 from core.secagg import kernel
+from core.secagg.kernel.alone import alone
 
 IntArray = npt.NDArray[np.int64]
 LARGEST_TABLES = 1 << 27
@@ -82,11 +83,8 @@ class _Digits:
 
     def random(self, count: int) -> IntArray:
         """Draw uniform exponents from the operating system's randomness."""
-        bits = count * self.places * self.window
-        random = np.frombuffer(os.urandom(-(-bits // 8)), np.uint8)
-        ones = np.unpackbits(random, count=bits).reshape(count, self.places, self.window)
-        digits: IntArray = ones @ (1 << np.arange(self.window))
-        return digits
+        words = np.frombuffer(os.urandom(2 * count * self.places), np.uint16).reshape(count, self.places)
+        return (words & ((1 << self.window) - 1)).astype(np.int64)
 
     def exponents(self, digits: IntArray) -> list[int]:
         """Return the exponents that rows of digits stand for."""
@@ -101,6 +99,8 @@ class _Digits:
 
     def bases(self, base: mpz, modulus: mpz) -> list[mpz]:
         """Return base^(2^(window * place)) for each place."""
+        if single := alone(modulus):
+            return single.squares(base, self.window, self.places)
         bases = [base]
         while len(bases) < self.places:
             for _ in range(self.window):
@@ -219,11 +219,14 @@ class KernelFixedBase:
         self._table = np.empty((places << window, self._modulo.words), np.uint64)
         self._table[:places] = self._modulo.enter([mpz(1)] * places)
         self._table[places : 2 * places] = bases
-        one_step = np.array([np.arange(places), np.arange(places, 2 * places)])
-        for start in range(places, (places << window) - places, places):
-            # The bases stand second in the table: times the entries before, they give the next ones.
-            chosen = one_step + np.array([[start], [0]])
-            self._modulo.multiply(self._table, chosen, out=self._table[start + places : start + 2 * places])
+        # The bases stand second in the table: times the entries before, they give the next ones. A kernel has stored a
+        # product before it needs it again, if all its lanes together reach no further than from one digit to the next.
+        rows = np.arange(places, (places << window) - places)
+        at_once = places if places < self._modulo.kernel.lanes else max(len(rows), 1)
+        for start in range(0, len(rows), at_once):
+            some = rows[start : start + at_once]
+            chosen = np.array([some, places + some % places])
+            self._modulo.multiply(self._table, chosen, out=self._table[some[0] + places : some[-1] + places + 1])
 
     def random_powers(self, count: int) -> list[mpz]:
         """Return the base to the power of that many random exponents."""

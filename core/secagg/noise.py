@@ -30,7 +30,7 @@ import gmpy2
 from gmpy2 import mpz
 
 from core.secagg.fixed_base import make_fixed_base
-from core.secagg.powers import product_of_powers, secret_powers
+from core.secagg.powers import powers, product_of_powers, secret_powers
 from core.secagg.scheme import PublicKey
 
 Piece = tuple[mpz, int]
@@ -92,7 +92,7 @@ class ShortExponentNoise:
         bits = key.bits // 2 if exponent_bits is None else exponent_bits
         y = mpz(secrets.randbelow(int(modulus) - 2) + 2)
         self._modulus, self._root, self._exponent_bits = modulus, -y * y % modulus, bits
-        base = gmpy2.powmod(self._root, modulus**key.degree, modulus ** (key.degree + 1))
+        base = powers([self._root], modulus**key.degree, modulus ** (key.degree + 1))[0]
         self._power = make_fixed_base(base, modulus, key.degree, bits, expected)
 
     def draw(self, count: int) -> list[mpz]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import gmpy2
 from gmpy2 import mpz
@@ -48,10 +49,18 @@ def check_public_key(key: PublicKey) -> None:
     """
     if key.modulus.bit_length() != key.bits:
         raise Refused(Reason.BAD_KEY, f"the modulus has {key.modulus.bit_length()} bits; expected {key.bits}")
-    if gmpy2.gcd(key.modulus, _SMALL_PRIMES_PRODUCT) != 1:
-        raise Refused(Reason.BAD_KEY, "the modulus has a prime factor below 2^20")
-    if gmpy2.is_prime(key.modulus) or gmpy2.is_power(key.modulus):
-        raise Refused(Reason.BAD_KEY, "the modulus is a prime number, or a power")
+    if problem := _wrong_factors(key.modulus):
+        raise Refused(Reason.BAD_KEY, problem)
+
+
+@lru_cache(maxsize=8)  # a party checks a round's key when it hears of it, and again wherever it computes with it
+def _wrong_factors(modulus: int) -> str:
+    """Return what is wrong with the factors of a modulus, in a sentence; empty if nothing is seen."""
+    if gmpy2.gcd(modulus, _SMALL_PRIMES_PRODUCT) != 1:
+        return "the modulus has a prime factor below 2^20"
+    if gmpy2.is_prime(modulus) or gmpy2.is_power(modulus):
+        return "the modulus is a prime number, or a power"
+    return ""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 from gmpy2 import mpz
 
 from core.secagg import kernel
+from core.secagg.kernel.alone import PAYS_TO, alone
 
 KERNEL_PAYS_FROM = 3
 """Numbers; a kernel's lanes take as long as two or three with GMP (measured modulo 2048 to 6144 bits)."""
@@ -45,6 +46,8 @@ def in_threads(work: Work, numbers: Sequence[mpz], threads: int | None = None, l
 
 def powers(numbers: Sequence[mpz], exponent: mpz | int, modulus: mpz) -> list[mpz]:
     """Raise units modulo an odd number to a public exponent, at least 0."""
+    if len(numbers) <= PAYS_TO and (single := alone(mpz(modulus))):
+        return [single.power(mpz(number), int(exponent)) for number in numbers]
     if len(numbers) < KERNEL_PAYS_FROM or not kernel.available(modulus.bit_length()):
         return in_threads(lambda some: gmpy2.powmod_base_list(some, exponent, modulus), numbers)
     return _kernel_powers(numbers, int(exponent), int(exponent).bit_length(), modulus, public=True)

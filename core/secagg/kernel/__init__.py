@@ -163,7 +163,8 @@ class Montgomery:
         Args:
             table: shape (numbers, words).
             chosen: numbers of rows, shape (factors, products).
-            out: where the products go, shape (products, words); not a row that is among the factors. New if left out.
+            out: where the products go, shape (products, words); new if left out. It may be a part of the table, if no
+                product is a factor of one of the next `kernel.lanes`.
         """
         places = np.ascontiguousarray(chosen, np.int64)
         factors, products = places.shape
@@ -229,6 +230,11 @@ def arithmetic(modulus: mpz) -> Montgomery:
     kernel, root = chosen(modulus.bit_length()), gmpy2.isqrt(modulus)
     fits = kernel is not None and 2 * kernel.limbs(root.bit_length() + PAIR_BITS) <= kernel.most_limbs
     return Montgomery(modulus, kernel, pairs=fits and root**2 == modulus)
+
+
+def library_of(kernel: Kernel) -> Any:
+    """Return the functions of a kernel that can be used here."""
+    return _library(kernel.library)
 
 
 def _address(array: npt.NDArray[Any]) -> int:

@@ -139,3 +139,145 @@ TARGET static void square_pairs(Vector *acc, const uint64_t *modulus, uint64_t i
 }
 
 #include "lanes.h"
+
+/* ---------------------------------------------------------------------------------------------- one pair alone
+ *
+ * Where there is but one number, its limbs lie side by side in the lanes, eight in a vector; `limbs` is a multiple of
+ * eight. What the lowest limb holds is kept as a word of its own, because the next multiple of n follows from it.
+ */
+
+#define WORD_MASK (((uint64_t)1 << LIMB_BITS) - 1)
+#define SIDE_BY_SIDE 8
+
+/* One step of a reduction that is under way: what was added to the lowest limb, and all, is divided by 2^52.
+ *
+ * Args: `lowest` is what the lowest limb holds, with all that this step adds to it below 2^52; `above` is what the step
+ * adds to it above that, which stays when all moves down. Returns the multiple of n that was added.
+ */
+INLINE uint64_t step_down(Vector *sum, uint64_t *lowest, uint64_t above, const Vector *n, uint64_t n0, uint64_t inverse,
+                          const uint64_t vectors) {
+    const uint64_t m = (*lowest * inverse) & WORD_MASK;
+    const unsigned __int128 cleared = (unsigned __int128)n0 * m;
+    const Vector ms = IN_ALL_LANES(m);
+    for (uint64_t v = 0; v < vectors; v++)
+        LOW(sum[v], n[v], ms);
+    for (uint64_t v = 0; v + 1 < vectors; v++)
+        sum[v] = _mm512_alignr_epi64(sum[v + 1], sum[v], 1);
+    sum[vectors - 1] = _mm512_alignr_epi64(_mm512_setzero_si512(), sum[vectors - 1], 1);
+    const uint64_t carry = (*lowest + ((uint64_t)cleared & WORD_MASK)) >> LIMB_BITS;
+    const uint64_t next = (uint64_t)_mm_cvtsi128_si64(_mm512_castsi512_si128(sum[0]));
+    *lowest = next + carry + above + (uint64_t)(cleared >> LIMB_BITS);
+    for (uint64_t v = 0; v < vectors; v++)
+        HIGH(sum[v], n[v], ms);
+    return m;
+}
+
+/* Write a sum as limbs, the lowest of which is given apart. */
+INLINE void carried(uint64_t *out, const Vector *sum, uint64_t lowest, uint64_t limbs) {
+    uint64_t words[MOST_LIMBS], carry = 0;
+    for (uint64_t v = 0; v < limbs / SIDE_BY_SIDE; v++)
+        STORE(words + SIDE_BY_SIDE * v, sum[v]);
+    words[0] = lowest;
+    for (uint64_t j = 0; j < limbs; j++) {
+        carry += words[j];
+        out[j] = carry & WORD_MASK;
+        carry >>= LIMB_BITS;
+    }
+}
+
+/* acc <- acc * by / R modulo n^2; both are pairs, one half after the other. */
+INLINE void multiply_pair(uint64_t *acc, const uint64_t *by, const uint64_t *modulus, uint64_t inverse,
+                          const uint64_t limbs) {
+    const uint64_t vectors = limbs / SIDE_BY_SIDE, a0 = acc[0], b0 = acc[limbs], n0 = modulus[0];
+    Vector a[MOST_LIMBS / SIDE_BY_SIDE], b[MOST_LIMBS / SIDE_BY_SIDE], n[MOST_LIMBS / SIDE_BY_SIDE];
+    Vector low[MOST_LIMBS / SIDE_BY_SIDE], high[MOST_LIMBS / SIDE_BY_SIDE];
+    uint64_t lowest = 0, second = 0;
+    for (uint64_t v = 0; v < vectors; v++) {
+        a[v] = _mm512_loadu_si512(acc + SIDE_BY_SIDE * v);
+        b[v] = _mm512_loadu_si512(acc + limbs + SIDE_BY_SIDE * v);
+        n[v] = _mm512_loadu_si512(modulus + SIDE_BY_SIDE * v);
+        low[v] = high[v] = _mm512_setzero_si512();
+    }
+    for (uint64_t i = 0; i < limbs; i++) {
+        const unsigned __int128 ac = (unsigned __int128)a0 * by[i], ad = (unsigned __int128)a0 * by[limbs + i],
+                                bc = (unsigned __int128)b0 * by[i];
+        const Vector c = IN_ALL_LANES(by[i]), d = IN_ALL_LANES(by[limbs + i]);
+        for (uint64_t v = 0; v < vectors; v++) {
+            LOW(low[v], a[v], c);
+            LOW(high[v], a[v], d);
+            LOW(high[v], b[v], c);
+        }
+        lowest += (uint64_t)ac & WORD_MASK;
+        const uint64_t m = step_down(low, &lowest, (uint64_t)(ac >> LIMB_BITS), n, n0, inverse, vectors);
+        second += ((uint64_t)ad & WORD_MASK) + ((uint64_t)bc & WORD_MASK) + m;
+        step_down(high, &second, (uint64_t)(ad >> LIMB_BITS) + (uint64_t)(bc >> LIMB_BITS), n, n0, inverse, vectors);
+        for (uint64_t v = 0; v < vectors; v++) {
+            HIGH(low[v], a[v], c);
+            HIGH(high[v], a[v], d);
+            HIGH(high[v], b[v], c);
+        }
+    }
+    carried(acc, low, lowest, limbs);
+    carried(acc + limbs, high, second, limbs);
+}
+
+/* The same for moduli of 1024, 2048, 3072 and 4096 bits, each compiled apart: only a length that is known is fast. */
+TARGET static void multiply_alone(uint64_t *acc, const uint64_t *by, const uint64_t *modulus, uint64_t inverse,
+                                  uint64_t limbs) {
+    if (limbs == 24)
+        multiply_pair(acc, by, modulus, inverse, 24);
+    else if (limbs == 40)
+        multiply_pair(acc, by, modulus, inverse, 40);
+    else if (limbs == 64)
+        multiply_pair(acc, by, modulus, inverse, 64);
+    else if (limbs == 80)
+        multiply_pair(acc, by, modulus, inverse, 80);
+    else
+        abort(); /* `alone` in alone.py lets no other length come here */
+}
+
+/* pair <- pair squared so many times. */
+TARGET static void square_alone(uint64_t *pair, uint64_t times, const uint64_t *modulus, uint64_t inverse,
+                                uint64_t limbs) {
+    uint64_t same[2 * MOST_LIMBS];
+    for (uint64_t t = 0; t < times; t++) {
+        memcpy(same, pair, 2 * limbs * sizeof(uint64_t));
+        multiply_alone(pair, same, modulus, inverse, limbs);
+    }
+}
+
+/* out[k] <- pair^(2^(times k)) for k below `count`; pair is used up. */
+TARGET void squares_alone(uint64_t *out, uint64_t *pair, uint64_t times, uint64_t count, const uint64_t *modulus,
+                          uint64_t inverse, uint64_t limbs) {
+    for (uint64_t k = 0; k < count; k++) {
+        if (k)
+            square_alone(pair, times, modulus, inverse, limbs);
+        memcpy(out + 2 * limbs * k, pair, 2 * limbs * sizeof(uint64_t));
+    }
+}
+
+/* pair <- pair to the power of a public exponent, all in Montgomery's form; false if there is no memory for it.
+ *
+ * Args: as of powers_of_rows, for one pair.
+ */
+TARGET int power_alone(uint64_t *pair, const uint8_t *digits, uint64_t length, const uint64_t *one,
+                       const uint64_t *modulus, uint64_t inverse, uint64_t limbs) {
+    const uint64_t size = 2 * limbs * sizeof(uint64_t);
+    uint64_t *powers = malloc(POWERS * size);
+    if (!powers)
+        return 0;
+    memcpy(powers, one, size);
+    memcpy(powers + 2 * limbs, pair, size);
+    for (uint64_t p = 2; p < POWERS; p++) {
+        memcpy(powers + 2 * limbs * p, powers + 2 * limbs * (p - 1), size);
+        multiply_alone(powers + 2 * limbs * p, pair, modulus, inverse, limbs);
+    }
+    memcpy(pair, one, size);
+    for (uint64_t d = 0; d < length; d++) {
+        square_alone(pair, WINDOW, modulus, inverse, limbs);
+        if (digits[d])
+            multiply_alone(pair, powers + 2 * limbs * digits[d], modulus, inverse, limbs);
+    }
+    free(powers);
+    return 1;
+}
