@@ -104,9 +104,8 @@ class KeyHolder:
         if old := [key.certificate.serial for key in self.shares.dealt() if not key.certificate.provable]:
             why = f"they have no values to prove answers by; deal new keys with {command_of('registrar')} deal"
             log.warning("keys not offered", serials=old, why=why)
-        for serial in self.shares.present(
-            ledger.spent_keys()
-        ):  # after a crash between the ledger's entry and the end of the share
+        # After a crash between the ledger's entry and the end of the share:
+        for serial in self.shares.present(ledger.spent_keys()):
             self._destroy(serial)
 
     @property
