@@ -92,7 +92,7 @@ class ClientSession:
             log.warning("skipping this round: the commitment was made by an earlier process")
             return
         description = self.participant.verify(signed)
-        submission = yield from self._train(description, signed)
+        submission = yield from self._train(description, signed, opened)
         if (yield from self._committed(submission)):
             log.info(
                 "committed",
@@ -115,8 +115,9 @@ class ClientSession:
                 f"of {self.participant.memory.budget.folder}, or enrol under another name",
             ) from refusal
 
-    def _train(self, description: RoundDescription, signed: Signed) -> Dialogue[Submission]:
-        start = yield from fetch_start(description.rule, self.participant.values, description.id.round - 1)
+    def _train(self, description: RoundDescription, signed: Signed, opened: pb.RoundOpened) -> Dialogue[Submission]:
+        values, before = self.participant.values, description.id.round - 1
+        start = yield from fetch_start(description.rule, values, before, opened.start)
         self.participant.verify_model(description, start.vector, start.endorsements)
         return self.participant.answer(description, signed, start.vector)
 

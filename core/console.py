@@ -10,10 +10,12 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from core.errors import GrokfedError
 from core.plain_characters import print_on_any_console
@@ -71,7 +73,7 @@ def configure_log(*, quiet: bool = False) -> None:
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso" if as_json else "%H:%M:%S", utc=as_json),
+            structlog.processors.TimeStamper(fmt="iso", utc=True) if as_json else _stamp_second,
             *([structlog.processors.format_exc_info, structlog.processors.JSONRenderer()] if as_json else [readable]),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING if quiet else logging.INFO),
@@ -90,6 +92,16 @@ def quiet_log(least: int = logging.WARNING) -> Iterator[None]:
         yield
     finally:
         structlog.configure(**before)
+
+
+def _stamp_second(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    event["timestamp"] = _time_of_day(int(time.time()))
+    return event
+
+
+@lru_cache(maxsize=1)  # of many lines a second
+def _time_of_day(second: int) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(second))
 
 
 class _StandardError:

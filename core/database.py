@@ -59,8 +59,8 @@ class Database:
             found = self._db.execute("PRAGMA user_version").fetchone()[0]
             if found not in (0, version):
                 raise StorageError(f"{self.path} has layout {found}; this program knows {version}")
-            self._db.executescript(schema)
-            self._db.execute(f"PRAGMA user_version = {version}")
+            # One transaction: a layout is there as a whole or not at all, and is synced to the disk once.
+            self._db.executescript(f"BEGIN IMMEDIATE; {schema}; PRAGMA user_version = {version}; COMMIT")
         self.forget()  # a process that was killed has left it
 
     def spool(self) -> BinaryIO:

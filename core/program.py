@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tomllib
 from collections.abc import Callable
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -68,13 +69,22 @@ class Program(typer.Typer):
         """Add a command, as typer.Typer does."""
         return super().command(*args, **{"cls": _Command, **kwargs})
 
+    @cached_property
+    def _built(self) -> Any:
+        """All commands and options, made once; those that are added later are not known."""
+        return typer.main.get_command(self)
+
+    def parse(self, *arguments: str | Path) -> None:
+        """Read a command line, run nothing and refuse nothing: what that makes on first use is there from then on."""
+        self._built.make_context(None, [str(each) for each in arguments], resilient_parsing=True)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line of this process."""
         if sys.argv[1:] == ["--version"]:
             print(f"{NAME} {version()}")
             return None
         tell_children()
-        return super().__call__(*args, **kwargs)
+        return self._built(*args, **kwargs)
 
 
 def version() -> str:

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from decimal import Context, Decimal, localcontext
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated
 
 import numpy as np
@@ -318,12 +319,12 @@ class ServerModel:
         """Return the model after a round with this mean of so many updates, shape (rule.exchanged * values,)."""
         return ServerModel(self.rule, *self.rule.step(self.model, self.state, mean, contributors))
 
-    @property
+    @cached_property
     def model_digest(self) -> bytes:
         """SHA-256 of the model alone, from which clients train."""
         return hashlib.sha256(np.ascontiguousarray(self.model, dtype=STATE_DTYPE).tobytes()).digest()
 
-    @property
+    @cached_property
     def state_digest(self) -> bytes:
         """SHA-256 of the rule and its state; empty for the plain mean."""
         return self.rule.state_digest(self.state)

@@ -5,6 +5,7 @@ A file holds the key's certificate in clear and the holder's share of the key, s
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +47,11 @@ def share_name(serial: int) -> str:
 
 def share_paths(folder: Path) -> list[Path]:
     """Return the files of shares in a folder, by serial number; whether they can be read is not looked at."""
-    return sorted(folder.glob(f"*{ENDING}"))
+    try:
+        with os.scandir(folder) as entries:
+            return [folder / name for name in sorted(entry.name for entry in entries) if name.endswith(ENDING)]
+    except FileNotFoundError:
+        return []
 
 
 def write_share(folder: Path, serial: int, key: Signed, sealed: bytes) -> None:

@@ -88,7 +88,7 @@ CORE = (
           "secagg bounds privacy proven_bounds robust", 450, 695, 250),
     _core("identity", ("certificates, roster,", "signatures, key files"), "identity", 735, 695, 250),
     _core("errors, limits, clock, settings, console, database", (),
-          "errors limits hashing clock confusion randomness threads one_thread quiet_interrupts settings console "
+          "errors limits hashing clock confusion randomness threads one_thread heap quiet_interrupts settings console "
           "commands program database finite_json new_paths wording plain_characters local_settings server_rules "
           "task_identity update",
           450, 786, 820),

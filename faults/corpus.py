@@ -19,7 +19,7 @@ from server import states
 
 CLIENT_CALLS = ("Join", "FetchModel", "Commit", "Submit", "FetchRoster", "OfferRoster")
 HOLDER_CALLS = (
-    "Attend", "VouchFor", "Serve", "OfferKeys", "SignList", "FetchSubmission", "SignRequest", "Release", "FetchOpenedSum", "EndorseModel", "DeclineTask",
+    "Attend", "VouchFor", "Serve", "OfferKeys", "SignList", "FetchSubmissions", "SignRequest", "Release", "FetchOpenedSum", "EndorseModel", "DeclineTask",
 )  # fmt: skip
 STREAMS_IN = ("Submit", "Release", "OfferRoster")
 
@@ -83,7 +83,7 @@ def _of_holder(world: World, name: str, id: AttemptId) -> list[GoodCall]:
         "Serve": lambda: pb.ServeRequest(),
         "SignList": lambda: pb.ListSignature(**signed),
         "SignRequest": lambda: pb.RequestSignature(**signed, seconds=0.1, exposure="too similar"),
-        "FetchSubmission": lambda: pb.SubmissionRequest(**named, client="client-1"),
+        "FetchSubmissions": lambda: pb.SubmissionsRequest(**named, clients=["client-1"]),
         "FetchOpenedSum": lambda: pb.OpenedSumRequest(**named),
         "EndorseModel": lambda: pb.ModelEndorsement(**signed),
         "DeclineTask": lambda: pb.Decline(**named, reason="too_similar", sentence="too similar"),

@@ -33,7 +33,7 @@ METHODS = {
     for service in pb.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 }
-STREAMS_OUT = ("Join", "FetchModel", "FetchRoster", "Attend", "FetchSubmission", "FetchOpenedSum", "Watch")
+STREAMS_OUT = ("Join", "FetchModel", "FetchRoster", "Attend", "FetchSubmissions", "FetchOpenedSum", "Watch")
 
 
 class Wire:

@@ -13,7 +13,8 @@ from core.protected_update import ProtectedUpdate, check_update, lengths, split_
 from core.protocol import Commitment, RoundDescription, digest
 from core.round_sums import RoundAdder
 from core.wire.calls import Dialogue
-from keyholder.orders import fetch_update
+from core.wire.streams import updates_at_once
+from keyholder.orders import fetch_updates
 
 
 def added_up(
@@ -22,24 +23,19 @@ def added_up(
     committed: Mapping[str, Commitment],
     verifier: Verifier,
 ) -> Dialogue[bytes]:
-    """Return the encrypted sum of each group's updates, one after another; one update is in memory at a time.
+    """Return the encrypted sum of each group's updates, one after another; those of one call are in memory at a time.
 
     Raises Refused with the name of what is wrong: that an update is not the one that was committed to, or, naming the
     client, that it cannot stand in a sum or its proof is false.
     """
     adder, (_, length) = RoundAdder(description, groups), lengths(description)
     checked = _Checked(description, verifier)
-    for client in sorted(client for group in groups for client in group):
-        commitment, payload = committed.get(client), (yield from fetch_update(description.id, client, length))
-        verifier.require(
-            commitment is not None and digest(payload) == commitment.digest,
-            Reason.WRONG_DIGEST,
-            f"the update of {client!r} is not the one it committed to",
-        )
-        update = split_update(description, payload)
-        if commitment is not None:
-            checked.check(adder, commitment, update)
-        adder.add(client, update.ciphertexts)
+    clients, at_once = sorted(client for group in groups for client in group), updates_at_once(length)
+    for start in range(0, len(clients), at_once):
+        some = clients[start : start + at_once]
+        payloads = yield from fetch_updates(description.id, some, length)
+        for client, payload in zip(some, payloads, strict=True):
+            adder.add(client, checked.update(adder, client, committed.get(client), payload).ciphertexts)
     checked.finish()
     return adder.payload()
 
@@ -54,8 +50,19 @@ class _Checked:
         self._description, self._verifier = description, verifier
         self._equations: dict[str, Equation] = {}
 
-    def check(self, adder: RoundAdder, commitment: Commitment, update: ProtectedUpdate) -> None:
-        """Check one update, but for what is left to `finish`. Raises Refused."""
+    def update(self, adder: RoundAdder, client: str, commitment: Commitment | None, payload: bytes) -> ProtectedUpdate:
+        """Return one client's update, checked but for what is left to `finish`. Raises Refused."""
+        self._verifier.require(
+            commitment is not None and digest(payload) == commitment.digest,
+            Reason.WRONG_DIGEST,
+            f"the update of {client!r} is not the one it committed to",
+        )
+        update = split_update(self._description, payload)
+        if commitment is not None:
+            self._check(adder, commitment, update)
+        return update
+
+    def _check(self, adder: RoundAdder, commitment: Commitment, update: ProtectedUpdate) -> None:
         later = partial(self._equations.__setitem__, commitment.client)
         try:
             check_update(adder, self._description, commitment, update, later)

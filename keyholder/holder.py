@@ -8,7 +8,7 @@ the round's key once t holders have signed this very request. Alone (unless it i
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,17 +37,18 @@ from core.protocol import (
     Signed,
     digest,
 )
-from core.round_sums import ciphertexts_of, in_groups, least_in_all, mean_of, sums_of
-from core.secagg.opening import OpenedSum, verify_opened
+from core.round_sums import in_groups, least_in_all, mean_of, sums_of
+from core.secagg.opening import verify_opened
 from core.server_rules import ServerModel
 from core.task_checks import require_local_training, served_task
 from core.tasks.task import Task
-from core.wire.calls import Dialogue, fetch_server_model
+from core.wire import federation_pb2 as pb
+from core.wire.calls import Dialogue
 from core.wire.holder_messages import list_statement, model_statement, request_statement, sign_statement
 from keyholder.adding import added_up
 from keyholder.difference import Contributors, DifferenceRule, exposed_by, sums_told
 from keyholder.ledger import Answer, Ledger
-from keyholder.orders import ListOrder, ReleaseOrder, VerifiedList, fetch_opened_sum
+from keyholder.orders import ListOrder, ReleaseOrder, VerifiedList, fetch_opened_sum, starting_model
 from keyholder.shares import Shares
 from keyholder.starting import Agreement, Told, peers_needed, vouch_for
 
@@ -98,10 +99,13 @@ class KeyHolder:
         self.own_task = task
         self._total: tuple[bytes, bytes] | None = None
         """The order whose sum was added up last, and that sum."""
+        self._computed: ServerModel | None = None
+        """The model that followed from the sum checked last; the next round starts from it."""
         if old := [key.certificate.serial for key in self.shares.dealt() if not key.certificate.provable]:
             why = f"they have no values to prove answers by; deal new keys with {command_of('registrar')} deal"
             log.warning("keys not offered", serials=old, why=why)
-        for serial in ledger.spent_keys():  # after a crash between the ledger's entry and the end of the share
+        # After a crash between the ledger's entry and the end of the share:
+        for serial in self.shares.present(ledger.spent_keys()):
             self._destroy(serial)
 
     @property
@@ -161,7 +165,7 @@ class KeyHolder:
 
     def destroy_old_shares(self, but: int = 0) -> None:
         """Destroy shares of keys that are expired, retired or bound to a signed list, but for one that is in use."""
-        for serial in self.ledger.bound_keys(but):
+        for serial in self.shares.present(self.ledger.bound_keys(but)):
             self._destroy(serial)
         today, retired = self._clock.today(), self.verifier.roster.retired_keys
         for key in (each.certificate for each in self.shares.dealt()):
@@ -348,10 +352,15 @@ class KeyHolder:
 
     # -------------------------------------------------------------------------------- the model
 
-    def endorse(self, order: ReleaseOrder, model_digest: bytes) -> Dialogue[HolderSignature]:
+    def endorse(
+        self, order: ReleaseOrder, model_digest: bytes, opened: Iterable[pb.Chunk] = ()
+    ) -> Dialogue[HolderSignature]:
         """Check the opened sum, compute the model that follows from it, and sign that. Raises Refused.
 
         A holder that lent no share can endorse too: everything is checked from the raw bytes again.
+
+        Args:
+            opened: the sum as the aggregator opened it; if it did not come along, it is fetched.
         """
         verified = self._verify_release(order)
         description = verified.description
@@ -360,10 +369,9 @@ class KeyHolder:
         self.verifier.require(
             released in (None, order.digest), Reason.ALREADY_RELEASED, f"{id} was opened here for another request"
         )
-        expected = (yield from self._next_model(order, verified)).endorsed
-        self.verifier.require(
-            model_digest == expected, Reason.WRONG_MODEL, f"the model after {id} does not follow from the opened sum"
-        )
+        self._computed = yield from self._next_model(order, verified, opened)
+        message = f"the model after {id} does not follow from the opened sum"
+        self.verifier.require(model_digest == self._computed.endorsed, Reason.WRONG_MODEL, message)
         signature = self._signed_model(id, model_digest)
         self._destroy(description.certificate.serial)
         return signature
@@ -377,21 +385,14 @@ class KeyHolder:
             return self._sign(signing.MODEL, statement, earlier[1])
         return self._sign(signing.MODEL, statement, self.ledger.record_model(id, model_digest))
 
-    def _next_model(self, order: ReleaseOrder, verified: VerifiedList) -> Dialogue[ServerModel]:
+    def _next_model(
+        self, order: ReleaseOrder, verified: VerifiedList, opened: Iterable[pb.Chunk]
+    ) -> Dialogue[ServerModel]:
         description = verified.description
-        key, rule, roster = description.key, description.rule, self.verifier.roster
+        roster = self.verifier.roster
         total = yield from self._recompute(order, verified)
-        count = ciphertexts_of(description)
-        raw = yield from fetch_opened_sum(description.id, count * 2 * key.plaintext_bytes)
-        opened = OpenedSum.from_bytes(key, count, raw)
-        verify_opened(key, roster.threshold, len(roster.holders), total, opened)
-        sums = sums_of(description, opened.plaintexts, len(order.contributors))
-        weights = rule.weights(description.encoding.values)
-        model = yield from fetch_server_model(rule, weights, description.id.round - 1)
-        self.verifier.require(
-            (model.model_digest, model.state_digest, model.clip_factor)
-            == (description.model_digest, description.state_digest, description.clip_factor),
-            Reason.WRONG_DIGEST,
-            "the model is not the one that the round's description names",
-        )
+        found = yield from fetch_opened_sum(description, opened)
+        verify_opened(description.key, roster.threshold, len(roster.holders), total, found)
+        sums = sums_of(description, found.plaintexts, len(order.contributors))
+        model = yield from starting_model(description, self._computed, self.verifier)
         return model.after(mean_of(sums, description.grouping, description.mechanism), len(order.contributors))

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any
 
+from core.checks import Verifier
+from core.errors import Reason, Refused
 from core.protocol import AttemptId, Commitment, HolderSignature, RoundDescription, Signed, digest, request_digest
-from core.round_sums import groups_of
+from core.round_sums import ciphertexts_of, groups_of
+from core.secagg.opening import OpenedSum
+from core.server_rules import ServerModel
 from core.tasks.task import Task
 from core.wire import federation_pb2 as pb
-from core.wire.calls import Dialogue, Download
+from core.wire.calls import Dialogue, Download, came_along, fetch_server_model
 from core.wire.holder_messages import holder_signatures_from_wire
 from core.wire.messages import round_from_wire, signed_commitment_from_wire
 
@@ -86,15 +92,50 @@ def named(id: AttemptId) -> dict[str, Any]:
     return {"run": id.run, "round": id.round, "attempt": id.attempt}
 
 
-def fetch_update(id: AttemptId, client: str, length: int) -> Dialogue[bytes]:
-    """Fetch one client's ciphertexts and proof, of at most `length` bytes."""
-    payload: bytes
-    _, payload = yield Download("FetchSubmission", pb.SubmissionRequest(**named(id), client=client), length)
-    return payload
+def fetch_updates(id: AttemptId, clients: Sequence[str], length: int) -> Dialogue[list[bytes]]:
+    """Fetch the ciphertexts and proofs of these clients, each of at most `length` bytes.
+
+    Raises Refused(WRONG_LENGTH) if something else comes.
+    """
+    request = pb.SubmissionsRequest(**named(id), clients=clients)
+    header, payload = yield Download("FetchSubmissions", request, length * len(clients))
+    ends = list(accumulate(header.parts, initial=0))
+    if (len(header.parts), ends[-1]) != (len(clients), len(payload)) or max(header.parts) > length:
+        said = f"{len(payload)} bytes of updates in {len(header.parts)} parts"
+        raise Refused(Reason.WRONG_LENGTH, f"{said}; expected {len(clients)} parts of at most {length} bytes")
+    return [payload[start:end] for start, end in pairwise(ends)]
 
 
-def fetch_opened_sum(id: AttemptId, length: int) -> Dialogue[bytes]:
-    """Fetch the sum as the aggregator opened it, of at most `length` bytes."""
-    payload: bytes
-    _, payload = yield Download("FetchOpenedSum", pb.OpenedSumRequest(**named(id)), length)
-    return payload
+def fetch_opened_sum(description: RoundDescription, given: Iterable[pb.Chunk]) -> Dialogue[OpenedSum]:
+    """Return the sum as the aggregator opened it, which is not checked here; `given` is what came along of it.
+
+    Raises Refused if it is not written as one.
+    """
+    key, count = description.key, ciphertexts_of(description)
+    request = pb.OpenedSumRequest(**named(description.id))
+    _, raw = yield from came_along(given, Download("FetchOpenedSum", request, count * 2 * key.plaintext_bytes))
+    return OpenedSum.from_bytes(key, count, raw)
+
+
+def starting_model(
+    description: RoundDescription, computed: ServerModel | None, verifier: Verifier
+) -> Dialogue[ServerModel]:
+    """Return the model that a round starts from, with what the server's rule remembers.
+
+    Args:
+        computed: the model that this holder computed last; any other has to be fetched.
+
+    Raises Refused(WRONG_DIGEST) if what is fetched is not what the description names.
+    """
+    if computed is not None and _is_named(computed, description):
+        return computed
+    weights = description.rule.weights(description.encoding.values)
+    model = yield from fetch_server_model(description.rule, weights, description.id.round - 1)
+    message = "the model is not the one that the round's description names"
+    verifier.require(_is_named(model, description), Reason.WRONG_DIGEST, message)
+    return model
+
+
+def _is_named(model: ServerModel, description: RoundDescription) -> bool:
+    named = (description.rule, description.model_digest, description.state_digest, description.clip_factor)
+    return (model.rule, model.model_digest, model.state_digest, model.clip_factor) == named

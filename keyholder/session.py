@@ -197,7 +197,7 @@ class HolderSession:
         yield from _told(Upload("Release", pb.ReleaseRequest(header=header), partial))
 
     def _endorse(self, id: AttemptId, task: pb.Endorse) -> Dialogue[None]:
-        signature = yield from self.holder.endorse(release_order(task.order), task.model_digest)
+        signature = yield from self.holder.endorse(release_order(task.order), task.model_digest, task.opened)
         yield from _told(Ask("EndorseModel", pb.ModelEndorsement(**named(id), **_signed(signature))))
         log.info("model endorsed", round=id.round)
         self.holder.forget()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 
 import structlog
@@ -55,6 +56,11 @@ class Shares:
         if (share.public_key, share.threshold, share.holders, share.holder) != expected:
             raise Refused(Reason.UNKNOWN_KEY, f"the share in {name} is not this holder's of the certified key")
         return share
+
+    def present(self, serials: Iterable[int]) -> list[int]:
+        """Return those of these serial numbers of which there is a file, whatever is in it."""
+        names = {path.name for path in share_paths(self._folder)}
+        return [serial for serial in serials if share_name(serial) in names]
 
     def destroy(self, serial: int) -> None:
         """Overwrite a share and remove its file. (What a disk or a backup keeps of it is out of reach.)"""

@@ -23,7 +23,7 @@ ALLOWED = {
     "Serve": KEYHOLDER,
     "OfferKeys": KEYHOLDER,
     "SignList": KEYHOLDER,
-    "FetchSubmission": KEYHOLDER,
+    "FetchSubmissions": KEYHOLDER,
     "SignRequest": KEYHOLDER,
     "Release": KEYHOLDER,
     "FetchOpenedSum": KEYHOLDER,

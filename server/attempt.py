@@ -85,6 +85,10 @@ class Attempt:
         self.opened: OpenedSum | None = None
         self._next_model: ServerModel | None = None
         self._store = store
+        self._listed: list[StoredSubmission] | None = None
+        self._total: bytes | None = None
+        self._request_digest: bytes | None = None
+        self._sums: tuple[OpenedSum, list[CohortSum]] | None = None
         self._partials: dict[int, bytes] = {}
         self._adder = self._added_up()
         self._stale = False
@@ -122,6 +126,7 @@ class Attempt:
                 Reason.COMMITMENT_SIGNATURE, f"{client!r} brings a commitment in the name of {commitment.client!r}"
             )
         self._check_copied(commitment, verifier)
+        self._changes()
         return commitment, self._store.add_commitment(commitment, signed, timings)
 
     def _check_copied(self, commitment: Commitment, verifier: Verifier) -> None:
@@ -157,6 +162,7 @@ class Attempt:
         started = time.perf_counter()
         update = self._checked(client, payload)
         self.add_seconds += time.perf_counter() - started
+        self._changes()
         if not self._store.add_payload(header, client, payload, bytes_up):
             return False
         if self.description.grouping is not None:
@@ -169,12 +175,13 @@ class Attempt:
 
     def _checked(self, client: str, payload: bytes) -> ProtectedUpdate:
         """Check an update whose digest is the one that the client has signed."""
-        part = next(each for each in self.listed() if each.client == client)
+        commitment = self._store.commitment_of(self.id, client)
+        assert commitment is not None  # has_payload() has looked
         update = split_update(self.description, payload)
         try:
-            check_update(self._adder, self.description, commitment_from_bytes(part.commitment.body), update)
+            check_update(self._adder, self.description, commitment_from_bytes(commitment.body), update)
         except Refused as refusal:
-            raise FalseUpdate(refusal, self.signed, part.commitment, payload) from refusal
+            raise FalseUpdate(refusal, self.signed, commitment, payload) from refusal
         return update
 
     def _added_up(self) -> RoundAdder:
@@ -188,6 +195,7 @@ class Attempt:
 
     def leave_out(self, clients: frozenset[str]) -> None:
         """Forget the updates of these clients, and add up the others."""
+        self._changes()
         self._store.forget_updates(self.id, clients)
         self._adder, self._stale = self._added_up(), False
 
@@ -198,7 +206,13 @@ class Attempt:
 
     def listed(self) -> list[StoredSubmission]:
         """Return every client's commitment, in the order of names."""
-        return self._store.submissions(self.id)
+        if self._listed is None:
+            self._listed = self._store.submissions(self.id)
+        return self._listed
+
+    def _changes(self) -> None:
+        """Forget what follows from the commitments and updates so far: another one is about to be stored."""
+        self._listed = self._total = self._request_digest = None
 
     def closed_list(self) -> ClosedList:
         """Return the list as clients see it, with the signatures it has so far."""
@@ -214,14 +228,18 @@ class Attempt:
 
     def request_digest(self) -> bytes:
         """Return the digest of what key holders are asked to open, which they sign."""
-        commitments = [part.commitment.body for part in self.listed()]
-        return request_digest(self.signed.body, commitments, self.contributors(), self.sum_digest())
+        if self._request_digest is None:
+            commitments, contributors = [part.commitment.body for part in self.listed()], self.contributors()
+            self._request_digest = request_digest(self.signed.body, commitments, contributors, self.sum_digest())
+        return self._request_digest
 
     def total(self) -> bytes:
         """Return the encrypted sum, or those of all groups one after another."""
         if self._stale:
             self._adder, self._stale = self._added_up(), False
-        return self._adder.payload()
+        if self._total is None:
+            self._total = self._adder.payload()
+        return self._total
 
     def sum_digest(self) -> bytes:
         """Return the SHA-256 of the encrypted sum, which each key holder recomputes."""
@@ -266,7 +284,9 @@ class Attempt:
 
     def sums(self, opened: OpenedSum) -> list[CohortSum]:
         """Return each opened sum, decoded. Raise Refused(BAD_SUM)."""
-        return sums_of(self.description, opened.plaintexts, len(self.contributors()))
+        if self._sums is None or self._sums[0] is not opened:
+            self._sums = opened, sums_of(self.description, opened.plaintexts, len(self.contributors()))
+        return self._sums[1]
 
     def _mean(self, opened: OpenedSum) -> FloatArray:
         return mean_of(self.sums(opened), self.description.grouping, self.description.mechanism)

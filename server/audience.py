@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -91,6 +92,57 @@ class Told:
         self.results, self.lanes, self.calls = results, lanes, dict(calls)
 
 
+class Watcher:
+    """One observer, who is told what has changed since it was told last; what comes faster than that comes together.
+
+    Args:
+        news: builds the message of what has changed, and notes it as told.
+    """
+
+    def __init__(self, news: Callable[[Told], pb.Progress]) -> None:
+        self._news = news
+        self._told = Told()
+        self._due = True
+        self._changed = asyncio.Event()
+        self._end = asyncio.Event()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the stream is closed: nothing follows but what is due."""
+        return self._end.is_set()
+
+    def notify(self) -> None:
+        """Note that there is something to tell."""
+        self._due = True
+        self._changed.set()
+
+    def close(self) -> None:
+        """End the stream once all has been told."""
+        self._end.set()
+        self._changed.set()
+
+    def take(self) -> pb.Progress | None:
+        """Return what has changed; None if nothing has."""
+        if not self._due:
+            return None
+        self._due = False
+        return self._news(self._told)
+
+    async def messages(self, pause: float = 0.0) -> AsyncIterator[pb.Progress]:
+        """Yield what has changed, again and again, `pause` seconds after the last time, until the stream ends."""
+        while True:
+            self._changed.clear()
+            if (message := self.take()) is not None:
+                yield message
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._end.wait()
+            elif self.ended:
+                return
+            else:
+                await self._changed.wait()
+
+
 class Audience:
     """All open streams: clients and key holders by name, any number of watchers."""
 
@@ -103,8 +155,7 @@ class Audience:
         """The life in which each key holder served last."""
         self._vouched: dict[tuple[str, str], tuple[bytes, bytes]] = {}
         """Who vouched for whom last, and the lives of both."""
-        self.watchers: dict[Outbox[pb.Progress], Told] = {}
-        """Each with what it was told."""
+        self.watchers: set[Watcher] = set()
         self._gone = asyncio.Condition()
 
     def seat_client(self, name: str, outbox: Outbox[pb.Notice]) -> None:
@@ -153,8 +204,8 @@ class Audience:
         await self._tell_gone()
         return True
 
-    async def unseat_watcher(self, outbox: Outbox[pb.Progress]) -> None:
-        self.watchers.pop(outbox, None)
+    async def unseat_watcher(self, watcher: Watcher) -> None:
+        self.watchers.discard(watcher)
         await self._tell_gone()
 
     def notify_clients(self, notice: pb.Notice) -> None:

@@ -10,12 +10,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from core.errors import Reason, Refused
 from core.identity.certificates import PeerName
 from core.identity.roster import Member
 
 Caller = Member | PeerName
+T = TypeVar("T")
 
 MOST_STREAMS = {"Join": 4, "Attend": 4, "Watch": 8, "OfferRoster": 1}
 """Open streams of one member. Joining again closes the stream before, so there is more than one only for a moment."""
@@ -84,8 +86,9 @@ class CallLimits:
         try:
             yield
         finally:
-            self._open -= Counter((one, every))
-            self._connections[member.name] -= Counter((connection,))
+            _take_off(self._open, one)
+            _take_off(self._open, every)
+            _take_off(connections, connection)
 
     def _require_room(self, member: Caller, count: int, most: int, what: str) -> None:
         if count >= most:
@@ -104,3 +107,10 @@ class CallLimits:
         left = min(rate.burst, left + (now - since) * rate.per_second)
         self._left[key] = max(left - 1, left % 1), now
         return left >= 1
+
+
+def _take_off(counted: Counter[T], one: T) -> None:
+    """Count one less, without looking at any other (as Counter's own subtraction does)."""
+    counted[one] -= 1
+    if not counted[one]:
+        del counted[one]

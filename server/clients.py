@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from contextlib import AbstractAsyncContextManager, closing
 from typing import BinaryIO
 
@@ -13,7 +14,7 @@ from core.identity.members import Member
 from core.protocol import Signed, SubmissionHeader, Timings
 from core.task_checks import check_same_task
 from core.wire import federation_pb2 as pb
-from core.wire.streams import Assembly
+from core.wire.streams import SHORT_BYTES, Assembly
 from core.wire.task_messages import identity_from_wire
 from server import metrics, notices, states
 from server.attempt import Attempt, FalseUpdate
@@ -30,6 +31,8 @@ class Clients:
     def __init__(self, run: ActiveRun) -> None:
         self._run = run
         self._uploads: dict[str, asyncio.Lock] = {}
+        self._enrolled: set[str] = set()
+        """Clients that the store has been asked for, and has."""
 
     @shielded_from_cancellation
     async def join(self, caller: Member, request: pb.JoinRequest, outbox: Outbox[pb.Notice]) -> None:
@@ -74,8 +77,10 @@ class Clients:
     async def _attempt_for(self, client: str, step: Step) -> Attempt:
         """Return the open attempt, if this client may commit in it."""
         run = self._run.context.id
-        if not await self._run.with_store(lambda store: store.is_enrolled(run, client)):
-            raise Refused(Reason.NOT_ENROLLED, f"{client!r} has not joined; join before taking part")
+        if client not in self._enrolled:
+            if not await self._run.with_store(lambda store: store.is_enrolled(run, client)):
+                raise Refused(Reason.NOT_ENROLLED, f"{client!r} has not joined; join before taking part")
+            self._enrolled.add(client)
         attempt = _open_attempt(step)
         if isinstance(step.phase, states.Committing) and client not in step.phase.expected:
             raise Refused(Reason.ROUND_NOT_OPEN, f"{client!r} was not chosen for {attempt.id}")
@@ -91,9 +96,14 @@ class Clients:
         """Admit an upload: return its receipt if it is on disk already, else the length it must have.
 
         Raise Refused(NOT_COMMITTED or WRONG_DIGEST) unless the client committed to it, and Refused(ROUND_NOT_OPEN or
-        WRONG_LENGTH) unless the open attempt can take it.
+        WRONG_LENGTH) unless the open attempt can take it. For a short update that is expected, the store is asked when
+        it has come.
         """
         async with self._run.step() as step:
+            expected = self._run.attempt_in(states.Uploading, header.id)
+            if expected is not None and _is_short(header.length) and _is_missing(caller.name, step.phase):
+                expected.check_header(header)
+                return expected.longest_update
             stored = lambda store: store.has_payload(header.id, caller.name, header.digest)  # noqa: E731
             if await self._run.with_store(stored):
                 return pb.Receipt(sha256=header.digest, repeated=True)
@@ -101,9 +111,9 @@ class Clients:
             attempt.check_header(header)
             return attempt.longest_update
 
-    def spool(self) -> BinaryIO:
-        """Open a nameless file for an update while it arrives, so that memory holds one update at a time."""
-        return self._run.spool()
+    def spool(self, length: int) -> BinaryIO:
+        """Open a nameless file for an update while it arrives, so that memory holds one at a time, or short ones."""
+        return io.BytesIO() if _is_short(length) else self._run.spool()
 
     @shielded_from_cancellation
     async def submit(self, caller: Member, header: SubmissionHeader, update: Assembly, bytes_up: int) -> pb.Receipt:
@@ -132,6 +142,16 @@ class Clients:
         await step.apply(states.SubmissionRefused(header.id.round, header.id.attempt, client))
         if client in self._run.audience.clients:
             self._run.audience.clients[client].close()
+
+
+def _is_missing(client: str, phase: states.Phase) -> bool:
+    """Return whether a client has committed to an update that has not come yet."""
+    return isinstance(phase, states.Uploading) and client in phase.listed - phase.received
+
+
+def _is_short(length: int) -> bool:
+    """Return whether an update costs less in memory, or in being read in vain, than a file or a look into the store."""
+    return length <= SHORT_BYTES
 
 
 def _open_attempt(step: Step) -> Attempt:

@@ -34,6 +34,9 @@ MOST_STREAMS = 16
 """Calls at a time on one connection; those of the product have two or three."""
 DEFER_SECONDS = 60
 SWEEP_SECONDS = 0.5
+IDLE_SWEEPS = 9
+"""Sweeps that are left out after each one while at most MANY_FILES are open: connections cannot be too many then."""
+MANY_FILES = MOST_PENDING // 2
 OTHER_FILES = 256
 """Files kept free for the database, spooled updates and the log."""
 LISTENING, ESTABLISHED = "0A", "01"
@@ -124,8 +127,20 @@ class Connections:
         self._sweeping = asyncio.ensure_future(self._sweep_until_stopped(server))
 
     async def _sweep_until_stopped(self, server: grpc.aio.Server) -> None:
+        idle = 0
         while await server.wait_for_termination(SWEEP_SECONDS):  # true if that time is over
-            self.sweep()
+            idle = 0 if _open_files() > MANY_FILES or idle >= IDLE_SWEEPS else idle + 1
+            if not idle:
+                self.sweep()
+
+
+def _open_files() -> int:
+    """Return how many files and sockets this process has open; 0 where there is no /proc."""
+    try:
+        with os.scandir("/proc/self/fd") as entries:
+            return sum(1 for _ in entries)
+    except OSError:
+        return 0
 
 
 def _addresses(surplus: list[Connection]) -> list[str]:

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 import structlog
 
 from core.clock import today
-from core.protocol import AttemptId, HolderSignature, RoundResult, Signed
+from core.protocol import AttemptId, ClosedList, HolderSignature, RoundResult, Signed
+from core.server_rules import ServerModel
 from core.wire import federation_pb2 as pb
-from core.wire.streams import model_bytes
+from core.wire.streams import model_bytes, model_chunks, small_enough
 from results.record import RoundRecord
 from server import metrics, notices, states
 from server.attempt import Attempt
@@ -20,6 +21,7 @@ from server.concurrency import Worker
 from server.context import RunContext
 from server.offers import KeyOffers
 from server.recording import record_of
+from server.records import StoredSubmission
 from server.store import Store
 
 log = structlog.get_logger()
@@ -97,6 +99,8 @@ class Executor:
         self.offers.take(holder, keys)
         settings, verifier = self._context.settings, self._context.verifier
         needed, kind = settings.rules.threshold, (settings.scheme, settings.key_bits)
+        if self.offers.holders < needed:
+            return False
         self.key = await self._work(self.offers.choose, needed, *kind, verifier, today())
         if self.key is None:
             self.offers.turn_page(connected, needed)
@@ -108,15 +112,23 @@ class Executor:
 
     async def _open(self, id: AttemptId, expected: frozenset[str], present: int) -> None:
         assert self.key is not None
-        self.attempt = await self._work(self._opened, id, self.key, expected, present)
+        attempt, start = await self._work(self._opened, id, self.key, expected, present)
+        self.attempt = attempt
         self._opened_at = self._clock()
         self._account_ahead(len(expected), present)
         self.offers.clear()
         self.key = None
         log.info("opened", round=id.round, attempt=id.attempt, clients=len(expected), **self._clip())
+        bare, notice = notices.round_opened(attempt.signed), notices.round_opened(attempt.signed, start=start)
+        members = self._members()
         for client in expected:
-            self._push(client, notices.round_opened(self.attempt.signed, committed=False))
+            self._push(client, notice if client in members else bare)
         await self.forget()  # while the clients train
+
+    def _members(self) -> frozenset[str]:
+        """Return who is not revoked at this moment; the stream of somebody who is may be open for a little longer."""
+        members = self._context.identity.roster.current().members
+        return frozenset(member.name for member in members if not member.revoked)
 
     def _clip(self) -> dict[str, float]:
         """Return the clip norm of the open attempt, where it adapts."""
@@ -134,11 +146,21 @@ class Executor:
             thread.daemon = True
             thread.start()
 
-    def _opened(self, id: AttemptId, key: Signed, expected: frozenset[str], present: int) -> Attempt:
+    def _opened(
+        self, id: AttemptId, key: Signed, expected: frozenset[str], present: int
+    ) -> tuple[Attempt, list[pb.Chunk]]:
+        """Store a new attempt, and return it with what goes along to its clients."""
         _, model = self._store.server_model(id.run, id.round - 1)
         description, signed = self._context.describe(id, key, model)
         self._store.open_attempt(id, description.certificate.serial, signed, expected, present)
-        return Attempt(signed, self._store)
+        return Attempt(signed, self._store), self._start(id, model)
+
+    def _start(self, id: AttemptId, model: ServerModel) -> list[pb.Chunk]:
+        """Return what clients train from, if it is short: else each fetches it when it has room for it."""
+        payload = model_bytes(model.for_clients)
+        if not small_enough(payload):
+            return []
+        return list(model_chunks(payload, id.run, id.round - 1, self._lineage(id), model.state_digest))
 
     async def _invite(self, client: str, phase: states.Phase) -> None:
         attempt = self._current_attempt()
@@ -152,17 +174,24 @@ class Executor:
 
     async def _request_list(self, holders: frozenset[str]) -> None:
         attempt = self._current_attempt()
-        await self._work(self._store.set_state, attempt.id, "closing")
-        task = await self._work(lambda: notices.close_list(attempt, self._lineage(attempt.id)))
+        task = await self._work(self._closed, attempt)
         log.info("list closed", round=attempt.id.round, attempt=attempt.id.attempt, clients=len(task.commitments))
         self._ask(holders, pb.HolderTask(close_list=task))
 
     async def _announce_list(self) -> None:
         attempt = self._current_attempt()
-        await self._work(self._store.announce_list, attempt.id, attempt.list_signatures.all())
-        notice = notices.list_closed(await self._work(attempt.closed_list))
-        for part in await self._work(attempt.listed):
+        closed, parts = await self._work(self._announced, attempt)
+        notice = notices.list_closed(closed)
+        for part in parts:
             self._push(part.client, notice)
+
+    def _closed(self, attempt: Attempt) -> pb.CloseList:
+        self._store.set_state(attempt.id, "closing")
+        return notices.close_list(attempt, self._lineage(attempt.id))
+
+    def _announced(self, attempt: Attempt) -> tuple[ClosedList, list[StoredSubmission]]:
+        self._store.announce_list(attempt.id, attempt.list_signatures.all())
+        return attempt.closed_list(), attempt.listed()
 
     async def _leave_out(self, clients: frozenset[str], message: str) -> None:
         attempt = self._current_attempt()
@@ -171,15 +200,26 @@ class Executor:
 
     async def _request_release(self, holders: frozenset[str]) -> None:
         attempt = self._current_attempt()
-        await self._work(self._store.set_state, attempt.id, "releasing")
-        order = await self._work(self._open_sum, attempt)
+        order = await self._work(self._released, attempt)
         log.info("opening", round=attempt.id.round, contributors=len(order.contributors), holders=sorted(holders))
         self._ask(holders, pb.HolderTask(open_sum=order))
 
     async def _request_endorsement(self, holders: frozenset[str]) -> None:
-        attempt = self._current_attempt()
-        model = await self._work(attempt.next_model)
-        self._ask(holders, notices.endorse(await self._work(self._open_sum, attempt), model.endorsed))
+        task = await self._work(self._endorse, self._current_attempt())
+        members = self._members()
+        self._ask(holders & members, task)
+        if revoked := holders - members:
+            bare = pb.Endorse(order=task.endorse.order, model_digest=task.endorse.model_digest)
+            self._ask(revoked, pb.HolderTask(endorse=bare))
+
+    def _endorse(self, attempt: Attempt) -> pb.HolderTask:
+        assert attempt.opened is not None
+        opened = attempt.opened.to_bytes(attempt.description.key)
+        return notices.endorse(self._open_sum(attempt), attempt.next_model().endorsed, opened)
+
+    def _released(self, attempt: Attempt) -> pb.OpenSum:
+        self._store.set_state(attempt.id, "releasing")
+        return self._open_sum(attempt)
 
     def _open_sum(self, attempt: Attempt) -> pb.OpenSum:
         return notices.open_sum(attempt, self._lineage(attempt.id))

@@ -13,6 +13,7 @@ from core.identity.members import Member
 from core.protocol import AttemptId, HolderSignature, Signed
 from core.wire import federation_pb2 as pb
 from core.wire.holder_messages import list_statement, model_statement, request_statement, vouch_from_bytes
+from core.wire.streams import updates_at_once
 from core.wire.task_messages import identity_from_wire
 from server import notices, states
 from server.attempt import Attempt
@@ -142,9 +143,14 @@ class Holders:
 
     # -------------------------------------------------------------------------------- the sum
 
-    async def payload(self, id: AttemptId, client: str) -> bytes:
-        """Return one stored update, for a key holder to check and add. Raise Refused(ROUND_NOT_OPEN)."""
-        return await self._run.with_store(lambda store: store.payload(id, client))
+    async def updates(self, id: AttemptId, clients: Sequence[str]) -> list[bytes]:
+        """Return stored updates, for a key holder to check and add. Raise Refused(ROUND_NOT_OPEN or WRONG_LENGTH)."""
+        attempt = self._run.attempt
+        if attempt is None or attempt.id != id:
+            raise Refused(Reason.ROUND_NOT_OPEN, f"there are no updates of {id} (any more)")
+        if len(clients) > (most := updates_at_once(attempt.longest_update)):
+            raise Refused(Reason.WRONG_LENGTH, f"{len(clients)} updates are asked for; at most {most} at once")
+        return await self._run.with_store(lambda store: [store.payload(id, client) for client in clients])
 
     def answer_bytes(self, id: AttemptId) -> int | None:
         """Return the length of a share of the opening with its proof; None if this sum is not being opened."""

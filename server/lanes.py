@@ -67,12 +67,13 @@ class Lanes:
 
     def all(self, state: RunState, roster: Roster) -> frozenset[Lane]:
         """Return the lane of each active client and key holder; none if there are too many."""
-        self._remember(state)
+        self.remember(state)
         if len(roster.members) > MOST_LANES:
             return frozenset()
         return frozenset(self._lanes(state, roster))
 
-    def _remember(self, state: RunState) -> None:
+    def remember(self, state: RunState) -> None:
+        """Note what a state says that later ones do not say any more; each is to be shown to this."""
         self._seen |= state.present | state.holders
         phase = state.phase
         if isinstance(phase, Attempted) and (phase.round, phase.attempt) != self._round:

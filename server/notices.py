@@ -8,6 +8,7 @@ from core.protocol import AttemptId, ClosedList, HolderSignature, Signed
 from core.wire import federation_pb2 as pb
 from core.wire.holder_messages import holder_signatures_to_wire, list_to_wire, start_to_wire
 from core.wire.messages import round_to_wire, signed_commitment_to_wire
+from core.wire.streams import payload_chunks, small_enough
 from server.attempt import Attempt
 from server.settings import RunSettings
 
@@ -16,8 +17,9 @@ def welcome(run: str, settings: RunSettings, roster_version: int) -> pb.Notice:
     return pb.Notice(welcome=pb.Welcome(run=run, rounds=settings.rules.rounds), roster_version=roster_version)
 
 
-def round_opened(signed: Signed, *, committed: bool) -> pb.Notice:
-    return pb.Notice(round_opened=pb.RoundOpened(round=round_to_wire(signed), committed=committed))
+def round_opened(signed: Signed, *, committed: bool = False, start: Sequence[pb.Chunk] = ()) -> pb.Notice:
+    """Announce a round; `start` is what clients train from, if it is short."""
+    return pb.Notice(round_opened=pb.RoundOpened(round=round_to_wire(signed), committed=committed, start=start))
 
 
 def list_closed(closed: ClosedList) -> pb.Notice:
@@ -77,8 +79,10 @@ def vouched(holder: str, vouch: Signed) -> pb.HolderTask:
     return pb.HolderTask(vouched=pb.SignedVouch(holder=holder, vouch=vouch.body, signature=vouch.signature))
 
 
-def endorse(order: pb.OpenSum, model_digest: bytes) -> pb.HolderTask:
-    return pb.HolderTask(endorse=pb.Endorse(order=order, model_digest=model_digest))
+def endorse(order: pb.OpenSum, model_digest: bytes, opened: bytes) -> pb.HolderTask:
+    """Ask for a signature under the next model; the opened sum goes along if it is short."""
+    chunks = payload_chunks(opened) if small_enough(opened) else ()
+    return pb.HolderTask(endorse=pb.Endorse(order=order, model_digest=model_digest, opened=chunks))
 
 
 def run_ended(*, completed: bool, message: str) -> pb.RunEnded:

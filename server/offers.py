@@ -28,6 +28,11 @@ class KeyOffers:
         self._used = used
         self._offers: dict[str, dict[int, Signed]] = {}
 
+    @property
+    def holders(self) -> int:
+        """Number of holders that have offered keys."""
+        return len(self._offers)
+
     def clear(self) -> None:
         """Forget all offers, for another attempt."""
         self._offers.clear()

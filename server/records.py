@@ -228,10 +228,10 @@ class Records:
 
     # -------------------------------------------------------------------------------- commitments and updates
 
-    def commitment_of(self, id: AttemptId, client: str) -> bytes | None:
+    def commitment_of(self, id: AttemptId, client: str) -> Signed | None:
         """Return the commitment the client has in this attempt, if any."""
-        row = self._submission("commitment", id, client)
-        return row[0] if row else None
+        row = self._submission("commitment, signature", id, client)
+        return Signed(*row) if row else None
 
     def committed_to(self, id: AttemptId, sha256: bytes, except_for: str) -> str | None:
         """Return another client that has committed to the same ciphertexts in this attempt, if there is one."""

@@ -27,7 +27,7 @@ from core.wire import federation_pb2 as pb
 from core.wire.streams import model_bytes
 from server import metrics, notices, rounds, states
 from server.attempt import Attempt
-from server.audience import Audience, Outbox, Told
+from server.audience import Audience, Told, Watcher
 from server.concurrency import Worker, shielded_from_cancellation
 from server.context import RunContext
 from server.executor import Executor
@@ -292,28 +292,24 @@ class ActiveRun:
         raw = model_bytes(found.model), model_bytes(found.state)
         return ServedModel(number, *raw, found.state_digest, store.endorsements(self.context.id, number))
 
-    def watch(self) -> Outbox[pb.Progress]:
+    def watch(self) -> Watcher:
         """Open a stream of progress that begins with the whole history."""
-        outbox = Outbox[pb.Progress]()
-        self.audience.watchers[outbox] = Told()
-        self._report(outbox)
+        watcher = Watcher(self._news)
+        self.audience.watchers.add(watcher)
         if self.ended.done():
-            outbox.close()
-        return outbox
+            watcher.close()
+        return watcher
 
-    def _report(self, *watchers: Outbox[pb.Progress]) -> None:
-        if not watchers:
-            return
-        lanes = self.lanes.all(self.state, self.context.identity.roster.current())
+    def _news(self, told: Told) -> pb.Progress:
+        """Return the state of the run, with what an observer was not told yet, and note it as told."""
         privacy, deadline = self.context.settings.privacy, getattr(self.phase, "deadline", None)
-        for watcher in watchers:
-            told = self.audience.watchers[watcher]
-            message = progress(self.state, self._rules, self.results[told.results :], self._members)
-            message.seconds_left = 0.0 if deadline is None else max(0.0, deadline - self._clock())
-            message.run = self.context.id
-            message.epsilon_budget = (privacy and privacy.epsilon_budget) or 0.0
-            told.complete(message, len(self.results), lanes, self.lanes.calls)
-            watcher.push(message)
+        message = progress(self.state, self._rules, self.results[told.results :], self._members)
+        message.seconds_left = 0.0 if deadline is None else max(0.0, deadline - self._clock())
+        message.run = self.context.id
+        message.epsilon_budget = (privacy and privacy.epsilon_budget) or 0.0
+        lanes = self.lanes.all(self.state, self.context.identity.roster.current())
+        told.complete(message, len(self.results), lanes, self.lanes.calls)
+        return message
 
     # -------------------------------------------------------------------------------- rules -> store -> streams
 
@@ -338,7 +334,9 @@ class ActiveRun:
                 await self._command(command)
         except StorageError as error:
             self.halt(error)
-        self._report(*self.audience.watchers)
+        self.lanes.remember(state)
+        for watcher in self.audience.watchers:
+            watcher.notify()
         if self.ended.done() and self.ended.exception() is None:
             ended = self.ended.result()
             self.audience.end(notices.run_ended(completed=ended.completed, message=ended.message))

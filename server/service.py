@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -21,7 +20,6 @@ from core.identity.roster import LARGEST_ROSTER, Member
 from core.protocol import MOST_OFFERED, AttemptId, HolderSignature
 from core.wire import federation_pb2 as pb
 from core.wire import federation_pb2_grpc as rpc
-from core.wire.dialing import TRANSFER_SECONDS
 from core.wire.holder_messages import holder_signature_from_wire, start_from_bytes, start_from_wire, vouch_from_wire
 from core.wire.messages import (
     attempt_id,
@@ -39,6 +37,7 @@ from server.call_limits import CallLimits
 from server.clients import Clients
 from server.connections import Connections, connection_options, defer_accept, raise_file_limit
 from server.holders import Holders
+from server.incoming import begun, in_time
 from server.run import ActiveRun
 from server.undecodable import TakeUndecodable
 
@@ -46,6 +45,9 @@ M = TypeVar("M")
 T = TypeVar("T")
 SERVICES = [service.full_name for service in pb.DESCRIPTOR.services_by_name.values()]
 MOST_CHARACTERS = 500
+
+WATCH_SECONDS = 0.05
+"""Observers are told no more often than that; a round of many clients changes hundreds of times a second."""
 
 LARGEST_MESSAGE = 1 << 20
 """Bytes of one message. Whatever is long comes here in pieces of PIECE_BYTES."""
@@ -99,15 +101,15 @@ class FederationService(Service, rpc.FederationServicer):
 
     @answers
     async def Submit(self, requests: AsyncIterator[pb.SubmitRequest], caller: Member) -> pb.Receipt:
-        first = await _in_time(_header(requests))
+        first, whole = await begun(requests)
         header = submission_header_from_wire(first.header)
         async with self._calls.upload_of(caller.name):
             admitted = await self._calls.announce(caller, header)
             if isinstance(admitted, pb.Receipt):
                 return admitted
-            file = self._calls.spool()
+            file = self._calls.spool(header.length)
             try:
-                update = await _in_time(read_pieces(requests, header.length, header.digest, admitted, into=file))
+                update = await in_time(read_pieces(requests, header.length, header.digest, admitted, file, whole))
             except BaseException:
                 with suppress(OSError):  # a full disk was the reason already
                     file.close()
@@ -163,8 +165,9 @@ class KeyHoldingService(Service, rpc.KeyHoldingServicer):
         return pb.Accepted()
 
     @streams
-    async def FetchSubmission(self, request: pb.SubmissionRequest, caller: Member) -> AsyncGenerator[pb.Chunk, None]:
-        for chunk in payload_chunks(await self._calls.payload(_attempt_of(request), request.client)):
+    async def FetchSubmissions(self, request: pb.SubmissionsRequest, caller: Member) -> AsyncGenerator[pb.Chunk, None]:
+        updates = await self._calls.updates(_attempt_of(request), request.clients)
+        for chunk in payload_chunks(b"".join(updates), pb.PayloadHeader(parts=map(len, updates))):
             yield chunk
 
     @answers
@@ -176,7 +179,8 @@ class KeyHoldingService(Service, rpc.KeyHoldingServicer):
 
     @answers
     async def Release(self, requests: AsyncIterator[pb.ReleaseRequest], caller: Member) -> pb.Accepted:
-        header = (await _in_time(_header(requests))).header
+        first, whole = await begun(requests)
+        header = first.header
         id = _attempt_of(header)
         limit = self._calls.answer_bytes(id)
         if limit is None:
@@ -184,7 +188,7 @@ class KeyHoldingService(Service, rpc.KeyHoldingServicer):
         if header.length != limit:
             message = f"the share of the opening has {header.length} bytes; expected {limit}"
             raise Refused(Reason.WRONG_LENGTH, message)
-        payload = await _in_time(read_pieces(requests, header.length, header.sha256, limit))
+        payload = await in_time(read_pieces(requests, header.length, header.sha256, limit, whole=whole))
         await self._calls.release(caller, id, payload.whole())
         return pb.Accepted()
 
@@ -217,10 +221,11 @@ class MembershipService(Service, rpc.MembershipServicer):
 
     @answers_newcomers
     async def OfferRoster(self, requests: AsyncIterator[pb.RosterOffer], caller: PeerName) -> pb.Accepted:
-        header = (await _in_time(_header(requests))).header
+        first, whole = await begun(requests)
+        header = first.header
         roster = self.run.context.identity.roster
         if header.version > roster.current().version:
-            payload = await _in_time(read_pieces(requests, header.length, header.sha256, LARGEST_ROSTER))
+            payload = await in_time(read_pieces(requests, header.length, header.sha256, LARGEST_ROSTER, whole=whole))
             await self.run.take_roster(payload.whole(), caller)
         return pb.Accepted()
 
@@ -230,12 +235,12 @@ class ObservationService(Service, rpc.ObservationServicer):
 
     @streams
     async def Watch(self, request: pb.WatchRequest, caller: Member) -> AsyncGenerator[pb.Progress, None]:
-        outbox = self.run.watch()
+        watcher = self.run.watch()
         try:
-            async for progress in outbox.messages():
+            async for progress in watcher.messages(WATCH_SECONDS):
                 yield progress
         finally:
-            await self.run.audience.unseat_watcher(outbox)
+            await self.run.audience.unseat_watcher(watcher)
 
 
 class MembersHealth(Service, health.aio.HealthServicer):  # type: ignore[misc]
@@ -299,25 +304,6 @@ def _signature_of(caller: Member, message: IsSigned) -> HolderSignature:
     return holder_signature_from_wire(caller.name, message.signature, message.ledger)
 
 
-async def _in_time(payload: Awaitable[T]) -> T:
-    """Return the payload (or its header) if it arrives within the time of a transfer: no silent sender may block."""
-    try:
-        async with asyncio.timeout(TRANSFER_SECONDS):
-            return await payload
-    except TimeoutError as error:
-        message = f"the payload did not arrive within {TRANSFER_SECONDS:g} seconds"
-        raise Refused(Reason.WRONG_LENGTH, message) from error
-
-
-async def _header(requests: AsyncIterator[M]) -> M:
-    """Return the first message of a stream, which must be its header."""
-    async for first in requests:
-        if isinstance(first, Message) and first.WhichOneof("part") == "header":
-            return first
-        break
-    raise Refused(Reason.MALFORMED, "a stream must begin with its header")
-
-
 @dataclass(frozen=True)
 class Services:
     """The objects whose methods answer the calls of one run: four of the protocol, and two standard ones."""
@@ -355,7 +341,7 @@ async def listen(
     Raises SettingsError if the address is in use or not this machine's.
     """
     options = (*_OPTIONS, *connection_options(raise_file_limit(), len(run.context.verifier.roster.members)))
-    server = grpc.aio.server(interceptors=[TakeUndecodable()], options=options)
+    server = grpc.aio.server(options=options)
     gate = Gate(limits or CallLimits(time.monotonic), Connections(time.monotonic), plaintext)
     services = services_for(run, gate)
     _register(server, services)
@@ -371,10 +357,11 @@ async def listen(
 
 
 def _register(server: grpc.aio.Server, services: Services) -> None:
-    rpc.add_FederationServicer_to_server(services.federation, server)
-    rpc.add_KeyHoldingServicer_to_server(services.key_holding, server)
-    rpc.add_ObservationServicer_to_server(services.observation, server)
-    rpc.add_MembershipServicer_to_server(services.membership, server)
+    ours: Any = TakeUndecodable(server)
+    rpc.add_FederationServicer_to_server(services.federation, ours)
+    rpc.add_KeyHoldingServicer_to_server(services.key_holding, ours)
+    rpc.add_ObservationServicer_to_server(services.observation, ours)
+    rpc.add_MembershipServicer_to_server(services.membership, ours)
     health_pb2_grpc.add_HealthServicer_to_server(services.health, server)
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(services.reflection, server)
 

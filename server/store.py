@@ -137,7 +137,7 @@ class Store(Records):
         id = commitment.id
         with self._commit() as db:
             stored = self.commitment_of(id, commitment.client)
-            if stored == signed.body:
+            if stored is not None and stored.body == signed.body:
                 return False
             if stored is not None:
                 raise Refused(Reason.DUPLICATE, f"{commitment.client!r} has committed to another update of {id}")

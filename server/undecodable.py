@@ -5,35 +5,40 @@ By default gRPC answers them with UNKNOWN or INTERNAL and names the exception.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError
 
 from core.errors import Reason, Refused
-from core.wire import federation_pb2 as pb
 
 M = TypeVar("M")
-OURS = f"/{pb.DESCRIPTOR.package}."
 
 
 class Undecodable:
     """Stands for a request that could not be read."""
 
 
-class TakeUndecodable(grpc.aio.ServerInterceptor):
-    """Lets handlers see that a request could not be read, so that they can refuse it."""
+class TakeUndecodable:
+    """Stands in for a server where handlers are added: they see that a request could not be read, and can refuse it.
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Any:
-        handler = await continuation(handler_call_details)
-        if handler is None or not handler_call_details.method.startswith(OURS):
-            return handler
-        return handler._replace(request_deserializer=_tolerant(handler.request_deserializer))
+    (An interceptor could do the same, at the cost of another coroutine for each call.)
+    """
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self._server = server
+
+    def add_generic_rpc_handlers(self, _handlers: object) -> None:
+        """Do nothing: all calls of the protocol are registered by name."""
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        """Add the handlers of a service, by the name of the call."""
+        tolerant = {
+            name: handler._replace(request_deserializer=_tolerant(handler.request_deserializer))
+            for name, handler in handlers.items()
+        }
+        self._server.add_registered_method_handlers(service, tolerant)
 
 
 def _tolerant(parse: Callable[[bytes], M]) -> Callable[[bytes], M | Undecodable]:

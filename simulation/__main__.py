@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import core.quiet_interrupts  # isort: skip
 import core.one_thread  # isort: skip  # noqa: F401
+import simulation.ahead  # isort: skip  # noqa: F401
 
 import sys
 from contextlib import redirect_stdout

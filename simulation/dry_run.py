@@ -76,7 +76,9 @@ def _settings(given: Given, options: SimulationSettings, task: Task, population:
         from simulation.virtual.command import settings_of_virtual, stopwatch_for
 
         settings = settings_of_virtual(given, options, task, population.size)
-        VirtualRun(settings, task, population, stopwatch_for(options, settings))  # refuses groups that are too small
+        VirtualRun(
+            settings, task, population, stopwatch_for(options, settings, task)
+        )  # refuses groups that are too small
         return settings
     return settings_of_parties(given, options, task, population.size)
 

@@ -23,20 +23,26 @@ import select
 import signal
 import sys
 import threading
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-PREPARED = ("client.__main__", "keyholder.__main__", "server.__main__", "registrar.__main__", "core.secagg.factory")
+from core.commands import command_of
+from core.heap import return_freed_memory
+
+if TYPE_CHECKING:
+    from core.program import Program
+
 GRACE_SECONDS = 5.0
 
 
 def main() -> None:
     """Serve until standard input closes."""
     life = int(sys.argv[1])
-    for module in PREPARED:
-        importlib.import_module(module)
+    programs = importlib.import_module("simulation.rehearsal").rehearse()
     gc.collect()
+    return_freed_memory()
     gc.freeze()  # the collector would write to what is shared
     reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -58,7 +64,7 @@ def main() -> None:
             pid = os.fork()
             if pid == 0:
                 signal.set_wakeup_fd(-1)
-                _become(command["arguments"], command["log"], life)
+                _become(programs, command["arguments"], command["log"], life)
             names[pid] = command["name"]
             _say({"name": command["name"], "pid": pid})
 
@@ -77,7 +83,7 @@ def _say(event: dict[str, object]) -> None:
         os.write(1, json.dumps(event, allow_nan=False).encode() + b"\n")
 
 
-def _become(arguments: list[str], log: str, life: int) -> NoReturn:
+def _become(programs: Mapping[str, Program], arguments: list[str], log: str, life: int) -> NoReturn:
     """Turn this fork into a party with a session and a log of its own."""
     code = 1
     try:
@@ -92,7 +98,7 @@ def _become(arguments: list[str], log: str, life: int) -> NoReturn:
         sys.stdout = os.fdopen(1, "w", buffering=1, encoding=sys.stdout.encoding, errors="replace", closefd=False)
         sys.stderr = os.fdopen(2, "w", buffering=1, encoding=sys.stderr.encoding, errors="replace", closefd=False)
         _show_as([sys.executable, "-m", *arguments])
-        code = run_party(arguments)
+        code = run_party(arguments, programs[arguments[0]])
         atexit._run_exitfuncs()  # what an interpreter does at its end, and os._exit does not
     finally:
         sys.stdout.flush()
@@ -109,12 +115,18 @@ def _show_as(words: list[str]) -> None:
         ctypes.memmove(start, shown.ljust(room, b"\0"), room)
 
 
-def run_party(arguments: list[str]) -> int:
-    """Run `python -m ARGUMENTS` in this process; end it when standard input closes. Returns the exit code."""
+def run_party(arguments: list[str], program: Callable[..., object] | None = None) -> int:
+    """Run `python -m ARGUMENTS` in this process; end it when standard input closes. Returns the exit code.
+
+    `program` is what the module's command line is, if it is there already.
+    """
     threading.Thread(target=_end_with_parent, daemon=True).start()
     sys.argv = list(arguments)
     try:
-        runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+        if program is None:
+            runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+        else:
+            program(prog_name=command_of(arguments[0]))
     except SystemExit as end:
         if isinstance(end.code, int | None):
             return end.code or 0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -28,6 +30,9 @@ _THE = {"server": "the aggregator", "dealer": "the dealer of the round keys"}
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND_ROOM = 4000
 """Bytes for the command line that a party shows instead of that of the process it was forked from."""
+ONE_HEAP = {"MALLOC_ARENA_MAX": "1"}
+"""For glibc: else each of the seven threads that a party has with gRPC gets a heap of its own, most of it empty."""
+_FORKS = sys.platform == "linux"
 PREFIX: tuple[str, ...] = ()
 """Put before the arguments of each party; benchmarks put a module of their own here, which runs the rest."""
 
@@ -122,6 +127,48 @@ class Forked:
             os.kill(self.pid, number)
 
 
+class ForkProcess:
+    """The process that parties are forked from, started at once, and the pipe that they end with."""
+
+    def __init__(self) -> None:
+        reader, self._life = os.pipe()
+        try:
+            self.process = subprocess.Popen(
+                [*_interpreter("simulation.fork_server"), str(reader), "-" * COMMAND_ROOM],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=0,
+                env=_environment(),
+                pass_fds=(reader,),
+                start_new_session=True,
+            )
+        finally:
+            os.close(reader)
+
+    def end(self) -> None:
+        """Let it and its parties end."""
+        os.close(self._life)
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+
+
+_AHEAD: list[ForkProcess] = []
+
+
+def start_ahead() -> None:
+    """Start what the first ForkServer of this process will need, so that it gets ready in the meantime."""
+    if _FORKS and not PREFIX:
+        _AHEAD.append(ForkProcess())
+        atexit.register(_end_unused)
+
+
+def _end_unused() -> None:
+    for unused in _AHEAD:
+        unused.process.kill()
+        unused.end()
+        unused.process.wait()
+
+
 class ForkServer:
     """Starts parties as forks of one prepared process (simulation/fork_server.py): half the time, half the memory.
 
@@ -131,45 +178,38 @@ class ForkServer:
     def __init__(self) -> None:
         self._parties: dict[str, Forked] = {}
         self._starting: dict[str, asyncio.Future[Forked]] = {}
+        self._said = asyncio.StreamReader()
 
     async def __aenter__(self) -> ForkServer:
-        reader, self._life = os.pipe()
-        try:
-            self._process = await asyncio.create_subprocess_exec(
-                *_interpreter("simulation.fork_server"),
-                str(reader),
-                "-" * COMMAND_ROOM,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                env=_environment(),
-                pass_fds=(reader,),
-                start_new_session=True,
-            )
-        finally:
-            os.close(reader)
+        self._forks = _AHEAD.pop() if _AHEAD else ForkProcess()
+        loop = asyncio.get_running_loop()
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(self._said), self._forks.process.stdout)
         self._listening = asyncio.create_task(self._listen())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        os.close(self._life)
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        await self._process.wait()
+        self._forks.end()
         await self._listening
+        await asyncio.to_thread(self._forks.process.wait)
 
     async def start(self, name: str, arguments: Sequence[str], log: Path) -> Process:
-        """Start `python -m ARGUMENTS` with its output in a log. Raises OSError if the log cannot be written."""
+        """Start `python -m ARGUMENTS` with its output in a log.
+
+        Raises OSError if the log cannot be written, RunFailedError if the process that parties are forked from is gone.
+        """
         log.open("wb").close()
         command = {"name": name, "arguments": list(arguments), "log": str(log)}
+        assert self._forks.process.stdin is not None
+        try:
+            self._forks.process.stdin.write(json.dumps(command, allow_nan=False).encode() + b"\n")
+        except BrokenPipeError:
+            raise _no_longer_starting() from None
         self._starting[name] = asyncio.get_running_loop().create_future()
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(command, allow_nan=False).encode() + b"\n")
         return await self._starting[name]
 
     async def _listen(self) -> None:
         """Note what the fork server says of its parties; if it dies, they do too, and nothing more is heard of them."""
-        assert self._process.stdout is not None
-        async for line in self._process.stdout:
+        async for line in self._said:
             event = json.loads(line)
             if "pid" in event:
                 party = self._parties[event["name"]] = Forked(event["pid"])
@@ -181,7 +221,7 @@ class ForkServer:
             else:
                 self._end(event["name"], event["code"])
         for waiting in (each for each in self._starting.values() if not each.cancelled()):
-            waiting.set_exception(RunFailedError("the process that starts parties has ended"))
+            waiting.set_exception(_no_longer_starting())
         for name in self._parties:
             self._end(name, -signal.SIGKILL)
 
@@ -192,9 +232,13 @@ class ForkServer:
             party.ended.set()
 
 
+def _no_longer_starting() -> RunFailedError:
+    return RunFailedError("the process that starts parties has ended")
+
+
 def starter() -> contextlib.AbstractAsyncContextManager[Starter]:
     """Return the fastest safe way to start parties on this system."""
-    forks = sys.platform == "linux" and not PREFIX  # a benchmark's module must run before anything is imported
+    forks = _FORKS and not PREFIX  # a benchmark's module must run before anything is imported
     return ForkServer() if forks else contextlib.nullcontext(Spawner())
 
 
@@ -204,7 +248,7 @@ def _interpreter(module: str) -> tuple[str, ...]:
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, **ONE_THREAD, "PYTHONUNBUFFERED": "1", "PYTHONPATH": import_path()}
+    return {**ONE_HEAP, **os.environ, **ONE_THREAD, "PYTHONUNBUFFERED": "1", "PYTHONPATH": import_path()}
 
 
 async def start(by: Starter, name: str, arguments: Sequence[str], logs: Path) -> Party:

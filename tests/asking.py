@@ -76,9 +76,10 @@ def _answers(fetch: Fetch, fetch_opened: Any, fetch_model: Any) -> Callable[[Any
     def answer(call: Download) -> tuple[pb.PayloadHeader, bytes]:
         asked: Any = call.message
         match call.method:
-            case "FetchSubmission":
+            case "FetchSubmissions":
                 id = AttemptId(asked.run, asked.round, asked.attempt)
-                return pb.PayloadHeader(), fetch(id, asked.client, call.limit)
+                updates = [fetch(id, client, call.limit // len(asked.clients)) for client in asked.clients]
+                return pb.PayloadHeader(parts=map(len, updates)), b"".join(updates)
             case "FetchOpenedSum":
                 return pb.PayloadHeader(), fetch_opened(AttemptId(asked.run, asked.round, asked.attempt), call.limit)
         vector = fetch_model(asked.round, call.limit // 8)

@@ -66,7 +66,7 @@ def test_the_table_is_that_of_the_threat_model() -> None:
         "FetchModel": parties, "FetchRoster": parties, "Watch": every_role, "Check": parties, "ServerReflectionInfo": parties,
         "Attend": {Role.KEYHOLDER}, "VouchFor": {Role.KEYHOLDER},
         "Serve": {Role.KEYHOLDER}, "SignRequest": {Role.KEYHOLDER}, "OfferKeys": {Role.KEYHOLDER}, "SignList": {Role.KEYHOLDER},
-        "FetchSubmission": {Role.KEYHOLDER}, "Release": {Role.KEYHOLDER}, "FetchOpenedSum": {Role.KEYHOLDER},
+        "FetchSubmissions": {Role.KEYHOLDER}, "Release": {Role.KEYHOLDER}, "FetchOpenedSum": {Role.KEYHOLDER},
         "EndorseModel": {Role.KEYHOLDER}, "DeclineTask": {Role.KEYHOLDER},
     }  # fmt: skip
 
@@ -178,8 +178,8 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "Serve": lambda c: rpc.KeyHoldingStub(c).Serve(pb.ServeRequest(), timeout=SECONDS),
     "SignRequest": lambda c: rpc.KeyHoldingStub(c).SignRequest(pb.RequestSignature(**BY_HOLDER), timeout=SECONDS),
     "SignList": lambda c: rpc.KeyHoldingStub(c).SignList(pb.ListSignature(**BY_HOLDER), timeout=SECONDS),
-    "FetchSubmission": lambda c: rpc.KeyHoldingStub(c).FetchSubmission(
-        pb.SubmissionRequest(**ATTEMPT, client="client-1"), timeout=SECONDS
+    "FetchSubmissions": lambda c: rpc.KeyHoldingStub(c).FetchSubmissions(
+        pb.SubmissionsRequest(**ATTEMPT, clients=["client-1"]), timeout=SECONDS
     ),
     "Release": lambda c: rpc.KeyHoldingStub(c).Release(streamed(pb.ReleaseRequest(header=ATTEMPT)), timeout=SECONDS),
     "FetchOpenedSum": lambda c: rpc.KeyHoldingStub(c).FetchOpenedSum(pb.OpenedSumRequest(**ATTEMPT), timeout=SECONDS),

@@ -82,7 +82,7 @@ def test_one_member_does_not_use_up_the_calls_of_another() -> None:
 def test_calls_of_key_holders_that_a_large_cohort_needs_have_no_rate() -> None:
     limits = CallLimits(Time())
     for _ in range(100_000):
-        call(limits, client(1), "FetchSubmission")
+        call(limits, client(1), "FetchSubmissions")
 
 
 def test_open_streams_of_one_kind_are_bounded_and_closed_ones_make_room() -> None:

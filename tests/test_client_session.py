@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 from federations import RUN, VALUES, HonestAttempt, SmallFederation, small_federation
 from refusals import refused_with
@@ -21,6 +24,7 @@ from core.wire.holder_messages import list_statement, list_to_wire, model_statem
 from core.wire.messages import round_to_wire, signed_commitment_from_wire
 from core.wire.streams import model_bytes, model_chunks, read_chunks
 
+FloatArray = npt.NDArray[np.float64]
 ENDED = pb.Notice(run_ended=pb.RunEnded(completed=True, sentence="all rounds are completed"))
 
 
@@ -96,6 +100,30 @@ def test_a_round_is_answered_with_a_commitment_and_with_no_upload(client: Conduc
     fetch, commit = client.hear(client.opened())
     assert (fetch.method, fetch.message.round, fetch.limit) == ("FetchModel", 0, 8 * VALUES)
     assert (commit.method, signed_commitment_from_wire(commit.message.commitment)) == ("Commit", client.commitment)
+
+
+def test_a_model_that_comes_along_with_the_round_is_not_fetched(client: Conducted) -> None:
+    opened = client.opened()
+    opened.round_opened.start.extend(model_chunks(model_bytes(client.model), *client.last))
+    assert methods(client.hear(opened)) == ["Commit"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda model: model + 1, Reason.WRONG_DIGEST),
+        (lambda model: np.append(model, 0.0), Reason.WRONG_LENGTH),
+        (lambda model: model[:-1], Reason.MALFORMED),
+    ],
+)
+def test_a_model_that_comes_along_is_checked_like_one_that_is_fetched(
+    client: Conducted, change: Callable[[FloatArray], FloatArray], reason: Reason
+) -> None:
+    opened = client.opened()
+    opened.round_opened.start.extend(model_chunks(model_bytes(change(client.model)), *client.last))
+    with refused_with(reason):
+        client.hear(opened)
+    assert not client.calls
 
 
 def test_a_list_with_its_commitment_is_answered_with_what_was_committed_to(client: Conducted) -> None:

@@ -7,12 +7,22 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from in_process import Start
 
 from server import connections
-from server.connections import ESTABLISHED, Connections, connection_options, defer_accept, peer_of, raise_file_limit
+from server.connections import (
+    ESTABLISHED,
+    MANY_FILES,
+    Connections,
+    connection_options,
+    defer_accept,
+    peer_of,
+    raise_file_limit,
+)
 from server.service import listen
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, which only Linux has")
@@ -128,3 +138,26 @@ def test_the_limit_of_open_files_is_raised_and_bounds_connections() -> None:
     assert few["grpc.max_allowed_incoming_connections"] == 344
     assert many["grpc.max_allowed_incoming_connections"] == 3024
     assert many["grpc.server_handshake_timeout_ms"] == 5000
+
+
+@pytest.mark.parametrize(("files", "swept"), [(MANY_FILES, 2), (MANY_FILES + 1, 20)])
+async def test_where_few_files_are_open_only_each_tenth_sweep_is_made(
+    monkeypatch: pytest.MonkeyPatch, files: int, swept: int
+) -> None:
+    monkeypatch.setattr(connections, "_open_files", lambda: files)
+    pending, sweeps = Connections(lambda: 0.0), []
+    monkeypatch.setattr(pending, "sweep", lambda: sweeps.append(None))
+    pauses = iter([True] * 20)
+
+    async def over(_seconds: float) -> bool:
+        return next(pauses, False)
+
+    await pending._sweep_until_stopped(SimpleNamespace(wait_for_termination=over))  # type: ignore[arg-type]
+    assert len(sweeps) == swept
+
+
+@linux
+def test_open_files_are_counted() -> None:
+    before = connections._open_files()
+    with Path("/dev/null").open() as _:
+        assert connections._open_files() == before + 1

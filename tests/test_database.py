@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,13 @@ def test_a_file_of_another_layout_is_refused(tmp_path: Path) -> None:
     opened(tmp_path, version=7).close()
     with pytest.raises(StorageError, match=r"things\.sqlite has layout 7; this program knows 8"):
         opened(tmp_path, version=8)
+
+
+def test_a_new_layout_is_there_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="no such table: nowhere"):
+        Database(tmp_path / "things.sqlite", SCHEMA + "DROP TABLE nowhere;", 1, owner="tester")
+    with closing(sqlite3.connect(tmp_path / "things.sqlite")) as file:
+        assert file.execute("SELECT name FROM sqlite_schema").fetchall() == []
 
 
 def test_a_file_of_another_program_is_refused(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ async def restored(federation: SpamFederation, name: str, copy: Path) -> None:
 async def test_a_holder_restored_from_an_old_copy_does_not_serve_and_the_others_finish(
     start: Start, moment: str
 ) -> None:
-    federation = await start(replace(FOUR, rounds=2))
+    federation = await start(replace(FOUR, rounds=3))
     await federation.play_until(states.Committing)
     copy = copied(federation, "keyholder-3")
     await federation.play(lambda: len(federation.run.results) == 1)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from core.commands import command_of
 from simulation.processes import ROOT, ForkServer
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="parties are forked on Linux only")
@@ -44,3 +45,10 @@ async def test_an_interrupt_while_a_party_starts_does_not_hide_the_ends_of_other
         assert await other.wait() == 0
         unknown = starter._parties["client-1"]
         assert await unknown.wait() != 0  # it was ended: nobody waits for it
+
+
+async def test_a_party_is_called_by_its_own_name_where_its_options_are_wrong(tmp_path: Path) -> None:
+    async with asyncio.timeout(60), ForkServer() as starter:
+        party = await starter.start("client-1", ["client", "--nonsense"], tmp_path / "log")
+        assert await party.wait() == 2
+    assert f"Usage: {command_of('client')} " in (tmp_path / "log").read_text()

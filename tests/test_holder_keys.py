@@ -88,6 +88,21 @@ def test_shares_of_keys_out_of_date_are_destroyed_when_a_run_is_over(tmp_path: P
     federation.close()
 
 
+def test_of_keys_used_before_only_shares_that_are_still_there_are_destroyed(
+    federation: SmallFederation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = [HonestAttempt(federation, key, attempt=n) for n, key in enumerate(federation.deal(3), start=1)]
+    holder = federation.key_holder(1, tmp_path / "holder")
+    destroyed: list[int] = []
+    destroy = holder.shares.destroy
+    monkeypatch.setattr(holder.shares, "destroy", lambda serial: (destroyed.append(serial), destroy(serial)))
+    for attempt in attempts:
+        holder.sign_list(attempt.list_order())
+        share_file(attempt, holder).write_bytes(b"damaged since")
+    assert destroyed == [attempt.description.certificate.serial for attempt in attempts[:2]], "each once"
+    assert [share_file(attempt, holder).exists() for attempt in attempts] == [False, False, True]
+
+
 def test_a_share_that_cannot_be_destroyed_holds_up_no_answer_and_goes_later(
     federation: SmallFederation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

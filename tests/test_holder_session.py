@@ -17,7 +17,7 @@ from core.wire import federation_pb2 as pb
 from core.wire.calls import Ask, Download, converse
 from core.wire.holder_messages import holder_signatures_to_wire
 from core.wire.messages import round_to_wire, signed_commitment_to_wire
-from core.wire.streams import model_bytes, model_chunks, read_chunks
+from core.wire.streams import model_bytes, model_chunks, payload_chunks, read_chunks
 from keyholder.connection import run_session
 from keyholder.holder import KeyHolder
 from keyholder.session import HolderSession
@@ -83,7 +83,9 @@ def serve(aggregator: Aggregator, federation: SmallFederation, holder: KeyHolder
 
 def close_list(attempt: HonestAttempt) -> pb.HolderTask:
     commitments = [signed_commitment_to_wire(signed) for signed in attempt.commitments.values()]
-    return pb.HolderTask(close_list=pb.CloseList(round=round_to_wire(attempt.signed), commitments=commitments))
+    lineage = holder_signatures_to_wire(attempt.lineage)
+    message = pb.CloseList(round=round_to_wire(attempt.signed), commitments=commitments, endorsements=lineage)
+    return pb.HolderTask(close_list=message)
 
 
 def test_an_empty_task_says_that_it_is_heard_and_the_holder_that_it_serves(
@@ -153,9 +155,13 @@ class Conducted:
         attempt = self.attempt
         if call.method == "FetchModel":
             return read_chunks(model_chunks(model_bytes(attempt.model), attempt.id.run, 0, ()), limit=call.limit)
-        if call.method == "FetchSubmission":
-            return pb.PayloadHeader(), attempt.payloads[call.message.client]  # type: ignore[attr-defined]
+        if call.method == "FetchSubmissions":
+            return self.updates([attempt.payloads[client] for client in call.message.clients])  # type: ignore[attr-defined]
         return pb.PayloadHeader(), attempt.opened().to_bytes(attempt.description.key)
+
+    def updates(self, payloads: list[bytes]) -> tuple[pb.PayloadHeader, bytes]:
+        """The answer to a call for updates."""
+        return pb.PayloadHeader(parts=map(len, payloads)), b"".join(payloads)
 
 
 def open_sum(attempt: HonestAttempt) -> pb.HolderTask:
@@ -177,8 +183,8 @@ def endorse(attempt: HonestAttempt) -> pb.HolderTask:
 TASKS = {"SignList": close_list, "SignRequest": open_sum, "EndorseModel": endorse}
 FETCHES = {
     "SignList": [],
-    "SignRequest": ["FetchSubmission"] * 3,
-    "EndorseModel": ["FetchSubmission"] * 3 + ["FetchOpenedSum", "FetchModel"],
+    "SignRequest": ["FetchSubmissions"],
+    "EndorseModel": ["FetchSubmissions", "FetchOpenedSum", "FetchModel"],
 }
 
 
@@ -200,8 +206,22 @@ def methods(calls: list[Any]) -> list[str]:
 def test_a_task_is_answered_after_what_it_needs_is_fetched(conducted: Conducted, answer: str) -> None:
     calls = conducted.hear(TASKS[answer](conducted.attempt))
     assert methods(calls) == [*FETCHES[answer], answer]
-    fetched = [call.message.client for call in calls if call.method == "FetchSubmission"]
-    assert fetched == ["client-1", "client-2", "client-3"][: len(fetched)]
+    for call in calls:
+        if call.method == "FetchSubmissions":
+            assert list(call.message.clients) == ["client-1", "client-2", "client-3"]
+
+
+@pytest.mark.parametrize(("change", "fetched"), [(0.0, []), (1.0, ["FetchModel"])])
+def test_only_a_model_that_a_holder_has_not_computed_itself_is_fetched(
+    federation: SmallFederation, conducted: Conducted, change: float, fetched: list[str]
+) -> None:
+    first = conducted.attempt
+    assert methods(conducted.hear(endorse(first)))[-3:] == ["FetchOpenedSum", "FetchModel", "EndorseModel"]
+    computed = first.next_model(first.opened(), 3)
+    key = federation.deal(scheme="plain")[0]
+    conducted.attempt = HonestAttempt(federation, key, round_number=2, model=computed + change)
+    calls = methods(conducted.hear(endorse(conducted.attempt)))
+    assert calls == ["FetchSubmissions", "FetchOpenedSum", *fetched, "EndorseModel"]
 
 
 @pytest.mark.parametrize("answer", TASKS)
@@ -215,10 +235,73 @@ def test_a_task_of_a_round_that_the_aggregator_did_not_sign_is_declined(conducte
 
 @pytest.mark.parametrize("answer", ["SignRequest", "EndorseModel"])
 def test_a_task_whose_update_cannot_be_fetched_is_declined(conducted: Conducted, answer: str) -> None:
-    conducted.refusals["FetchSubmission"] = Reason.ROUND_NOT_OPEN
+    conducted.refusals["FetchSubmissions"] = Reason.ROUND_NOT_OPEN
     calls = conducted.hear(TASKS[answer](conducted.attempt))
-    assert methods(calls) == ["FetchSubmission", "DeclineTask"]
+    assert methods(calls) == ["FetchSubmissions", "DeclineTask"]
     assert calls[-1].message.reason == Reason.ROUND_NOT_OPEN
+
+
+def test_an_opened_sum_that_comes_along_is_not_fetched(conducted: Conducted) -> None:
+    task, attempt = endorse(conducted.attempt), conducted.attempt
+    task.endorse.opened.extend(payload_chunks(attempt.opened().to_bytes(attempt.description.key)))
+    assert methods(conducted.hear(task)) == ["FetchSubmissions", "FetchModel", "EndorseModel"]
+
+
+def test_an_opened_sum_that_comes_along_is_checked_like_one_that_is_fetched(conducted: Conducted) -> None:
+    task, attempt = endorse(conducted.attempt), conducted.attempt
+    raw = bytearray(attempt.opened().to_bytes(attempt.description.key))
+    raw[-1] ^= 1
+    task.endorse.opened.extend(payload_chunks(bytes(raw)))
+    assert conducted.hear(task)[-1].message.reason == Reason.WRONG_OPENING
+    del task.endorse.opened[:]
+    task.endorse.opened.extend(payload_chunks(bytes(len(raw) + 1)))
+    assert conducted.hear(task)[-1].message.reason == Reason.WRONG_LENGTH
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_no_more_updates_are_fetched_in_one_call_than_fit(
+    conducted: Conducted, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    (length,) = {len(payload) for payload in conducted.attempt.payloads.values()}
+    monkeypatch.setattr("core.wire.streams.BATCH_BYTES", at_once * length + 1)
+    calls = conducted.hear(open_sum(conducted.attempt))
+    fetched = [list(call.message.clients) for call in calls if call.method == "FetchSubmissions"]
+    assert max(map(len, fetched)) == at_once
+    assert [client for each in fetched for client in each] == ["client-1", "client-2", "client-3"]
+    assert calls[-1].method == "SignRequest"
+
+
+@pytest.mark.parametrize(
+    ("payloads", "reason"),
+    [
+        (lambda whole: whole[:2], Reason.WRONG_LENGTH),
+        (lambda whole: [*whole, b""], Reason.WRONG_LENGTH),
+        (lambda whole: [whole[0] + whole[1], b"", whole[2]], Reason.WRONG_LENGTH),
+        (lambda whole: [whole[1], whole[0], whole[2]], Reason.WRONG_DIGEST),
+    ],
+)
+def test_updates_that_are_not_those_asked_for_are_refused(
+    conducted: Conducted,
+    monkeypatch: pytest.MonkeyPatch,
+    payloads: Callable[[list[bytes]], list[bytes]],
+    reason: Reason,
+) -> None:
+    given = Conducted.updates
+    monkeypatch.setattr(Conducted, "updates", lambda self, whole: given(self, payloads(whole)))
+    assert conducted.hear(open_sum(conducted.attempt))[-1].message.reason == reason
+
+
+def test_updates_whose_lengths_do_not_make_up_what_came_are_refused(
+    conducted: Conducted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = Conducted.updates
+
+    def shortened(self: Conducted, payloads: list[bytes]) -> tuple[pb.PayloadHeader, bytes]:
+        header, whole = given(self, payloads)
+        return header, whole[:-1]
+
+    monkeypatch.setattr(Conducted, "updates", shortened)
+    assert conducted.hear(open_sum(conducted.attempt))[-1].message.reason == Reason.WRONG_LENGTH
 
 
 @pytest.mark.parametrize("answer", TASKS)

@@ -16,6 +16,7 @@ from recomputation import SPAM, plain_models
 from core.errors import Reason, RunFailedError
 from core.wire import federation_pb2 as pb
 from server import states
+from server.executor import Executor
 from server.rounds.cohort import RETURN_SECONDS
 from simulation.in_process import InProcessFederation, play, run_anywhere
 from simulation.network import Network, between
@@ -76,9 +77,35 @@ async def test_a_party_sends_and_gets_its_messages_in_the_order_of_the_drawing(
     federation = await start()
     await federation.finish()
     expected = drawn(column)
-    assert len(expected) in {8, 16}
+    assert len(expected) in {7, 15}
     first_times = dict.fromkeys(kind for kind in kinds(federation, party) if kind in expected)
     assert list(first_times) == expected
+
+
+async def test_what_is_too_long_for_a_message_is_fetched(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("server.executor", "server.notices"):
+        monkeypatch.setattr(f"{module}.small_enough", lambda _payload: False)
+    federation = await start()
+    await federation.finish()
+    order = kinds(federation)
+    assert order.count("FetchModel") == 3 + 2, "each client, and each holder that has not computed it before"
+    assert order.count("FetchOpenedSum") == 2
+
+
+async def test_who_is_revoked_while_its_stream_is_open_gets_no_model_and_no_sum(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revoked = {"client-1", "keyholder-1", "keyholder-2"}
+    members = Executor._members
+    monkeypatch.setattr(Executor, "_members", lambda self: members(self) - revoked)
+    federation = await start()
+    await federation.finish()
+    starts = {name: federation.pushed_to(name, "round_opened")[-1].start for name in federation.clients}
+    assert {name for name, start in starts.items() if not start} == {"client-1"}
+    asked = {name: federation.pushed_to(name, "endorse") for name in federation.holders}
+    bare = {name: not tasks[-1].opened for name, tasks in asked.items() if tasks}
+    assert len(bare) == 2
+    assert bare == {name: name in revoked for name in bare}
 
 
 async def test_no_phase_begins_before_all_that_the_one_before_it_needs_is_there(start: Start) -> None:

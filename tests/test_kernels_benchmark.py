@@ -12,7 +12,7 @@ def test_each_kernel_that_runs_here_is_timed_beside_gmp_and_the_environment_is_l
     monkeypatch.setenv("GROKFED_KERNEL", "on")
     seconds = kernels.time_work(bits=128, repeats=1)
     usable = [each.name for each in kernel.KERNELS if kernel._library(each.library) is not None]
-    assert len(seconds) == 6
+    assert len(seconds) == 7
     for times in seconds.values():
         assert list(times) == ["off", *usable]
         assert all(0 < time < 60 for time in times.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from core.wire import federation_pb2 as pb
 from core.wire.calls import Ask, Call
 from core.wire.streams import model_bytes
 from server import states
+from server.audience import Told, Watcher
 
 TWO_ROUNDS = replace(RULES, rounds=2)
 
@@ -191,17 +193,41 @@ async def test_a_watcher_gets_every_result_once(start: Start) -> None:
     late = federation.run.watch()
     assert [await announced(watcher) for watcher in (early, middle, late)] == [[1, 2]] * 3
     assert late.ended, "the stream of one who comes after the end is over"
-    assert late.pending == 0
+    assert late.take() is None
 
 
 async def test_progress_says_who_is_there_and_what_is_waited_for(start: Start) -> None:
     federation = await start(gather=False)
     watcher = federation.run.watch()
+    first = watcher.take()
     await federation.gather()
     await federation.play_until(states.Committing)
     await federation.settle("client-1")
-    seen = [progress for _ in range(watcher.pending) if (progress := watcher.take()) is not None]
-    first, last = seen[0], seen[-1]
+    last = watcher.take()
+    assert first is not None
+    assert last is not None, "all changes come together"
+    assert watcher.take() is None
     assert (first.phase, first.present, first.holders) == ("waiting", 0, 0)
     assert (last.phase, last.round, last.attempt, last.present, last.holders) == ("committing", 1, 1, 3, 3)
     assert (last.received, last.expected, last.sentence) == (1, 3, "waiting for updates: 1 of 3 ready")
+
+
+async def test_what_changes_in_a_pause_comes_in_one_message_and_the_end_at_once() -> None:
+    told: list[int] = []
+
+    def news(_told: Told) -> pb.Progress:
+        told.append(len(told))
+        return pb.Progress(round=len(told))
+
+    watcher = Watcher(news)
+    messages = watcher.messages(pause=3600)
+    assert (await anext(messages)).round == 1
+    waiting = asyncio.ensure_future(anext(messages))
+    for _ in range(3):
+        watcher.notify()
+        await asyncio.sleep(0)
+    assert told == [0], "nothing is built before it can be sent"
+    watcher.close()
+    assert (await waiting).round == 2
+    with pytest.raises(StopAsyncIteration):
+        await anext(messages)

@@ -15,13 +15,15 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from in_process import RULES, SpamFederation, Start, another_start
 from refusals import refused_with
 
+from client.session import submit_call
 from core.errors import Reason
 from core.protocol import MOST_OFFERED, Signed, digest
 from core.wire import federation_pb2 as pb
 from core.wire import federation_pb2_grpc as rpc
+from core.wire.calls import Upload
 from core.wire.dialing import AggregatorConnection, channel_credentials, channel_options
 from core.wire.messages import signed_commitment_to_wire, signed_key_to_wire, submission_header_to_wire
-from core.wire.streams import PIECE_BYTES
+from core.wire.streams import BATCH_BYTES, PIECE_BYTES
 from server import states
 from server.answering import Gate
 from server.call_limits import CallLimits
@@ -94,8 +96,13 @@ async def test_a_client_cannot_commit_in_the_name_of_another(start: Start) -> No
         (lambda header, payload: [header, pb.SubmitRequest(data=payload), pb.SubmitRequest(data=b"x")], Reason.WRONG_LENGTH),
         (lambda header, payload: [header, pb.SubmitRequest(data=payload[:-1] + b"x")], Reason.WRONG_DIGEST),
         (lambda header, payload: [header, pb.SubmitRequest(data=bytes(PIECE_BYTES + 1))], Reason.MALFORMED),
+        (lambda header, payload: [pb.SubmitRequest(whole=payload)], Reason.MALFORMED),
+        (lambda header, payload: [pb.SubmitRequest(header=header.header, whole=payload[:-1])], Reason.WRONG_LENGTH),
+        (lambda header, payload: [pb.SubmitRequest(header=header.header, whole=payload), pb.SubmitRequest(data=b"x")], Reason.WRONG_LENGTH),
+        (lambda header, payload: [pb.SubmitRequest(header=header.header, whole=payload[:-1] + b"x")], Reason.WRONG_DIGEST),
     ],
-    ids=["nothing", "no header", "two headers", "an empty message", "no payload", "short", "long", "changed", "too large a piece"],
+    ids=["nothing", "no header", "two headers", "an empty message", "no payload", "short", "long", "changed", "too large a piece",
+         "one message without header", "a short one message", "more than one message", "a changed one message"],
 )  # fmt: skip
 async def test_an_upload_that_is_not_what_was_announced_is_refused(
     start: Start, messages: Any, expected: Reason
@@ -141,6 +148,46 @@ async def test_who_has_not_committed_is_refused_before_a_byte_of_payload_is_sent
         await call.write(pb.SubmitRequest(header=header))
         with refused_with(Reason.NOT_COMMITTED):
             await call
+
+
+@pytest.mark.parametrize("short", [True, False])
+async def test_an_upload_arrives_in_one_message_or_in_many(
+    start: Start, monkeypatch: pytest.MonkeyPatch, short: bool
+) -> None:
+    federation = await start()
+    await federation.play_until(states.Uploading)
+    submission, digests = federation.submission("client-1"), []
+    monkeypatch.setattr("core.wire.calls.SHORT_BYTES", len(submission.payload) - (not short))
+    upload = submit_call(submission)
+    assert len(list(upload.messages())) == (1 if short else 2)
+
+    def send(port: int) -> None:
+        with AggregatorConnection(f"127.0.0.1:{port}", 20, federation.identities["client-1"]) as connection:
+            digests.append(connection.carry(upload).sha256)
+
+    server, port = await listen(federation.run, "127.0.0.1:0")
+    await asyncio.to_thread(send, port)
+    await server.stop(None)
+    assert digests == [submission.header.digest]
+    assert federation.phase.received == {"client-1"}
+    assert federation.store.costs(federation.run.attempt.id).bytes_up == (  # type: ignore[union-attr]
+        len(submission.payload) + upload.header.ByteSize()
+    ), "the same either way"
+    await federation.finish()
+
+
+@pytest.mark.parametrize("short", [True, False])
+async def test_what_was_not_committed_to_is_refused_whether_it_is_short_or_not(
+    start: Start, monkeypatch: pytest.MonkeyPatch, short: bool
+) -> None:
+    monkeypatch.setattr("server.clients.SHORT_BYTES", 1 << 20 if short else 0)
+    federation = await start()
+    await federation.play_until(states.Uploading)
+    other = bytes(len(federation.submission("client-1").payload))
+    header = pb.SubmissionHeader(**federation.named(), length=len(other), sha256=digest(other))
+    with refused_with(Reason.WRONG_DIGEST):
+        await federation.call("client-1", Upload("Submit", pb.SubmitRequest(header=header), other))
+    await federation.finish()
 
 
 async def test_a_clients_uploads_are_taken_in_one_at_a_time(start: Start) -> None:
@@ -241,15 +288,21 @@ async def test_no_more_of_a_holders_words_is_kept_than_fits_a_line(start: Start)
 async def test_a_holder_fetches_updates_and_the_opened_sum_and_all_parties_models(start: Start) -> None:
     federation = await start()
     await federation.play_until(states.Endorsing)
-    submission = federation.submission("client-2")
     async with served(federation, "keyholder-1") as channel:
         stub = rpc.KeyHoldingStub(channel)
-        chunks = [c async for c in stub.FetchSubmission(pb.SubmissionRequest(**federation.named(), client="client-2"))]
-        assert b"".join(chunk.data for chunk in chunks) == submission.payload
-        assert chunks[0].header.sha256 == submission.header.digest
-        call = stub.FetchSubmission(pb.SubmissionRequest(**federation.named(), client="stranger"))
-        with refused_with(Reason.ROUND_NOT_OPEN):
-            await call.read()
+        both = pb.SubmissionsRequest(**federation.named(), clients=["client-2", "client-1"])
+        chunks = [c async for c in stub.FetchSubmissions(both)]
+        second, first = (federation.submission(client).payload for client in both.clients)
+        assert b"".join(chunk.data for chunk in chunks) == second + first
+        assert list(chunks[0].header.parts) == [len(second), len(first)]
+        stranger = pb.SubmissionsRequest(**federation.named(), clients=["client-1", "stranger"])
+        past = pb.SubmissionsRequest(**{**federation.named(), "attempt": 2}, clients=["client-1"])
+        for unknown in (stranger, past):
+            with refused_with(Reason.ROUND_NOT_OPEN):
+                await stub.FetchSubmissions(unknown).read()
+        flood = pb.SubmissionsRequest(**federation.named(), clients=["client-1"] * (1 + BATCH_BYTES // len(first)))
+        with refused_with(Reason.WRONG_LENGTH):
+            await stub.FetchSubmissions(flood).read()
         chunks = [c async for c in stub.FetchOpenedSum(pb.OpenedSumRequest(**federation.named()))]
         attempt = federation.run.attempt
         assert attempt is not None

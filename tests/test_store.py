@@ -68,7 +68,7 @@ def test_a_commitment_is_stored_once_however_often_it_comes(store: Store) -> Non
     assert not commit(store, "a", b"one")
     signed = commitment("a", b"one")[1]
     assert store.submissions(ID) == [StoredSubmission("a", signed, digest(b"one"), uploaded=False)]
-    assert store.commitment_of(ID, "a") == signed.body
+    assert store.commitment_of(ID, "a") == signed
     assert store.commitment_of(ID, "b") is None
 
 

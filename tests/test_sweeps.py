@@ -17,6 +17,7 @@ from results.runs import find_run, list_runs, read_run
 from simulation import simulate
 from simulation.sweep_file import read_sweep
 from simulation.unchanged import changed_since, unlike
+from simulation.values import given_from
 
 FILE = """
 seeds = [0, 1]
@@ -47,6 +48,16 @@ def test_a_file_gives_every_combination_with_every_seed(tmp_path: Path) -> None:
     assert len(sweep.points) == 8
     assert sweep.points[3].name == "clients-3_scheme-paillier_seed-1"
     assert sweep.points[3].settings == {"rounds": 1, "clients": 3, "scheme": "paillier", "seed": 1}
+
+
+def test_a_chance_to_stay_may_be_written_as_a_number(tmp_path: Path) -> None:
+    text = FILE.replace("rounds = 1", 'rounds = 1\nspeeds = "lognormal:50,1,1000,1"')
+    text = text.replace("clients = [3, 4]", 'clients = [3]\navailability = [0.5, "0.9"]')
+    points = read_sweep(written(tmp_path, text)).points
+    assert [point.settings["availability"] for point in points] == [0.5, 0.5, "0.9", "0.9"]
+    assert given_from(points[0].settings)["availability"] == "0.5"
+    with pytest.raises(SettingsError, match="--availability is True; expected a text"):
+        given_from({"availability": True})
 
 
 def test_names_that_no_folder_can_have_keep_apart(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_a_run_leaves_the_files_of_every_run(tmp_path: Path) -> None:
         ),
         (["--virtual", "--availability", "0.5"], "it needs --speeds, which simulates time"),
         (["--virtual", "--clients", "5", "--cohort", "6"], "--cohort is 6, and there are 5 clients"),
-        (["--virtual", "--speeds", "fast"], "fast cannot be read"),
+        (["--virtual", "--speeds", "fast"], "--speeds is 'fast'; expected lognormal"),
         (["--virtual", "--speeds", "lognormal:1"], "expected lognormal:EXAMPLES_PER_SECOND"),
         (["--virtual", "--speeds", "lognormal:0,1,1,1"], "speeds must be more than 0"),
         (["--virtual", "--speeds", "lognormal:9,1,9,1", "--availability", "0"], "a chance must be above 0"),

@@ -196,11 +196,12 @@ def test_more_workers_than_open_files_allow_are_refused_before_any_starts(monkey
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.EAGAIN])
 def test_a_worker_that_cannot_start_is_named_and_the_others_end(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     context = type(multiprocessing.get_context("fork"))
-    pipe, started = context.Pipe, list[Any]()
+    pipe, pipes, others, started = context.Pipe, list[int](), multiprocessing.active_children(), list[Any]()
 
     def narrow(self: Any, *arguments: Any) -> Any:
-        if len(multiprocessing.active_children()) == 2:
-            started.extend(multiprocessing.active_children())
+        pipes.append(number)
+        if len(pipes) == 3:
+            started.extend(each for each in multiprocessing.active_children() if each not in others)
             raise OSError(number, os.strerror(number))
         return pipe(self, *arguments)
 

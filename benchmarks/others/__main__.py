@@ -21,7 +21,7 @@ def main() -> None:
     module = importlib.import_module(f"benchmarks.others.{options.simulator}")
     ends, model = module.simulate(options.clients, options.rounds)
     seconds, norm = np.diff(ends).tolist(), float(np.linalg.norm(model))
-    print(json.dumps({"start": ends[0] - started, "seconds": seconds, "norm": norm}), flush=True)
+    print(json.dumps({"start": ends[0] - started, "seconds": seconds, "norm": norm}, allow_nan=False), flush=True)
 
 
 if __name__ == "__main__":

@@ -83,6 +83,13 @@ class LocalTraining:
             return 0
         return self.epochs * -(-examples // self.batch_size) if self.steps is None else self.steps
 
+    def trained_on(self, examples: int) -> int:
+        """Return how many examples are trained on in a round, of this many: each once for each pass over it."""
+        if self.steps is None or not examples:
+            return self.epochs * examples
+        passes, batches = divmod(self.steps, -(-examples // self.batch_size))
+        return passes * examples + min(batches * self.batch_size, examples)
+
 
 class CorrectedSGD(SGD):
     """Gradient descent with SCAFFOLD's correction: y = y - lr (g - c_i + c), Karimireddy et al. 2020, Algorithm 1.

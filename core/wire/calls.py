@@ -13,7 +13,7 @@ parties are in one process (simulation.in_process).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -22,7 +22,7 @@ from google.protobuf.message import Message
 from core.errors import Refused
 from core.server_rules import ServerModel, ServerRule
 from core.wire import federation_pb2 as pb
-from core.wire.streams import Model, model_of, pieces
+from core.wire.streams import SHORT_BYTES, Model, model_of, pieces, read_chunks
 
 T = TypeVar("T")
 Uploaded = pb.SubmitRequest | pb.ReleaseRequest | pb.RosterOffer
@@ -47,8 +47,20 @@ class Upload:
     def __repr__(self) -> str:
         return f"Upload({self.method}, {len(self.payload)} bytes)"
 
+    @property
+    def single(self) -> Uploaded | None:
+        """The one message with header and payload, if the payload is short."""
+        if not 0 < len(self.payload) <= SHORT_BYTES:
+            return None
+        message = type(self.header)(whole=self.payload)
+        message.MergeFrom(self.header)  # type: ignore[arg-type]  # it is of the same type
+        return message
+
     def messages(self) -> Iterator[Uploaded]:
-        """Yield the header, then the payload in pieces."""
+        """Yield the one message of a short payload; else the header, then the payload in pieces."""
+        if (single := self.single) is not None:
+            yield single
+            return
         yield self.header
         for piece in pieces(self.payload):
             yield type(self.header)(data=piece)
@@ -119,10 +131,24 @@ def fetch_model(values: int, round_number: int | None = None) -> Dialogue[Model]
     return model_of(header, payload, values)
 
 
-def fetch_start(rule: ServerRule, values: int, round_number: int) -> Dialogue[Model]:
-    """Ask for what clients train from after a round: a vector of shape (rule.exchanged * values,)."""
+def came_along(chunks: Iterable[pb.Chunk], call: Download) -> Dialogue[tuple[pb.PayloadHeader, bytes]]:
+    """Return the payload that came along with a message, if one did, else ask for it.
+
+    What came along is read as strictly as what is asked for. Raises Refused.
+    """
+    given = list(chunks)
+    return read_chunks(given, call.limit) if given else (yield call)
+
+
+def fetch_start(rule: ServerRule, values: int, round_number: int, given: Iterable[pb.Chunk] = ()) -> Dialogue[Model]:
+    """Ask for what clients train from after a round: a vector of shape (rule.exchanged * values,).
+
+    Args:
+        given: what came along with the round, if it did.
+    """
     request = pb.ModelRequest(round=round_number, with_state=rule.corrects_clients)
-    header, payload = yield Download("FetchModel", request, limit=8 * rule.exchanged * values)
+    call = Download("FetchModel", request, limit=8 * rule.exchanged * values)
+    header, payload = yield from came_along(given, call)
     return model_of(header, payload, rule.exchanged * values)
 
 

@@ -15,10 +15,13 @@ from typing import Any, NamedTuple, TypeVar, cast
 import grpc
 import structlog
 import tenacity
+from google.protobuf.message_factory import GetMessageClass
 
 from core.errors import PASSING, ConnectionLostError, GrokfedError, SettingsError
+from core.heap import return_freed_memory
 from core.identity.certificates import server_name
 from core.identity.party import PartyIdentity
+from core.wire import federation_pb2 as pb
 from core.wire import federation_pb2_grpc as rpc
 from core.wire import proxies
 from core.wire.calls import Ask, Call, Download, Upload
@@ -74,6 +77,7 @@ class AggregatorConnection:
         options = (*_OPTIONS, proxies.channel_option(address), *_keepalive(self._silence))
         self.channel = (_plaintext_channel if plaintext else _secure_channel)(address, identity, options)
         self._methods = methods_of(self.channel)
+        self._single_methods = single_methods_of(self.channel)
         self._answered = False
 
     def __enter__(self) -> AggregatorConnection:
@@ -85,8 +89,11 @@ class AggregatorConnection:
     def carry(self, call: Call) -> Any:
         """Make a call, repeated through outages, and return its reply.
 
+        What was freed is returned to the system before: a party waits here, often for others, after much work.
+
         Raises Refused if the aggregator turned it down, ConnectionLostError when patience is over.
         """
+        return_freed_memory()
         return self._repeated(lambda left: self._sent(call, left))
 
     def _sent(self, call: Call, left: float) -> Any:
@@ -95,6 +102,8 @@ class AggregatorConnection:
             case Ask(message=message):
                 return method(message, timeout=min(CALL_SECONDS, left))
             case Upload():
+                if (single := call.single) is not None:
+                    return self._single_methods[call.method](single, timeout=TRANSFER_SECONDS)
                 return method(call.messages(), timeout=TRANSFER_SECONDS)
             case Download(message=message, limit=limit):
                 return read_chunks(method(message, timeout=TRANSFER_SECONDS), limit)
@@ -160,6 +169,23 @@ def methods_of(channel: grpc.Channel) -> dict[str, Callable[..., Any]]:
     """Return the calls of a client and of a key holder on a channel, by name."""
     stubs = (rpc.FederationStub(channel), rpc.KeyHoldingStub(channel), rpc.MembershipStub(channel))
     return {name: call for stub in stubs for name, call in vars(stub).items()}
+
+
+def single_methods_of(channel: grpc.Channel) -> dict[str, Callable[..., Any]]:
+    """Return the calls that take a stream of messages, by name, as calls with one: the other side sees no difference.
+
+    A stream costs its sender a thread of its own.
+    """
+    return {
+        method.name: channel.unary_unary(
+            f"/{service.full_name}/{method.name}",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=GetMessageClass(method.output_type).FromString,
+        )
+        for service in pb.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+        if method.client_streaming
+    }
 
 
 class _Outage:

@@ -17,8 +17,8 @@ the round keys in advance; only while parties join is it on the network: registr
     |                          |                  NeedKey ---->|
     |                          |<------------------- OfferKeys |
     |<-- RoundOpened           |                               |
-    | FetchModel ------------->|                               |
-    | (checks, trains,         |                               |
+    | (fetches a large model,  |                               |
+    |  checks, trains,         |                               |
     |  encrypts, signs)        |                               |
     | Commit: signed digest -->| stores, then acknowledges     |
     |                          |                CloseList ---->| (checks all, once only)
@@ -26,14 +26,13 @@ the round keys in advance; only while parties join is it on the network: registr
     |<-- ListClosed            |                               |
     | Submit: ciphertexts ---->| stores, then acknowledges     |
     |                          |                  OpenSum ---->|
-    |                          |<------------- FetchSubmission | (checks all again, recomputes the sum, once only)
+    |                          |<------------ FetchSubmissions | (checks all again, recomputes the sum, once only)
     |                          |<----------------- SignRequest |
     |                          | Lend: t signatures ---------->|
     |                          |<--------------------- Release | (its share of the opening)
     |                          | combines t of them            |
     |                          |                  Endorse ---->|
-    |                          |<-------------- FetchOpenedSum | (checks the opening, recomputes the model)
-    |                          |<---------------- EndorseModel |
+    |                          |<---------------- EndorseModel | (checks the opening, recomputes the model)
     |<-- RoundClosed           | new model                     |
 
 Rules that hold everywhere:
@@ -41,6 +40,7 @@ Rules that hold everywhere:
   * a signature is Ed25519 over "grokfed <what> v1", a zero byte, and exactly the bytes that are sent;
   * integers are unsigned and big numbers are fixed-length big-endian bytes;
   * large payloads are sent as a stream: one header that declares length and SHA-256, then pieces of at most 256 KiB.
+    A payload of at most 64 KiB goes up in one message with its header.
     gRPC's limit of 4 MiB per message need not be raised;
   * every call may be repeated. The second call gives the same answer and changes nothing;
   * a refusal carries its reason in the trailing metadata "grokfed-reason" and a sentence as the status message.
@@ -100,6 +100,7 @@ class PayloadHeader(_message.Message):
     RUN_FIELD_NUMBER: _builtins.int
     ENDORSEMENTS_FIELD_NUMBER: _builtins.int
     STATE_DIGEST_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
     length: _builtins.int
     """bytes that follow"""
     sha256: _builtins.bytes
@@ -120,6 +121,10 @@ class PayloadHeader(_message.Message):
     def endorsements(self) -> _containers.RepeatedCompositeFieldContainer[Global___HolderSignature]:
         """models only: "model" signatures of at least t holders, none for an initial model"""
 
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """updates only: the bytes of each"""
+
     def __init__(
         self,
         *,
@@ -131,10 +136,11 @@ class PayloadHeader(_message.Message):
         run: _builtins.str = ...,
         endorsements: _abc.Iterable[Global___HolderSignature] | None = ...,
         state_digest: _builtins.bytes = ...,
+        parts: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dtype", b"dtype", "endorsements", b"endorsements", "length", b"length", "round", b"round", "run", b"run", "sha256", b"sha256", "shape", b"shape", "state_digest", b"state_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dtype", b"dtype", "endorsements", b"endorsements", "length", b"length", "parts", b"parts", "round", b"round", "run", b"run", "sha256", b"sha256", "shape", b"shape", "state_digest", b"state_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -415,19 +421,25 @@ class RoundOpened(_message.Message):
 
     ROUND_FIELD_NUMBER: _builtins.int
     COMMITTED_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
     committed: _builtins.bool
     """true after a reconnection, if the aggregator holds this client's commitment"""
     @_builtins.property
     def round(self) -> Global___SignedDescription: ...
+    @_builtins.property
+    def start(self) -> _containers.RepeatedCompositeFieldContainer[Global___Chunk]:
+        """what FetchModel would give, if it fits into one piece"""
+
     def __init__(
         self,
         *,
         round: Global___SignedDescription | None = ...,
         committed: _builtins.bool = ...,
+        start: _abc.Iterable[Global___Chunk] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["round", b"round"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed", b"committed", "round", b"round"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed", b"committed", "round", b"round", "start", b"start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1191,7 +1203,10 @@ class SubmitRequest(_message.Message):
 
     HEADER_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
+    WHOLE_FIELD_NUMBER: _builtins.int
     data: _builtins.bytes
+    whole: _builtins.bytes
+    """with the header: the whole payload, if it has at most 64 KiB"""
     @_builtins.property
     def header(self) -> Global___SubmissionHeader: ...
     def __init__(
@@ -1199,10 +1214,11 @@ class SubmitRequest(_message.Message):
         *,
         header: Global___SubmissionHeader | None = ...,
         data: _builtins.bytes = ...,
+        whole: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "header", b"header", "part", b"part"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "header", b"header", "part", b"part"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "header", b"header", "part", b"part", "whole", b"whole"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["header", "data"]  # noqa: Y015
     _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
@@ -1913,32 +1929,33 @@ class Lend(_message.Message):
 Global___Lend: _TypeAlias = Lend  # noqa: Y015
 
 @_typing.final
-class SubmissionRequest(_message.Message):
+class SubmissionsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_FIELD_NUMBER: _builtins.int
     ROUND_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
-    CLIENT_FIELD_NUMBER: _builtins.int
+    CLIENTS_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     round: _builtins.int
     attempt: _builtins.int
-    client: _builtins.str
+    @_builtins.property
+    def clients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
         run: _builtins.str = ...,
         round: _builtins.int = ...,
         attempt: _builtins.int = ...,
-        client: _builtins.str = ...,
+        clients: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "client", b"client", "round", b"round", "run", b"run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "clients", b"clients", "round", b"round", "run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___SubmissionRequest: _TypeAlias = SubmissionRequest  # noqa: Y015
+Global___SubmissionsRequest: _TypeAlias = SubmissionsRequest  # noqa: Y015
 
 @_typing.final
 class ReleaseRequest(_message.Message):
@@ -1946,7 +1963,10 @@ class ReleaseRequest(_message.Message):
 
     HEADER_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
+    WHOLE_FIELD_NUMBER: _builtins.int
     data: _builtins.bytes
+    whole: _builtins.bytes
+    """with the header: the whole payload, if it has at most 64 KiB"""
     @_builtins.property
     def header(self) -> Global___ReleaseHeader: ...
     def __init__(
@@ -1954,10 +1974,11 @@ class ReleaseRequest(_message.Message):
         *,
         header: Global___ReleaseHeader | None = ...,
         data: _builtins.bytes = ...,
+        whole: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "header", b"header", "part", b"part"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "header", b"header", "part", b"part"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "header", b"header", "part", b"part", "whole", b"whole"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["header", "data"]  # noqa: Y015
     _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
@@ -2002,21 +2023,27 @@ class Endorse(_message.Message):
 
     ORDER_FIELD_NUMBER: _builtins.int
     MODEL_DIGEST_FIELD_NUMBER: _builtins.int
+    OPENED_FIELD_NUMBER: _builtins.int
     model_digest: _builtins.bytes
     """of the next model, as in ModelStatement, as the aggregator computed it"""
     @_builtins.property
     def order(self) -> Global___OpenSum:
         """what was opened, so that a holder that did not open it can check it too"""
 
+    @_builtins.property
+    def opened(self) -> _containers.RepeatedCompositeFieldContainer[Global___Chunk]:
+        """what FetchOpenedSum would give, if it fits into one piece"""
+
     def __init__(
         self,
         *,
         order: Global___OpenSum | None = ...,
         model_digest: _builtins.bytes = ...,
+        opened: _abc.Iterable[Global___Chunk] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_digest", b"model_digest", "order", b"order"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_digest", b"model_digest", "opened", b"opened", "order", b"order"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2186,7 +2213,10 @@ class RosterOffer(_message.Message):
 
     HEADER_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
+    WHOLE_FIELD_NUMBER: _builtins.int
     data: _builtins.bytes
+    whole: _builtins.bytes
+    """with the header: the whole payload, if it has at most 64 KiB"""
     @_builtins.property
     def header(self) -> Global___RosterHeader: ...
     def __init__(
@@ -2194,10 +2224,11 @@ class RosterOffer(_message.Message):
         *,
         header: Global___RosterHeader | None = ...,
         data: _builtins.bytes = ...,
+        whole: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "header", b"header", "part", b"part"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "header", b"header", "part", b"part"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "header", b"header", "part", b"part", "whole", b"whole"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["header", "data"]  # noqa: Y015
     _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015

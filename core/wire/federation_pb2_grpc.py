@@ -268,9 +268,9 @@ class KeyHoldingStub:
                 request_serializer=core_dot_wire_dot_federation__pb2.ListSignature.SerializeToString,
                 response_deserializer=core_dot_wire_dot_federation__pb2.Accepted.FromString,
                 _registered_method=True)
-        self.FetchSubmission = channel.unary_stream(
-                '/grokfed.v1.KeyHolding/FetchSubmission',
-                request_serializer=core_dot_wire_dot_federation__pb2.SubmissionRequest.SerializeToString,
+        self.FetchSubmissions = channel.unary_stream(
+                '/grokfed.v1.KeyHolding/FetchSubmissions',
+                request_serializer=core_dot_wire_dot_federation__pb2.SubmissionsRequest.SerializeToString,
                 response_deserializer=core_dot_wire_dot_federation__pb2.Chunk.FromString,
                 _registered_method=True)
         self.SignRequest = channel.unary_unary(
@@ -336,8 +336,9 @@ class KeyHoldingServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def FetchSubmission(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+    def FetchSubmissions(self, request, context):
+        """Updates one after another, in the order in which they are asked for; so many at once as fit into 4 MiB, and at least one.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -404,9 +405,9 @@ def add_KeyHoldingServicer_to_server(servicer, server):
                     request_deserializer=core_dot_wire_dot_federation__pb2.ListSignature.FromString,
                     response_serializer=core_dot_wire_dot_federation__pb2.Accepted.SerializeToString,
             ),
-            'FetchSubmission': grpc.unary_stream_rpc_method_handler(
-                    servicer.FetchSubmission,
-                    request_deserializer=core_dot_wire_dot_federation__pb2.SubmissionRequest.FromString,
+            'FetchSubmissions': grpc.unary_stream_rpc_method_handler(
+                    servicer.FetchSubmissions,
+                    request_deserializer=core_dot_wire_dot_federation__pb2.SubmissionsRequest.FromString,
                     response_serializer=core_dot_wire_dot_federation__pb2.Chunk.SerializeToString,
             ),
             'SignRequest': grpc.unary_unary_rpc_method_handler(
@@ -582,7 +583,7 @@ class KeyHolding:
             _registered_method=True)
 
     @staticmethod
-    def FetchSubmission(request,
+    def FetchSubmissions(request,
             target,
             options=(),
             channel_credentials=None,
@@ -595,8 +596,8 @@ class KeyHolding:
         return grpc.experimental.unary_stream(
             request,
             target,
-            '/grokfed.v1.KeyHolding/FetchSubmission',
-            core_dot_wire_dot_federation__pb2.SubmissionRequest.SerializeToString,
+            '/grokfed.v1.KeyHolding/FetchSubmissions',
+            core_dot_wire_dot_federation__pb2.SubmissionsRequest.SerializeToString,
             core_dot_wire_dot_federation__pb2.Chunk.FromString,
             options,
             channel_credentials,

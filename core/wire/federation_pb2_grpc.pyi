@@ -17,8 +17,8 @@ the round keys in advance; only while parties join is it on the network: registr
     |                          |                  NeedKey ---->|
     |                          |<------------------- OfferKeys |
     |<-- RoundOpened           |                               |
-    | FetchModel ------------->|                               |
-    | (checks, trains,         |                               |
+    | (fetches a large model,  |                               |
+    |  checks, trains,         |                               |
     |  encrypts, signs)        |                               |
     | Commit: signed digest -->| stores, then acknowledges     |
     |                          |                CloseList ---->| (checks all, once only)
@@ -26,14 +26,13 @@ the round keys in advance; only while parties join is it on the network: registr
     |<-- ListClosed            |                               |
     | Submit: ciphertexts ---->| stores, then acknowledges     |
     |                          |                  OpenSum ---->|
-    |                          |<------------- FetchSubmission | (checks all again, recomputes the sum, once only)
+    |                          |<------------ FetchSubmissions | (checks all again, recomputes the sum, once only)
     |                          |<----------------- SignRequest |
     |                          | Lend: t signatures ---------->|
     |                          |<--------------------- Release | (its share of the opening)
     |                          | combines t of them            |
     |                          |                  Endorse ---->|
-    |                          |<-------------- FetchOpenedSum | (checks the opening, recomputes the model)
-    |                          |<---------------- EndorseModel |
+    |                          |<---------------- EndorseModel | (checks the opening, recomputes the model)
     |<-- RoundClosed           | new model                     |
 
 Rules that hold everywhere:
@@ -41,6 +40,7 @@ Rules that hold everywhere:
   * a signature is Ed25519 over "grokfed <what> v1", a zero byte, and exactly the bytes that are sent;
   * integers are unsigned and big numbers are fixed-length big-endian bytes;
   * large payloads are sent as a stream: one header that declares length and SHA-256, then pieces of at most 256 KiB.
+    A payload of at most 64 KiB goes up in one message with its header.
     gRPC's limit of 4 MiB per message need not be raised;
   * every call may be repeated. The second call gives the same answer and changes nothing;
   * a refusal carries its reason in the trailing metadata "grokfed-reason" and a sentence as the status message.
@@ -150,7 +150,8 @@ class KeyHoldingStub:
     """Enough others have vouched for this holder's start: from now on it does all tasks."""
     OfferKeys: _grpc.UnaryUnaryMultiCallable[_federation_pb2.KeyOffer, _federation_pb2.Accepted]
     SignList: _grpc.UnaryUnaryMultiCallable[_federation_pb2.ListSignature, _federation_pb2.Accepted]
-    FetchSubmission: _grpc.UnaryStreamMultiCallable[_federation_pb2.SubmissionRequest, _federation_pb2.Chunk]
+    FetchSubmissions: _grpc.UnaryStreamMultiCallable[_federation_pb2.SubmissionsRequest, _federation_pb2.Chunk]
+    """Updates one after another, in the order in which they are asked for; so many at once as fit into 4 MiB, and at least one."""
     SignRequest: _grpc.UnaryUnaryMultiCallable[_federation_pb2.RequestSignature, _federation_pb2.Accepted]
     Release: _grpc.StreamUnaryMultiCallable[_federation_pb2.ReleaseRequest, _federation_pb2.Accepted]
     """This holder's share of the opening: one number per ciphertext, then the proof that they are right (docs/shares.md);
@@ -174,7 +175,8 @@ class KeyHoldingAsyncStub(KeyHoldingStub):
     """Enough others have vouched for this holder's start: from now on it does all tasks."""
     OfferKeys: _aio.UnaryUnaryMultiCallable[_federation_pb2.KeyOffer, _federation_pb2.Accepted]  # type: ignore[assignment]
     SignList: _aio.UnaryUnaryMultiCallable[_federation_pb2.ListSignature, _federation_pb2.Accepted]  # type: ignore[assignment]
-    FetchSubmission: _aio.UnaryStreamMultiCallable[_federation_pb2.SubmissionRequest, _federation_pb2.Chunk]  # type: ignore[assignment]
+    FetchSubmissions: _aio.UnaryStreamMultiCallable[_federation_pb2.SubmissionsRequest, _federation_pb2.Chunk]  # type: ignore[assignment]
+    """Updates one after another, in the order in which they are asked for; so many at once as fit into 4 MiB, and at least one."""
     SignRequest: _aio.UnaryUnaryMultiCallable[_federation_pb2.RequestSignature, _federation_pb2.Accepted]  # type: ignore[assignment]
     Release: _aio.StreamUnaryMultiCallable[_federation_pb2.ReleaseRequest, _federation_pb2.Accepted]  # type: ignore[assignment]
     """This holder's share of the opening: one number per ciphertext, then the proof that they are right (docs/shares.md);
@@ -227,11 +229,12 @@ class KeyHoldingServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_federation_pb2.Accepted, _abc.Awaitable[_federation_pb2.Accepted]]: ...
 
     @_abc_1.abstractmethod
-    def FetchSubmission(
+    def FetchSubmissions(
         self,
-        request: _federation_pb2.SubmissionRequest,
+        request: _federation_pb2.SubmissionsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_federation_pb2.Chunk], _abc.AsyncIterator[_federation_pb2.Chunk]]: ...
+    ) -> _typing.Union[_abc.Iterator[_federation_pb2.Chunk], _abc.AsyncIterator[_federation_pb2.Chunk]]:
+        """Updates one after another, in the order in which they are asked for; so many at once as fit into 4 MiB, and at least one."""
 
     @_abc_1.abstractmethod
     def SignRequest(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import lru_cache
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -174,6 +175,7 @@ def certificate_to_bytes(certificate: KeyCertificate) -> bytes:
     ).SerializeToString(deterministic=True)
 
 
+@lru_cache(maxsize=128)
 def certificate_from_bytes(raw: bytes) -> KeyCertificate:
     """Return a key's certificate, if it is written in its one form. Raises Refused(MALFORMED)."""
     message = parsed(pb.KeyCertificate(), raw, "the key's certificate")
@@ -222,6 +224,7 @@ def description_to_bytes(description: RoundDescription) -> bytes:
     ).SerializeToString(deterministic=True)
 
 
+@lru_cache(maxsize=8)  # each message of a round's later phases has it again
 def description_from_bytes(raw: bytes) -> RoundDescription:
     """Return a round's description, if it is written in its one form. Raises Refused(MALFORMED)."""
     message = parsed(pb.RoundDescription(), raw, "the round description")
@@ -323,6 +326,7 @@ def commitment_to_bytes(commitment: Commitment) -> bytes:
     ).SerializeToString(deterministic=True)
 
 
+@lru_cache(maxsize=1024)
 def commitment_from_bytes(raw: bytes) -> Commitment:
     """Return a commitment, if it is written in its one form. Raises Refused(MALFORMED)."""
     message = parsed(pb.Commitment(), raw, "the commitment")

@@ -24,6 +24,9 @@ from core.wire.messages import state_digest_from_wire
 PIECE_BYTES = 256 * 1024
 MODEL_DTYPE = "<f8"
 
+BATCH_BYTES = 4 << 20
+"""What may be asked for in one call if it is of several clients."""
+
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -32,6 +35,15 @@ def pieces(payload: bytes) -> Iterator[bytes]:
     view = memoryview(payload)
     for start in range(0, len(payload), PIECE_BYTES):
         yield bytes(view[start : start + PIECE_BYTES])
+
+
+SHORT_BYTES = 64 * 1024
+"""A payload that goes up in one message, with its header."""
+
+
+def updates_at_once(length: int) -> int:
+    """Return how many updates of at most `length` bytes may be asked for in one call."""
+    return max(1, BATCH_BYTES // length)
 
 
 class Assembly:
@@ -105,6 +117,11 @@ def payload_chunks(payload: bytes, header: pb.PayloadHeader | None = None) -> It
         yield pb.Chunk(data=piece)
 
 
+def small_enough(payload: bytes) -> bool:
+    """Return whether a payload goes along with the message about it, so that nobody has to ask for it."""
+    return len(payload) <= PIECE_BYTES
+
+
 def read_chunks(chunks: Iterable[pb.Chunk], limit: int) -> tuple[pb.PayloadHeader, bytes]:
     """Put together what payload_chunks() took apart."""
     stream = iter(chunks)
@@ -123,9 +140,16 @@ async def read_pieces(
     sha256: bytes,
     limit: int,
     into: BinaryIO | None = None,
+    whole: bytes = b"",
 ) -> Assembly:
-    """Take in the payload that follows a header already taken from `requests`; it is checked, but still where it is."""
+    """Take in the payload that follows a header already taken from `requests`; it is checked, but still where it is.
+
+    Args:
+        whole: what came in one message with the header, if anything did.
+    """
     assembly = Assembly(length, sha256, limit, into)
+    if whole:
+        assembly.take(whole)
     async for request in requests:
         assembly.take(_data_of(request))
     assembly.check()

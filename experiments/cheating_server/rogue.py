@@ -233,8 +233,9 @@ class _Holders(rpc.KeyHoldingServicer):
     def SignList(self, request: pb.ListSignature, context: Any) -> pb.Accepted:
         return self._take(context, "list", request)
 
-    def FetchSubmission(self, request: pb.SubmissionRequest, context: Any) -> Iterator[pb.Chunk]:
-        yield from payload_chunks(self._rogue.served.updates[request.client])
+    def FetchSubmissions(self, request: pb.SubmissionsRequest, context: Any) -> Iterator[pb.Chunk]:
+        updates = [self._rogue.served.updates[client] for client in request.clients]
+        yield from payload_chunks(b"".join(updates), pb.PayloadHeader(parts=map(len, updates)))
 
     def SignRequest(self, request: pb.RequestSignature, context: Any) -> pb.Accepted:
         return self._take(context, "request", request)

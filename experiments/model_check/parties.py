@@ -250,8 +250,9 @@ class _Holder:
 
         def carry(call: Call) -> object:
             if isinstance(call, Download):
-                assert isinstance(call.message, pb.SubmissionRequest)
-                return pb.PayloadHeader(), sent.payloads[call.message.client]
+                assert isinstance(call.message, pb.SubmissionsRequest)
+                payloads = [sent.payloads[client] for client in call.message.clients]
+                return pb.PayloadHeader(parts=map(len, payloads)), b"".join(payloads)
             if isinstance(call, Upload):
                 said.append(Said("share", sent.subject, call.payload))
             elif isinstance(call.message, pb.Decline):

@@ -15,7 +15,7 @@ from core.console import shielded_from_signals
 from core.errors import SettingsError
 from core.settings.command_line import Given
 from core.tasks.own import load_task
-from core.tasks.task import Task
+from core.tasks.task import Task, one_by_one
 from core.wording import counted
 from server.budget import ending_of
 from server.recorder import Recorder
@@ -59,7 +59,7 @@ def simulate(console: Console, options: SimulationSettings, keeper: Keeper, hear
     task, seed = load_task(given["task"]), given["seed"]
     population = population_for(task, options.data, options.clients, options.partition, seed, options.spam_label)
     settings = settings_of_virtual(given, options, task, population.size)
-    run = VirtualRun(settings, task, population, stopwatch_for(options, settings))
+    run = VirtualRun(settings, task, population, stopwatch_for(options, settings, task))
     if options.engine is not Engine.ray:
         require_room(_workers(options, run))
     folder = keeper.begin(VIRTUAL, settings, population.size, task)
@@ -186,11 +186,16 @@ def _controls(run: VirtualRun, population: Population, folder: Path) -> Controls
     return controls
 
 
-def stopwatch_for(options: SimulationSettings, settings: RunSettings) -> Stopwatch | None:
+def stopwatch_for(options: SimulationSettings, settings: RunSettings, task: Task) -> Stopwatch | None:
     """Return what simulates time; None for nothing. Raises SettingsError or DataError for what cannot be used."""
     if options.speeds is None:
         return None
-    seed = settings.seed
+    steps, seed = task.local_in(settings.local_training, 1).steps, settings.seed
+    if steps is not None and task.shuffled is not one_by_one:
+        raise SettingsError(
+            f"--speeds counts examples, and a step of the task {task.name} trains on sequences of them; "
+            "give --local-epochs instead of --local-steps"
+        )
     presence = RandomPresence(1.0, seed) if options.availability is None else presence_from(options.availability, seed)
     return Stopwatch(speeds_from(options.speeds, seed), presence, settings.rules.cohort, settings.rules.round_seconds)
 

@@ -50,12 +50,12 @@ class Generated:
         """What their data is."""
         return generated_sentence(self._task, self.size)
 
-    def examples(self, number: int) -> int:  # noqa: ARG002
-        """Return how many examples are made up for each client."""
-        return self._examples
+    def examples(self, number: int) -> int:
+        """Return how many examples are made up for a client: as many for each by the project's tasks."""
+        return self._usual if self._task.source is None else len(self._task.generate(self._seed, number))
 
     @cached_property
-    def _examples(self) -> int:
+    def _usual(self) -> int:
         return len(self._task.generate(self._seed, 1))
 
     def data(self, number: int) -> Dataset:

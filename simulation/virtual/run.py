@@ -31,7 +31,7 @@ from server.scoring import score
 from server.settings import RunSettings
 from simulation.virtual.block import PartialSum, RoundJob, Seconds
 from simulation.virtual.population import Population, draw
-from simulation.virtual.times import RoundTime, Stopwatch
+from simulation.virtual.times import RoundTime, Stopwatch, Try
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -207,12 +207,13 @@ class VirtualRun:
     def _contributors(self, number: int) -> RoundTime:
         """Return who contributes to a round. With simulated time an attempt with too few is followed by another."""
         rules, spent, why = self.settings.rules, 0.0, ""
+        local = self._task.local_in(self.settings.local_training, number)
         for attempt in range(1, rules.max_attempts + 1):
             chosen = draw(self._population.size, number, attempt, rules.selected, rules.selection_secret)
             if self._stopwatch is None:
                 return RoundTime(tuple(chosen), 0.0, 0, 0)
-            examples = {client: self._population.examples(client) for client in chosen}
-            timing = self._stopwatch.round(number, examples, self._bytes_up, self.now)
+            trained = {client: local.trained_on(self._population.examples(client)) for client in chosen}
+            timing = self._stopwatch.round(Try(number, attempt, self.now), trained, self._bytes_up)
             self.now += timing.seconds
             spent += timing.seconds
             if len(timing.contributors) >= rules.least:

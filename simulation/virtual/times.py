@@ -1,19 +1,21 @@
 """Simulated time: how long each client would take, whether it stays to the end, and when a round is over.
 
-    seconds of a client = examples / its speed + bytes up / its uplink
+    seconds of a client = examples it trains on / its speed + bytes up / its uplink
 
-Speeds are drawn once a client from the run's seed, or read from a CSV file; whether a client stays is drawn for every
-round, or follows from a CSV trace of when it is there.
+An example counts once for each pass over it. Speeds are drawn once a client from the run's seed, or read from a CSV
+file; whether a client stays is drawn for every attempt of a round, or follows from a CSV trace of when it is there.
 """
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -23,6 +25,8 @@ from core.wording import counted
 SLOWEST, FASTEST = 1e-6, 1e12
 """Medians of speeds, a second."""
 SPEEDS = "lognormal:EXAMPLES_PER_SECOND,SIGMA,BYTES_PER_SECOND,SIGMA"
+ROUNDING = 1e-9
+"""Share of a time by which sums of seconds may be off: who ends at the deadline is in time."""
 _SPEED_STREAM, _STAY_STREAM = 101, 102
 """Keep these draws apart from each other and from those of training."""
 
@@ -34,11 +38,20 @@ class Speeds(Protocol):
         """Return a client's examples a second, and bytes a second that it can send."""
 
 
+@dataclass(frozen=True)
+class Try:
+    """One attempt of a round, which opens at `now`, in simulated seconds from the start of the run."""
+
+    round: int
+    attempt: int = 1
+    now: float = 0.0
+
+
 class Presence(Protocol):
     """Whether a client is there."""
 
-    def stays(self, number: int, round_number: int, start: float, end: float) -> bool:
-        """Return whether a client chosen for a round is there from its start to its end, in simulated seconds."""
+    def stays(self, number: int, attempt: Try, seconds: float) -> bool:
+        """Return whether a client that was chosen for an attempt is there for so many seconds from its opening."""
 
 
 @dataclass(frozen=True)
@@ -73,26 +86,47 @@ class MeasuredSpeeds:
 
 @dataclass(frozen=True)
 class RandomPresence:
-    """Each chosen client stays to the end with the same chance."""
+    """Each chosen client stays to the end of an attempt with the same chance."""
 
     chance: float
     seed: int
 
-    def stays(self, number: int, round_number: int, start: float, end: float) -> bool:  # noqa: ARG002
+    def stays(self, number: int, attempt: Try, seconds: float) -> bool:  # noqa: ARG002
         """Draw whether it stays."""
-        return bool(np.random.default_rng([self.seed, round_number, number, _STAY_STREAM]).random() < self.chance)
+        stream = [self.seed, attempt.round, number, _STAY_STREAM, attempt.attempt]
+        return bool(np.random.default_rng(stream).random() < self.chance)
 
 
 @dataclass(frozen=True)
 class TracedPresence:
-    """Intervals in which clients are there, in simulated seconds; client k has those of trace ((k - 1) mod n) + 1."""
+    """Intervals in which clients are there, in simulated seconds; client k has those of trace ((k - 1) mod n) + 1.
+
+    Attributes:
+        intervals: of each trace, ascending; those that touch or overlap are one (`joined`).
+    """
 
     intervals: Mapping[int, Sequence[tuple[float, float]]]
 
-    def stays(self, number: int, round_number: int, start: float, end: float) -> bool:  # noqa: ARG002
+    @cached_property
+    def _traces(self) -> int:
+        return max(self.intervals)
+
+    def stays(self, number: int, attempt: Try, seconds: float) -> bool:
         """Return whether one interval covers all of it."""
-        own = self.intervals.get((number - 1) % max(self.intervals) + 1, ())
-        return any(since <= start and end <= until for since, until in own)
+        own = self.intervals.get((number - 1) % self._traces + 1, ())
+        place = bisect_right(own, attempt.now, key=lambda interval: interval[0]) - 1
+        return place >= 0 and _by(attempt.now + seconds, own[place][1])
+
+
+def joined(intervals: Iterable[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+    """Return intervals in their order, with those that touch or overlap as one."""
+    found: list[tuple[float, float]] = []
+    for since, until in sorted(intervals):
+        if found and since <= found[-1][1]:
+            found[-1] = found[-1][0], max(until, found[-1][1])
+        else:
+            found.append((since, until))
+    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -102,8 +136,8 @@ class RoundTime:
     Attributes:
         contributors: numbers of the clients whose updates count, ascending.
         seconds: from the opening to the last update that counts, or to the deadline.
-        late: clients that had not sent their update by then.
-        dropped: clients that left.
+        late: clients that were still there then, and had not sent their update.
+        dropped: clients that had left.
     """
 
     contributors: tuple[int, ...]
@@ -130,30 +164,37 @@ class Stopwatch:
         if not 0 < self.deadline < math.inf:
             raise ValueError(f"the deadline is {self.deadline}; expected seconds, more than 0 and finite")
 
-    def round(self, number: int, examples: Mapping[int, int], bytes_up: int, now: float) -> RoundTime:
-        """Return who of the chosen clients contributes to a round that opens at `now`.
+    def round(self, attempt: Try, examples: Mapping[int, float], bytes_up: int) -> RoundTime:
+        """Return who of the chosen clients contributes to an attempt of a round.
 
         Args:
-            examples: of each chosen client, by its number.
+            examples: that each chosen client trains on, by its number.
             bytes_up: of one update.
         """
         ends = {client: self._seconds(client, count, bytes_up) for client, count in examples.items()}
-        staying = {
-            client: end
-            for client, end in ends.items()
-            if self.presence.stays(client, number, now, now + min(end, self.deadline))
-        }
-        in_time = sorted((end, client) for client, end in staying.items() if end <= self.deadline)
+
+        def stays(client: int, until: float) -> bool:
+            return self.presence.stays(client, attempt, min(ends[client], until))
+
+        in_time = sorted(
+            (end, client) for client, end in ends.items() if _by(end, self.deadline) and stays(client, self.deadline)
+        )
         counted_in = in_time[: self.wanted]
         full = self.wanted is not None and len(counted_in) == self.wanted
         all_here = len(counted_in) == len(ends)
-        seconds = counted_in[-1][0] if counted_in and (full or all_here) else self.deadline
+        seconds = min(counted_in[-1][0], self.deadline) if counted_in and (full or all_here) else self.deadline
         contributors = tuple(sorted(client for _, client in counted_in))
-        return RoundTime(contributors, seconds, len(staying) - len(counted_in), len(ends) - len(staying))
+        late = sum(stays(client, seconds) for client in ends.keys() - set(contributors))
+        return RoundTime(contributors, seconds, late, len(ends) - len(contributors) - late)
 
-    def _seconds(self, client: int, examples: int, bytes_up: int) -> float:
+    def _seconds(self, client: int, examples: float, bytes_up: int) -> float:
         speed, uplink = self.speeds.of(client)
         return examples / speed + bytes_up / uplink
+
+
+def _by(time: float, limit: float) -> bool:
+    """Return whether a time is not after a limit, but for rounding."""
+    return time <= limit + ROUNDING * abs(limit)
 
 
 def speeds_from(said: str, seed: int) -> Speeds:
@@ -164,7 +205,7 @@ def speeds_from(said: str, seed: int) -> Speeds:
     name, colon, numbers = said.partition(":")
     if name != "lognormal" or not colon:
         columns = ("examples_per_second", "bytes_per_second")
-        rows = _read(Path(said), columns)
+        rows = _read(_file("--speeds", said, SPEEDS), columns)
         for line, speeds in rows:
             if min(speeds) <= 0:
                 raise DataError(f"line {line} of {said} has a speed of {min(speeds):g}; it must be more than 0")
@@ -188,29 +229,43 @@ def presence_from(said: str, seed: int) -> Presence:
     try:
         chance = float(said)
     except ValueError:
-        intervals: dict[int, list[tuple[float, float]]] = {}
-        for line, (client, since, until) in _read(Path(said), ("client", "from_s", "until_s")):
-            where = f"line {line} of {said}"
-            if client < 1 or client != int(client):
-                raise DataError(f"{where} has a client {client:g}; clients are numbered 1, 2, 3, ...") from None
-            if until < since:
-                raise DataError(
-                    f"{where} says from {since:g} until {until:g} seconds; an interval must not end before it begins"
-                ) from None
-            intervals.setdefault(int(client), []).append((since, until))
-        return TracedPresence(intervals)
+        return _trace_in(_file("--availability", said, "a chance above 0 and at most 1, such as 0.9"))
     if not 0 < chance <= 1:
         raise SettingsError(f"--availability is {said}; a chance must be above 0 and at most 1")
     return RandomPresence(chance, seed)
 
 
+def _trace_in(path: Path) -> TracedPresence:
+    intervals: dict[int, list[tuple[float, float]]] = {}
+    for line, (client, since, until) in _read(path, ("client", "from_s", "until_s")):
+        where = f"line {line} of {path}"
+        if client < 1 or client != int(client):
+            raise DataError(f"{where} has a client {client:g}; clients are numbered 1, 2, 3, ...")
+        if until < since:
+            raise DataError(
+                f"{where} says from {since:g} until {until:g} seconds; an interval must not end before it begins"
+            )
+        intervals.setdefault(int(client), []).append((since, until))
+    return TracedPresence({client: joined(own) for client, own in intervals.items()})
+
+
+def _file(option: str, said: str, otherwise: str) -> Path:
+    """Return the path that an option may have for a value. Raises SettingsError if there is no such file."""
+    path = Path(said).expanduser()
+    if not said or not path.exists() or path.is_dir():
+        raise SettingsError(f"{option} is {said!r}; expected {otherwise}, or the path of a CSV file that is there")
+    return path
+
+
 def _read(path: Path, columns: tuple[str, ...]) -> list[tuple[int, tuple[float, ...]]]:
     """Return these columns of a CSV file as finite numbers, each row with its line in the file. Raises DataError."""
     try:
-        with path.expanduser().open(newline="", encoding="utf-8-sig") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            if missing := [column for column in columns if column not in (reader.fieldnames or ())]:
-                raise DataError(f"{path} has no column {missing[0]!r}; expected {', '.join(columns)}")
+            for column in columns:
+                if (found := list(reader.fieldnames or ()).count(column)) != 1:
+                    times = "two columns" if found > 1 else "no column"
+                    raise DataError(f"{path} has {times} {column!r}; expected {', '.join(columns)}")
             rows = [_row(row, columns, path, reader.line_num) for row in reader]
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
@@ -224,14 +279,16 @@ def _read(path: Path, columns: tuple[str, ...]) -> list[tuple[int, tuple[float, 
 
 
 def _row(
-    row: Mapping[str, str | None], columns: tuple[str, ...], path: Path, line: int
+    row: Mapping[str | None, Any], columns: tuple[str, ...], path: Path, line: int
 ) -> tuple[int, tuple[float, ...]]:
+    if more := row.get(None):  # with a decimal comma a number is cut in two
+        raise DataError(f"line {line} of {path} has {counted(len(more), 'field')} more than there are columns")
     return line, tuple(_number(row[column], path, line) for column in columns)
 
 
 def _number(text: str | None, path: Path, line: int) -> float:
     try:
-        number = float(text or "")
+        number = float("" if text is None or "_" in text else text)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):

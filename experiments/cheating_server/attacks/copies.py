@@ -13,7 +13,7 @@ from experiments.cheating_server.loot import Loot
 from experiments.cheating_server.moves import Attacker
 from experiments.cheating_server.stage import CONSPIRATORS, HONEST, OTHERS, VICTIM
 from keyholder.holder import KeyHolder
-from keyholder.orders import ReleaseOrder, VerifiedList, fetch_update
+from keyholder.orders import ReleaseOrder, VerifiedList, fetch_updates
 
 TIMES = 5
 """How often a client's step must be in a sum to stand out from those of two others."""
@@ -26,7 +26,8 @@ class TrustingHolder(KeyHolder):
     def _recompute(self, _order: ReleaseOrder, verified: VerifiedList) -> Dialogue[bytes]:
         description = verified.description
         length = payload_bytes(description.key, description.encoding.plaintexts)
-        return (yield from fetch_update(description.id, SUM, length))
+        (total,) = yield from fetch_updates(description.id, [SUM], length)
+        return total
 
 
 def listed_many_times(attacker: Attacker) -> Loot:
