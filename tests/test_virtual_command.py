@@ -7,6 +7,7 @@ import math
 import os
 import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -23,6 +24,17 @@ from simulation.values import given_from
 from simulation.virtual.checkpoint import read_checkpoint, save_checkpoint
 from simulation.virtual.on_ray import require_answer
 from simulation.virtual.run import VirtualResult, VirtualRun
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """A program that ends on a signal leaves others than it found, which would end the tests."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
 
 BRIEF = ("--virtual", "--clients", "3", "--rounds", "2", "--workers", "1")
 

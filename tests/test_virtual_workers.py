@@ -211,6 +211,36 @@ def test_a_worker_that_cannot_start_is_named_and_the_others_end(number: int, mon
     assert [process.exitcode for process in started] == [-signal.SIGTERM] * 2
 
 
+def test_a_worker_that_is_ended_while_it_starts_does_not_run_the_clean_up_of_its_parent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signal comes in the worker before it has handlers of its own."""
+    fork, parent = os.fork, os.getpid()
+
+    def fork_and_signal() -> int:
+        child = fork()
+        if child == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return child
+
+    def as_the_parent_does(*_: object) -> None:
+        (tmp_path / "cleaned").touch()
+        os._exit(1)
+
+    before = signal.signal(signal.SIGTERM, as_the_parent_does)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fork", fork_and_signal)
+            run, population = VirtualRun(settings_for(SPAM), SPAM, Generated(SPAM, 0, 5)), Generated(SPAM, 0, 5)
+            with pool_for(run, SPAM, population, 1) as pool:
+                pool._workers[0].process.join()
+                assert pool._workers[0].process.exitcode == -signal.SIGTERM
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert os.getpid() == parent
+    assert not (tmp_path / "cleaned").exists()
+
+
 # ------------------------------------------------------------------------------------------------ a parent that dies
 
 

@@ -19,6 +19,8 @@ from simulation.virtual.block import BlockRunner, EncryptedSum, RoundJob, SlotSu
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that the parent holds back while it forks, until the worker has handlers of its own."""
 SET_DEATH_SIGNAL = 1
 """PR_SET_PDEATHSIG of Linux's <sys/prctl.h>."""
 
@@ -66,6 +68,7 @@ def work(
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # they are for the parent, which ends its workers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
     for other in others:  # else the parent's end would stay open here when the parent is gone
         other.close()
     worker = _Worker(runner, model.array, numbers.array, sums.array)

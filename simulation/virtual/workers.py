@@ -31,7 +31,7 @@ from core.tasks import get_task
 from core.tasks.task import Task
 from core.wording import counted
 from simulation.virtual.block import BlockRunner, PartialSum, RoundJob, Seconds
-from simulation.virtual.in_worker import Shared, begin
+from simulation.virtual.in_worker import HELD, Shared, begin
 
 FloatArray = npt.NDArray[np.float64]
 Progress = Callable[[int], None]
@@ -74,6 +74,17 @@ def _open_files() -> int | None:
     """Return how many files this process may have open; None for any number."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return None if limit == resource.RLIM_INFINITY else limit
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Hold signals back: a fork that handled one as its parent does would run the parent's clean-up too."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -161,7 +172,8 @@ class WorkerPool:
             others = [*(worker.connection for worker in self._workers), ours] if self._forks else []
             arguments = (os.getpid(), self._runner, self._start, self._numbers, sums, theirs, others)
             process = self._context.Process(target=begin, args=arguments, daemon=True)
-            process.start()
+            with _signals_held():
+                process.start()
         theirs.close()
         return _Worker(number, process, ours, sums)
 
