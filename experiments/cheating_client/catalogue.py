@@ -95,7 +95,7 @@ UPLOADS = (
         named=False, uploads=lies.sent_as(lies.flipped),
     ),
     Row(
-        "8b", "of another length than committed to", lies.honest, Reason.WRONG_DIGEST, off=KEPT, gain=NOTHING,
+        "8b", "of another length than committed to", lies.honest, Reason.WRONG_LENGTH, off=KEPT, gain=NOTHING,
         named=False, uploads=lies.sent_as(lambda payload: payload[:100]),
     ),
 )  # fmt: skip

@@ -168,6 +168,11 @@ def _ended(party: str) -> object:
     return pb.Notice(run_ended=ended) if party.startswith("client") else pb.HolderTask(run_ended=ended)
 
 
+def _payload(parts: Iterable[pb.SubmitRequest | pb.ReleaseRequest]) -> bytes:
+    """Return what comes up in pieces, or with its header."""
+    return b"".join(part.whole + part.data for part in parts)
+
+
 def caller(context: Any) -> str:
     """Return the name in the caller's certificate. Every connection is mutual TLS, so there is one."""
     names = context.auth_context().get("x509_subject_alternative_name", ())
@@ -194,7 +199,7 @@ class _Clients(rpc.FederationServicer):
         return pb.Receipt()
 
     def Submit(self, request_iterator: Iterator[pb.SubmitRequest], context: Any) -> pb.Receipt:
-        payload = b"".join(part.data for part in request_iterator)
+        payload = _payload(request_iterator)
         self._rogue.record(Answer(caller(context), "update", payload))
         return pb.Receipt(sha256=digest(payload))
 
@@ -241,7 +246,7 @@ class _Holders(rpc.KeyHoldingServicer):
         return self._take(context, "request", request)
 
     def Release(self, request_iterator: Iterator[pb.ReleaseRequest], context: Any) -> pb.Accepted:
-        return self._take(context, "share", b"".join(part.data for part in request_iterator))
+        return self._take(context, "share", _payload(request_iterator))
 
     def FetchOpenedSum(self, request: pb.OpenedSumRequest, context: Any) -> Iterator[pb.Chunk]:
         yield from payload_chunks(self._rogue.served.opened)
