@@ -40,6 +40,9 @@ settings.load_profile("shared-machine")
 # Started in the background by a shell, tests would pass on that Ctrl-C is ignored, and the parties would ignore it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# The same is true of the end of a terminal where tests run under `nohup`.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)
