@@ -249,7 +249,11 @@ LIES = {
 @pytest.mark.parametrize("name", LIES)
 def test_a_lie_is_refused_by_the_check_made_for_it_and_passes_without(name, monkeypatch):
     lie, expected = LIES[name]
-    said, proof = lie()
+    for _ in range(5):
+        said, proof = lie()
+        # In one attempt of 400 a masked sum is too large, as it is for honest clients too, who begin anew.
+        if expected == "masked" or refused_by(said, proof) != "masked":
+            break
     assert refused_by(said, proof) == expected.split()[0]
     others = {each: check for each, check in CHECKS.items() if each not in expected.split()}
     monkeypatch.setattr(verification, "CHECKS", others)
