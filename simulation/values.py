@@ -49,10 +49,9 @@ def given_from(values: Mapping[str, Any], where: str = "") -> Given:
         key = name.replace("-", "_")
         if key not in known:
             raise SettingsError(f"{where}there is no setting {name!r}{_meant(key, known)}")
+        # The one option that may be a number or the path of a file.
         if key == "availability" and isinstance(value, int | float) and not isinstance(value, bool):
-            value = str(
-                value
-            )  # a text, because it may be the path of a file; a chance is a number for whoever writes it
+            value = str(value)
         typed[key] = typed_value(known[key], value, where)
     for key in ("dry_run", "json"):
         if typed.get(key):
